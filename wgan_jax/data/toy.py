@@ -1,0 +1,123 @@
+"""Toy distributions in the plane, sampled inside the compiled program.
+
+Each is a frozen dataclass, a static pytree and a sampler `(key, n) -> [n, 2]`
+in float32. Mixtures also tell their `centers` and `std` for mode counting.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.types import Array
+
+
+def _mixture(key: Array, n: int, centers: np.ndarray, std: float) -> Array:
+    which, where = jax.random.split(key)
+    mode = jax.random.randint(which, (n,), 0, len(centers))
+    return jnp.asarray(centers)[mode] + std * jax.random.normal(where, (n, 2))
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ring:
+    """A ring of equal Gaussians, the first on the positive horizontal axis.
+
+    Example:
+      >>> import jax
+      >>> Ring()(jax.random.key(0), 5).shape
+      (5, 2)
+
+    References:
+      Metz et al., Unrolled Generative Adversarial Networks, 2016: 8 modes, radius 2, std 0.02.
+    """
+
+    modes: int = 8
+    """How many Gaussians."""
+    radius: float = 2.0
+    """Of the ring."""
+    std: float = 0.02
+    """Of each Gaussian."""
+
+    def __post_init__(self) -> None:
+        _check(self, modes=self.modes, radius=self.radius, std=self.std)
+
+    @property
+    def centers(self) -> np.ndarray:
+        angles = 2 * np.pi * np.arange(self.modes) / self.modes
+        return (self.radius * np.stack([np.cos(angles), np.sin(angles)], -1)).astype(np.float32)
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return _mixture(key, n, self.centers, self.std)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Grid:
+    """A square grid of `side` x `side` equal Gaussians around the origin.
+
+    Example:
+      >>> import jax
+      >>> Grid(side=3).centers.shape
+      (9, 2)
+
+    References:
+      Lin et al., PacGAN, 2017: {-4, -2, 0, 2, 4}^2, std 0.05.
+    """
+
+    side: int = 5
+    """Gaussians along one side."""
+    spacing: float = 2.0
+    """Between neighbours."""
+    std: float = 0.05
+    """Of each Gaussian."""
+
+    def __post_init__(self) -> None:
+        _check(self, side=self.side, spacing=self.spacing, std=self.std)
+
+    @property
+    def centers(self) -> np.ndarray:
+        line = self.spacing * (np.arange(self.side) - (self.side - 1) / 2)
+        return np.stack(np.meshgrid(line, line), -1).reshape(-1, 2).astype(np.float32)
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return _mixture(key, n, self.centers, self.std)
+
+
+@jax.tree_util.register_static
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SwissRoll:
+    """A spiral of 1.5 turns, blurred: t (cos t, sin t) with t from 1.5 pi to 4.5 pi.
+
+    Example:
+      >>> import jax
+      >>> SwissRoll()(jax.random.key(0), 5).shape
+      (5, 2)
+
+    References:
+      igul222/improved_wgan_training, gan_toy.py: noise 0.25, all divided by 7.5.
+    """
+
+    noise: float = 0.25
+    """Standard deviation of the blur, before scaling."""
+    scale: float = 7.5
+    """All is divided by it."""
+
+    def __post_init__(self) -> None:
+        _check(self, noise=self.noise, scale=self.scale)
+
+    def __call__(self, key: Array, n: int) -> Array:
+        along, blur = jax.random.split(key)
+        t = 1.5 * math.pi * (1 + 2 * jax.random.uniform(along, (n,)))
+        curve = jnp.stack([t * jnp.cos(t), t * jnp.sin(t)], -1)
+        return (curve + self.noise * jax.random.normal(blur, (n, 2))) / self.scale
+
+
+def _check(toy: object, **positive: float) -> None:
+    for name, value in positive.items():
+        if not value > 0:
+            raise ValueError(f"{type(toy).__name__}.{name} must be positive, got {value}")

@@ -1,0 +1,55 @@
+"""Where randomness comes from: a root key, a step and the purpose of the draw."""
+
+from __future__ import annotations
+
+import enum
+
+import jax
+import jax.numpy as jnp
+
+from wgan_jax.types import Array
+
+
+class Draw(enum.IntEnum):
+    """What a key is for. Two purposes never share a key; old numbers stay as they are."""
+
+    GENERATOR_INIT = 0
+    CRITIC_INIT = 1
+    CRITIC_DATA = 2
+    CRITIC_LATENT = 3
+    CRITIC_DROPOUT = 4
+    INTERPOLATION = 5
+    GENERATOR_LATENT = 6
+    GENERATOR_DROPOUT = 7
+    INIT_LATENT = 8
+    CRITIC_INPUT = 9
+
+
+def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:
+    """The key of one purpose at one step: a pure function of the root key.
+
+    Example:
+      >>> import jax
+      >>> root = jax.random.key(0)
+      >>> latent = key_for(root, Draw.CRITIC_LATENT, step=3)
+      >>> data = key_for(root, Draw.CRITIC_DATA, step=3)
+      >>> bool((jax.random.key_data(latent) == jax.random.key_data(data)).all())
+      False
+    """
+    return jax.random.fold_in(jax.random.fold_in(root, step), purpose)
+
+
+def typed(key: Array) -> Array:
+    """A typed key as it is; a legacy uint32 key wrapped.
+
+    Raises:
+      ValueError: `key` is neither one typed key nor a legacy key.
+    """
+    if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape == ():
+            return key
+        raise ValueError(f"expected one key, got an array of keys of shape {key.shape}")
+    shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", type(key).__name__)
+    if dtype != jnp.uint32 or shape is None or len(shape) != 1:
+        raise ValueError(f"expected jax.random.key(seed), got {dtype} of shape {shape}")
+    return jax.random.wrap_key_data(key)

@@ -1,0 +1,93 @@
+"""Many generator iterations as one program, the data sampled inside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Draw, key_for
+from wgan_jax.types import Array, GANState, Metrics, PyTree
+
+Sampler = Callable[[Array, int], PyTree]
+
+
+def scan_steps(
+    gan: GAN, *, n_critic: int, batch_size: int, length: int
+) -> Callable[[GANState, Sampler], tuple[GANState, Metrics]]:
+    """`length` generator iterations of `n_critic` critic steps each, in one dispatch.
+
+    The shape is the schedule: another `n_critic`, say the 100 of the paper's
+    warm-up, is another program. A run does not depend on how it is cut into
+    chunks, since every draw is keyed by the step and not by the chunk.
+
+    Args:
+      gan: from `wgan_jax.gan`.
+      n_critic: critic steps per generator iteration, at least 1.
+      batch_size: samples per step.
+      length: generator iterations.
+
+    Returns:
+      A jitted `(state, sampler) -> (state, metrics)`, metrics stacked to
+      [length]. A sampler is a callable pytree `(key, n) -> real[n, ...]`, so that
+      a data set on the device is an argument and not a constant of the program;
+      plain functions are wrapped. One that also has `.at(key, step, n)`, as
+      `data.ArrayDataset`, is asked for the batch of a step instead.
+
+      To give up the old state's memory, jit it again with `donate_argnums=0`.
+
+    Raises:
+      ValueError: a size below 1.
+
+    Example:
+      >>> import jax, optax
+      >>> from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, toy
+      >>> model = gan(
+      ...     from_linen(MLP(features=(32,), output_shape=(2,))),
+      ...     from_linen(MLP(features=(32,))),
+      ...     Wasserstein(),
+      ...     generator_tx=optax.rmsprop(5e-5),
+      ...     critic_tx=optax.chain(optax.rmsprop(5e-5), clip_weights(0.01)),
+      ...     latent=lambda key, n: jax.random.normal(key, (n, 2)),
+      ... )
+      >>> ring = toy.Ring()
+      >>> state = model.init(jax.random.key(0), ring(jax.random.key(1), 64))
+      >>> run = scan_steps(model, n_critic=5, batch_size=64, length=10)
+      >>> state, metrics = run(state, ring)
+      >>> int(state.step), metrics["critic/estimate"].shape
+      (10, (10,))
+    """
+    for name, value in (("n_critic", n_critic), ("batch_size", batch_size), ("length", length)):
+        if value < 1:
+            raise ValueError(f"{name} must be at least 1, got {value}")
+
+    @jax.jit
+    def chunk(state: GANState, sampler: Any) -> tuple[GANState, Metrics]:
+        def iteration(state: GANState, _: None) -> tuple[GANState, Metrics]:
+            steps = state.step.critic + jnp.arange(n_critic, dtype=jnp.int32)
+            reals = jax.vmap(lambda step: draw(sampler, state.key, step, batch_size))(steps)
+            return gan.train_step(state, reals)
+
+        return lax.scan(iteration, state, length=length)
+
+    def run(state: GANState, sampler: Sampler) -> tuple[GANState, Metrics]:
+        return chunk(state, as_pytree(sampler))
+
+    return run
+
+
+def draw(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
+    """The `n` real samples of one critic step."""
+    if hasattr(sampler, "at"):
+        return sampler.at(key_for(root, Draw.CRITIC_DATA), step, n)
+    return sampler(key_for(root, Draw.CRITIC_DATA, step), n)
+
+
+def as_pytree(sampler: Sampler) -> Any:
+    """A sampler as an argument that a compiled program can take."""
+    is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(sampler))
+    return jax.tree_util.Partial(sampler) if is_leaf else sampler

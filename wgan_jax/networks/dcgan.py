@@ -1,0 +1,154 @@
+"""DCGAN, the networks of the WGAN paper, for square images in NHWC order."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from wgan_jax.networks.convolution import Conv, ConvTranspose
+from wgan_jax.networks.normalization import Norm, normalize
+from wgan_jax.types import Array
+
+_SMALLEST = 4
+_init = nn.initializers.normal(0.02)
+
+
+def stage_filters(image_size: int, filters: int, constant: bool) -> tuple[int, ...]:
+    """Filters at sizes `image_size / 2`, `/ 4`, ... 4, as the critic meets them.
+
+    Example:
+      >>> stage_filters(64, 64, constant=False)
+      (64, 128, 256, 512)
+
+    Raises:
+      ValueError: `image_size` is not a power of two of at least 8, or `filters` < 1.
+    """
+    stages = image_size.bit_length() - _SMALLEST.bit_length()
+    if stages < 1 or image_size != _SMALLEST << stages:
+        raise ValueError(f"image_size must be a power of two of at least 8, got {image_size}")
+    if filters < 1:
+        raise ValueError(f"filters must be at least 1, got {filters}")
+    return tuple(filters * (1 if constant else 2**stage) for stage in range(stages))
+
+
+class DCGANGenerator(nn.Module):
+    """Latents [batch, dim] to images [batch, image_size, image_size, channels] in [-1, 1].
+
+    A linear map to 4x4, then transposed convolutions that double the size,
+    each with batch norm and ReLU; the last ends in tanh. No biases. At 64
+    pixels and 3 channels: 3,576,704 parameters, or 302,080 with `norm="none"`
+    and `constant_filters=True`, the crippled generator of the paper's figure 6.
+
+    Raises:
+      ValueError: `image_size` is not a power of two of at least 8.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> generator = DCGANGenerator(image_size=32, channels=1, filters=8)
+      >>> z = jnp.ones((2, 100))
+      >>> variables = generator.init(jax.random.key(0), z)
+      >>> generator.apply(variables, z, train=False).shape
+      (2, 32, 32, 1)
+
+    References:
+      Radford, Metz and Chintala, 2015; sizes and initialisation of
+      martinarjovsky/WassersteinGAN, models/dcgan.py.
+    """
+
+    image_size: int = 64
+    """Height and width, a power of two of at least 8."""
+    channels: int = 3
+    """Of the image: 1 or 3."""
+    filters: int = 64
+    """At the largest size; doubled at each halving."""
+    constant_filters: bool = False
+    """The same number of filters at every size."""
+    norm: Norm = "batch"
+    """Normalisation of the hidden layers."""
+    extra_layers: int = 0
+    """3x3 convolutions before the last layer."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; weights are float32."""
+
+    @nn.compact
+    def __call__(self, z: Array, train: bool = True) -> Array:
+        first, *hidden = reversed(
+            stage_filters(self.image_size, self.filters, self.constant_filters)
+        )
+        dtype = jnp.dtype(self.dtype)
+
+        def activate(x: Array) -> Array:
+            return nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
+
+        x = z.reshape(z.shape[0], -1)
+        x = nn.Dense(_SMALLEST**2 * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
+        x = activate(x.reshape(-1, _SMALLEST, _SMALLEST, first))
+        for width in hidden:
+            x = activate(ConvTranspose(width, dtype=dtype, kernel_init=_init)(x))
+        for _ in range(self.extra_layers):
+            same = Conv(self.filters, window=3, stride=1, dtype=dtype, kernel_init=_init)
+            x = activate(same(x))
+        x = ConvTranspose(self.channels, dtype=dtype, kernel_init=_init)(x)
+        return jnp.tanh(x).astype(jnp.float32)
+
+
+class DCGANCritic(nn.Module):
+    """Images [batch, image_size, image_size, channels] to scores [batch].
+
+    Convolutions that halve the size, each with leaky ReLU 0.2 and, after the
+    first, batch norm; a linear map from 4x4 to the score. No biases and no
+    sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters.
+
+    Raises:
+      ValueError: `image_size` is not a power of two of at least 8, or the
+        images have another shape.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> critic = DCGANCritic(image_size=32, channels=1, filters=8)
+      >>> x = jnp.ones((2, 32, 32, 1))
+      >>> variables = critic.init(jax.random.key(0), x)
+      >>> critic.apply(variables, x, train=False).shape
+      (2,)
+
+    References:
+      As for `DCGANGenerator`.
+    """
+
+    image_size: int = 64
+    """Height and width, a power of two of at least 8."""
+    channels: int = 3
+    """Of the image: 1 or 3."""
+    filters: int = 64
+    """At the largest size; doubled at each halving."""
+    constant_filters: bool = False
+    """The same number of filters at every size."""
+    norm: Norm = "batch"
+    """Normalisation of the hidden layers; a penalty needs layer or none."""
+    extra_layers: int = 0
+    """3x3 convolutions after the first layer."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; weights are float32."""
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = True) -> Array:
+        first, *hidden = stage_filters(self.image_size, self.filters, self.constant_filters)
+        expected = (self.image_size, self.image_size, self.channels)
+        if x.shape[1:] != expected:
+            raise ValueError(f"DCGANCritic takes images {expected}, got {x.shape[1:]}")
+        dtype = jnp.dtype(self.dtype)
+
+        def activate(x: Array) -> Array:
+            return nn.leaky_relu(normalize(x, self.norm, train=train, dtype=dtype), 0.2)
+
+        x = nn.leaky_relu(Conv(first, dtype=dtype, kernel_init=_init)(x), 0.2)
+        for _ in range(self.extra_layers):
+            same = Conv(self.filters, window=3, stride=1, dtype=dtype, kernel_init=_init)
+            x = activate(same(x))
+        for width in hidden:
+            x = activate(Conv(width, dtype=dtype, kernel_init=_init)(x))
+        x = x.reshape(x.shape[0], -1)
+        score = nn.Dense(1, use_bias=False, kernel_init=_init, dtype=dtype)(x)
+        return score[:, 0].astype(jnp.float32)

@@ -1,0 +1,42 @@
+"""The normalisation layers that image networks choose between by name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import flax.linen as nn
+import jax
+
+from wgan_jax.types import Array
+
+Norm = Literal["batch", "layer", "none"]
+
+
+def scale_init(key: Array, shape: tuple[int, ...], dtype=None) -> Array:
+    """N(1, 0.02), as DCGAN initialises the scales of its normalisations."""
+    return 1.0 + nn.initializers.normal(0.02)(key, shape, dtype or jax.numpy.float32)
+
+
+def normalize(x: Array, kind: Norm, *, train: bool, dtype: str | None = None) -> Array:
+    """Normalise images [n, h, w, c] inside a compact Linen module.
+
+    `batch` uses the statistics of the batch in training and running ones
+    otherwise. `layer` normalises each sample over height, width and channels
+    with a scale and shift per channel, as WGAN-GP does in critics.
+    """
+    match kind:
+        case "none":
+            return x
+        case "batch":
+            return nn.BatchNorm(
+                use_running_average=not train,
+                momentum=0.9,
+                epsilon=1e-5,
+                dtype=dtype,
+                scale_init=scale_init,
+            )(x)
+        case "layer":
+            axes = tuple(range(1, x.ndim))
+            return nn.LayerNorm(epsilon=1e-5, dtype=dtype, reduction_axes=axes)(x)
+        case _:
+            raise ValueError(f"unknown norm {kind!r}; choose from 'batch', 'layer', 'none'")

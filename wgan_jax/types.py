@@ -1,0 +1,129 @@
+"""The types that every other file speaks: networks, players and states."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+
+Array = jax.Array
+PyTree = Any
+Scalar = Array
+Metrics = dict[str, Array]
+
+
+class Network(NamedTuple):
+    """A network as a pair of pure functions.
+
+    Anything that can be written like this can be trained: Linen through
+    `from_linen`, NNX and Equinox through a few lines, or plain functions.
+
+    Attributes:
+      init: `(key, x) -> (params, stats)`. `params` are trained; `stats` are
+        carried along without a gradient (running statistics), `{}` if there
+        are none.
+      apply: `(params, stats, x, *, train, key=None) -> (y, stats)`. `train`
+        chooses batch statistics over running ones; `key` feeds dropout.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> linear = Network(
+      ...     init=lambda key, x: ({"w": jnp.zeros(x.shape[-1])}, {}),
+      ...     apply=lambda params, stats, x, *, train, key=None: (
+      ...         x @ params["w"], stats),
+      ... )
+      >>> params, stats = linear.init(jax.random.key(0), jnp.ones((4, 2)))
+      >>> linear.apply(params, stats, jnp.ones((4, 2)), train=True)[0].shape
+      (4,)
+    """
+
+    init: Callable[..., tuple[PyTree, PyTree]]
+    apply: Callable[..., tuple[PyTree, PyTree]]
+
+
+class Player(NamedTuple):
+    """One side of the game: its weights, running statistics and optimiser state."""
+
+    params: PyTree
+    stats: PyTree
+    opt_state: PyTree
+
+
+class Step(NamedTuple):
+    """How far a run is. `int(step)` counts generator iterations.
+
+    The two players count apart, so that the noise of a critic update does not
+    depend on how many of them share an iteration.
+    """
+
+    generator: Array
+    critic: Array
+
+    def __int__(self) -> int:
+        return int(self.generator)
+
+    __index__ = __int__
+
+
+class GANState(NamedTuple):
+    """Everything that a run is, as arrays: it can be scanned, vmapped, sharded and saved.
+
+    Attributes:
+      step: counts of generator and critic updates, int32 scalars.
+      key: the typed root key. It never changes; draws fold in a step and a tag.
+      critic: the critic's `Player`.
+      generator: the generator's `Player`.
+    """
+
+    step: Step
+    key: Array
+    critic: Player
+    generator: Player
+
+
+def from_linen(module: nn.Module) -> Network:
+    """A Flax Linen module as a `Network`.
+
+    The module is called as `module(x)`, or `module(x, train=...)` where its
+    `__call__` takes `train`. All collections but `params` become `stats`.
+    `key`, if given, feeds the `dropout` stream.
+
+    Args:
+      module: an unbound Linen module.
+
+    Returns:
+      The `Network` of its `init` and `apply`.
+
+    Raises:
+      ValueError: `module` is not a Linen module.
+
+    Example:
+      >>> import flax.linen as nn, jax, jax.numpy as jnp
+      >>> critic = from_linen(nn.Dense(1))
+      >>> params, stats = critic.init(jax.random.key(0), jnp.ones((8, 2)))
+      >>> critic.apply(params, stats, jnp.ones((8, 2)), train=True)[0].shape
+      (8, 1)
+    """
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"from_linen takes a flax.linen.Module, got {type(module).__name__}")
+    takes_train = "train" in inspect.signature(type(module).__call__).parameters
+
+    def mode(train: bool) -> dict[str, bool]:
+        return {"train": train} if takes_train else {}
+
+    def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
+        params_key, dropout_key = jax.random.split(key)
+        rngs = {"params": params_key, "dropout": dropout_key}
+        stats = dict(module.init(rngs, x, **mode(True)))
+        return stats.pop("params", {}), stats
+
+    def apply(params: PyTree, stats: PyTree, x: PyTree, *, train: bool, key: Array | None = None):
+        rngs = None if key is None else {"dropout": key}
+        mutable = list(stats) if train else False
+        y = module.apply({"params": params, **stats}, x, **mode(train), rngs=rngs, mutable=mutable)
+        return (y[0], dict(y[1])) if train else (y, stats)
+
+    return Network(init, apply)
