@@ -1,0 +1,124 @@
+"""Optimisers by name, with the constants of the papers' own frameworks.
+
+Each is a frozen dataclass whose `build` returns an optax transform. A decaying
+learning rate is counted in generator iterations, so a player that is updated
+n_critic times per iteration says so with `updates_per_iteration`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Literal
+
+import optax
+
+Decay = Literal["none", "linear", "cosine"]
+
+_RMSPROP = {
+    "torch": {"decay": 0.99, "eps": 1e-8, "eps_in_sqrt": False, "initial_scale": 0.0},
+    "tf1": {"decay": 0.9, "eps": 1e-10, "eps_in_sqrt": True, "initial_scale": 1.0},
+    "optax": {"decay": 0.9, "eps": 1e-8, "eps_in_sqrt": True, "initial_scale": 0.0},
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What the optimisers share: a learning rate and how it decays."""
+
+    learning_rate: float = 5e-5
+    """Step size at the start."""
+    decay: Decay = "none"
+    """How the learning rate falls to zero over decay_iterations."""
+    decay_iterations: int = 100_000
+    """Generator iterations until the learning rate is zero; unused with decay none."""
+
+    def __post_init__(self) -> None:
+        if self.decay not in ("none", "linear", "cosine"):
+            raise ValueError(f"decay must be none, linear or cosine, got {self.decay!r}")
+        if self.decay_iterations < 1:
+            raise ValueError(f"decay_iterations must be at least 1, got {self.decay_iterations}")
+
+    def schedule(self, updates_per_iteration: int) -> optax.ScalarOrSchedule:
+        """The learning rate by update: constant, or falling to zero."""
+        updates = self.decay_iterations * updates_per_iteration
+        match self.decay:
+            case "linear":
+                return optax.linear_schedule(self.learning_rate, 0.0, updates)
+            case "cosine":
+                return optax.cosine_decay_schedule(self.learning_rate, updates)
+            case _:
+                return self.learning_rate
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSProp(Optimizer):
+    """RMSProp, the paper's optimiser, with the constants of one of three frameworks.
+
+    | preset | decay | epsilon             | accumulator starts at |
+    |--------|-------|---------------------|-----------------------|
+    | torch  | 0.99  | 1e-8 beside the root  | 0                   |
+    | tf1    | 0.9   | 1e-10 under the root  | 1                   |
+    | optax  | 0.9   | 1e-8 under the root   | 0                   |
+
+    Example:
+      >>> tx = RMSProp(learning_rate=5e-5, preset="torch").build()
+      >>> tx.init({"w": 0.0}) is not None
+      True
+    """
+
+    preset: Literal["torch", "tf1", "optax"] = "torch"
+    """Whose constants: torch is what the reference code ran on."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preset not in _RMSPROP:
+            raise ValueError(f"preset must be one of {sorted(_RMSPROP)}, got {self.preset!r}")
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        return optax.rmsprop(self.schedule(updates_per_iteration), **_RMSPROP[self.preset])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam. With clipping keep b1 at 0: momentum makes the clipped critic unstable.
+
+    Example:
+      >>> Adam(learning_rate=1e-4).build().init({"w": 0.0}) is not None
+      True
+    """
+
+    learning_rate: float = 1e-4
+    """Step size at the start."""
+    b1: float = 0.0
+    """Decay of the first moment."""
+    b2: float = 0.9
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Beside the root."""
+    eps_root: float = 0.0
+    """Under the root; positive where the update itself is differentiated, as in unrolling."""
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        rate = self.schedule(updates_per_iteration)
+        return optax.adam(rate, b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with or without momentum.
+
+    Example:
+      >>> SGD(learning_rate=0.1, momentum=0.9).build().init({"w": 0.0}) is not None
+      True
+    """
+
+    learning_rate: float = 1e-3
+    """Step size at the start."""
+    momentum: float = 0.0
+    """0 for none."""
+    nesterov: bool = False
+    """Look ahead along the momentum."""
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        rate = self.schedule(updates_per_iteration)
+        return optax.sgd(rate, momentum=self.momentum or None, nesterov=self.nesterov)
