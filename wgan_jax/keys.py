@@ -22,7 +22,8 @@ class Draw(enum.IntEnum):
     GENERATOR_LATENT = 6
     GENERATOR_DROPOUT = 7
     INIT_LATENT = 8
-    CRITIC_INPUT = 9
+    SAMPLES = 9
+    EVALUATION = 10
 
 
 def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:

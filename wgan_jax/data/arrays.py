@@ -1,0 +1,104 @@
+"""Data sets that fit on the device, as uint8 arguments of the compiled program."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from wgan_jax.types import Array, PyTree
+
+_ROUNDS = 6
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class ArrayDataset:
+    """Examples held as arrays, drawn so that an epoch visits each of them once.
+
+    uint8 arrays are images and come out as float32 in [-1, 1]; other dtypes,
+    labels for instance, come out as they are.
+
+    Attributes:
+      examples: a pytree of arrays with one leading axis, the example.
+
+    Example:
+      >>> import jax, numpy as np
+      >>> data = ArrayDataset(np.arange(10, dtype=np.uint8))
+      >>> epoch = [data.at(jax.random.key(0), step, 2) for step in range(5)]
+      >>> sorted(int(round((x + 1) * 127.5)) for batch in epoch for x in batch.tolist())
+      [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+
+    examples: PyTree
+
+    @property
+    def size(self) -> int:
+        return jax.tree.leaves(self.examples)[0].shape[0]
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        """`n` examples drawn independently."""
+        return self._take(jax.random.randint(key, (n,), 0, self.size))
+
+    def at(self, key: Array, step: Array | int, n: int) -> PyTree:
+        """The batch of `n` at `step`: batches follow each other through shuffled epochs."""
+        return self._take(epoch_order(key, step, n, self.size))
+
+    def _take(self, index: Array) -> PyTree:
+        return jax.tree.map(lambda x: to_unit_range(jnp.asarray(x)[index]), self.examples)
+
+
+def to_unit_range(x: Array) -> Array:
+    """uint8 pixels as float32 in [-1, 1]; other dtypes unchanged."""
+    return x.astype(jnp.float32) / 127.5 - 1.0 if x.dtype == jnp.uint8 else x
+
+
+def epoch_order(key: Array, step: Array | int, n: int, size: int) -> Array:
+    """Which of `size` examples make up the batch of `n` at `step`, int32 [n].
+
+    A pure function of its arguments with no permutation to store: position
+    `step * n + i` of an endless row of epochs, each a pseudo-random permutation
+    keyed by its number. A batch may straddle two epochs; nothing is dropped.
+
+    Raises:
+      ValueError: a batch is larger than the data set.
+    """
+    if not 1 <= n <= size:
+        raise ValueError(f"a batch of {n} cannot be drawn from {size} examples without repetition")
+    if n * size >= 2**32:
+        raise ValueError(f"batch times examples must be below 2^32, got {n} x {size}")
+    # step * n may not fit 32 bits, but with step = a * size + b it is a * n epochs and b * n.
+    a, b = jnp.divmod(jnp.asarray(step, jnp.uint32), jnp.uint32(size))
+    position = b * jnp.uint32(n) + jnp.arange(n, dtype=jnp.uint32)
+    epoch = a * jnp.uint32(n) + position // jnp.uint32(size)
+    round_keys = jax.vmap(lambda e: jax.random.bits(jax.random.fold_in(key, e), (_ROUNDS,)))(epoch)
+    return _permute(position % jnp.uint32(size), round_keys, size).astype(jnp.int32)
+
+
+def _permute(index: Array, round_keys: Array, size: int) -> Array:
+    """A Feistel network on the next power of four, walked until it lands below `size`."""
+    half_bits = max(2, -(-(size - 1).bit_length() // 2))
+
+    def shuffle(index: Array) -> Array:
+        mask = jnp.uint32(2**half_bits - 1)
+        left, right = index >> half_bits, index & mask
+        for r in range(_ROUNDS):
+            left, right = right, left ^ (_mix(right ^ round_keys[:, r]) & mask)
+        return (left << half_bits) | right
+
+    def outside(index: Array) -> Array:
+        return index >= size
+
+    def walk(index: Array) -> Array:
+        return jnp.where(outside(index), shuffle(index), index)
+
+    return lax.while_loop(lambda index: outside(index).any(), walk, shuffle(index))
+
+
+def _mix(x: Array) -> Array:
+    """The 32-bit finaliser of MurmurHash3: every input bit reaches every output bit."""
+    x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
+    x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
+    return x ^ (x >> 16)

@@ -1,0 +1,120 @@
+"""Image data sets as config nodes: what to read; `open` reads it for the device."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.pixels import decode
+from wgan_jax.data.prepare import PREPARABLE
+from wgan_jax.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Digits:
+    """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn: no download.
+
+    References:
+      Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
+    """
+
+    labels: bool = False
+    """Pairs of image and label, for class-conditional networks."""
+
+    def open(self) -> ArrayDataset:
+        from sklearn.datasets import load_digits
+
+        digits = load_digits()
+        images = np.round(digits.images[..., None] * (255 / 16)).astype(np.uint8)
+        return _dataset(images, digits.target, self.labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDS:
+    """A prepared TFDS data set with the features `image` and, if asked for, `label`.
+
+    It is decoded once and kept on the device as uint8. Images are padded or
+    cut to a square.
+    """
+
+    name: str = "fashion_mnist"
+    """TFDS name, with its config if it has one: mnist, lsun/bedroom."""
+    split: str = "train"
+    """TFDS split, for instance train or train[:10%]."""
+    image_size: int = 32
+    """Height and width of the images that come out."""
+    channels: int = 1
+    """Of the images; others are refused."""
+    labels: bool = False
+    """Pairs of image and label, for class-conditional networks."""
+    data_dir: str | None = None
+    """TFDS's data folder; its own default if not given."""
+
+    def open(self) -> ArrayDataset:
+        source = open_source(self.name, self.split, self.data_dir, self.labels)
+        images = np.empty((len(source), self.image_size, self.image_size, self.channels), np.uint8)
+        labels = np.empty(len(source), np.int32)
+
+        def read(index: range) -> None:
+            for i, record in zip(index, source.__getitems__(index), strict=True):
+                images[i] = decode(record["image"], self.image_size, self.channels)
+                labels[i] = record["label"] if self.labels else 0
+
+        blocks = [range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(read, blocks))
+        return _dataset(images, labels, self.labels)
+
+
+def _dataset(images: np.ndarray, labels: np.ndarray, with_labels: bool) -> ArrayDataset:
+    return ArrayDataset((images, labels.astype(np.int32)) if with_labels else images)
+
+
+def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> Any:
+    """A random-access source of records whose `image` is still encoded.
+
+    Raises:
+      UserError: the data set is not prepared, has no such split, or its
+        features are not those of images. Nothing is downloaded.
+    """
+    import tensorflow_datasets as tfds
+    from tensorflow_datasets.core import read_only_builder
+    from tensorflow_datasets.core.registered import DatasetNotFoundError
+
+    try:
+        builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except (DatasetNotFoundError, OSError, ValueError) as error:
+        raise UserError(
+            f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
+        ) from error
+    features = dict(builder.info.features.items())
+    wanted = {"image", "label"} if labels else {"image"}
+    if not wanted <= set(features):
+        raise UserError(f"{name} has the features {sorted(features)}, not {sorted(wanted)}")
+    decoders = {"image": tfds.decode.SkipDecoding()}
+    try:
+        source = builder.as_data_source(split=split, decoders=decoders)
+    except NotImplementedError as error:
+        raise UserError(
+            f"{name} is stored as {builder.info.file_format.value}, which has no random access; "
+            f"run: {_how_to_prepare(name, data_dir)}"
+        ) from error
+    except ValueError as error:
+        splits = ", ".join(builder.info.splits)
+        raise UserError(f"{name} has no split {split!r}; it has {splits}") from error
+    if len(source) == 0:
+        raise UserError(f"the split {split!r} of {name} is empty")
+    return source
+
+
+def _how_to_prepare(name: str, data_dir: str | None) -> str:
+    where = f" --data-dir {data_dir}" if data_dir else ""
+    if name in PREPARABLE:
+        return f"python -m wgan_jax prepare {name}{where}"
+    where = where.replace("-dir", "_dir")
+    return f"tfds build {name} --file_format=array_record{where} (needs TensorFlow)"

@@ -1,0 +1,114 @@
+"""Prepare TFDS image data sets as ArrayRecord files, without TensorFlow."""
+
+from __future__ import annotations
+
+import gzip
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wgan_jax.errors import UserError
+
+PREPARABLE = ("mnist", "fashion_mnist", "cifar10")
+_IDX_IMAGE_HEADER, _IDX_LABEL_HEADER = 16, 8
+
+
+def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = None) -> Path:
+    """Write a data set where `tfds_images` will find it; nothing to do if it is there.
+
+    Args:
+      name: one of `PREPARABLE`.
+      data_dir: TFDS's data folder; its default (~/tensorflow_datasets) if None.
+      manual_dir: a folder that already holds the official files, by their
+        official names. Their SHA-256 is checked and nothing is downloaded.
+
+    Returns:
+      The folder of the prepared data set.
+
+    Raises:
+      UserError: an unknown name, a file that is missing or is not the official
+        one, or a download that failed.
+    """
+    if name not in PREPARABLE:
+        raise UserError(
+            f"cannot prepare {name!r}: choose from {', '.join(PREPARABLE)}; prepare others with "
+            f"TFDS itself (tfds build {name} --file_format=array_record)"
+        )
+    if manual_dir is not None and not Path(manual_dir).is_dir():
+        raise UserError(f"--manual-dir {manual_dir} is not a folder")
+    import tensorflow_datasets as tfds
+
+    builder = _builder(name, data_dir)
+    config = tfds.download.DownloadConfig(
+        manual_dir=manual_dir, verify_ssl=True, num_shards=1, try_download_gcs=False
+    )
+    if manual_dir is not None:
+        _require_official_files(builder, Path(manual_dir))
+    try:
+        builder.download_and_prepare(download_config=config, file_format="array_record")
+    except Exception as error:
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f"{name} was not prepared: {reason[0]} (with the official files at hand, "
+            f"use --manual-dir DIR)"
+        ) from error
+    return Path(builder.data_path)
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    import tensorflow_datasets as tfds
+
+    if name == "cifar10":
+        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
+    from tensorflow_datasets.image_classification import mnist
+
+    with tfds.core.registered.skip_registration():
+        stock = {"mnist": mnist.MNIST, "fashion_mnist": mnist.FashionMNIST}[name]
+        # TFDS names a data set, its folder and its checksums after the class.
+        cls = type(stock.__name__, (_IdxBuilder, stock), {"__module__": stock.__module__})
+        cls.name = stock.name
+        return cls(data_dir=data_dir, file_format="array_record")
+
+
+class _IdxBuilder:
+    """Reads the gzipped IDX files with the standard library where TFDS would use TensorFlow."""
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        def files(prefix: str) -> dict[str, str]:
+            return {
+                "images": f"{self.URL}{prefix}-images-idx3-ubyte.gz",  # type: ignore[attr-defined]
+                "labels": f"{self.URL}{prefix}-labels-idx1-ubyte.gz",  # type: ignore[attr-defined]
+            }
+
+        paths = dl_manager.download({"train": files("train"), "test": files("t10k")})
+        return {split: self._generate_examples(**paths[split]) for split in ("train", "test")}
+
+    def _generate_examples(self, images: Any, labels: Any) -> Any:
+        numbers = np.frombuffer(_gunzip(labels), np.uint8, offset=_IDX_LABEL_HEADER)
+        pixels = np.frombuffer(_gunzip(images), np.uint8, offset=_IDX_IMAGE_HEADER)
+        pixels = pixels.reshape(len(numbers), 28, 28)
+        for index, (image, label) in enumerate(zip(pixels, numbers, strict=True)):
+            yield index, {"image": _png(image), "label": int(label)}
+
+
+def _gunzip(path: Any) -> bytes:
+    with gzip.open(path) as file:
+        return file.read()
+
+
+def _png(image: np.ndarray) -> io.BytesIO:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(image).save(file, "png")
+    file.seek(0)
+    return file
+
+
+def _require_official_files(builder: Any, folder: Path) -> None:
+    names = [info.filename for info in builder.url_infos.values()]
+    missing = [name for name in names if not (folder / name).is_file()]
+    if missing:
+        raise UserError(f"{folder} lacks the official {', '.join(missing)}")

@@ -1,0 +1,93 @@
+"""Image data sets that do not fit on the device, read while the last chunk trains."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from wgan_jax.data.arrays import to_unit_range
+from wgan_jax.data.images import open_source
+from wgan_jax.data.pixels import decode
+from wgan_jax.errors import UserError
+from wgan_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDSStream:
+    """A prepared TFDS data set of images, decoded while it is used.
+
+    The order is a function of the seed and the step alone, so a run that goes on
+    reads what it would have read.
+    """
+
+    name: str = "lsun/bedroom"
+    """TFDS name, with its config if it has one."""
+    split: str = "train"
+    """TFDS split."""
+    image_size: int = 64
+    """Height and width: the shorter side is scaled to it, the middle is cut out."""
+    channels: int = 3
+    """Of the images; others are refused."""
+    data_dir: str | None = None
+    """TFDS's data folder; its own default if not given."""
+
+    def open(self) -> ImageStream:
+        return ImageStream(self)
+
+
+class ImageStream:
+    """Shuffled epochs of a `TFDSStream`, by position."""
+
+    def __init__(self, spec: TFDSStream):
+        self._spec = spec
+        self._source = open_source(spec.name, spec.split, spec.data_dir, labels=False)
+
+    @property
+    def size(self) -> int:
+        return len(self._source)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (self._spec.image_size, self._spec.image_size, self._spec.channels)
+
+    def batches(self, seed: int, batch_size: int, first: int) -> Iterator[np.ndarray]:
+        """uint8 batches [batch_size, size, size, channels], from the batch number `first` on."""
+        import grain
+
+        if batch_size > self.size:
+            raise UserError(f"a batch of {batch_size} is larger than the {self.size} examples")
+        spec = self._spec
+        images = (
+            grain.MapDataset.source(self._source)
+            .seed(seed)
+            .shuffle()
+            .repeat()
+            .map(lambda record: decode(record["image"], spec.image_size, spec.channels))
+            .batch(batch_size)
+        )
+        return iter(images[first:].to_iter_dataset())
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Chunk:
+    """Consecutive batches [batches, batch, ...] as a sampler, from the batch `first` on."""
+
+    batches: Array | np.ndarray
+    first: Array | int
+
+    def __call__(self, key: Array, n: int) -> Array:
+        raise TypeError("a Chunk is drawn from by step: use scan_steps")
+
+    def at(self, key: Array, step: Array, n: int) -> Array:
+        batch = lax.dynamic_index_in_dim(
+            jnp.asarray(self.batches), step - self.first, keepdims=False
+        )
+        if batch.shape[0] != n:
+            raise ValueError(f"the chunk holds batches of {batch.shape[0]}, not {n}")
+        return to_unit_range(batch)

@@ -1,0 +1,62 @@
+"""From a config to the functions that run it."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
+from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.stream import ImageStream
+from wgan_jax.ema import track_ema
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.config import Config
+from wgan_jax.gan import GAN, gan
+from wgan_jax.types import PyTree, from_linen
+
+
+def build_gan(config: Config) -> GAN:
+    """The GAN of a config."""
+    generator_tx = config.generator_optimizer.build()
+    if config.ema_decay:
+        generator_tx = optax.chain(generator_tx, track_ema(config.ema_decay))
+    critic_tx = config.critic_optimizer.build(config.n_critic)
+    projection = None
+    if config.clip is not None:
+        mask = all_but_norms if config.clip.exempt_norms else None
+        if config.clip.before_step:
+            projection = partial(project_weights, c=config.clip.c, mask=mask)
+        else:
+            critic_tx = optax.chain(critic_tx, clip_weights(config.clip.c, mask))
+    return gan(
+        from_linen(config.generator),
+        from_linen(config.critic),
+        config.objective,
+        generator_tx=generator_tx,
+        critic_tx=critic_tx,
+        latent=config.latent,
+        critic_projection=projection,
+    )
+
+
+def open_dataset(config: Config) -> Any:
+    """The sampler or stream of a config's data set, checked against the batch size."""
+    opener = getattr(config.dataset, "open", None)
+    data = config.dataset if opener is None else opener()
+    if isinstance(data, ArrayDataset | ImageStream) and data.size < config.batch_size:
+        raise UserError(
+            f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
+        )
+    return jax.device_put(data) if isinstance(data, ArrayDataset) else data
+
+
+def real_struct(data: Any, batch_size: int) -> PyTree:
+    """Shapes and dtypes of one batch of real samples."""
+    if isinstance(data, ImageStream):
+        shape = (batch_size, *data.image_shape)
+        return jax.ShapeDtypeStruct(shape, np.float32)
+    return jax.eval_shape(lambda key: data(key, batch_size), jax.random.key(0))

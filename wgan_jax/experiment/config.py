@@ -1,0 +1,127 @@
+"""What an experiment is: one frozen tree of dataclasses.
+
+Networks, objectives, optimisers and data sets are themselves its nodes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from wgan_jax.data.images import TFDS, Digits
+from wgan_jax.data.stream import TFDSStream
+from wgan_jax.data.toy import Grid, Ring, SwissRoll
+from wgan_jax.latents import Normal, Uniform
+from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator
+from wgan_jax.objectives import Wasserstein
+from wgan_jax.optimizers import SGD, Adam, RMSProp
+
+Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream
+Optimizer = RMSProp | Adam | SGD
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Clip:
+    """The paper's constraint on the critic: every weight in [-c, c]."""
+
+    c: float = 0.01
+    """Half the side of the box."""
+    before_step: bool = False
+    """Clip before each critic step, as the reference code does, not after it."""
+    exempt_norms: bool = False
+    """Leave the scales and shifts of normalisations alone; the reference clips them."""
+
+    def __post_init__(self) -> None:
+        if not self.c > 0:
+            raise ValueError(f"clip.c must be positive, got {self.c}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Warmup:
+    """Generator iterations with more critic steps, so that the critic starts near its optimum."""
+
+    n_critic: int = 100
+    """Critic steps in such an iteration."""
+    first: int = 25
+    """This many iterations at the start."""
+    every: int = 500
+    """And then each iteration divisible by this; 0 for none."""
+
+    def __post_init__(self) -> None:
+        if self.n_critic < 1 or self.first < 0 or self.every < 0:
+            raise ValueError(
+                f"warmup needs n_critic >= 1, first >= 0 and every >= 0, got n_critic="
+                f"{self.n_critic}, first={self.first}, every={self.every}"
+            )
+
+    def covers(self, iteration: int) -> bool:
+        return iteration < self.first or (self.every > 0 and iteration % self.every == 0)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+    """An experiment. The defaults are those of the paper's algorithm 1."""
+
+    dataset: Dataset = Ring()
+    """Real samples."""
+    generator: MLP | DCGANGenerator = MLP(output_shape=(2,))
+    """Latents to samples."""
+    critic: MLP | DCGANCritic = MLP()
+    """Samples to scores."""
+    objective: Wasserstein = Wasserstein()
+    """Losses of the two players."""
+    clip: Clip | None = Clip()
+    """Weight clipping of the critic."""
+    latent: Normal | Uniform = Normal()
+    """What the generator starts from."""
+    generator_optimizer: Optimizer = RMSProp()
+    """Of the generator."""
+    critic_optimizer: Optimizer = RMSProp()
+    """Of the critic."""
+    n_critic: int = 5
+    """Critic steps per generator iteration."""
+    warmup: Warmup | None = None
+    """More critic steps at the start and now and then; the paper's code does so."""
+    batch_size: int = 64
+    """Samples per step."""
+    steps: int = 100_000
+    """Generator iterations to reach."""
+    seed: int = 0
+    """Of all randomness."""
+    ema_decay: float = 0.0
+    """Of an average of the generator's weights, used for samples; 0 for none."""
+    chunk: int = 100
+    """Generator iterations per dispatch, at most; signals wait for its end."""
+    log_every: int = 100
+    """Generator iterations between lines of metrics.jsonl."""
+    sample_every: int = 1_000
+    """Generator iterations between pictures of samples."""
+    checkpoint_every: int = 1_000
+    """Generator iterations between checkpoints."""
+    keep_checkpoints: int = 3
+    """How many of the newest checkpoints stay."""
+    tensorboard: bool = False
+    """Also write TensorBoard events (needs the extra: pip install 'wgan_jax[tensorboard]')."""
+
+    def __post_init__(self) -> None:
+        counts = ("n_critic", "batch_size", "steps", "chunk", "log_every", "sample_every")
+        for name in (*counts, "checkpoint_every", "keep_checkpoints"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be between 0 and 2^32 - 1, got {self.seed}")
+
+
+# What may differ when a run goes on: how long it is and how it is watched.
+OPERATIONAL = frozenset(
+    {
+        "steps",
+        "chunk",
+        "log_every",
+        "sample_every",
+        "checkpoint_every",
+        "keep_checkpoints",
+        "tensorboard",
+    }
+)

@@ -1,0 +1,52 @@
+"""What generators start from: distributions of latents, each `(key, n) -> z[n, dim]`."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+
+from wgan_jax.types import Array
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Normal:
+    """z ~ N(0, I), as in the paper.
+
+    Example:
+      >>> Normal(dim=3)(jax.random.key(0), 2).shape
+      (2, 3)
+    """
+
+    dim: int = 100
+    """Length of a latent."""
+
+    def __post_init__(self) -> None:
+        _check_dim(self.dim)
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.random.normal(key, (n, self.dim))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Uniform:
+    """z ~ U[-1, 1]^dim, as in DCGAN.
+
+    Example:
+      >>> Uniform(dim=3)(jax.random.key(0), 2).shape
+      (2, 3)
+    """
+
+    dim: int = 100
+    """Length of a latent."""
+
+    def __post_init__(self) -> None:
+        _check_dim(self.dim)
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.random.uniform(key, (n, self.dim), minval=-1.0)
+
+
+def _check_dim(dim: int) -> None:
+    if dim < 1:
+        raise ValueError(f"the latent dimension must be at least 1, got {dim}")
