@@ -24,7 +24,7 @@ def locked(workdir: Path) -> Iterator[None]:
     """
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        file = open(workdir / ".lock", "a+")
+        file = (workdir / ".lock").open("a+")
     except OSError as error:
         raise UserError(f"the workdir {workdir} cannot be written: {error.strerror}") from error
     with file:

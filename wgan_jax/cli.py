@@ -1,0 +1,124 @@
+"""What the doors share: one line for what went wrong, and the commands behind it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from wgan_jax import flags
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.codec import fingerprint
+from wgan_jax.experiment.config import Config
+
+_ABOUT = """Train a Wasserstein GAN.
+
+With no arguments: the 8 Gaussians, no download, under a minute on two cores.
+--config FILE    a configs/NAME.py, or the config.json of a workdir
+--workdir DIR    where the run is kept; one that holds a checkpoint goes on from it"""
+
+
+def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
+    """Run a command; bad input becomes one line on stderr and exit status 2."""
+    try:
+        return command(args)
+    except UserError as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+def train(args: list[str]) -> int:
+    """`train.py`: exit status 0 done, 2 bad input, 143 stopped by SIGTERM with everything saved."""
+    file, args = flags.option(args, "config")
+    workdir, args = flags.option(args, "workdir")
+    name = "eight_gaussians" if file is None else Path(file).stem
+    default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
+    base = flags.load(default if file is None else file)
+    config = flags.parse(args, base, prog="train.py", about=_ABOUT)
+    from wgan_jax.experiment import trainer
+
+    folder = Path(workdir) if workdir else Path("runs") / f"{name}-{fingerprint(config)}"
+    try:
+        run = trainer.train(config, folder)
+    except trainer.Stopped as stop:
+        print(stop, file=sys.stderr)
+        return stop.exit_status
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    _evaluate(run, folder)
+    return 0
+
+
+def evaluate(args: list[str]) -> int:
+    """`python -m wgan_jax evaluate WORKDIR`."""
+    folder = _workdir("evaluate", args)
+    _evaluate(_finished(folder), folder)
+    return 0
+
+
+def sample(args: list[str]) -> int:
+    """`python -m wgan_jax sample WORKDIR [--num N] [--seed S] --out FILE.png|.npz`."""
+    out, args = flags.option(args, "out")
+    num, args = flags.option(args, "num")
+    seed, args = flags.option(args, "seed")
+    folder = _workdir("sample", args)
+    if out is None or Path(out).suffix not in (".png", ".npz"):
+        raise UserError("sample needs --out FILE.png or --out FILE.npz")
+    if Path(out).exists():
+        raise UserError(f"{out} exists; choose another --out or move it away")
+    from wgan_jax.experiment.sample import write_samples
+
+    write_samples(
+        _finished(folder), _natural("num", num or "64", 1), _natural("seed", seed or "0"), Path(out)
+    )
+    print(out)
+    return 0
+
+
+def prepare(args: list[str]) -> int:
+    """`python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]`."""
+    manual_dir, args = flags.option(args, "manual-dir")
+    data_dir, args = flags.option(args, "data-dir")
+    from wgan_jax.data.prepare import PREPARABLE
+    from wgan_jax.data.prepare import prepare as prepare_dataset
+
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError(f"prepare takes one data set: {', '.join(PREPARABLE)}")
+    print(prepare_dataset(args[0], data_dir=data_dir, manual_dir=manual_dir))
+    return 0
+
+
+def _evaluate(run: trainer.Run, folder: Path) -> None:  # noqa: F821  imported where used
+    from wgan_jax.ema import with_ema
+    from wgan_jax.experiment import evaluate
+    from wgan_jax.experiment.workdir import write_json
+
+    result = evaluate.evaluate(run.config, run.gan, with_ema(run.state), run.data)
+    step = int(run.state.step)
+    write_json(folder / "evaluation.json", {"step": step, **result})
+    print(f"step          {step:,}  {folder / 'samples' / f'{step}.png'}")
+    print(evaluate.report(result))
+
+
+def _finished(folder: Path) -> trainer.Run:  # noqa: F821
+    from wgan_jax.experiment import trainer
+    from wgan_jax.experiment.checkpoint import Checkpoints
+
+    config: Config = flags.load(folder / "config.json")
+    if not Checkpoints(folder / "checkpoints").steps():
+        raise UserError(f"{folder} holds no checkpoint")
+    return trainer.open_run(config, folder, say=lambda line: print(line, file=sys.stderr))
+
+
+def _workdir(command: str, args: list[str]) -> Path:
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
+    if not Path(args[0]).is_dir():
+        raise UserError(f"there is no workdir {args[0]}")
+    return Path(args[0])
+
+
+def _natural(name: str, text: str, least: int = 0) -> int:
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(f"--{name} takes a whole number of at least {least}, got {text!r}")
+    return int(text)

@@ -1,0 +1,99 @@
+"""What a run looks like: samples and curves."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+_REAL, _FAKE, _MEDIAN_WINDOW = "#2a9d8f", "#d1495b", 101
+_GRID_PIXELS = 512
+
+
+def image_grid(images: np.ndarray, path: Path) -> None:
+    """Images [n, h, w, channels] in [-1, 1] as a square grid, small ones enlarged."""
+    n, h, w, channels = images.shape
+    columns = math.ceil(math.sqrt(n))
+    rows = math.ceil(n / columns)
+    pixels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+    grid = np.zeros((rows * columns, h + 2, w + 2, channels), np.uint8)
+    grid[:n, 1:-1, 1:-1] = pixels
+    grid = grid.reshape(rows, columns, h + 2, w + 2, channels).transpose(0, 2, 1, 3, 4)
+    grid = grid.reshape(rows * (h + 2), columns * (w + 2), channels)
+    picture = Image.fromarray(grid[..., 0] if channels == 1 else grid)
+    scale = max(1, round(_GRID_PIXELS / max(picture.size)))
+    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(
+        path
+    )
+
+
+def plane(real: np.ndarray, fake: np.ndarray, critic: Any, step: int, path: Path) -> None:
+    """Real and generated points [n, 2] over the level sets of the critic, [m, 2] -> [m]."""
+    plt = _pyplot()
+    reach = 1.25 * float(np.abs(real).max())
+    line = np.linspace(-reach, reach, 121, dtype=np.float32)
+    mesh = np.stack(np.meshgrid(line, line), -1)
+    scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
+    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    levels = axes.contourf(line, line, scores, levels=24, cmap="Greys", alpha=0.55)
+    figure.colorbar(levels, ax=axes, label="critic score")
+    axes.scatter(*real.T, s=5, c=_REAL, alpha=0.5, linewidths=0, label=f"{len(real):,} data points")
+    axes.scatter(*fake.T, s=5, c=_FAKE, alpha=0.5, linewidths=0, label=f"{len(fake):,} samples")
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$x_1$")
+    axes.set(ylabel="$x_2$", title=f"Generator against data after {step:,} iterations")
+    axes.legend(loc="upper right", markerscale=3)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def points(samples: np.ndarray, path: Path) -> None:
+    """Generated points [n, 2] of the plane."""
+    plt = _pyplot()
+    figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
+    axes.scatter(*samples.T, s=5, c=_FAKE, alpha=0.5, linewidths=0)
+    axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def curves(lines: list[dict[str, Any]], path: Path) -> None:
+    """The run's metrics over generator iterations."""
+    plt = _pyplot()
+    steps = np.array([line["step"] for line in lines])
+    figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
+    panels = (
+        ("Critic's estimate: it should fall", "estimate", ["critic/estimate"], "linear"),
+        ("Losses", "loss", ["critic/loss", "generator/loss"], "linear"),
+        ("Gradient norms", "L2 norm", ["critic/gradient_norm", "generator/gradient_norm"], "log"),
+    )
+    for ax, (title, label, names, scale) in zip(axes, panels, strict=True):
+        for name, color in zip(names, (_FAKE, _REAL), strict=False):
+            values = np.array([line.get(name, np.nan) for line in lines], float)
+            ax.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
+            ax.plot(steps, running_median(values), color=color, label=f"{name}, running median")
+        ax.set(title=title, ylabel=label, yscale=scale)
+        ax.grid(alpha=0.3)
+        ax.legend(loc="upper right")
+    axes[-1].set_xlabel("generator iterations")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def running_median(values: np.ndarray) -> np.ndarray:
+    """The paper's filter, shortened at the ends and for short runs."""
+    window = min(_MEDIAN_WINDOW, max(1, len(values) // 10)) // 2
+    return np.array(
+        [np.median(values[max(0, i - window) : i + window + 1]) for i in range(len(values))]
+    )
+
+
+def _pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt

@@ -1,0 +1,212 @@
+"""A run from its config to its last picture, and on from wherever it stopped."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.data.stream import Chunk, ImageStream
+from wgan_jax.ema import with_ema
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import pictures
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.schedule import Piece, crosses, next_piece
+from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics
+from wgan_jax.experiment.writers import Console, TensorBoard
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Draw, key_for
+from wgan_jax.loop import scan_steps
+from wgan_jax.types import GANState, Metrics, PyTree, from_linen
+
+_GRID, _POINTS = 64, 2_000
+
+
+class Stopped(Exception):  # noqa: N818  it is no error: all is saved
+    """A signal ended the run at a chunk's end."""
+
+    def __init__(self, signum: int, step: int):
+        super().__init__(f"stopped by {signal.Signals(signum).name}, step {step} is saved")
+        self.exit_status = 128 + signum
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """What a finished or opened run consists of."""
+
+    config: Config
+    gan: GAN
+    data: Any
+    state: GANState
+
+
+def open_run(config: Config, workdir: Path, *, say: Callable[[str], None] = print) -> Run:
+    """The run in a workdir at its newest good checkpoint, or at its start."""
+    data, gan = open_dataset(config), build_gan(config)
+    struct = real_struct(data, config.batch_size)
+    key = jax.random.key(config.seed)
+    like = jax.eval_shape(gan.init, key, struct)
+    found = Checkpoints(workdir / "checkpoints").restore(like, say)
+    if found is None:
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+        return Run(config, gan, data, gan.init(key, zeros))
+    return Run(config, gan, data, found[1])
+
+
+def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) -> Run:
+    """Train until `config.steps`, saving as it goes; goes on from a checkpoint if there is one.
+
+    Raises:
+      UserError: bad input, or values that are not finite (nothing of them is saved).
+      Stopped: SIGTERM or SIGINT came, and everything is saved.
+    """
+    with locked(workdir), _signals() as received:
+        claim(workdir, config)
+        run = open_run(config, workdir, say=say)
+        start = int(run.state.step)
+        say(f"{workdir}: generator iteration {start:,} of {config.steps:,}")
+        session = _Session(run, workdir)
+        try:
+            state = session.advance(received)
+        finally:
+            session.close()
+        if int(state.step) > start:
+            pictures.curves(read_metrics(workdir / "metrics.jsonl"), workdir / "curves.png")
+        return dataclasses.replace(run, state=state)
+
+
+class _Session:
+    """One process's share of a run: fixed order, side effects at piece boundaries only."""
+
+    def __init__(self, run: Run, workdir: Path):
+        self._run, self._config, self._workdir = run, run.config, workdir
+        self._start = int(run.state.step)
+        self._checkpoints = Checkpoints(workdir / "checkpoints", run.config.keep_checkpoints)
+        self._log = MetricsLog(workdir / "metrics.jsonl", self._start)
+        self._console = Console(self._start, run.config.steps)
+        self._board = TensorBoard(workdir) if run.config.tensorboard else None
+        self._feed = _feed(run, self._start)
+        (workdir / "samples").mkdir(exist_ok=True)
+
+    def advance(self, received: list[int]) -> GANState:
+        config, state, step = self._config, self._run.state, self._start
+        while step < config.steps:
+            piece, began = next_piece(config, step), time.perf_counter()
+            state, metrics = self._program(piece)(state, self._feed(piece, step))
+            metrics = jax.device_get(metrics)
+            _require_finite(metrics, step)
+            before, step = step, step + piece.length
+            self._write(metrics, before, piece.length / (time.perf_counter() - began))
+            last = step == config.steps or bool(received)
+            if last or crosses(config.sample_every, before, step):
+                self._draw(state, step)
+            if last or crosses(config.checkpoint_every, before, step):
+                self._checkpoints.save(step, state)
+            if received:
+                raise Stopped(received[0], step)
+        return state
+
+    def close(self) -> None:
+        self._console.close()
+        self._log.close()
+        if self._board is not None:
+            self._board.close()
+
+    @functools.cache  # noqa: B019  lives as long as the session, which is the process
+    def _program(self, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
+        steps = scan_steps(
+            self._run.gan,
+            n_critic=piece.n_critic,
+            batch_size=self._config.batch_size,
+            length=piece.length,
+        )
+        return jax.jit(steps, donate_argnums=0)
+
+    def _write(self, metrics: dict[str, np.ndarray], before: int, speed: float) -> None:
+        length = len(next(iter(metrics.values())))
+        self._console.update(length, {name: values[-1] for name, values in metrics.items()})
+        for i in range(length):
+            step = before + i + 1
+            if step % self._config.log_every and step != self._config.steps:
+                continue
+            line = {name: float(values[i]) for name, values in sorted(metrics.items())}
+            line = {"step": step, **line, "time/steps_per_second": round(speed, 3)}
+            self._log.write(line)
+            if self._board is not None:
+                self._board.write(line)
+
+    def _draw(self, state: GANState, step: int) -> None:
+        draw_samples(self._run, state, step, self._workdir / "samples" / f"{step}.png")
+
+
+def draw_samples(run: Run, state: GANState, step: int, path: Path) -> None:
+    """A picture of samples from the run's fixed noise: a grid of images, or points of the plane."""
+    key = key_for(jax.random.key(run.config.seed), Draw.SAMPLES)
+    shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
+    count = _GRID if len(shape) == 3 else _POINTS
+    fake = np.asarray(jax.tree.leaves(run.gan.generate(with_ema(state), key, count))[0])
+    if len(shape) == 3:
+        pictures.image_grid(fake, path)
+    elif shape == (2,):
+        real = np.asarray(run.data(key_for(key, Draw.CRITIC_DATA), count))
+        critic = from_linen(run.config.critic)
+        pictures.plane(
+            real,
+            fake,
+            lambda x: critic.apply(state.critic.params, state.critic.stats, x, train=False)[0],
+            step,
+            path,
+        )
+
+
+def _feed(run: Run, start: int) -> Callable[[Piece, int], PyTree]:
+    """The sampler of each piece: the data themselves, or the batches that a stream holds next."""
+    if not isinstance(run.data, ImageStream):
+        return lambda piece, step: run.data
+    first = int(run.state.step.critic)
+    batches = run.data.batches(run.config.seed, run.config.batch_size, first)
+
+    def next_chunk(piece: Piece, step: int) -> Chunk:
+        nonlocal first
+        count = piece.length * piece.n_critic
+        chunk = Chunk(np.stack([next(batches) for _ in range(count)]), np.int32(first))
+        first += count
+        return jax.device_put(chunk)
+
+    return next_chunk
+
+
+def _require_finite(metrics: dict[str, np.ndarray], before: int) -> None:
+    for i in range(len(next(iter(metrics.values())))):
+        bad = [name for name, values in metrics.items() if not np.isfinite(values[i])]
+        if bad:
+            raise UserError(
+                f"{bad[0]} is {metrics[bad[0]][i]} at step {before + i + 1}: training stops and "
+                f"nothing of it is saved; lower the learning rate or look at the data"
+            )
+
+
+class _signals:  # noqa: N801  reads as what it catches
+    """Collects SIGTERM and SIGINT, to be obeyed at the end of a chunk."""
+
+    def __enter__(self) -> list[int]:
+        received: list[int] = []
+        handled = (signal.SIGTERM, signal.SIGINT)
+        self._former = {
+            s: signal.signal(s, lambda number, _: received.append(number)) for s in handled
+        }
+        return received
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._former.items():
+            signal.signal(number, handler)

@@ -1,0 +1,148 @@
+"""Command lines to configs: a config file, then `--FIELD NAME` and `--FIELD.SUBFIELD VALUE`."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import re
+import runpy
+from pathlib import Path
+
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.codec import alternatives, field_types, suggest
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.workdir import read_config
+
+
+def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
+    """The config that `args` make of `config`.
+
+    `--penalty NAME` first exchanges a whole node for another kind with its
+    defaults (`none` removes it where it may be absent); all other flags are
+    tyro's, typed by the fields.
+
+    Raises:
+      UserError: an unknown flag or kind (with the nearest known name), a value
+        of the wrong type or out of range.
+    """
+    import tyro
+
+    config, rest = _choose(args, config)
+    out, err = io.StringIO(), io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            return tyro.cli(
+                Config,
+                default=config,
+                args=rest,
+                prog=prog,
+                description=f"{about}\n\n{_kinds_help()}",
+                config=(tyro.conf.AvoidSubcommands,),
+            )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    except SystemExit as exit:
+        if not exit.code:
+            print(out.getvalue(), end="")
+            raise
+        raise UserError(_flatten(err.getvalue() or out.getvalue())) from None
+
+
+def load(path: str | Path) -> Config:
+    """The config of a Python file's `get_config()`, or of a config.json.
+
+    A config in Python is code and runs as such; a config.json is data.
+
+    Raises:
+      UserError: no such file, no `get_config`, or what it raises.
+    """
+    path = Path(path)
+    if path.suffix == ".json":
+        return read_config(path)
+    if not path.is_file():
+        raise UserError(f"there is no config file {path}{_neighbours(path)}")
+    try:
+        names = runpy.run_path(str(path))
+        if "get_config" not in names:
+            raise UserError(f"{path} does not define get_config()")
+        config = names["get_config"]()
+    except (Exception, SystemExit) as error:
+        if isinstance(error, UserError):
+            raise
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} cannot be used: {type(error).__name__}: {reason}") from error
+    if not isinstance(config, Config):
+        raise UserError(
+            f"get_config() of {path} returns {type(config).__name__}, not "
+            f"wgan_jax.experiment.config.Config"
+        )
+    return config
+
+
+def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
+    """The value of `--name VALUE` or `--name=VALUE`, the last if repeated, and the other args."""
+    value, rest, words = None, [], iter(args)
+    for word in words:
+        if word == f"--{name}":
+            value = next(words, None)
+            if value is None or value.startswith("--"):
+                raise UserError(f"--{name} needs a value")
+        elif word.startswith(f"--{name}="):
+            value = word.split("=", 1)[1]
+        else:
+            rest.append(word)
+    return value, rest
+
+
+def kinds(field: str) -> dict[str, type | None]:
+    """The kinds of node that a field of Config offers, by the name that a flag takes."""
+    choices = alternatives(field_types(Config)[field])
+    nodes = {_kebab(c.__name__): c for c in choices if dataclasses.is_dataclass(c)}
+    return nodes | ({"none": None} if nodes and type(None) in choices else {})
+
+
+def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
+    for field in field_types(Config):
+        offered = kinds(field)
+        if not offered:
+            continue
+        name, args = option(args, field.replace("_", "-"))
+        if name is None and "_" in field:
+            name, args = option(args, field)
+        if name is None:
+            continue
+        plain = {_plain(kind): kind for kind in offered}
+        if _plain(name) not in plain:
+            raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
+        node = offered[plain[_plain(name)]]
+        config = dataclasses.replace(config, **{field: node() if node else None})
+    return config, args
+
+
+def _kinds_help() -> str:
+    rows = []
+    for field in field_types(Config):
+        offered = kinds(field)
+        if len(offered) > 1:
+            rows.append(f"--{field.replace('_', '-')} {{{','.join(offered)}}}")
+    return "Exchange a whole part, with its defaults, before its own flags:\n" + "\n".join(rows)
+
+
+def _kebab(name: str) -> str:
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
+
+
+def _plain(name: str) -> str:
+    return name.lower().replace("-", "").replace("_", "")
+
+
+def _flatten(box: str) -> str:
+    """The text of tyro's framed message on one line."""
+    lines = (line.strip("│╭╮╰╯─ \t") for line in box.splitlines())
+    return re.sub(r"\s+", " ", " ".join(line for line in lines if line)).strip()
+
+
+def _neighbours(path: Path) -> str:
+    known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    return f"; {suggest(str(path), known)}" if known else ""
