@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from wgan_jax.coupling import check_uncoupled, samples_of
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
@@ -79,6 +80,9 @@ def gan(
       A `GAN`. Its functions raise ValueError at trace time, with the shapes,
       where scores or samples do not fit.
 
+    Raises:
+      ValueError: a penalty on a critic with batch norm.
+
     Example:
       >>> import jax, jax.numpy as jnp, optax
       >>> from wgan_jax import MLP, Wasserstein, clip_weights, from_linen
@@ -98,6 +102,8 @@ def gan(
     References:
       Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, Algorithm 1.
     """
+    if penalty is not None:
+        check_uncoupled(critic, samples_of(generator, latent))
 
     def init(key: Array, real: PyTree) -> GANState:
         key = typed(key)
