@@ -5,7 +5,7 @@ from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.gan import GAN, gan
 from wgan_jax.loop import scan_steps
-from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator
+from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
 from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
 from wgan_jax.penalties import (
     DRAGAN,
@@ -34,6 +34,8 @@ __all__ = [
     "LipschitzPenalty",
     "Network",
     "Player",
+    "ResNetCritic",
+    "ResNetGenerator",
     "Step",
     "Wasserstein",
     "all_but_norms",
