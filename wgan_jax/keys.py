@@ -23,6 +23,7 @@ class Draw(enum.IntEnum):
     GENERATOR_DROPOUT = 7
     INIT_LATENT = 8
     CRITIC_INPUT = 9
+    UNROLLED = 11
 
 
 def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:
