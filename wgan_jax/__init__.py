@@ -15,6 +15,7 @@ from wgan_jax.penalties import (
     LipschitzPenalty,
 )
 from wgan_jax.types import GANState, Network, Player, Step, from_linen
+from wgan_jax.vae import EvidenceBound, vae
 
 __version__ = "0.1.0"
 
@@ -26,6 +27,7 @@ __all__ = [
     "DCGANCritic",
     "DCGANGenerator",
     "DivergencePenalty",
+    "EvidenceBound",
     "GANState",
     "GradientPenalty",
     "Hinge",
@@ -47,4 +49,5 @@ __all__ = [
     "project_weights",
     "scan_steps",
     "toy",
+    "vae",
 ]
