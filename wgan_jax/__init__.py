@@ -1,30 +1,53 @@
 """Wasserstein GANs as pure functions, in JAX and Flax."""
 
+from wgan_jax import objectives, penalties
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.gan import GAN, gan
 from wgan_jax.loop import scan_steps
-from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator
-from wgan_jax.objectives import Wasserstein
+from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
+from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
+from wgan_jax.penalties import (
+    DRAGAN,
+    Consistency,
+    DivergencePenalty,
+    GradientPenalty,
+    LipschitzPenalty,
+)
 from wgan_jax.types import GANState, Network, Player, Step, from_linen
+from wgan_jax.vae import EvidenceBound, vae
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "DRAGAN",
     "GAN",
     "MLP",
+    "Consistency",
     "DCGANCritic",
     "DCGANGenerator",
+    "DivergencePenalty",
+    "EvidenceBound",
     "GANState",
+    "GradientPenalty",
+    "Hinge",
+    "JensenShannon",
+    "LeastSquares",
+    "LipschitzPenalty",
     "Network",
     "Player",
+    "ResNetCritic",
+    "ResNetGenerator",
     "Step",
     "Wasserstein",
     "all_but_norms",
     "clip_weights",
     "from_linen",
     "gan",
+    "objectives",
+    "penalties",
     "project_weights",
     "scan_steps",
     "toy",
+    "vae",
 ]

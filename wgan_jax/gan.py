@@ -12,6 +12,7 @@ for each generator iteration:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -19,9 +20,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from wgan_jax.coupling import check_uncoupled, samples_of
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
+from wgan_jax.unrolled import check_differentiable, look_ahead
 
 
 class GAN(NamedTuple):
@@ -31,6 +34,8 @@ class GAN(NamedTuple):
       init: `(key, real[batch, ...]) -> GANState`. Of `real` only shapes are used.
       critic_step: `(state, real[batch, ...]) -> (state, metrics)`. Changes the critic only.
       generator_step: `(state, batch_size) -> (state, metrics)`. Changes the generator only.
+        Where critic steps are unrolled it takes the real samples for them as well,
+        `(state, batch_size, real[batch, ...])`.
       train_step: `(state, reals[n_critic, batch, ...]) -> (state, metrics)`: one
         critic step for each slice, then a generator step. Metrics are those of
         the last critic step and of the generator step.
@@ -59,6 +64,7 @@ def gan(
     latent: Callable[[Array, int], PyTree],
     penalty: Callable[..., Array] | None = None,
     critic_projection: Callable[[PyTree], PyTree] | None = None,
+    unrolled_steps: int = 0,
 ) -> GAN:
     """Build a GAN from two networks, an objective and two optimisers.
 
@@ -74,10 +80,16 @@ def gan(
         where `critic` maps samples to scores.
       critic_projection: weights to weights, applied before each critic step, as
         the reference code clips; the paper clips afterwards, in `critic_tx`.
+      unrolled_steps: critic steps that the generator looks ahead and
+        differentiates through, all on one real batch; 0 is the plain GAN.
 
     Returns:
       A `GAN`. Its functions raise ValueError at trace time, with the shapes,
       where scores or samples do not fit.
+
+    Raises:
+      ValueError: a penalty on a critic with batch norm, a negative
+        `unrolled_steps`, or an optimiser that cannot be unrolled.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -98,6 +110,13 @@ def gan(
     References:
       Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, Algorithm 1.
     """
+    if penalty is not None:
+        check_uncoupled(critic, samples_of(generator, latent))
+    if unrolled_steps < 0:
+        raise ValueError(f"unrolled_steps must not be negative, got {unrolled_steps}")
+    if unrolled_steps > 0:
+        sample = samples_of(generator, latent)
+        check_differentiable(critic_tx, jax.eval_shape(critic.init, jax.random.key(0), sample)[0])
 
     def init(key: Array, real: PyTree) -> GANState:
         key = typed(key)
@@ -122,16 +141,22 @@ def gan(
         def key(purpose: Draw) -> Array:
             return key_for(state.key, purpose, state.step.critic)
 
+        moved, metrics = update_critic(state.critic, state.generator, real, key)
+        step = state.step._replace(critic=state.step.critic + 1)
+        return state._replace(step=step, critic=moved), metrics
+
+    def update_critic(
+        critic: Player, generator: Player, real: PyTree, key: Callable[[Draw], Array]
+    ) -> tuple[Player, Metrics]:
         on_fake, on_real, on_generator, in_penalty = jax.random.split(key(Draw.CRITIC_DROPOUT), 4)
         z = latent(key(Draw.CRITIC_LATENT), batch_size_of(real))
-        fake, _ = sample_fakes(state.generator, z, on_generator)
+        fake, _ = sample_fakes(generator, z, on_generator)
         _check_same_samples(real, fake)
         if critic_projection is not None:
-            projected = critic_projection(state.critic.params)
-            state = state._replace(critic=state.critic._replace(params=projected))
+            critic = critic._replace(params=critic_projection(critic.params))
 
         def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
-            player = state.critic._replace(params=params)
+            player = critic._replace(params=params)
             f_real, stats = score(player, real, on_real)
             f_fake, stats = score(player._replace(stats=stats), fake, on_fake)
             value = objective.critic_loss(f_real, f_fake)
@@ -145,22 +170,35 @@ def gan(
                 value = value + metrics["critic/penalty"]
             return value, (stats, metrics | {"critic/loss": value})
 
-        gradient, (stats, metrics) = jax.grad(loss, has_aux=True)(state.critic.params)
+        gradient, (stats, metrics) = jax.grad(loss, has_aux=True)(critic.params)
         metrics["critic/gradient_norm"] = optax.tree.norm(gradient)
-        moved = _descend(state.critic._replace(stats=stats), critic_tx, gradient)
-        step = state.step._replace(critic=state.step.critic + 1)
-        return state._replace(step=step, critic=moved), metrics
+        return _descend(critic._replace(stats=stats), critic_tx, gradient), metrics
 
-    def generator_step(state: GANState, batch_size: int) -> tuple[GANState, Metrics]:
+    def generator_step(
+        state: GANState, batch_size: int, real: PyTree | None = None
+    ) -> tuple[GANState, Metrics]:
         def key(purpose: Draw) -> Array:
             return key_for(state.key, purpose, state.step.generator)
 
         in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
         z = latent(key(Draw.GENERATOR_LATENT), batch_size)
 
+        def opponent(player: Player) -> Player:
+            if unrolled_steps == 0:
+                return state.critic
+            if real is None:
+                raise ValueError("unrolling needs real samples: generator_step(state, n, real)")
+
+            def update(critic: Player, key: Array) -> Player:
+                return update_critic(critic, player, real, partial(key_for, key))[0]
+
+            keys = jax.random.split(key(Draw.UNROLLED), unrolled_steps)
+            return look_ahead(update, state.critic, keys)
+
         def loss(params: PyTree) -> tuple[Array, PyTree]:
-            fake, stats = sample_fakes(state.generator._replace(params=params), z, in_generator)
-            f_fake, _ = score(state.critic, fake, in_critic)
+            player = state.generator._replace(params=params)
+            fake, stats = sample_fakes(player, z, in_generator)
+            f_fake, _ = score(opponent(player), fake, in_critic)
             return objective.generator_loss(f_fake), stats
 
         (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(state.generator.params)
@@ -175,7 +213,8 @@ def gan(
             raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
         state, history = lax.scan(critic_step, state, reals)
         metrics = jax.tree.map(lambda m: m[-1], history)
-        state, generator_metrics = generator_step(state, batch_size)
+        last = jax.tree.map(lambda x: x[-1], reals)
+        state, generator_metrics = generator_step(state, batch_size, last)
         return state, metrics | generator_metrics
 
     def generate(state: GANState, key: Array, n: int) -> PyTree:

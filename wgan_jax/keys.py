@@ -24,6 +24,7 @@ class Draw(enum.IntEnum):
     INIT_LATENT = 8
     SAMPLES = 9
     EVALUATION = 10
+    UNROLLED = 11
 
 
 def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:

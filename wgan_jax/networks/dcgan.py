@@ -7,9 +7,11 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
+from wgan_jax.networks.conditional import join_label, project_label, split_label
 from wgan_jax.networks.convolution import Conv, ConvTranspose
 from wgan_jax.networks.normalization import Norm, normalize
-from wgan_jax.types import Array
+from wgan_jax.networks.spectral import spectral
+from wgan_jax.types import Array, PyTree
 
 _SMALLEST = 4
 _init = nn.initializers.normal(0.02)
@@ -40,9 +42,11 @@ class DCGANGenerator(nn.Module):
     each with batch norm and ReLU; the last ends in tanh. No biases. At 64
     pixels and 3 channels: 3,576,704 parameters, or 302,080 with `norm="none"`
     and `constant_filters=True`, the crippled generator of the paper's figure 6.
+    With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is not a power of two of at least 8.
+      ValueError: `image_size` is not a power of two of at least 8, or labels
+        are missing where it is conditional.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -69,11 +73,13 @@ class DCGANGenerator(nn.Module):
     """Normalisation of the hidden layers."""
     extra_layers: int = 0
     """3x3 convolutions before the last layer."""
+    num_classes: int = 0
+    """Of conditional training, on pairs (image, label); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; weights are float32."""
 
     @nn.compact
-    def __call__(self, z: Array, train: bool = True) -> Array:
+    def __call__(self, z: PyTree, train: bool = True) -> PyTree:
         first, *hidden = reversed(
             stage_filters(self.image_size, self.filters, self.constant_filters)
         )
@@ -82,7 +88,8 @@ class DCGANGenerator(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
 
-        x = z.reshape(z.shape[0], -1)
+        z, label = split_label(z, self.num_classes, "DCGANGenerator")
+        x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
         x = nn.Dense(_SMALLEST**2 * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
         x = activate(x.reshape(-1, _SMALLEST, _SMALLEST, first))
         for width in hidden:
@@ -91,7 +98,8 @@ class DCGANGenerator(nn.Module):
             same = Conv(self.filters, window=3, stride=1, dtype=dtype, kernel_init=_init)
             x = activate(same(x))
         x = ConvTranspose(self.channels, dtype=dtype, kernel_init=_init)(x)
-        return jnp.tanh(x).astype(jnp.float32)
+        image = jnp.tanh(x).astype(jnp.float32)
+        return image if label is None else (image, label)
 
 
 class DCGANCritic(nn.Module):
@@ -99,11 +107,13 @@ class DCGANCritic(nn.Module):
 
     Convolutions that halve the size, each with leaky ReLU 0.2 and, after the
     first, batch norm; a linear map from 4x4 to the score. No biases and no
-    sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters.
+    sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters. With
+    `num_classes` it takes (image, label), and projects the label.
 
     Raises:
-      ValueError: `image_size` is not a power of two of at least 8, or the
-        images have another shape.
+      ValueError: `image_size` is not a power of two of at least 8, the images
+        have another shape, labels are missing where it is conditional, or
+        `dropout` is no probability.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -129,26 +139,42 @@ class DCGANCritic(nn.Module):
     """Normalisation of the hidden layers; a penalty needs layer or none."""
     extra_layers: int = 0
     """3x3 convolutions after the first layer."""
+    num_classes: int = 0
+    """Of conditional training, on pairs (image, label); 0 for none."""
+    dropout: float = 0.0
+    """Probability to drop a hidden unit in training."""
+    spectral_norm: bool = False
+    """Divide each weight by its largest singular value."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; weights are float32."""
 
     @nn.compact
-    def __call__(self, x: Array, train: bool = True) -> Array:
+    def __call__(self, x: PyTree, train: bool = True) -> Array:
         first, *hidden = stage_filters(self.image_size, self.filters, self.constant_filters)
+        x, label = split_label(x, self.num_classes, "DCGANCritic")
         expected = (self.image_size, self.image_size, self.channels)
         if x.shape[1:] != expected:
             raise ValueError(f"DCGANCritic takes images {expected}, got {x.shape[1:]}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         dtype = jnp.dtype(self.dtype)
 
-        def activate(x: Array) -> Array:
-            return nn.leaky_relu(normalize(x, self.norm, train=train, dtype=dtype), 0.2)
+        def convolve(x: Array, width: int, **shape) -> Array:
+            layer = Conv(width, dtype=dtype, kernel_init=_init, **shape)
+            return spectral(layer, self.spectral_norm, train=train)(x)
 
-        x = nn.leaky_relu(Conv(first, dtype=dtype, kernel_init=_init)(x), 0.2)
+        def activate(x: Array) -> Array:
+            x = nn.leaky_relu(normalize(x, self.norm, train=train, dtype=dtype), 0.2)
+            return nn.Dropout(self.dropout, deterministic=not train)(x)
+
+        x = nn.leaky_relu(convolve(x, first), 0.2)
         for _ in range(self.extra_layers):
-            same = Conv(self.filters, window=3, stride=1, dtype=dtype, kernel_init=_init)
-            x = activate(same(x))
+            x = activate(convolve(x, self.filters, window=3, stride=1))
         for width in hidden:
-            x = activate(Conv(width, dtype=dtype, kernel_init=_init)(x))
+            x = activate(convolve(x, width))
         x = x.reshape(x.shape[0], -1)
-        score = nn.Dense(1, use_bias=False, kernel_init=_init, dtype=dtype)(x)
+        linear = nn.Dense(1, use_bias=False, kernel_init=_init, dtype=dtype)
+        score = spectral(linear, self.spectral_norm, train=train)(x) + project_label(
+            x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
+        )
         return score[:, 0].astype(jnp.float32)

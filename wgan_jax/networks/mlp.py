@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Literal
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.types import Array
+from wgan_jax.networks.conditional import join_label, project_label, split_label
+from wgan_jax.networks.spectral import spectral
+from wgan_jax.types import Array, PyTree
 
 _ACTIVATIONS = {"relu": nn.relu, "leaky_relu": lambda x: nn.leaky_relu(x, 0.2), "tanh": nn.tanh}
 
@@ -18,9 +21,11 @@ class MLP(nn.Module):
 
     Maps [batch, ...] to [batch, *output_shape]: scores [batch] by default, so
     that it is a critic as it stands, and a generator with the shape of a sample.
+    With `num_classes` it maps (x, label) to scores, or (noise, label) to (x, label).
 
     Raises:
-      ValueError: a width below 1, or an unknown activation.
+      ValueError: a width below 1, an unknown activation, a dropout that is no
+        probability, or labels missing where it is conditional.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -42,11 +47,17 @@ class MLP(nn.Module):
     """Between the layers; leaky_relu has slope 0.2."""
     output_activation: Literal["tanh", "none"] = "none"
     """After the last layer: tanh bounds images to [-1, 1]."""
+    num_classes: int = 0
+    """Of conditional training, on pairs (x, label); 0 for none."""
+    dropout: float = 0.0
+    """Probability to drop a hidden unit in training."""
+    spectral_norm: bool = False
+    """Divide each weight by its largest singular value."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the computation; weights are float32."""
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
+    def __call__(self, x: PyTree, train: bool = False) -> PyTree:
         if min((1, *self.features, *self.output_shape)) < 1:
             raise ValueError(
                 f"MLP needs positive sizes, got features={self.features} and "
@@ -56,12 +67,30 @@ class MLP(nn.Module):
             raise ValueError(
                 f"unknown activation {self.activation!r}; choose from {sorted(_ACTIVATIONS)}"
             )
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         dtype = jnp.dtype(self.dtype)
         he = nn.initializers.he_uniform()
+        is_critic = self.output_shape == ()
+
+        def dense(width: int, **options) -> Callable[[Array], Array]:
+            return spectral(
+                nn.Dense(width, dtype=dtype, **options), self.spectral_norm, train=train
+            )
+
+        x, label = split_label(x, self.num_classes, "MLP")
         x = x.reshape(x.shape[0], -1).astype(dtype)
+        if not is_critic:
+            x = join_label(x, label, self.num_classes)
         for width in self.features:
-            x = nn.Dense(width, kernel_init=he, dtype=dtype)(x)
+            x = dense(width, kernel_init=he)(x)
             x = _ACTIVATIONS[self.activation](x)
-        x = nn.Dense(math.prod(self.output_shape), dtype=dtype)(x)
-        x = jnp.tanh(x) if self.output_activation == "tanh" else x
-        return x.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)
+            x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        y = dense(math.prod(self.output_shape))(x)
+        y = jnp.tanh(y) if self.output_activation == "tanh" else y
+        if is_critic:
+            y = y + project_label(
+                x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
+            )
+        y = y.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)
+        return y if label is None or is_critic else (y, label)

@@ -1,6 +1,9 @@
 """Losses on scores; penalties on the critic itself are in `wgan_jax.penalties`."""
 
 from wgan_jax.objectives.base import Objective
+from wgan_jax.objectives.hinge import Hinge
+from wgan_jax.objectives.jensen_shannon import JensenShannon
+from wgan_jax.objectives.least_squares import LeastSquares
 from wgan_jax.objectives.wasserstein import Wasserstein
 
-__all__ = ["Objective", "Wasserstein"]
+__all__ = ["Hinge", "JensenShannon", "LeastSquares", "Objective", "Wasserstein"]

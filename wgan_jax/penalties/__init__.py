@@ -1,0 +1,17 @@
+"""Terms of the critic's loss that look at the critic as a function, one a file."""
+
+from wgan_jax.penalties.base import Penalty
+from wgan_jax.penalties.consistency import Consistency
+from wgan_jax.penalties.divergence import DivergencePenalty
+from wgan_jax.penalties.dragan import DRAGAN
+from wgan_jax.penalties.gradient import GradientPenalty
+from wgan_jax.penalties.lipschitz import LipschitzPenalty
+
+__all__ = [
+    "DRAGAN",
+    "Consistency",
+    "DivergencePenalty",
+    "GradientPenalty",
+    "LipschitzPenalty",
+    "Penalty",
+]

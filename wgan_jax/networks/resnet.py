@@ -1,0 +1,215 @@
+"""The residual networks of WGAN-GP, for square images in NHWC order."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from wgan_jax.networks.conditional import join_label, project_label, split_label
+from wgan_jax.networks.convolution import Conv
+from wgan_jax.networks.normalization import Norm, normalize
+from wgan_jax.networks.spectral import spectral
+from wgan_jax.types import Array, PyTree
+
+Resample = Literal["up", "down", "none"]
+
+_SMALLEST = 4
+# Filters after each block, in multiples of `filters`; each doubles the size.
+_GENERATOR = {32: (1, 1, 1), 64: (8, 4, 2, 1)}
+_he = nn.initializers.he_uniform()
+_lecun = nn.initializers.lecun_normal()
+
+
+class ResidualBlock(nn.Module):
+    """norm, ReLU, 3x3, norm, ReLU, 3x3, beside a shortcut; images [n, h, w, c].
+
+    `up` doubles the size before the first convolution by repeating pixels,
+    `down` halves it after the second by averaging them. The shortcut is a 1x1
+    convolution where the shape changes. The first block of a critic at 32
+    pixels (`first`) sees the image itself: no norms, and no ReLU before it.
+    """
+
+    features: int
+    resample: Resample = "none"
+    norm: Norm = "layer"
+    first: bool = False
+    spectral_norm: bool = False
+    dtype: Any = None
+
+    @nn.compact
+    def __call__(self, x: Array, train: bool = True) -> Array:
+        channels = x.shape[-1]
+
+        def convolve(x: Array, width: int, window: int, init: nn.initializers.Initializer) -> Array:
+            padding = (window - 1) // 2
+            layer = Conv(width, window, 1, padding, True, self.dtype, init)
+            return spectral(layer, self.spectral_norm, train=train)(x)
+
+        def activate(x: Array) -> Array:
+            kind = "none" if self.first else self.norm
+            return nn.relu(normalize(x, kind, train=train, dtype=self.dtype))
+
+        middle = channels if self.resample == "down" and not self.first else self.features
+        y = x if self.first else activate(x)
+        y = _double(y) if self.resample == "up" else y
+        y = convolve(y, middle, 3, _he)
+        y = convolve(activate(y), self.features, 3, _he)
+        y = _halve(y) if self.resample == "down" else y
+
+        # Averaging and repeating pixels commute with a 1x1 convolution: do it on the smaller.
+        shortcut = _halve(x) if self.resample == "down" else x
+        if self.resample != "none" or channels != self.features:
+            shortcut = convolve(shortcut, self.features, 1, _lecun)
+        return y + (_double(shortcut) if self.resample == "up" else shortcut)
+
+
+class ResNetGenerator(nn.Module):
+    """Latents [batch, dim] to images [batch, image_size, image_size, channels] in [-1, 1].
+
+    A linear map to 4x4, then a residual block for each doubling: three of
+    `filters` at 32 pixels, four of 8, 4, 2 and 1 times `filters` at 64. Norm,
+    ReLU, a 3x3 convolution and tanh. With `num_classes` it maps (noise, label)
+    to (image, label).
+
+    Raises:
+      ValueError: `image_size` is neither 32 nor 64, or labels are missing where
+        it is conditional.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> generator = ResNetGenerator(image_size=32, filters=4)
+      >>> z = jnp.ones((2, 8))
+      >>> variables = generator.init(jax.random.key(0), z)
+      >>> generator.apply(variables, z, train=False).shape
+      (2, 32, 32, 3)
+
+    References:
+      Gulrajani et al., Improved Training of Wasserstein GANs, 2017, appendix F;
+      igul222/improved_wgan_training, gan_cifar_resnet.py and gan_64x64.py.
+    """
+
+    image_size: int = 32
+    """Height and width: 32 or 64."""
+    channels: int = 3
+    """Of the image: 1 or 3."""
+    filters: int = 128
+    """At the largest size: 128 at 32 pixels and 64 at 64 in the paper's code."""
+    norm: Norm = "batch"
+    """Normalisation of the hidden layers."""
+    num_classes: int = 0
+    """Of conditional training, on pairs (image, label); 0 for none."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; weights are float32."""
+
+    @nn.compact
+    def __call__(self, z: PyTree, train: bool = True) -> PyTree:
+        _check_sizes(self.image_size, self.filters)
+        dtype = jnp.dtype(self.dtype)
+        widths = [self.filters * multiple for multiple in _GENERATOR[self.image_size]]
+        z, label = split_label(z, self.num_classes, "ResNetGenerator")
+        x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
+        x = nn.Dense(_SMALLEST**2 * widths[0], dtype=dtype)(x)
+        x = x.reshape(-1, _SMALLEST, _SMALLEST, widths[0])
+        for width in widths:
+            x = ResidualBlock(width, "up", self.norm, dtype=dtype)(x, train)
+        x = nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
+        x = Conv(self.channels, 3, 1, 1, True, dtype)(x)
+        image = jnp.tanh(x).astype(jnp.float32)
+        return image if label is None else (image, label)
+
+
+class ResNetCritic(nn.Module):
+    """Images [batch, image_size, image_size, channels] to scores [batch].
+
+    At 32 pixels: four residual blocks of `filters`, the first two halving the
+    size, ReLU, the mean over the image and a linear map. At 64: a 3x3
+    convolution, four halving blocks of 2, 4, 8 and 8 times `filters` and a
+    linear map of the 4x4 image that is left. With `num_classes` it takes (image, label),
+    and projects the label.
+
+    Raises:
+      ValueError: `image_size` is neither 32 nor 64, the images have another
+        shape, labels are missing where it is conditional, or `dropout` is no
+        probability.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> critic = ResNetCritic(image_size=32, filters=4)
+      >>> x = jnp.ones((2, 32, 32, 3))
+      >>> critic.apply(critic.init(jax.random.key(0), x), x).shape
+      (2,)
+
+    References:
+      As for `ResNetGenerator`.
+    """
+
+    image_size: int = 32
+    """Height and width: 32 or 64."""
+    channels: int = 3
+    """Of the image: 1 or 3."""
+    filters: int = 128
+    """Of the first layer: 128 at 32 pixels and 64 at 64 in the paper's code."""
+    norm: Norm = "layer"
+    """Normalisation of the hidden layers; a penalty needs layer or none."""
+    num_classes: int = 0
+    """Of conditional training, on pairs (image, label); 0 for none."""
+    dropout: float = 0.0
+    """Probability to drop a unit after each block but the first, in training."""
+    spectral_norm: bool = False
+    """Divide each weight by its largest singular value."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the computation; weights are float32."""
+
+    @nn.compact
+    def __call__(self, x: PyTree, train: bool = True) -> Array:
+        _check_sizes(self.image_size, self.filters)
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
+        x, label = split_label(x, self.num_classes, "ResNetCritic")
+        expected = (self.image_size, self.image_size, self.channels)
+        if x.shape[1:] != expected:
+            raise ValueError(f"ResNetCritic takes images {expected}, got {x.shape[1:]}")
+        dtype = jnp.dtype(self.dtype)
+
+        def normalized(layer: nn.Module, x: Array) -> Array:
+            return spectral(layer, self.spectral_norm, train=train)(x)
+
+        def block(x: Array, multiple: int, resample: Resample, first: bool = False) -> Array:
+            width = self.filters * multiple
+            layer = ResidualBlock(width, resample, self.norm, first, self.spectral_norm, dtype)
+            x = layer(x, train)
+            return x if first else nn.Dropout(self.dropout, deterministic=not train)(x)
+
+        if self.image_size == 32:
+            x = block(x, 1, "down", first=True)
+            for resample in ("down", "none", "none"):
+                x = block(x, 1, resample)
+            x = nn.relu(x).mean((1, 2))
+        else:
+            x = normalized(Conv(self.filters, 3, 1, 1, True, dtype, _lecun), x)
+            for multiple in (2, 4, 8, 8):
+                x = block(x, multiple, "down")
+            x = x.reshape(x.shape[0], -1)
+        score = normalized(nn.Dense(1, dtype=dtype), x) + project_label(
+            x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
+        )
+        return score[:, 0].astype(jnp.float32)
+
+
+def _check_sizes(image_size: int, filters: int) -> None:
+    if image_size not in _GENERATOR:
+        raise ValueError(f"image_size must be one of {sorted(_GENERATOR)}, got {image_size}")
+    if filters < 1:
+        raise ValueError(f"filters must be at least 1, got {filters}")
+
+
+def _double(x: Array) -> Array:
+    n, h, w, c = x.shape
+    return jnp.broadcast_to(x[:, :, None, :, None], (n, h, 2, w, 2, c)).reshape(n, 2 * h, 2 * w, c)
+
+
+def _halve(x: Array) -> Array:
+    n, h, w, c = x.shape
+    return x.reshape(n, h // 2, 2, w // 2, 2, c).mean((2, 4))
