@@ -91,7 +91,7 @@ def main():
     for row, (name, (p, q, truth)) in enumerate(cases(arguments.seed).items()):
         if arguments.only not in name:
             continue
-        for_truth, for_estimate = jax.random.split(jax.random.key([arguments.seed, row][1]))
+        for_truth, for_estimate = jax.random.split(jax.random.key(1000 * arguments.seed + row))
         w1 = float(truth(for_truth))
         start = time.perf_counter()
         e = estimate_w1(p, q, key=for_estimate)
