@@ -25,6 +25,7 @@ from wgan_jax.networks.mlp import MLP
 
 _LARGEST = 4096
 _GRAM_STEPS = 6
+_GRAM_STEPS_SMALL, _SMALL = 12, 1024
 
 
 class LipschitzBound(NamedTuple):
@@ -131,10 +132,12 @@ def bound_of_layers(layers: list[Layer]) -> LipschitzBound:
     return LipschitzBound(min(norms, absolute, box), norms, absolute, box)
 
 
-def gram_norm(matrix: np.ndarray, steps: int = _GRAM_STEPS) -> float:
-    """An upper bound of the largest singular value, tight to a part in a thousand or so.
+def gram_norm(matrix: np.ndarray) -> float:
+    """An upper bound of the largest singular value of a matrix [m, n].
 
-    |W| <= |G_k|_F^(1 / 2^k) with G_0 = W and G_{k+1} = G_k' G_k, rescaled at each step.
+    |W| <= |G_k|_F^(1 / 2^k) with G_0 = W and G_{k+1} = G_k' G_k, rescaled at each
+    step. At most n^(1 / 2^(k + 1)) too large: a part in a thousand with the 12
+    steps taken up to 1,024 columns, 7% with the 6 of larger ones.
 
     Example:
       >>> import numpy as np
@@ -143,6 +146,7 @@ def gram_norm(matrix: np.ndarray, steps: int = _GRAM_STEPS) -> float:
     """
     gram = np.asarray(matrix, np.float64)
     gram = gram if gram.shape[0] >= gram.shape[1] else gram.T
+    steps = _GRAM_STEPS_SMALL if gram.shape[1] <= _SMALL else _GRAM_STEPS
     log_scale = 0.0
     for step in range(steps):
         size = float(np.linalg.norm(gram))
