@@ -1,9 +1,11 @@
 """Wasserstein GANs as pure functions, in JAX and Flax."""
 
-from wgan_jax import objectives, penalties
+from wgan_jax import distances, objectives, penalties
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
+from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.gan import GAN, gan
+from wgan_jax.lipschitz import LipschitzBound, lipschitz_bound
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
 from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
@@ -33,17 +35,22 @@ __all__ = [
     "Hinge",
     "JensenShannon",
     "LeastSquares",
+    "LipschitzBound",
     "LipschitzPenalty",
     "Network",
     "Player",
     "ResNetCritic",
     "ResNetGenerator",
     "Step",
+    "W1Estimate",
     "Wasserstein",
     "all_but_norms",
     "clip_weights",
+    "distances",
+    "estimate_w1",
     "from_linen",
     "gan",
+    "lipschitz_bound",
     "objectives",
     "penalties",
     "project_weights",

@@ -1,7 +1,10 @@
 """Generators and critics, as Flax Linen modules (NHWC)."""
 
+from wgan_jax.networks.cones import Cones
 from wgan_jax.networks.dcgan import DCGANCritic, DCGANGenerator
+from wgan_jax.networks.groupsort import GroupSort
 from wgan_jax.networks.mlp import MLP
 from wgan_jax.networks.resnet import ResNetCritic, ResNetGenerator
 
 __all__ = ["MLP", "DCGANCritic", "DCGANGenerator", "ResNetCritic", "ResNetGenerator"]
+__all__ = ["MLP", "Cones", "DCGANCritic", "DCGANGenerator", "GroupSort"]

@@ -1,0 +1,117 @@
+"""How close `estimate_w1` comes, and whether its bounds hold, on pairs whose W1 is known.
+
+    python benchmarks/w1_table.py [--only SUBSTRING] [--seed S]
+
+The 28 funnel pairs are drawn by the recipe of Wasserstein1Benchmark; the other
+rows have other shapes. All rows use the default settings of `estimate_w1`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax import distances, toy
+from wgan_jax.data.funnels import Funnels
+from wgan_jax.estimate import estimate_w1
+
+
+def gaussian(dim, std):
+    return lambda key, n: std * jax.random.normal(key, (n, dim))
+
+
+def sphere(dim, radius):
+    def sample(key, n):
+        z = jax.random.normal(key, (n, dim))
+        return radius * z / jnp.linalg.norm(z, axis=1, keepdims=True)
+
+    return sample
+
+
+def mixture(dim, shift):
+    centers = jnp.asarray(np.random.default_rng(dim).normal(size=(5, dim)) * 2, jnp.float32)
+    move = jnp.full((1, dim), shift / math.sqrt(dim))
+
+    def sample(key, n):
+        which, where = jax.random.split(key)
+        mode = jax.random.randint(which, (n,), 0, 5)
+        return centers[mode] + 0.3 * jax.random.normal(where, (n, dim)) + move
+
+    return sample
+
+
+def ring_against_grid(key):
+    """No closed form: exact transport between 4,000 samples, less its floor."""
+    a, b, c = jax.random.split(key, 3)
+    ring, grid = toy.Ring(), toy.Grid()
+    exact = distances.exact_w1(ring(a, 4000), grid(b, 4000))
+    return exact - distances.w1_floor(grid, 4000, c)
+
+
+def cases(seed):
+    """name -> (p, q, truth as a function of a key)."""
+    table = {}
+    for dim in (2, 4, 8, 16, 32, 64, 128):
+        for count in (4, 16, 64, 256):
+            pair = Funnels.draw(dim, count, seed)
+            table[f"funnels d{dim} w{count}"] = pair, pair.target, lambda k, f=pair: f.w1(k)[0]
+    for dim in (2, 16, 64):
+        for std in (1.5, 3.0):
+            w1 = distances.w1_gaussians(dim, 1.0, std)
+            row = gaussian(dim, 1.0), gaussian(dim, std), lambda k, w=w1: w
+            table[f"gaussians d{dim} s{std}"] = row
+    for dim in (2, 16, 64):
+        row = mixture(dim, 0.0), mixture(dim, 1.0), lambda k: 1.0
+        table[f"translation d{dim}"] = row
+        table[f"spheres d{dim}"] = sphere(dim, 1.0), sphere(dim, 2.0), lambda k: 1.0
+    table["gaussians reversed d16"] = (
+        gaussian(16, 3.0),
+        gaussian(16, 1.0),
+        lambda k: distances.w1_gaussians(16, 3.0, 1.0),
+    )
+    table["ring grid d2"] = toy.Ring(), toy.Grid(), ring_against_grid
+    return table
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--seed", type=int, default=0)
+    arguments = parser.parse_args()
+    print(
+        f"{'pair':24} {'truth':>8} {'value':>8} {'lower':>8} {'upper':>8} "
+        f"{'error':>7} {'lower/W1':>8} {'holds':>5} {'conv':>5} {'s':>5}"
+    )
+    errors, ratios = {}, {}
+    for row, (name, (p, q, truth)) in enumerate(cases(arguments.seed).items()):
+        if arguments.only not in name:
+            continue
+        for_truth, for_estimate = jax.random.split(jax.random.key(1000 * arguments.seed + row))
+        w1 = float(truth(for_truth))
+        start = time.perf_counter()
+        e = estimate_w1(p, q, key=for_estimate)
+        seconds = time.perf_counter() - start
+        error, ratio = e.value / w1 - 1, e.lower / w1
+        family = name.split()[0]
+        errors.setdefault(family, []).append(abs(error))
+        ratios.setdefault(family, []).append(ratio)
+        holds = "yes" if e.lower <= w1 <= e.upper else "NO"
+        print(
+            f"{name:24} {w1:8.4f} {e.value:8.4f} {e.lower:8.4f} {e.upper:8.4f} {error:+7.2%} "
+            f"{ratio:8.2%} {holds:>5} {'yes' if e.converged else 'no':>5} {seconds:5.0f}",
+            flush=True,
+        )
+    for family, found in errors.items():
+        print(
+            f"{family}: mean error {np.mean(found):.2%}, worst {max(found):.2%}, "
+            f"smallest lower/W1 {min(ratios[family]):.2%} over {len(found)} rows"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,182 @@
+"""Certified Lipschitz bounds: never below a gradient that ascent finds."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from wgan_jax import MLP, DCGANCritic, Wasserstein, from_linen, gan
+from wgan_jax.lipschitz import Convolution, bound_of_layers, gram_norm, lipschitz_bound
+from wgan_jax.networks import Cones, GroupSort
+from wgan_jax.networks.convolution import Geometry, convolve
+from wgan_jax.networks.groupsort import orthonormalize
+
+_SLACK = 1 + 1e-5  # float32 gradients
+
+
+def steepest(module, variables, x, steps=15):
+    """The largest gradient norm that ascent over samples finds, in float32."""
+    kwargs = {"train": False} if isinstance(module, DCGANCritic) else {}
+
+    def norm(x):
+        g = jax.grad(lambda x: module.apply(variables, x, **kwargs).sum())(x)
+        return jnp.sqrt((g**2).reshape(len(x), -1).sum(1) + 1e-30)
+
+    def step(x, _):
+        g = jax.grad(lambda x: norm(x).sum())(x)
+        size = jnp.sqrt((g**2).sum(tuple(range(1, x.ndim)), keepdims=True) + 1e-30)
+        return x + 0.1 * g / size, norm(x).max()
+
+    x, found = jax.lax.scan(step, x, length=steps)
+    return float(jnp.maximum(found.max(), norm(x).max()))
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "tanh"])
+def test_bound_is_above_the_gradients_of_a_hundred_networks(activation):
+    module = MLP(features=(24, 16), activation=activation)
+
+    @jax.jit
+    def one(key):
+        init, data, scale = jax.random.split(key, 3)
+        x = 2 * jax.random.normal(data, (16, 3))
+        variables = module.init(init, x)
+        factor = jnp.exp(jax.random.normal(scale))
+        return jax.tree.map(lambda w: factor * w, variables), x
+
+    ascend = jax.jit(lambda variables, x: jnp.float32(0) + _trace(module, variables, x))
+    for seed in range(100):
+        variables, x = one(jax.random.key(seed))
+        assert float(ascend(variables, x)) <= lipschitz_bound(module, variables).value * _SLACK
+
+
+def _trace(module, variables, x):
+    def norm(x):
+        g = jax.grad(lambda x: module.apply(variables, x).sum())(x)
+        return jnp.sqrt((g**2).sum(1) + 1e-30)
+
+    def step(x, _):
+        return x + 0.1 * jax.grad(lambda x: norm(x).sum())(x), norm(x).max()
+
+    return jax.lax.scan(step, x, length=15)[1].max()
+
+
+def test_bound_of_a_trained_and_clipped_critic_is_not_loose(key):
+    critic = MLP(features=(32, 32))
+    x = jax.random.normal(key, (64, 2))
+    variables = critic.init(jax.random.key(1), x)
+    aligned = jax.tree.map(lambda w: jnp.full_like(w, 0.01), variables)
+    bound = lipschitz_bound(critic, aligned)
+    box = 0.01**3 * (2 * 32 * 32) ** 0.5 * (32 * 32) ** 0.5 * 1.0
+    assert bound.box == pytest.approx(box, rel=1e-5)
+    assert bound.value == pytest.approx(steepest(critic, aligned, jnp.abs(x)), rel=1e-3)
+
+
+@pytest.mark.parametrize("extra_layers", [0, 1])
+@pytest.mark.parametrize("norm", ["none", "batch"])
+def test_bound_of_dcgan(norm, extra_layers):
+    module = DCGANCritic(image_size=16, channels=1, filters=4, norm=norm, extra_layers=extra_layers)
+    for seed in range(3):
+        init, data = jax.random.split(jax.random.key(seed))
+        x = jax.random.normal(data, (8, 16, 16, 1))
+        variables = module.init(init, x)
+        if norm == "batch":
+            _, stats = module.apply(variables, x, train=True, mutable=["batch_stats"])
+            variables = {**variables, **stats}
+        bound = lipschitz_bound(module, variables)
+        found = steepest(module, variables, x, steps=5)
+        assert found <= bound.value * _SLACK
+        assert bound.value < 100 * found
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("window", [3, 4, 5])
+def test_bound_of_a_convolution_against_its_matrix(stride, window):
+    kernel = np.random.default_rng(window).normal(size=(window, window, 2, 3))
+    geometry = Geometry((12, 12), (window, window), stride, 1)
+    x = jnp.eye(12 * 12 * 2).reshape(-1, 12, 12, 2)
+    y = convolve(geometry, x, jnp.asarray(kernel, jnp.float32))
+    matrix = np.asarray(y, np.float64).reshape(288, -1)
+    exact = np.linalg.norm(matrix, 2)
+    bound = bound_of_layers([Convolution(kernel, geometry)])
+    assert exact <= bound.value * _SLACK
+    assert bound.norms <= 1.25 * exact
+    assert bound.box >= exact
+
+
+def test_gram_norm_is_above_and_close():
+    for seed in range(50):
+        r = np.random.default_rng(seed)
+        matrix = r.normal(size=(r.integers(1, 60), r.integers(1, 60))) * 10.0 ** r.integers(-9, 9)
+        exact = np.linalg.norm(matrix, 2)
+        assert exact <= gram_norm(matrix) <= 1.05 * exact
+    assert gram_norm(np.zeros((3, 2))) == 0
+
+
+def test_groupsort_is_one_lipschitz_whatever_its_weights():
+    module = GroupSort(features=(16, 16))
+    x = jax.random.normal(jax.random.key(0), (64, 4))
+    for seed in range(20):
+        variables = module.init(jax.random.key(seed), x)
+        noise = jax.tree.map(lambda w: 5.0 * w**3 - 0.3, variables)
+        for weights in (variables, noise):
+            assert lipschitz_bound(module, weights).value <= 1.002
+            assert steepest(module, weights, x, steps=2) <= 1 + 1e-4
+    assert steepest(module, variables, x, steps=2) > 0.99
+
+
+def test_orthonormal_kernels(key):
+    for shape, one in zip(((6, 3), (3, 6)), jax.random.split(key), strict=True):
+        w = orthonormalize(jax.random.normal(one, shape), 30)
+        small = w.T @ w if shape[0] > shape[1] else w @ w.T
+        assert jnp.allclose(small, jnp.eye(3), atol=1e-3)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.3])
+@pytest.mark.parametrize("dim", [2, 30])
+def test_cones_are_one_lipschitz(temperature, dim):
+    module = Cones(count=20, temperature=temperature)
+    x = jax.random.normal(jax.random.key(0), (64, dim))
+    variables = module.init(jax.random.key(1), x)
+    f = module.apply(variables, x)
+    differences = np.abs(np.asarray(f)[:, None] - np.asarray(f)[None])
+    apart = np.linalg.norm(np.asarray(x)[:, None] - np.asarray(x)[None], axis=-1)
+    assert (differences <= apart * _SLACK + 1e-4).all()
+    assert lipschitz_bound(module, variables).value == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("critic", [Cones(count=8), GroupSort(features=(8,))])
+def test_one_lipschitz_critics_train_in_a_gan(critic, key):
+    game = gan(
+        from_linen(MLP(features=(8,), output_shape=(2,))),
+        from_linen(critic),
+        Wasserstein(),
+        generator_tx=optax.sgd(1e-2),
+        critic_tx=optax.sgd(1e-2),
+        latent=lambda key, n: jax.random.normal(key, (n, 2)),
+    )
+    state = game.init(key, jnp.zeros((16, 2)))
+    before = state.critic.params
+    state, metrics = game.train_step(state, jnp.ones((2, 16, 2)))
+    assert all(jnp.isfinite(v) for v in metrics.values())
+    assert any(
+        bool((a != b).any())
+        for a, b in zip(jax.tree.leaves(before), jax.tree.leaves(state.critic.params), strict=True)
+    )
+
+
+def test_refusals(key):
+    critic = DCGANCritic(image_size=8, channels=1, filters=2, norm="batch", extra_layers=1)
+    variables = critic.init(key, jnp.zeros((2, 8, 8, 1)))
+    with pytest.raises(ValueError, match="not a function of one sample"):
+        lipschitz_bound(critic, {"params": variables["params"]})
+    with pytest.raises(ValueError, match="no Lipschitz bound for Dense"):
+        lipschitz_bound(nn.Dense(1), {})
+    layer = DCGANCritic(image_size=8, channels=1, norm="layer")
+    with pytest.raises(ValueError, match="layer norm divides"):
+        lipschitz_bound(layer, {"params": {}})
+    mlp = MLP(features=(4,))
+    broken = jax.tree.map(lambda w: w * jnp.nan, mlp.init(key, jnp.zeros((1, 2))))
+    with pytest.raises(ValueError, match="not finite"):
+        lipschitz_bound(mlp, broken)

@@ -1,0 +1,180 @@
+"""The largest mean difference of a minimum of cones, by annealed ascent.
+
+    max over a, b of  E_q f - E_p f,   f(x) = sign * min_j |sign x - a_j| + b_j
+
+The minimum is smoothed at a temperature that falls in geometric steps from the
+scale at which cones compete to one far below it: cells form one after the
+other as it cools, which a cold start misses in high dimension.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from wgan_jax.distances.exact import transport_potentials
+from wgan_jax.networks.cones import cone_heights, min_of_cones, soft_min_of_cones
+from wgan_jax.types import Array
+
+_adam = optax.scale_by_adam(b1=0.5)
+
+
+class ConeParams(NamedTuple):
+    """f(x) = sign * (min_j |x - centers_j| + offsets_j), 1-Lipschitz.
+
+    Attributes:
+      centers: [k, d].
+      offsets: [k].
+      sign: 1, or -1 for a maximum of downward cones; a scalar.
+    """
+
+    centers: Array
+    offsets: Array
+    sign: Array
+
+    def __call__(self, x: Array) -> Array:
+        return self.sign * min_of_cones(x, self.centers, self.offsets)
+
+
+class Start(NamedTuple):
+    """Where an ascent starts, and how warm, in units of the gap between the lowest two cones."""
+
+    cones: ConeParams
+    warmth: float
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Rows:
+    """An array as a sampler: rows [n, d] drawn with replacement."""
+
+    x: Array
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return self.x[jax.random.randint(key, (n,), 0, self.x.shape[0])]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Standardized:
+    """A sampler, flattened, moved and scaled: (x - center) / scale, [n, d]."""
+
+    sampler: Any
+    center: Array
+    scale: Array
+
+    def __call__(self, key: Array, n: int) -> Array:
+        x = self.sampler(key, n)
+        return (x.reshape(x.shape[0], -1) - self.center) / self.scale
+
+
+def starts(x: np.ndarray, y: np.ndarray) -> list[Start]:
+    """Where to start from: samples x ~ p and y ~ q, [k, d] each, of unit scale.
+
+    - cones at samples of p, upward, or of q, downward. In high dimension they
+      are drawn in toward the mean, where each still sees most of the data;
+    - cones far behind p, which make a nearly linear function;
+    - the exact potentials of the two clouds, which are minima of cones.
+    """
+    (k, d), one = x.shape, jnp.ones(())
+    contraction = min(1.0, (12 / d) ** 0.5)
+
+    def drawn_in(z: np.ndarray, sign: Any) -> ConeParams:
+        mean = z.mean(0)
+        return _cones(mean + contraction * (z - mean), np.zeros(k), sign)
+
+    step = y.mean(0) - x.mean(0)
+    direction = step / max(np.linalg.norm(step), 1e-30)
+    behind = x.mean(0) + contraction * (x - x.mean(0)) - 30 * d**0.5 * direction
+    _, phi, psi = transport_potentials(x, y)
+    return [
+        Start(drawn_in(x, one), 1.2),
+        Start(drawn_in(y, -one), 1.2),
+        Start(_cones(behind, np.zeros(k), one), 0.3),
+        Start(_cones(x, -phi, one), 0.3),
+        Start(_cones(y, -psi, -one), 0.3),
+    ]
+
+
+def _cones(centers: np.ndarray, offsets: np.ndarray, sign: Array) -> ConeParams:
+    return ConeParams(jnp.asarray(centers, jnp.float32), jnp.asarray(offsets, jnp.float32), sign)
+
+
+@jax.jit
+def gap(cones: ConeParams, x: Array) -> Array:
+    """The mean distance between the lowest two cones over points [n, d]."""
+    lowest = -lax.top_k(-cone_heights(x, cones.centers, cones.offsets), min(2, len(cones.offsets)))[
+        0
+    ]
+    return (lowest[:, -1] - lowest[:, 0]).mean()
+
+
+class Ascent(NamedTuple):
+    """The state of an ascent."""
+
+    cones: ConeParams
+    moments: Any
+    step: Array
+
+
+def begin(cones: ConeParams) -> Ascent:
+    return Ascent(cones, _adam.init(cones), jnp.zeros((), jnp.int32))
+
+
+class Schedule(NamedTuple):
+    """Traced, so that all schedules share one program.
+
+    Attributes:
+      hot: temperature at the start, in units of distance.
+      cold: temperature at the end.
+      rate: of Adam at the start; it falls as a cosine to a fiftieth.
+      steps: until the end.
+    """
+
+    hot: Array
+    cold: Array
+    rate: Array
+    steps: Array
+
+
+def schedule(gap: float, warmth: float, steps: int) -> Schedule:
+    hot = max(warmth * gap, 1e-6)
+    cold = max(min(0.05 * gap, hot), 1e-6)
+    rate = min(0.02, 0.2 * gap)
+    return Schedule(*(jnp.asarray(v, jnp.float32) for v in (hot, cold, max(rate, 1e-5), steps)))
+
+
+@partial(jax.jit, static_argnames=("length", "batch_size"))
+def ascend(
+    ascent: Ascent, plan: Schedule, p: Any, q: Any, key: Array, *, length: int, batch_size: int
+) -> Ascent:
+    """`length` steps of Adam on fresh batches of the samplers p and q."""
+
+    def one(ascent: Ascent, _: None) -> tuple[Ascent, None]:
+        for_p, for_q = jax.random.split(jax.random.fold_in(key, ascent.step))
+        x, y = p(for_p, batch_size), q(for_q, batch_size)
+        done = jnp.minimum(ascent.step.astype(jnp.float32) / plan.steps, 1)
+        temperature = plan.hot * (plan.cold / plan.hot) ** done
+        rate = plan.rate * (0.02 + 0.98 * (1 + jnp.cos(jnp.pi * done)) / 2)
+        sign = ascent.cones.sign
+
+        def loss(cones: ConeParams) -> Array:
+            def f(x: Array) -> Array:
+                return soft_min_of_cones(x, cones.centers, cones.offsets, temperature).mean()
+
+            return sign * (f(x) - f(y))
+
+        slope = jax.grad(loss)(ascent.cones)._replace(sign=jnp.zeros_like(sign))
+        with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
+            update, moments = _adam.update(slope, ascent.moments)
+        cones = jax.tree.map(lambda w, u: w - rate * u, ascent.cones, update)
+        return Ascent(cones._replace(sign=sign), moments, ascent.step + 1), None
+
+    return lax.scan(one, ascent, length=length)[0]
