@@ -208,13 +208,12 @@ def gan(
         return state._replace(step=step, generator=moved), metrics
 
     def train_step(state: GANState, reals: PyTree) -> tuple[GANState, Metrics]:
-        n_critic, batch_size = _schedule_of(reals)
-        if n_critic < 1:
+        if batch_size_of(reals) < 1:
             raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
         state, history = lax.scan(critic_step, state, reals)
         metrics = jax.tree.map(lambda m: m[-1], history)
         last = jax.tree.map(lambda x: x[-1], reals)
-        state, generator_metrics = generator_step(state, batch_size, last)
+        state, generator_metrics = generator_step(state, batch_size_of(last), last)
         return state, metrics | generator_metrics
 
     def generate(state: GANState, key: Array, n: int) -> PyTree:
@@ -241,11 +240,6 @@ def batch_size_of(x: PyTree) -> int:
     if len(sizes) != 1 or sizes == {()}:
         raise ValueError(f"a batch needs leaves with one leading axis in common, got {shapes}")
     return sizes.pop()[0]
-
-
-def _schedule_of(reals: PyTree) -> tuple[int, int]:
-    n_critic = batch_size_of(reals)
-    return n_critic, batch_size_of(jax.eval_shape(lambda r: jax.tree.map(lambda x: x[0], r), reals))
 
 
 def _descend(player: Player, tx: optax.GradientTransformation, gradient: PyTree) -> Player:

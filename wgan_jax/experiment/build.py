@@ -39,7 +39,9 @@ def build_gan(config: Config) -> GAN:
         generator_tx=generator_tx,
         critic_tx=critic_tx,
         latent=config.latent,
+        penalty=config.penalty,
         critic_projection=projection,
+        unrolled_steps=config.unrolled_steps,
     )
 
 

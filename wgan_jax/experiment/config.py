@@ -11,12 +11,27 @@ from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
 from wgan_jax.latents import Normal, Uniform
-from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator
-from wgan_jax.objectives import Wasserstein
+from wgan_jax.networks import (
+    MLP,
+    DCGANCritic,
+    DCGANGenerator,
+    ResNetCritic,
+    ResNetGenerator,
+)
+from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
 from wgan_jax.optimizers import SGD, Adam, RMSProp
+from wgan_jax.penalties import (
+    DRAGAN,
+    Consistency,
+    DivergencePenalty,
+    GradientPenalty,
+    LipschitzPenalty,
+)
 
 Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream
 Optimizer = RMSProp | Adam | SGD
+Objective = Wasserstein | JensenShannon | LeastSquares | Hinge
+Penalty = GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | Consistency
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -63,12 +78,14 @@ class Config:
 
     dataset: Dataset = Ring()
     """Real samples."""
-    generator: MLP | DCGANGenerator = MLP(output_shape=(2,))
+    generator: MLP | DCGANGenerator | ResNetGenerator = MLP(output_shape=(2,))
     """Latents to samples."""
-    critic: MLP | DCGANCritic = MLP()
+    critic: MLP | DCGANCritic | ResNetCritic = MLP()
     """Samples to scores."""
-    objective: Wasserstein = Wasserstein()
+    objective: Objective = Wasserstein()
     """Losses of the two players."""
+    penalty: Penalty | None = None
+    """Added to the critic's loss; usually in place of clipping."""
     clip: Clip | None = Clip()
     """Weight clipping of the critic."""
     latent: Normal | Uniform = Normal()
@@ -79,6 +96,8 @@ class Config:
     """Of the critic."""
     n_critic: int = 5
     """Critic steps per generator iteration."""
+    unrolled_steps: int = 0
+    """Critic steps that the generator looks ahead; 0 for the plain GAN."""
     warmup: Warmup | None = None
     """More critic steps at the start and now and then; the paper's code does so."""
     batch_size: int = 64
@@ -107,6 +126,8 @@ class Config:
         for name in (*counts, "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.unrolled_steps < 0:
+            raise ValueError(f"unrolled_steps must not be negative, got {self.unrolled_steps}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.seed < 2**32:

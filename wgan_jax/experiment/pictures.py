@@ -40,11 +40,13 @@ def plane(real: np.ndarray, fake: np.ndarray, critic: Any, step: int, path: Path
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
     levels = axes.contourf(line, line, scores, levels=24, cmap="Greys", alpha=0.55)
     figure.colorbar(levels, ax=axes, label="critic score")
-    axes.scatter(*real.T, s=5, c=_REAL, alpha=0.5, linewidths=0, label=f"{len(real):,} data points")
+    axes.scatter(
+        *real.T, s=36, c=_REAL, alpha=0.25, linewidths=0, label=f"{len(real):,} data points"
+    )
     axes.scatter(*fake.T, s=5, c=_FAKE, alpha=0.5, linewidths=0, label=f"{len(fake):,} samples")
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$x_1$")
     axes.set(ylabel="$x_2$", title=f"Generator against data after {step:,} iterations")
-    axes.legend(loc="upper right", markerscale=3)
+    figure.legend(loc="outside lower center", ncols=2)
     figure.savefig(path, dpi=120)
     plt.close(figure)
 

@@ -6,5 +6,12 @@ from wgan_jax.networks.groupsort import GroupSort
 from wgan_jax.networks.mlp import MLP
 from wgan_jax.networks.resnet import ResNetCritic, ResNetGenerator
 
-__all__ = ["MLP", "DCGANCritic", "DCGANGenerator", "ResNetCritic", "ResNetGenerator"]
-__all__ = ["MLP", "Cones", "DCGANCritic", "DCGANGenerator", "GroupSort"]
+__all__ = [
+    "MLP",
+    "Cones",
+    "DCGANCritic",
+    "DCGANGenerator",
+    "GroupSort",
+    "ResNetCritic",
+    "ResNetGenerator",
+]

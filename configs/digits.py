@@ -1,0 +1,30 @@
+"""A weight-clipped DCGAN on 8 x 8 handwritten digits, which need no download.
+
+python train.py --config configs/digits.py
+"""
+
+from wgan_jax.data.images import Digits
+from wgan_jax.experiment.config import Clip, Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import DCGANCritic, DCGANGenerator
+from wgan_jax.optimizers import RMSProp
+
+
+def get_config() -> Config:
+    optimizer = RMSProp(learning_rate=5e-4)
+    return Config(
+        dataset=Digits(),
+        generator=DCGANGenerator(image_size=8, channels=1, filters=128),
+        critic=DCGANCritic(image_size=8, channels=1, filters=128, norm="layer"),
+        clip=Clip(c=0.05),
+        latent=Normal(dim=32),
+        generator_optimizer=optimizer,
+        critic_optimizer=optimizer,
+        batch_size=64,
+        steps=3_000,
+        chunk=50,
+        log_every=50,
+        sample_every=500,
+        checkpoint_every=500,
+        ema_decay=0.99,
+    )

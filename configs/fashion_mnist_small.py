@@ -1,0 +1,31 @@
+"""A small weight-clipped DCGAN on Fashion-MNIST.
+
+python -m wgan_jax prepare fashion_mnist
+python train.py --config configs/fashion_mnist_small.py
+"""
+
+from wgan_jax.data.images import TFDS
+from wgan_jax.experiment.config import Clip, Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import DCGANCritic, DCGANGenerator
+from wgan_jax.optimizers import RMSProp
+
+
+def get_config() -> Config:
+    optimizer = RMSProp(learning_rate=2e-4)
+    return Config(
+        dataset=TFDS(name="fashion_mnist", image_size=32, channels=1),
+        generator=DCGANGenerator(image_size=32, channels=1, filters=24),
+        critic=DCGANCritic(image_size=32, channels=1, filters=24),
+        clip=Clip(c=0.01),
+        latent=Normal(dim=64),
+        generator_optimizer=optimizer,
+        critic_optimizer=optimizer,
+        batch_size=64,
+        steps=5_000,
+        chunk=20,
+        log_every=20,
+        sample_every=500,
+        checkpoint_every=500,
+        ema_decay=0.99,
+    )

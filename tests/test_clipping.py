@@ -1,0 +1,77 @@
+"""The box of weight clipping holds exactly."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wgan_jax import all_but_norms, clip_weights, project_weights
+
+DTYPES = ["float32", "bfloat16", "float16"]
+finite = st.floats(-1e4, 1e4, width=16)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    w=st.lists(finite, min_size=8, max_size=8),
+    u=st.lists(finite, min_size=8, max_size=8),
+    c=st.floats(1e-3, 10),
+    dtype=st.sampled_from(DTYPES),
+)
+def test_the_box_holds_after_any_update(w, u, c, dtype):
+    assert_in_box(jnp.asarray(w, dtype), jnp.asarray(u, dtype), c)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_box_holds_for_many_random_weights(dtype, key):
+    weights, updates = jax.random.split(key)
+    w = (0.05 * jax.random.normal(weights, (200_000,))).astype(dtype)
+    u = (0.02 * jax.random.normal(updates, (200_000,))).astype(dtype)
+    for c in (0.01, 0.05, 1 / 3):
+        assert_in_box(w, u, c)
+
+
+@jax.jit
+def step(w, u, c):
+    updates, _ = clip_weights(c).update(u, optax.EmptyState(), w)
+    return optax.apply_updates(w, updates)
+
+
+def assert_in_box(w, u, c):
+    c = jnp.asarray(c, jnp.float32)
+    after = np.asarray(step(w, u, c), np.float64)
+    bound = np.asarray(c.astype(w.dtype), np.float64)
+    assert (np.abs(after) <= bound).all()
+    ideal = np.clip(np.asarray(w, np.float64) + np.asarray(u, np.float64), -bound, bound)
+    ulp = np.asarray(jnp.finfo(w.dtype).eps, np.float64)
+    size = np.abs(np.asarray(w, np.float64)) + np.abs(np.asarray(u, np.float64)) + bound
+    np.testing.assert_array_less(np.abs(after - ideal), 4 * ulp * size + 1e-7)
+
+
+def test_a_mask_chooses_what_is_clipped():
+    params = {"dense": {"kernel": jnp.ones(3)}, "norm": {"scale": jnp.ones(3), "bias": jnp.ones(3)}}
+    zeros = jax.tree.map(jnp.zeros_like, params)
+    for mask in (all_but_norms, all_but_norms(params)):
+        tx = clip_weights(0.1, mask)
+        updates, _ = tx.update(zeros, tx.init(params), params)
+        after = optax.apply_updates(params, updates)
+        assert float(after["dense"]["kernel"].max()) <= np.float32(0.1)
+        assert (after["norm"]["scale"] == 1).all()
+        assert (after["norm"]["bias"] == 1).all()
+        projected = project_weights(params, 0.1, mask)
+        assert (projected["dense"]["kernel"] == jnp.float32(0.1)).all()
+        assert (projected["norm"]["scale"] == 1).all()
+
+
+@pytest.mark.parametrize("c", [0, -0.01, float("nan")])
+def test_a_bound_that_is_no_bound_is_refused(c):
+    with pytest.raises(ValueError, match="positive"):
+        clip_weights(c)
+
+
+def test_weights_are_needed():
+    with pytest.raises(ValueError, match="params"):
+        clip_weights(0.1).update({"w": jnp.ones(1)}, optax.EmptyState())

@@ -1,0 +1,297 @@
+"""Runs as users make them: real processes that are killed, and input that is bad."""
+
+import json
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wgan_jax import cli
+from wgan_jax.__main__ import main
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import trainer
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.codec import from_dict, to_dict
+from wgan_jax.experiment.config import Clip, Config, Warmup
+from wgan_jax.experiment.schedule import next_piece
+from wgan_jax.flags import load
+from wgan_jax.networks import MLP
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    "--generator.features",
+    "16",
+    "--critic.features",
+    "16",
+    "--batch-size",
+    "32",
+    "--chunk",
+    "7",
+    "--log-every",
+    "10",
+    "--checkpoint-every",
+    "20",
+    "--sample-every",
+    "1000",
+]
+DIGITS = [
+    "--config",
+    "configs/digits.py",
+    "--generator.filters",
+    "8",
+    "--critic.filters",
+    "8",
+    "--critic.norm",
+    "batch",
+    "--batch-size",
+    "32",
+    "--chunk",
+    "7",
+    "--log-every",
+    "10",
+    "--checkpoint-every",
+    "20",
+    "--sample-every",
+    "1000",
+]
+
+
+def start(args, workdir):
+    command = [sys.executable, "train.py", *args, "--workdir", str(workdir)]
+    return subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def finish(process):
+    out, err = process.communicate(timeout=300)
+    return process.returncode, out, err
+
+
+def wait_for_checkpoint(process, workdir):
+    until = time.monotonic() + 200
+    while not Checkpoints(workdir / "checkpoints").steps():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+def result(workdir):
+    config = load(workdir / "config.json")
+    run = trainer.open_run(config, workdir)
+    leaves = [
+        np.asarray(
+            jax.random.key_data(x) if jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) else x
+        )
+        for x in jax.tree.leaves(run.state)
+    ]
+    lines = [json.loads(t) for t in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return leaves, [{k: v for k, v in line.items() if "time/" not in k} for line in lines]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("args", [TINY, DIGITS], ids=["toy", "dcgan with batch norm"])
+def test_a_killed_run_goes_on_bitwise(args, tmp_path):
+    args = [*args, "--steps", "300"]
+    assert finish(start(args, tmp_path / "whole"))[0] == 0
+    process = start(args, tmp_path / "killed")
+    wait_for_checkpoint(process, tmp_path / "killed")
+    process.kill()
+    finish(process)
+    assert finish(start(args, tmp_path / "killed"))[0] == 0
+    whole, killed = result(tmp_path / "whole"), result(tmp_path / "killed")
+    assert whole[1] == killed[1]
+    for a, b in zip(whole[0], killed[0], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_sigterm_saves_and_a_second_trainer_is_turned_away(tmp_path):
+    process = start([*TINY, "--steps", "10000000"], tmp_path)
+    wait_for_checkpoint(process, tmp_path)
+    status, _, err = finish(start([*TINY, "--steps", "10000000"], tmp_path))
+    assert status == 2
+    assert str(process.pid) in err
+    assert err.count("\n") == 1
+    process.send_signal(signal.SIGTERM)
+    status, _, err = finish(process)
+    assert status == 143
+    assert str(Checkpoints(tmp_path / "checkpoints").steps()[0]) in err
+
+
+def train(capsys, *args):
+    status = cli.guarded(cli.train, [*args])
+    return status, capsys.readouterr()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_run_leaves_what_it_promises_and_repeats_from_its_config(tmp_path, capsys):
+    first, again = tmp_path / "first", tmp_path / "again"
+    status, said = train(
+        capsys, *TINY, "--steps", "40", "--ema-decay", "0.9", "--workdir", str(first)
+    )
+    assert status == 0
+    assert "W1 floor" in said.out
+    for name in ("config.json", "metrics.jsonl", "curves.png", "samples/40.png", "evaluation.json"):
+        assert (first / name).stat().st_size > 0
+    line = json.loads((first / "metrics.jsonl").read_text().splitlines()[-1])
+    assert {"step", "critic/loss", "generator/loss", "critic/estimate"} <= line.keys()
+    assert "time/steps_per_second" in line
+    assert train(capsys, "--config", str(first / "config.json"), "--workdir", str(again))[0] == 0
+    a, b = result(first), result(again)
+    assert a[1] == b[1]
+    for x, y in zip(a[0], b[0], strict=True):
+        np.testing.assert_array_equal(x, y)
+    out = tmp_path / "samples.npz"
+    assert main(["sample", str(first), "--num", "7", "--out", str(out)]) == 0
+    assert np.load(out)["samples"].shape == (7, 2)
+    assert train(capsys, *TINY, "--steps", "40", "--seed", "5", "--workdir", str(first))[0] == 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_one_compile_per_shape(tmp_path, capsys, caplog):
+    args = "--steps 45 --warmup warmup --warmup.first 3 --warmup.every 20 --warmup.n-critic 9"
+    with jax.log_compiles(), caplog.at_level(logging.WARNING):
+        assert train(capsys, *TINY, *args.split(), "--workdir", str(tmp_path))[0] == 0
+    programs = [
+        r.message for r in caplog.records if "Finished XLA compilation of jit(run)" in r.message
+    ]
+    assert len(programs) == 3  # chunks, single iterations, warm-up
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_values_that_are_not_finite_stop_the_run_and_are_not_saved(tmp_path, capsys):
+    args = ["--steps", "100", "--clip", "none", "--critic-optimizer.learning-rate", "1e30"]
+    status, said = train(capsys, *TINY, *args, "--workdir", str(tmp_path))
+    assert status == 2
+    assert "step" in said.err
+    assert Checkpoints(tmp_path / "checkpoints").steps() == []
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--n-critik", "3"], "--n-critic"),
+        (["--n-critic", "many"], "many"),
+        (["--n-critic", "0"], "n_critic must be at least 1"),
+        (["--clip.c", "0"], "positive"),
+        (["--clip.c", "-1"], "positive"),
+        (["--critic", "mpl"], "mlp"),
+        (["--penalty", "nonesuch"], "gradient-penalty"),
+        (["--config", "configs/nonesuch.py"], "there is no config file"),
+        (["--config", "configs/digit.py"], "configs/digits.py"),
+        (["--config", "train.py"], "get_config"),
+        (["--config", "configs/digits.py", "--batch-size", "1798"], "1797"),
+        (["--config", "configs/fashion_mnist.py", "--dataset.data-dir", "/nonesuch"], "prepare"),
+        (["--generator.output-shape", "3"], "(3,)"),
+        (["--critic.features", "0"], "positive"),
+        (["--workdir"], "needs a value"),
+        (["surplus"], "surplus"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_bad_input_is_told_in_one_line(args, told, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    workdir = [] if "--workdir" in args else ["--workdir", str(tmp_path)]
+    status, said = train(capsys, *args, *workdir)
+    assert status == 2
+    assert said.err.count("\n") == 1
+    assert told in said.err
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{", "cannot be read"),
+        ('{"n_critc": 3}', "n_critic"),
+        ('{"n_critic": "3"}', "int"),
+        ('{"dataset": {"type": "Rink"}}', "Ring"),
+        ('{"generator": {"type": "MLP", "features": [1, "2"]}}', "list of int"),
+        ('{"clip": {"c": -1}}', "positive"),
+    ],
+)
+def test_a_bad_config_json_is_told(text, told, tmp_path):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(UserError, match=told):
+        load(tmp_path / "config.json")
+
+
+def test_configs_survive_json():
+    config = Config(critic=MLP(features=(3,)), clip=None, warmup=Warmup(every=0), seed=7)
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    for path in (ROOT / "configs").glob("*.py"):
+        config = load(path)
+        assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_a_run_is_cut_alike_from_every_boundary():
+    config = Config(steps=1_050, chunk=30, log_every=100, warmup=Warmup(), clip=Clip())
+    step, warm = 0, 0
+    while step < config.steps:
+        piece = next_piece(config, step)
+        covered = [config.warmup.covers(i) for i in range(step, step + piece.length)]
+        assert all(covered) or not any(covered)
+        assert piece.n_critic == (100 if covered[0] else 5)
+        warm += sum(covered)
+        step += piece.length
+    assert step == config.steps
+    assert warm == 25 + 2
+
+
+def damage(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(bytes(data))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_checkpoint_is_never_restored(tmp_path):
+    state = {"w": np.arange(4096.0), "n": np.int32(3)}
+    like = jax.eval_shape(lambda: jax.tree.map(jax.numpy.asarray, jax.tree.map(np.float32, state)))
+    state = jax.tree.map(lambda s: jax.numpy.ones(s.shape, s.dtype), like)
+    checkpoints = Checkpoints(tmp_path / "c", keep=3)
+    checkpoints.save(1, state)
+    checkpoints.save(2, jax.tree.map(lambda x: 2 * x, state))
+    biggest = max((tmp_path / "c/2/state").rglob("*"), key=lambda p: p.stat().st_size * p.is_file())
+    damage(biggest)
+    said = []
+    step, restored = checkpoints.restore(like, said.append)
+    assert step == 1
+    assert (restored["w"] == 1).all()
+    assert "checkpoint 2 is skipped" in said[0]
+    for path in [p for p in (tmp_path / "c/1").rglob("*") if p.is_file()]:
+        path.unlink()
+    with pytest.raises(UserError, match="none of the checkpoints"):
+        checkpoints.restore(like, said.append)
+
+
+def test_imports_go_down_only():
+    floors = {"experiment": 4, "cli": 5, "flags": 5, "__main__": 5, "loop": 3, "gan": 2, "vae": 2}
+    floors |= {"data.images": 4, "data.stream": 4, "data.prepare": 4, "data.pixels": 4}
+    floor = lambda name: max(
+        (v for k, v in floors.items() if f"{name}.".startswith(f"{k}.")), default=1
+    )  # noqa: E731
+    for path in (ROOT / "wgan_jax").rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT / "wgan_jax").with_suffix("").parts)
+        if name in ("__init__",):
+            continue
+        for line in path.read_text().splitlines():
+            if line.lstrip().startswith("from wgan_jax.") and ">>>" not in line:
+                imported = line.split()[1].removeprefix("wgan_jax.")
+                assert floor(imported) <= floor(name), f"{name} imports {imported}"
+
+
+def test_the_core_is_light():
+    code = (
+        "import sys, wgan_jax; heavy = {'orbax', 'tensorflow_datasets', 'grain', 'tyro', "
+        "'matplotlib', 'tqdm', 'sklearn', 'PIL'} & set(sys.modules); assert not heavy, heavy"
+    )
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    assert subprocess.run([sys.executable, "-c", code], env=env, check=False).returncode == 0
