@@ -277,7 +277,7 @@ def test_imports_go_down_only():
     floors |= {"data.images": 4, "data.stream": 4, "data.prepare": 4, "data.pixels": 4}
     floor = lambda name: max(
         (v for k, v in floors.items() if f"{name}.".startswith(f"{k}.")), default=1
-    )  # noqa: E731
+    )
     for path in (ROOT / "wgan_jax").rglob("*.py"):
         name = ".".join(path.relative_to(ROOT / "wgan_jax").with_suffix("").parts)
         if name in ("__init__",):

@@ -5,11 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from wgan_jax import flags
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import fingerprint
 from wgan_jax.experiment.config import Config
+
+if TYPE_CHECKING:
+    from wgan_jax.experiment.trainer import Run
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -88,7 +92,7 @@ def prepare(args: list[str]) -> int:
     return 0
 
 
-def _evaluate(run: trainer.Run, folder: Path) -> None:  # noqa: F821  imported where used
+def _evaluate(run: Run, folder: Path) -> None:
     from wgan_jax.ema import with_ema
     from wgan_jax.experiment import evaluate
     from wgan_jax.experiment.workdir import write_json
@@ -100,7 +104,7 @@ def _evaluate(run: trainer.Run, folder: Path) -> None:  # noqa: F821  imported w
     print(evaluate.report(result))
 
 
-def _finished(folder: Path) -> trainer.Run:  # noqa: F821
+def _finished(folder: Path) -> Run:
     from wgan_jax.experiment import trainer
     from wgan_jax.experiment.checkpoint import Checkpoints
 

@@ -8,9 +8,10 @@ import io
 import re
 import runpy
 from pathlib import Path
+from typing import Any
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import alternatives, field_types, suggest
+from wgan_jax.experiment.codec import alternatives, field_types, node_kinds, suggest
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import read_config
 
@@ -97,9 +98,9 @@ def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
 
 def kinds(field: str) -> dict[str, type | None]:
     """The kinds of node that a field of Config offers, by the name that a flag takes."""
-    choices = alternatives(field_types(Config)[field])
-    nodes = {_kebab(c.__name__): c for c in choices if dataclasses.is_dataclass(c)}
-    return nodes | ({"none": None} if nodes and type(None) in choices else {})
+    kind = field_types(Config)[field]
+    nodes: dict[str, type | None] = {_kebab(node.__name__): node for node in node_kinds(kind)}
+    return nodes | ({"none": None} if nodes and type(None) in alternatives(kind) else {})
 
 
 def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
@@ -116,7 +117,8 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         if _plain(name) not in plain:
             raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
         node = offered[plain[_plain(name)]]
-        config = dataclasses.replace(config, **{field: node() if node else None})
+        exchanged: dict[str, Any] = {field: node() if node else None}
+        config = dataclasses.replace(config, **exchanged)
     return config, args
 
 

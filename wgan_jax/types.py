@@ -65,7 +65,8 @@ class Step(NamedTuple):
     def __int__(self) -> int:
         return int(self.generator)
 
-    __index__ = __int__
+    def __index__(self) -> int:
+        return int(self)
 
 
 class GANState(NamedTuple):
@@ -111,7 +112,7 @@ def from_linen(module: nn.Module) -> Network:
         raise ValueError(f"from_linen takes a flax.linen.Module, got {type(module).__name__}")
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
 
-    def mode(train: bool) -> dict[str, bool]:
+    def mode(train: bool) -> dict[str, Any]:
         return {"train": train} if takes_train else {}
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:

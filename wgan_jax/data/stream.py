@@ -79,7 +79,7 @@ class Chunk:
     """Consecutive batches [batches, batch, ...] as a sampler, from the batch `first` on."""
 
     batches: Array | np.ndarray
-    first: Array | int
+    first: Array | np.ndarray
 
     def __call__(self, key: Array, n: int) -> Array:
         raise TypeError("a Chunk is drawn from by step: use scan_steps")

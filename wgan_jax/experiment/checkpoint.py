@@ -140,7 +140,7 @@ def _from_arrays(arrays: PyTree, like: PyTree, keys: list[str | None]) -> PyTree
 
     treedef = jax.tree.structure(like)
     leaves = zip(jax.tree.leaves(arrays), jax.tree.leaves(like), keys, strict=True)
-    return treedef.unflatten([rebuild(*leaf) for leaf in leaves])
+    return jax.tree.unflatten(treedef, [rebuild(*leaf) for leaf in leaves])
 
 
 def _manifest(arrays: PyTree) -> list[dict[str, Any]]:

@@ -34,7 +34,7 @@ def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
     choices = alternatives(kind)
     if data is None and type(None) in choices:
         return None
-    nodes = {choice.__name__: choice for choice in choices if dataclasses.is_dataclass(choice)}
+    nodes = {node.__name__: node for node in node_kinds(kind)}
     if nodes:
         return _node(data, nodes, path)
     for choice in choices:
@@ -76,6 +76,12 @@ def alternatives(kind: Any) -> tuple[Any, ...]:
     """The members of a union; a type alone is its own only member."""
     is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     return typing.get_args(kind) if is_union else (kind,)
+
+
+def node_kinds(kind: Any) -> list[type]:
+    """The nodes among the members of a union."""
+    choices = alternatives(kind)
+    return [c for c in choices if isinstance(c, type) and dataclasses.is_dataclass(c)]
 
 
 def suggest(name: str, known: list[str]) -> str:

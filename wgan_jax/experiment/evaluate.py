@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from wgan_jax.data.stream import ImageStream
+from wgan_jax.data.toy import Grid, Ring
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN
@@ -34,7 +35,7 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, 
     result = {"points": points, "w1/exact": exact_w1(fake, reals[0])}
     result |= {"w1/floor": float(np.mean(floors))}
     result |= {"w1/ratio": result["w1/exact"] / result["w1/floor"]}
-    if hasattr(config.dataset, "centers"):
+    if isinstance(config.dataset, Ring | Grid):
         coverage = mode_coverage(fake, config.dataset.centers, config.dataset.std)
         result |= {
             "modes/found": coverage.found,

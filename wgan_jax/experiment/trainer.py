@@ -179,7 +179,7 @@ def _feed(run: Run, start: int) -> Callable[[Piece, int], PyTree]:
     def next_chunk(piece: Piece, step: int) -> Chunk:
         nonlocal first
         count = piece.length * piece.n_critic
-        chunk = Chunk(np.stack([next(batches) for _ in range(count)]), np.int32(first))
+        chunk = Chunk(np.stack([next(batches) for _ in range(count)]), np.asarray(first, np.int32))
         first += count
         return jax.device_put(chunk)
 

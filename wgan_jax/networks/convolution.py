@@ -16,7 +16,7 @@ elsewhere all three are plain `lax` convolutions, chosen when lowering.
 from __future__ import annotations
 
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -38,9 +38,11 @@ class Geometry(NamedTuple):
 
     @property
     def output(self) -> tuple[int, int]:
-        return tuple(
-            (size + 2 * self.padding - window) // self.stride + 1
-            for size, window in zip(self.image, self.window, strict=True)
+        (height, width), (a, b) = self.image, self.window
+        reach = 2 * self.padding
+        return (
+            (height + reach - a) // self.stride + 1,
+            (width + reach - b) // self.stride + 1,
         )
 
 
@@ -139,7 +141,7 @@ class Conv(nn.Module):
     stride: int = 2
     padding: int = 1
     use_bias: bool = False
-    dtype: str | None = None
+    dtype: Any = None
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
@@ -147,7 +149,8 @@ class Conv(nn.Module):
         shape = (self.window, self.window, x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
-        geometry = Geometry(x.shape[1:3], shape[:2], self.stride, self.padding)
+        _, height, width, _ = x.shape
+        geometry = Geometry((height, width), shape[:2], self.stride, self.padding)
         return _add_bias(self, convolve(geometry, x, kernel))
 
 
@@ -163,7 +166,7 @@ class ConvTranspose(nn.Module):
     stride: int = 2
     padding: int = 1
     use_bias: bool = False
-    dtype: str | None = None
+    dtype: Any = None
     kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
 
     @nn.compact
@@ -171,9 +174,9 @@ class ConvTranspose(nn.Module):
         shape = (self.window, self.window, self.features, y.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
         y, kernel = nn.dtypes.promote_dtype(y, kernel, dtype=self.dtype)
-        image = tuple(
-            (size - 1) * self.stride + self.window - 2 * self.padding for size in y.shape[1:3]
-        )
+        beyond = self.window - 2 * self.padding - self.stride
+        _, height, width, _ = y.shape
+        image = (height * self.stride + beyond, width * self.stride + beyond)
         geometry = Geometry(image, shape[:2], self.stride, self.padding)
         return _add_bias(self, spread(geometry, y, kernel))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ def scale_init(key: Array, shape: tuple[int, ...], dtype=None) -> Array:
     return 1.0 + nn.initializers.normal(0.02)(key, shape, dtype or jax.numpy.float32)
 
 
-def normalize(x: Array, kind: Norm, *, train: bool, dtype: str | None = None) -> Array:
+def normalize(x: Array, kind: Norm, *, train: bool, dtype: Any = None) -> Array:
     """Normalise images [n, h, w, c] inside a compact Linen module.
 
     `batch` uses the statistics of the batch in training and running ones
