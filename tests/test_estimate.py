@@ -15,7 +15,9 @@ from wgan_jax.cone_fit import starts
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.distances.exact import transport_potentials
 from wgan_jax.estimate import estimate_w1
+from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.margins import bernstein_margin, difference_margin
+from wgan_jax.networks import GroupSort
 
 _QUICK = {"steps": 20, "cones": 16, "transport_size": 64, "held_out": 4096}
 
@@ -138,6 +140,30 @@ def test_funnels_potential_attains_their_distance(key):
         return (apart + pair.offsets[None]).min(1)
 
     assert np.asarray(u(y) - u(x)) == pytest.approx(np.asarray(moved), abs=1e-4)
+
+
+def test_a_critic_of_the_users_is_divided_by_its_bound(key):
+    data, estimate = jax.random.split(key)
+    module = GroupSort(features=(8,))
+    variables = module.init(data, jnp.zeros((1, 2)))
+    bound = lipschitz_bound(module, variables).value
+    options = {"held_out": 8192, "transport_size": 128}
+    e = estimate_w1(
+        normal(2),
+        normal(2, 2.0),
+        key=estimate,
+        critic=lambda x: 5 * module.apply(variables, x),
+        lipschitz=5 * bound,
+        **options,
+    )
+    assert 0 < e.dual <= 2 * 2**0.5 + 0.1
+    assert e.lower <= 2 * 2**0.5 <= e.upper
+    assert (e.steps, e.lipschitz) == (0, pytest.approx(5 * bound))
+
+
+def test_a_critic_that_is_not_scalar_is_refused(key):
+    with pytest.raises(ValueError, match=r"samples \(8, 2\) to scores .* got \(8, 3\)"):
+        estimate_w1(X, X, key=key, critic=lambda x: jnp.zeros((len(x), 3)))
 
 
 X = np.zeros((20, 2), np.float32)
