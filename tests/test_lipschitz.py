@@ -45,7 +45,7 @@ def test_bound_is_above_the_gradients_of_a_hundred_networks(activation):
         factor = jnp.exp(jax.random.normal(scale))
         return jax.tree.map(lambda w: factor * w, variables), x
 
-    ascend = jax.jit(lambda variables, x: jnp.float32(0) + _trace(module, variables, x))
+    ascend = jax.jit(lambda variables, x: _trace(module, variables, x))
     for seed in range(100):
         variables, x = one(jax.random.key(seed))
         assert float(ascend(variables, x)) <= lipschitz_bound(module, variables).value * _SLACK
@@ -117,13 +117,14 @@ def test_gram_norm_is_above_and_close():
 def test_groupsort_is_one_lipschitz_whatever_its_weights():
     module = GroupSort(features=(16, 16))
     x = jax.random.normal(jax.random.key(0), (64, 4))
-    for seed in range(20):
+    ascend = jax.jit(lambda variables: _trace(module, variables, x))
+    for seed in range(10):
         variables = module.init(jax.random.key(seed), x)
         noise = jax.tree.map(lambda w: 5.0 * w**3 - 0.3, variables)
         for weights in (variables, noise):
             assert lipschitz_bound(module, weights).value <= 1.002
-            assert steepest(module, weights, x, steps=2) <= 1 + 1e-4
-    assert steepest(module, variables, x, steps=2) > 0.99
+            assert ascend(weights) <= 1 + 1e-4
+        assert ascend(variables) > 0.5
 
 
 def test_orthonormal_kernels(key):

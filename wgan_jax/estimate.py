@@ -75,6 +75,8 @@ def estimate_w1(
     q: Source,
     *,
     key: Array,
+    critic: Callable[[Array], Array] | None = None,
+    lipschitz: float = 1.0,
     confidence: float = 0.95,
     steps: int | None = None,
     cones: int | None = None,
@@ -109,6 +111,11 @@ def estimate_w1(
         they were drawn from.
       q: likewise, with samples of the same shape.
       key: a typed key.
+      critic: a critic x[n, ...] -> scores [n] or [n, 1] to use as it is, for
+        instance that of a GAN at inference, in place of fitting cones. It must not
+        have seen the held-out half of the samples.
+      lipschitz: a certified bound of `critic`, from `lipschitz_bound`, by which
+        its scores are divided.
       confidence: that lower <= W1 <= upper, half of the risk for each.
       steps: of the critic's ascent; up to twice as many until it has converged.
         By default 1,000, and 1,500 above 32 dimensions.
@@ -125,7 +132,8 @@ def estimate_w1(
 
     Raises:
       ValueError: values that are not finite, fewer than 8 samples, samples of
-        different shapes, integer arrays, or settings out of range.
+        different shapes, integer arrays, a critic that is not scalar, or
+        settings out of range.
 
     Example:
       >>> import jax
@@ -148,7 +156,10 @@ def estimate_w1(
     batch_size = (1024 if low_dimension else 4096) if batch_size is None else batch_size
     _check_settings(confidence, steps, cones, held_out, transport_size, transports, batch_size)
     alpha = (1 - confidence) / 2
-    fit = _fit(pair, steps, cones, batch_size, progress)
+    if critic is None:
+        fit = _fit(pair, steps, cones, batch_size, progress)
+    else:
+        fit = _given(pair, critic, lipschitz)
     dual, margin, sizes = _score(pair, fit.critic, held_out, alpha)
     transport, upper, floor, debiased = _transport(pair, transport_size, transports, alpha)
     lower = min(max(dual - margin, 0.0), upper)
@@ -159,7 +170,7 @@ def estimate_w1(
         lower=lower * scale,
         upper=upper * scale,
         confidence=confidence,
-        lipschitz=1.0,
+        lipschitz=1.0 if critic is None else float(lipschitz),
         dual=dual * scale,
         transport=transport * scale,
         floor=floor * scale,
@@ -181,6 +192,7 @@ class _Pair(NamedTuple):
     center: Array
     scale: Array
     sizes: tuple[float, float]
+    shape: tuple[int, ...]
     key: Array
 
     @classmethod
@@ -207,7 +219,10 @@ class _Pair(NamedTuple):
                 sides.append(((shuffled - center) / scale).astype(np.float32))
         sizes = [np.inf if callable(s) else len(s) for s in sides]
         center = jnp.asarray(center, jnp.float32)
-        return cls(sides[0], sides[1], center, jnp.float32(scale), (sizes[0], sizes[1]), rest)
+        shape = draws[0].shape[1:]
+        return cls(
+            sides[0], sides[1], center, jnp.float32(scale), (sizes[0], sizes[1]), shape, rest
+        )
 
     def keys(self, purpose: int, n: int) -> Array:
         return jax.random.split(jax.random.fold_in(self.key, purpose), n)
@@ -303,6 +318,29 @@ def _fit(pair: _Pair, steps: int, cones: int, batch_size: int, progress: bool) -
             if converged:
                 break
     return _Fit(best[1], history[-1][0], converged, history)
+
+
+def _given(pair: _Pair, critic: Callable[[Array], Array], lipschitz: float) -> _Fit:
+    """A critic of the user's, 1-Lipschitz in standard units, turned so that it is higher on q."""
+    if not 0 < lipschitz < np.inf:
+        raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
+    scores = jax.eval_shape(critic, jax.ShapeDtypeStruct((8, *pair.shape), jnp.float32))
+    if getattr(scores, "shape", None) not in ((8,), (8, 1)):
+        raise ValueError(
+            f"a critic maps samples (8, {', '.join(map(str, pair.shape))}) to scores (8,) or "
+            f"(8, 1), got {getattr(scores, 'shape', type(scores).__name__)}"
+        )
+
+    def standard(sign: float, z: Array) -> Array:
+        x = (z * pair.scale + pair.center[None]).reshape(len(z), *pair.shape)
+        return sign * critic(x).reshape(-1).astype(jnp.float32) / (lipschitz * pair.scale)
+
+    seen = [
+        s.x if isinstance(s, Rows) else s(one, 4096)
+        for s, one in zip(pair.part(0, _SEEN), pair.keys(0, 2), strict=True)
+    ]
+    rises = standard(1.0, seen[1]).mean() >= standard(1.0, seen[0]).mean()
+    return _Fit(jax.tree_util.Partial(partial(standard, 1.0 if rises else -1.0)), 0, True, [])
 
 
 def _plateau(scores: list[float]) -> bool:

@@ -46,8 +46,11 @@ def orthonormalize(kernel: Array, iterations: int = 15) -> Array:
     size = jnp.sqrt(jnp.abs(w).sum(0).max() * jnp.abs(w).sum(1).max())
     w = w / (jnp.maximum(size, 1e-12) * (1 + _MARGIN))
     eye = jnp.eye(w.shape[1], dtype=w.dtype)
-    for _ in range(iterations):
-        w = w @ (3 * eye - jnp.matmul(w.T, w, precision=lax.Precision.HIGHEST)) / 2
+
+    def closer(w: Array, _: None) -> tuple[Array, None]:
+        return w @ (3 * eye - jnp.matmul(w.T, w, precision=lax.Precision.HIGHEST)) / 2, None
+
+    w, _ = lax.scan(closer, w, length=iterations)
     w = w / (1 + _MARGIN)
     return w if tall else w.T
 

@@ -1,0 +1,190 @@
+"""The W1 estimate: bounds that hold, known truths, and bad input."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wgan_jax import distances
+from wgan_jax.cone_fit import starts
+from wgan_jax.data.funnels import Funnels
+from wgan_jax.distances.exact import transport_potentials
+from wgan_jax.estimate import estimate_w1
+from wgan_jax.lipschitz import lipschitz_bound
+from wgan_jax.margins import bernstein_margin, difference_margin
+from wgan_jax.networks import GroupSort
+
+_QUICK = {"steps": 20, "cones": 16, "transport_size": 64, "held_out": 4096}
+
+
+def normal(dim, mean=0.0, std=1.0):
+    return lambda key, n: mean + std * jax.random.normal(key, (n, dim))
+
+
+def failures(repeats, first_seed=0):
+    """How often a bound fails on 100 samples of each of two laws in the plane, W1 = 0.3 sqrt 2."""
+    failed = 0
+    for seed in range(first_seed, first_seed + repeats):
+        for_x, for_y, key = jax.random.split(jax.random.key(seed), 3)
+        x, y = normal(2)(for_x, 100), normal(2, 0.3)(for_y, 100)
+        e = estimate_w1(x, y, key=key, confidence=0.9, **_QUICK)
+        failed += not e.lower <= 0.3 * 2**0.5 <= e.upper
+        assert e.lower <= e.value <= e.upper
+    return failed
+
+
+def test_bounds_hold():
+    assert failures(40) <= 8
+
+
+@pytest.mark.slow
+def test_bounds_hold_as_often_as_stated():
+    assert failures(200, first_seed=1000) <= 20
+
+
+def test_bounds_of_equal_laws_hold(key):
+    for_x, for_y, rest = jax.random.split(key, 3)
+    e = estimate_w1(normal(3)(for_x, 200), normal(3)(for_y, 200), key=rest, **_QUICK)
+    assert e.lower == 0
+    assert e.upper > 0
+    assert e.value < e.transport
+
+
+def test_a_sampler_gives_tight_bounds(key):
+    p, q = normal(2), normal(2, std=3.0)
+    truth = distances.w1_gaussians(2, 1.0, 3.0)
+    e = estimate_w1(p, q, key=key, steps=100, cones=64, held_out=65536, transport_size=256)
+    assert 0.93 * truth < e.lower < truth < e.upper
+    assert e.value == pytest.approx(truth, rel=0.05)
+    x, y = np.asarray(p(jax.random.key(1), 4000)), np.asarray(q(jax.random.key(2), 4000))
+    difference = float(e.critic(jnp.asarray(y)).mean() - e.critic(jnp.asarray(x)).mean())
+    assert difference == pytest.approx(e.dual, rel=0.1)
+    assert (e.n_p, e.n_q, e.lipschitz) == (65536, 65536, 1.0)
+
+
+def test_images_and_order_of_the_laws(key):
+    one, two, rest = jax.random.split(key, 3)
+    x = jax.random.normal(one, (100, 4, 4, 1))
+    y = 2.0 + jax.random.normal(two, (120, 4, 4, 1))
+    e = estimate_w1(x, y, key=rest, **_QUICK)
+    assert e.lower <= 8 <= e.upper
+    back = estimate_w1(y, x, key=jax.random.key(9), **_QUICK)
+    assert back.value == pytest.approx(e.value, rel=0.15)
+
+
+def test_the_estimate_scales_with_the_units(key):
+    one, two = jax.random.split(key)
+    x, y = normal(2)(one, 100), normal(2, 1.0)(two, 100)
+    small = estimate_w1(x, y, key=jax.random.key(3), **_QUICK)
+    large = estimate_w1(1000.0 * x + 5e3, 1000.0 * y + 5e3, key=jax.random.key(3), **_QUICK)
+    assert large.value == pytest.approx(1000 * small.value, rel=0.02)
+    assert large.upper == pytest.approx(1000 * small.upper, rel=0.02)
+
+
+def test_potentials_are_feasible_and_attain_the_distance():
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(80, 3)), r.normal(size=(80, 3)) + 1
+    w1, phi, psi = transport_potentials(x, y)
+    cost = np.linalg.norm(x[:, None] - y[None], axis=-1)
+    assert (phi[:, None] + psi[None] <= cost + 1e-9).all()
+    assert phi.mean() + psi.mean() == pytest.approx(w1, rel=1e-9)
+    assert w1 == pytest.approx(distances.exact_w1(x, y), rel=1e-9)
+
+
+def test_the_potentials_start_is_optimal_for_its_own_points():
+    r = np.random.default_rng(0)
+    x, y = r.normal(size=(50, 2)), r.normal(size=(50, 2)) + 1
+    for start in starts(x, y)[3:]:
+        f = start.cones
+        dual = float(f(jnp.asarray(y, jnp.float32)).mean() - f(jnp.asarray(x, jnp.float32)).mean())
+        assert dual == pytest.approx(distances.exact_w1(x, y), rel=1e-4)
+
+
+@pytest.mark.parametrize(("high", "low"), [(200, 200), (300, 150)])
+def test_the_margin_covers_skewed_values(high, low):
+    failed, r = 0, np.random.default_rng(0)
+    for _ in range(1000):
+        x, y = (r.random(low) < 0.02) * 1.0, (r.random(high) < 0.05) * 1.0
+        difference, margin = difference_margin(y, x, 1.0, 0.05)
+        failed += difference - margin > 0.03
+    assert failed <= 50
+    assert bernstein_margin(1.0, 1.0, 10_000, 0.05) < 0.03
+
+
+@pytest.mark.parametrize(
+    ("name", "truth"),
+    [("d2_w4", 0.8174), ("d2_w64", 0.2303), ("d16_w4", 1.9405), ("d16_w64", 1.5536)],
+)
+def test_funnels_have_the_published_truth(name, truth, key):
+    folder = os.environ.get("WGAN_JAX_TEST_DATA")
+    if not folder:
+        pytest.skip("WGAN_JAX_TEST_DATA is not set")
+    stored = np.load(pathlib.Path(folder) / "w1_benchmark" / f"{name}.npz")
+    pair = Funnels(jnp.asarray(stored["centers"]), jnp.asarray(stored["bias"]))
+    assert pair.w1(key, n=200_000)[0] == pytest.approx(truth, rel=0.015)
+
+
+def test_funnels_potential_attains_their_distance(key):
+    pair = Funnels.draw(dim=5, count=7)
+    y = pair.target(key, 20_000)
+    x, moved = pair.transport(y)
+    assert jnp.linalg.norm(x - y, axis=1) == pytest.approx(np.asarray(moved), abs=1e-4)
+
+    def u(z):
+        apart = jnp.linalg.norm(z[:, None] - pair.centers[None], axis=-1)
+        return (apart + pair.offsets[None]).min(1)
+
+    assert np.asarray(u(y) - u(x)) == pytest.approx(np.asarray(moved), abs=1e-4)
+
+
+def test_a_critic_of_the_users_is_divided_by_its_bound(key):
+    data, estimate = jax.random.split(key)
+    module = GroupSort(features=(8,))
+    variables = module.init(data, jnp.zeros((1, 2)))
+    bound = lipschitz_bound(module, variables).value
+    options = {"held_out": 8192, "transport_size": 128}
+    e = estimate_w1(
+        normal(2),
+        normal(2, 2.0),
+        key=estimate,
+        critic=lambda x: 5 * module.apply(variables, x),
+        lipschitz=5 * bound,
+        **options,
+    )
+    assert 0 < e.dual <= 2 * 2**0.5 + 0.1
+    assert e.lower <= 2 * 2**0.5 <= e.upper
+    assert (e.steps, e.lipschitz) == (0, pytest.approx(5 * bound))
+
+
+def test_a_critic_that_is_not_scalar_is_refused(key):
+    with pytest.raises(ValueError, match=r"samples \(8, 2\) to scores .* got \(8, 3\)"):
+        estimate_w1(X, X, key=key, critic=lambda x: jnp.zeros((len(x), 3)))
+
+
+X = np.zeros((20, 2), np.float32)
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "options", "message"),
+    [
+        (X, np.full((20, 2), np.nan, np.float32), {}, r"q of shape \(20, 2\) has 40 values"),
+        (X[:1], X, {}, r"p needs at least 8 samples \[n, ...\], got shape \(1, 2\)"),
+        (X, np.zeros((20, 3), np.float32), {}, r"\(20, 2\) and \(20, 3\)"),
+        (X.astype(np.int32), X, {}, r"floating-point samples, got int32 of shape \(20, 2\)"),
+        (X, X, {"confidence": 1.0}, "got 1.0"),
+        (X, X, {"steps": 1}, "steps must be at least 10, got 1"),
+    ],
+)
+def test_refusals(x, y, options, message, key):
+    with pytest.raises(ValueError, match=message):
+        estimate_w1(x, y, key=key, **options)
+
+
+def test_import_is_light():
+    code = "import sys, wgan_jax; assert not {'tqdm', 'matplotlib'} & set(sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
