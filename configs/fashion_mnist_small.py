@@ -15,14 +15,14 @@ def get_config() -> Config:
     optimizer = RMSProp(learning_rate=2e-4)
     return Config(
         dataset=TFDS(name="fashion_mnist", image_size=32, channels=1),
-        generator=DCGANGenerator(image_size=32, channels=1, filters=24),
-        critic=DCGANCritic(image_size=32, channels=1, filters=24),
+        generator=DCGANGenerator(image_size=32, channels=1, filters=16),
+        critic=DCGANCritic(image_size=32, channels=1, filters=16),
         clip=Clip(c=0.01),
         latent=Normal(dim=64),
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         batch_size=64,
-        steps=5_000,
+        steps=2_500,
         chunk=20,
         log_every=20,
         sample_every=500,

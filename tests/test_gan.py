@@ -212,9 +212,8 @@ def test_the_dcgan_step_lowers_for_all_platforms(size):
         latent=lambda key, n: jax.random.normal(key, (n, 100)),
     )
     reals = jax.ShapeDtypeStruct((5, 64, size, size, channels), jnp.float32)
-    state = jax.eval_shape(
-        model.init, jax.random.key(0), jax.ShapeDtypeStruct(reals.shape[1:], reals.dtype)
-    )
+    real = jax.ShapeDtypeStruct(reals.shape[1:], reals.dtype)
+    state = jax.eval_shape(model.init, jax.random.key(0), real)
     exported = jax.export.export(model.train_step, platforms=("tpu", "cuda", "cpu"))(state, reals)
     assert exported.platforms == ("tpu", "cuda", "cpu")
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import jax.numpy as jnp
 import optax
 
 Decay = Literal["none", "linear", "cosine"]
@@ -43,11 +44,13 @@ class Optimizer:
         updates = self.decay_iterations * updates_per_iteration
         match self.decay:
             case "linear":
-                return optax.linear_schedule(self.learning_rate, 0.0, updates)
+                decayed = optax.linear_schedule(self.learning_rate, 0.0, updates)
             case "cosine":
-                return optax.cosine_decay_schedule(self.learning_rate, updates)
+                decayed = optax.cosine_decay_schedule(self.learning_rate, updates)
             case _:
                 return self.learning_rate
+        # optax counts in int32, which strict dtype promotion does not mix with floats.
+        return lambda count: decayed(jnp.asarray(count, jnp.float32))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -24,7 +24,7 @@ def decode(encoded: bytes, image_size: int, channels: int) -> np.ndarray:
         number of channels.
     """
     try:
-        image = Image.open(io.BytesIO(encoded))
+        image: Image.Image = Image.open(io.BytesIO(encoded))
         if image.width * image.height > _LARGEST_PIXELS:
             raise UserError(f"an image of {image.width} x {image.height} pixels is too large")
         if len(image.getbands()) != channels:

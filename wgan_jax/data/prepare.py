@@ -67,7 +67,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
     with tfds.core.registered.skip_registration():
         stock = {"mnist": mnist.MNIST, "fashion_mnist": mnist.FashionMNIST}[name]
         # TFDS names a data set, its folder and its checksums after the class.
-        cls = type(stock.__name__, (_IdxBuilder, stock), {"__module__": stock.__module__})
+        cls: Any = type(stock.__name__, (_IdxBuilder, stock), {"__module__": stock.__module__})
         cls.name = stock.name
         return cls(data_dir=data_dir, file_format="array_record")
 
