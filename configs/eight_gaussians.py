@@ -11,12 +11,12 @@ from wgan_jax.optimizers import RMSProp
 
 
 def get_config() -> Config:
-    steps = 12_000
+    steps = 10_000
     optimizer = RMSProp(learning_rate=5e-4, decay="cosine", decay_iterations=steps)
     return Config(
         dataset=Ring(),
-        generator=MLP(features=(64, 64, 64), output_shape=(2,), activation="leaky_relu"),
-        critic=MLP(features=(64, 64, 64), activation="leaky_relu"),
+        generator=MLP(features=(128, 128, 128), output_shape=(2,)),
+        critic=MLP(features=(128, 128, 128)),
         clip=Clip(c=0.05),
         latent=Normal(dim=2),
         generator_optimizer=optimizer,
