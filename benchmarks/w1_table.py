@@ -20,7 +20,6 @@ from wgan_jax import distances, toy
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.estimate import estimate_w1
 
-
 _NO_CLOSED_FORM = ("ring",)
 
 
