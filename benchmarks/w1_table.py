@@ -20,6 +20,8 @@ from wgan_jax import distances, toy
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.estimate import estimate_w1
 
+_NO_CLOSED_FORM = ("ring",)
+
 
 def gaussian(dim, std):
     return lambda key, n: std * jax.random.normal(key, (n, dim))
@@ -46,7 +48,7 @@ def mixture(dim, shift):
 
 
 def ring_against_grid(key):
-    """No closed form: exact transport between 4,000 samples, less its floor."""
+    """No closed form: exact transport between 4,000 samples, less its floor, is below the truth."""
     a, b, c = jax.random.split(key, 3)
     ring, grid = toy.Ring(), toy.Grid()
     exact = distances.exact_w1(ring(a, 4000), grid(b, 4000))
@@ -101,6 +103,8 @@ def main():
         errors.setdefault(family, []).append(abs(error))
         ratios.setdefault(family, []).append(ratio)
         holds = "yes" if e.lower <= w1 <= e.upper else "NO"
+        if family in _NO_CLOSED_FORM:
+            holds = "-"
         print(
             f"{name:24} {w1:8.4f} {e.value:8.4f} {e.lower:8.4f} {e.upper:8.4f} {error:+7.2%} "
             f"{ratio:8.2%} {holds:>5} {'yes' if e.converged else 'no':>5} {seconds:5.0f}",
