@@ -220,12 +220,19 @@ def gan(
         player = state.generator
         return generator.apply(player.params, player.stats, latent(typed(key), n), train=False)[0]
 
+    return jitted(GAN(init, critic_step, generator_step, train_step, generate))
+
+
+def jitted(functions: GAN) -> GAN:
+    """The same bundle, compiled: batch sizes are static, everything else is traced."""
     return GAN(
-        init=jax.jit(init),
-        critic_step=jax.jit(critic_step),
-        generator_step=jax.jit(generator_step, static_argnums=1, static_argnames="batch_size"),
-        train_step=jax.jit(train_step),
-        generate=jax.jit(generate, static_argnums=2, static_argnames="n"),
+        init=jax.jit(functions.init),
+        critic_step=jax.jit(functions.critic_step),
+        generator_step=jax.jit(
+            functions.generator_step, static_argnums=1, static_argnames="batch_size"
+        ),
+        train_step=jax.jit(functions.train_step),
+        generate=jax.jit(functions.generate, static_argnums=2, static_argnames="n"),
     )
 
 

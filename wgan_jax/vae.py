@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from wgan_jax.gan import GAN, batch_size_of
+from wgan_jax.gan import GAN, batch_size_of, jitted
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
@@ -197,13 +197,7 @@ def vae(
             x = x + bound.observation_noise * jax.random.normal(on_noise, x.shape, x.dtype)
         return x
 
-    return GAN(
-        init=jax.jit(init),
-        critic_step=jax.jit(critic_step),
-        generator_step=jax.jit(generator_step, static_argnums=1, static_argnames="batch_size"),
-        train_step=jax.jit(train_step),
-        generate=jax.jit(generate, static_argnums=2, static_argnames="n"),
-    )
+    return jitted(GAN(init, critic_step, generator_step, train_step, generate))
 
 
 def _check_array(real: PyTree) -> int:
