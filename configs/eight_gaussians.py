@@ -16,11 +16,11 @@ from wgan_jax.optimizers import RMSProp
 
 def get_config() -> Config:
     steps = 10_000
-    optimizer = RMSProp(learning_rate=5e-4, decay="cosine", decay_iterations=steps)
+    optimizer = RMSProp(learning_rate=1e-3, decay="cosine", decay_iterations=steps)
     return Config(
         dataset=Ring(),
         generator=MLP(features=(128, 128, 128), output_shape=(2,)),
-        critic=MLP(features=(128, 128, 128)),
+        critic=MLP(features=(64, 64, 64)),
         clip=Clip(c=0.05),
         latent=Normal(dim=2),
         generator_optimizer=optimizer,

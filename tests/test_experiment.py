@@ -15,8 +15,11 @@ import pytest
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.data.images import TFDS
+from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import trainer
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Clip, Config, Warmup
@@ -126,6 +129,53 @@ def test_a_run_leaves_what_it_promises_and_repeats_from_its_config(tmp_path, cap
     assert train(capsys, *args, "--seed", "5", "--workdir", str(first))[0] == 2
 
 
+LABELLED = [
+    *("--config", "configs/digits_conditional.py", *CADENCE),
+    *("--generator-optimizer", "rms-prop", "--critic-optimizer", "rms-prop"),
+    *("--generator.filters", "2", "--critic.filters", "2", "--critic.extra-layers", "0"),
+]
+VAE = [
+    *("--objective", "evidence-bound", "--clip", "none", "--n-critic", "1"),
+    *(*TINY, "--critic.output-shape", "4"),
+]
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("args", "arrays"),
+    [(LABELLED, {"samples": (7, 8, 8, 1), "labels": (7,)}), (VAE, {"samples": (7, 2)})],
+    ids=["conditional", "vae"],
+)
+def test_other_methods_run_from_the_command_line(args, arrays, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert train(capsys, *args, "--steps", "8", "--workdir", str(tmp_path / "run"))[0] == 0
+    out = tmp_path / "samples.npz"
+    assert main(["sample", str(tmp_path / "run"), "--num", "7", "--out", str(out)]) == 0
+    assert {name: array.shape for name, array in np.load(out).items()} == arrays
+    assert (tmp_path / "run/curves.png").stat().st_size > 0
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.py")), ids=lambda p: p.stem)
+def test_every_config_fits_together(path):
+    """Traced on shapes alone, with the data's own struct where they need no download."""
+    config = load(path)
+    spec = config.dataset
+    if isinstance(spec, TFDS | TFDSStream):
+        shape = (config.batch_size, spec.image_size, spec.image_size, spec.channels)
+        real = jax.ShapeDtypeStruct(shape, np.float32)
+    else:
+        real = real_struct(open_dataset(config), config.batch_size)
+    n = config.n_critic
+    reals = jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), real)
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        gan = build_gan(config)
+        state = jax.eval_shape(gan.init, jax.random.key(0), real)
+        after, metrics = jax.eval_shape(gan.train_step, state, reals)
+    assert jax.tree.structure(after) == jax.tree.structure(state)
+    assert {"critic/loss", "critic/estimate", "generator/loss"} <= metrics.keys()
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_one_compile_per_shape(tmp_path, capsys, caplog):
     args = "--steps 45 --warmup warmup --warmup.first 3 --warmup.every 20 --warmup.n-critic 9"
@@ -162,6 +212,12 @@ def test_values_that_are_not_finite_stop_the_run_and_are_not_saved(tmp_path, cap
         (["--config", "configs/fashion_mnist.py", "--dataset.data-dir", "/nonesuch"], "prepare"),
         (["--generator.output-shape", "3"], "(3,)"),
         (["--critic.features", "0"], "positive"),
+        (["--generator.num-classes", "8"], "generator.num_classes is 8"),
+        (["--objective", "evidence-bound"], "--clip none"),
+        (["--objective", "evidence-bound", "--clip", "none"], "mean and log-variance"),
+        (["--config", "configs/digits_conditional.py", "--critic.norm", "batch"], "layer norm"),
+        (["--config", "configs/digits_conditional.py", "--dataset", "digits"], "labels is False"),
+        (["--config", "configs/digits_resnet.py", "--critic.image-size", "12"], "12"),
         (["--workdir"], "needs a value"),
         (["surplus"], "surplus"),
     ],

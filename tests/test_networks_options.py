@@ -29,6 +29,11 @@ PAIRS = {
         DCGANCritic(image_size=16, channels=1, filters=2, norm="layer"),
         (16, 16, 1),
     ),
+    "resnet8": (
+        ResNetGenerator(image_size=8, channels=1, filters=2),
+        ResNetCritic(image_size=8, channels=1, filters=2),
+        (8, 8, 1),
+    ),
     "resnet32": (
         ResNetGenerator(image_size=32, channels=1, filters=2),
         ResNetCritic(image_size=32, channels=1, filters=2),
@@ -41,7 +46,7 @@ PAIRS = {
     ),
 }
 NETWORKS = pytest.mark.parametrize("name", PAIRS)
-IMAGES = pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet32"])
+IMAGES = pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet8"])
 
 
 def conditional(name):

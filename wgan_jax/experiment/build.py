@@ -16,15 +16,33 @@ from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN, gan
+from wgan_jax.latents import Labelled, Normal
 from wgan_jax.types import PyTree, from_linen
+from wgan_jax.vae import EvidenceBound, vae
 
 
 def build_gan(config: Config) -> GAN:
-    """The GAN of a config."""
+    """The GAN of a config, or the VAE in a GAN's clothes.
+
+    Raises:
+      UserError: parts that do not go together.
+    """
+    classes = _num_classes(config)
+    latent = Labelled(noise=config.latent, num_classes=classes) if classes else config.latent
     generator_tx = config.generator_optimizer.build()
     if config.ema_decay:
         generator_tx = optax.chain(generator_tx, track_ema(config.ema_decay))
     critic_tx = config.critic_optimizer.build(config.n_critic)
+    if isinstance(config.objective, EvidenceBound):
+        _require_plain_vae(config)
+        return vae(
+            from_linen(config.generator),
+            from_linen(config.critic),
+            config.objective,
+            generator_tx=generator_tx,
+            critic_tx=critic_tx,
+            latent=config.latent,
+        )
     projection = None
     if config.clip is not None:
         mask = all_but_norms if config.clip.exempt_norms else None
@@ -38,11 +56,34 @@ def build_gan(config: Config) -> GAN:
         config.objective,
         generator_tx=generator_tx,
         critic_tx=critic_tx,
-        latent=config.latent,
+        latent=latent,
         penalty=config.penalty,
         critic_projection=projection,
         unrolled_steps=config.unrolled_steps,
     )
+
+
+def _num_classes(config: Config) -> int:
+    """Of a conditional config, 0 of another; the data set and both networks have to agree."""
+    labels = getattr(config.dataset, "labels", False)
+    ours = config.generator.num_classes
+    theirs = getattr(config.critic, "num_classes", 0)
+    if ours != theirs or labels != bool(ours):
+        raise UserError(
+            f"labels go to both players or to none: dataset.labels is {labels}, "
+            f"generator.num_classes is {ours}, critic.num_classes is {theirs}"
+        )
+    return ours
+
+
+def _require_plain_vae(config: Config) -> None:
+    if config.clip is not None or config.penalty is not None or config.unrolled_steps:
+        raise UserError(
+            "the evidence bound trains a VAE, which has no critic to constrain: "
+            "set --clip none, --penalty none and --unrolled-steps 0"
+        )
+    if not isinstance(config.latent, Normal):
+        raise UserError("the evidence bound needs a normal latent: set --latent normal")
 
 
 def open_dataset(config: Config) -> Any:
@@ -53,6 +94,11 @@ def open_dataset(config: Config) -> Any:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
         )
+    classes = _num_classes(config)
+    if isinstance(data, ArrayDataset) and classes:
+        largest = int(np.max(jax.tree.leaves(data.examples)[1]))
+        if largest >= classes:
+            raise UserError(f"the data set has the label {largest}, but num_classes is {classes}")
     return jax.device_put(data) if isinstance(data, ArrayDataset) else data
 
 

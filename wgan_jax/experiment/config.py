@@ -13,8 +13,10 @@ from wgan_jax.data.toy import Grid, Ring, SwissRoll
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import (
     MLP,
+    Cones,
     DCGANCritic,
     DCGANGenerator,
+    GroupSort,
     ResNetCritic,
     ResNetGenerator,
 )
@@ -27,10 +29,13 @@ from wgan_jax.penalties import (
     GradientPenalty,
     LipschitzPenalty,
 )
+from wgan_jax.vae import EvidenceBound
 
 Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream
 Optimizer = RMSProp | Adam | SGD
-Objective = Wasserstein | JensenShannon | LeastSquares | Hinge
+Generator = MLP | DCGANGenerator | ResNetGenerator
+Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones
+Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | EvidenceBound
 Penalty = GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | Consistency
 
 
@@ -78,12 +83,12 @@ class Config:
 
     dataset: Dataset = Ring()
     """Real samples."""
-    generator: MLP | DCGANGenerator | ResNetGenerator = MLP(output_shape=(2,))
+    generator: Generator = MLP(output_shape=(2,))
     """Latents to samples."""
-    critic: MLP | DCGANCritic | ResNetCritic = MLP()
-    """Samples to scores."""
+    critic: Critic = MLP()
+    """Samples to scores; with the evidence bound, the encoder of a VAE."""
     objective: Objective = Wasserstein()
-    """Losses of the two players."""
+    """Losses of the two players; the evidence bound trains a VAE."""
     penalty: Penalty | None = None
     """Added to the critic's loss; usually in place of clipping."""
     clip: Clip | None = Clip()

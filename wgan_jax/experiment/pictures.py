@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,16 +31,19 @@ def image_grid(images: np.ndarray, path: Path) -> None:
     )
 
 
-def plane(real: np.ndarray, fake: np.ndarray, critic: Any, step: int, path: Path) -> None:
-    """Real and generated points [n, 2] over the level sets of the critic, [m, 2] -> [m]."""
+def plane(
+    real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, path: Path
+) -> None:
+    """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
     plt = _pyplot()
     reach = 1.25 * float(np.abs(real).max())
-    line = np.linspace(-reach, reach, 121, dtype=np.float32)
-    mesh = np.stack(np.meshgrid(line, line), -1)
-    scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
     figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
-    levels = axes.contourf(line, line, scores, levels=24, cmap="Greys", alpha=0.55)
-    figure.colorbar(levels, ax=axes, label="critic score")
+    if critic is not None:
+        line = np.linspace(-reach, reach, 121, dtype=np.float32)
+        mesh = np.stack(np.meshgrid(line, line), -1)
+        scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
+        levels = axes.contourf(line, line, scores, levels=24, cmap="Greys", alpha=0.55)
+        figure.colorbar(levels, ax=axes, label="critic score")
     axes.scatter(
         *real.T, s=36, c=_REAL, alpha=0.25, linewidths=0, label=f"{len(real):,} data points"
     )
@@ -61,13 +65,13 @@ def points(samples: np.ndarray, path: Path) -> None:
     plt.close(figure)
 
 
-def curves(lines: list[dict[str, Any]], path: Path) -> None:
-    """The run's metrics over generator iterations."""
+def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
+    """The run's metrics over generator iterations; `estimates` says what the estimate is."""
     plt = _pyplot()
     steps = np.array([line["step"] for line in lines])
     figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
     panels = (
-        ("Critic's estimate: it should fall", "estimate", ["critic/estimate"], "linear"),
+        (f"The critic's estimate: {estimates}", "estimate", ["critic/estimate"], "linear"),
         ("Losses", "loss", ["critic/loss", "generator/loss"], "linear"),
         ("Gradient norms", "L2 norm", ["critic/gradient_norm", "generator/gradient_norm"], "log"),
     )

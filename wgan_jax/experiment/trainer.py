@@ -27,7 +27,8 @@ from wgan_jax.experiment.writers import Console, TensorBoard
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.loop import scan_steps
-from wgan_jax.types import GANState, Metrics, PyTree, from_linen
+from wgan_jax.types import Array, GANState, Metrics, PyTree, from_linen
+from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
 
@@ -81,7 +82,8 @@ def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) 
         finally:
             session.close()
         if int(state.step) > start:
-            pictures.curves(read_metrics(workdir / "metrics.jsonl"), workdir / "curves.png")
+            lines = read_metrics(workdir / "metrics.jsonl")
+            pictures.curves(lines, config.objective.estimates, workdir / "curves.png")
         return dataclasses.replace(run, state=state)
 
 
@@ -154,19 +156,22 @@ def draw_samples(run: Run, state: GANState, step: int, path: Path) -> None:
     key = key_for(jax.random.key(run.config.seed), Draw.SAMPLES)
     shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
     count = _GRID if len(shape) == 3 else _POINTS
-    fake = np.asarray(jax.tree.leaves(run.gan.generate(with_ema(state), key, count))[0])
+    fake, *labels = map(np.asarray, jax.tree.leaves(run.gan.generate(with_ema(state), key, count)))
+    if labels:
+        fake = fake[np.argsort(labels[0], kind="stable")]
     if len(shape) == 3:
         pictures.image_grid(fake, path)
     elif shape == (2,):
         real = np.asarray(run.data(key_for(key, Draw.CRITIC_DATA), count))
-        critic = from_linen(run.config.critic)
-        pictures.plane(
-            real,
-            fake,
-            lambda x: critic.apply(state.critic.params, state.critic.stats, x, train=False)[0],
-            step,
-            path,
-        )
+        pictures.plane(real, fake, _scores(run.config, state), step, path)
+
+
+def _scores(config: Config, state: GANState) -> Callable[[np.ndarray], Array] | None:
+    """The critic as a function of points; None where an encoder sits in its place."""
+    if isinstance(config.objective, EvidenceBound):
+        return None
+    critic, (params, stats, _) = from_linen(config.critic), state.critic
+    return lambda x: critic.apply(params, stats, x, train=False)[0]
 
 
 def _feed(run: Run, start: int) -> Callable[[Piece, int], PyTree]:

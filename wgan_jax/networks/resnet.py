@@ -17,7 +17,7 @@ Resample = Literal["up", "down", "none"]
 
 _SMALLEST = 4
 # Filters after each block, in multiples of `filters`; each doubles the size.
-_GENERATOR = {32: (1, 1, 1), 64: (8, 4, 2, 1)}
+_GENERATOR = {8: (1,), 16: (1, 1), 32: (1, 1, 1), 64: (8, 4, 2, 1)}
 _he = nn.initializers.he_uniform()
 _lecun = nn.initializers.lecun_normal()
 
@@ -27,7 +27,7 @@ class ResidualBlock(nn.Module):
 
     `up` doubles the size before the first convolution by repeating pixels,
     `down` halves it after the second by averaging them. The shortcut is a 1x1
-    convolution where the shape changes. The first block of a critic at 32
+    convolution where the shape changes. The first block of a critic below 64
     pixels (`first`) sees the image itself: no norms, and no ReLU before it.
     """
 
@@ -68,13 +68,13 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """Latents [batch, dim] to images [batch, image_size, image_size, channels] in [-1, 1].
 
-    A linear map to 4x4, then a residual block for each doubling: three of
-    `filters` at 32 pixels, four of 8, 4, 2 and 1 times `filters` at 64. Norm,
-    ReLU, a 3x3 convolution and tanh. With `num_classes` it maps (noise, label)
-    to (image, label).
+    A linear map to 4x4, then a residual block for each doubling: of `filters`
+    up to 32 pixels, of 8, 4, 2 and 1 times `filters` at 64. Norm, ReLU, a 3x3
+    convolution and tanh. The paper has 32 and 64; 8 and 16 go on downwards.
+    With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is neither 32 nor 64, or labels are missing where
+      ValueError: `image_size` is not 8, 16, 32 or 64, or labels are missing where
         it is conditional.
 
     Example:
@@ -91,7 +91,7 @@ class ResNetGenerator(nn.Module):
     """
 
     image_size: int = 32
-    """Height and width: 32 or 64."""
+    """Height and width: 8, 16, 32 or 64."""
     channels: int = 3
     """Of the image: 1 or 3."""
     filters: int = 128
@@ -124,13 +124,13 @@ class ResNetCritic(nn.Module):
     """Images [batch, image_size, image_size, channels] to scores [batch].
 
     At 32 pixels: four residual blocks of `filters`, the first two halving the
-    size, ReLU, the mean over the image and a linear map. At 64: a 3x3
-    convolution, four halving blocks of 2, 4, 8 and 8 times `filters` and a
-    linear map of the 4x4 image that is left. With `num_classes` it takes (image, label),
-    and projects the label.
+    size (only the first of three at 8 and 16), ReLU, the mean over the image
+    and a linear map. At 64: a 3x3 convolution, four halving blocks of 2, 4, 8
+    and 8 times `filters` and a linear map of the 4x4 image that is left. With
+    `num_classes` it takes (image, label), and projects the label.
 
     Raises:
-      ValueError: `image_size` is neither 32 nor 64, the images have another
+      ValueError: `image_size` is not 8, 16, 32 or 64, the images have another
         shape, labels are missing where it is conditional, or `dropout` is no
         probability.
 
@@ -146,7 +146,7 @@ class ResNetCritic(nn.Module):
     """
 
     image_size: int = 32
-    """Height and width: 32 or 64."""
+    """Height and width: 8, 16, 32 or 64."""
     channels: int = 3
     """Of the image: 1 or 3."""
     filters: int = 128
@@ -182,10 +182,11 @@ class ResNetCritic(nn.Module):
             x = layer(x, train)
             return x if first else nn.Dropout(self.dropout, deterministic=not train)(x)
 
-        if self.image_size == 32:
+        if self.image_size < 64:
             x = block(x, 1, "down", first=True)
-            for resample in ("down", "none", "none"):
-                x = block(x, 1, resample)
+            x = block(x, 1, "down") if self.image_size == 32 else x
+            for _ in range(2):
+                x = block(x, 1, "none")
             x = nn.relu(x).mean((1, 2))
         else:
             x = normalized(Conv(self.filters, 3, 1, 1, True, dtype, _lecun), x)

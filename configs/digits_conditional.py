@@ -1,0 +1,36 @@
+"""Class-conditional WGAN-GP on 8 x 8 handwritten digits: the label goes to both players.
+
+    python train.py --config configs/digits_conditional.py
+
+RESULT
+"""
+
+from wgan_jax.data.images import Digits
+from wgan_jax.experiment.config import Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import DCGANCritic, DCGANGenerator
+from wgan_jax.optimizers import Adam
+from wgan_jax.penalties import GradientPenalty
+
+
+def get_config() -> Config:
+    steps = 1_500
+    optimizer = Adam(learning_rate=5e-4, decay="linear", decay_iterations=steps)
+    image = {"image_size": 8, "channels": 1, "filters": 32, "extra_layers": 1, "num_classes": 10}
+    return Config(
+        dataset=Digits(labels=True),
+        generator=DCGANGenerator(**image),
+        critic=DCGANCritic(**image, norm="layer"),
+        penalty=GradientPenalty(weight=10.0),
+        clip=None,
+        latent=Normal(dim=32),
+        generator_optimizer=optimizer,
+        critic_optimizer=optimizer,
+        n_critic=2,
+        batch_size=64,
+        steps=steps,
+        chunk=50,
+        log_every=50,
+        sample_every=500,
+        checkpoint_every=500,
+    )

@@ -1,0 +1,35 @@
+"""A variational autoencoder on the ring of 8 Gaussians, with the generator as its decoder.
+
+    python train.py --config configs/ring_vae.py
+
+RESULT
+"""
+
+from wgan_jax.data.toy import Ring
+from wgan_jax.experiment.config import Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import MLP
+from wgan_jax.optimizers import Adam
+from wgan_jax.vae import EvidenceBound
+
+
+def get_config() -> Config:
+    steps = 20_000
+    optimizer = Adam(learning_rate=1e-3, b1=0.9, b2=0.999, decay="linear", decay_iterations=steps)
+    return Config(
+        dataset=Ring(),
+        generator=MLP(features=(128, 128, 128), output_shape=(2,)),
+        critic=MLP(features=(128, 128, 128), output_shape=(4,)),
+        objective=EvidenceBound(observation_noise=0.05),
+        clip=None,
+        latent=Normal(dim=2),
+        generator_optimizer=optimizer,
+        critic_optimizer=optimizer,
+        n_critic=1,
+        batch_size=256,
+        steps=steps,
+        chunk=100,
+        log_every=100,
+        sample_every=1_000,
+        checkpoint_every=1_000,
+    )

@@ -1,0 +1,35 @@
+"""WGAN-LP on the ring of 8 Gaussians: slopes above 1 are penalised.
+
+    python train.py --config configs/ring_wgan_lp.py
+
+RESULT
+"""
+
+from wgan_jax.data.toy import Ring
+from wgan_jax.experiment.config import Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import MLP
+from wgan_jax.optimizers import Adam
+from wgan_jax.penalties import LipschitzPenalty
+
+
+def get_config() -> Config:
+    steps = 10_000
+    optimizer = Adam(learning_rate=2e-3, decay="linear", decay_iterations=steps)
+    return Config(
+        dataset=Ring(),
+        generator=MLP(features=(128, 128, 128), output_shape=(2,)),
+        critic=MLP(features=(64, 64, 64)),
+        penalty=LipschitzPenalty(weight=1.0),
+        clip=None,
+        latent=Normal(dim=2),
+        generator_optimizer=optimizer,
+        critic_optimizer=optimizer,
+        n_critic=5,
+        batch_size=256,
+        steps=steps,
+        chunk=100,
+        log_every=100,
+        sample_every=1_000,
+        checkpoint_every=1_000,
+    )
