@@ -54,7 +54,7 @@ def linear(slope):
 
 
 @pytest.mark.parametrize("scale", [0.2, 1.0, 3.0])
-@pytest.mark.parametrize(("penalty", "closed_form"), TABLE, ids=lambda row: repr(row)[:40])
+@pytest.mark.parametrize(("penalty", "closed_form"), TABLE, ids=[repr(row[0]) for row in TABLE])
 def test_a_linear_critic_pays_its_closed_form(penalty, closed_form, scale, key):
     on_real, on_fake, on_penalty = jax.random.split(key, 3)
     real, fake = (jax.random.normal(k, (16, 3)) for k in (on_real, on_fake))
