@@ -2,9 +2,9 @@
 
 python train.py
 
-Seen on two cores of a busy x86-64 machine, 84 to 99 s a run: seeds 0 to 3 found 8 of 8 modes
-with 79%, 86%, 84% and 90% of the samples within three standard deviations. Exact W1 of seeds
-0 to 2 was 0.120, 0.144 and 0.089; the floor varies between 0.06 and 0.12 from draw to draw.
+Seen on two x86-64 cores: 42 to 44 s a run, and 4 s for the evaluations on the way. Seeds 0 to 4
+found 8 of 8 modes each, with 95%, 94%, 94%, 92% and 93% of the samples within three standard
+deviations. Exact W1 of 2,000 points was 0.093 on average, 1.34 times its finite-sample floor.
 """
 
 from wgan_jax.data.toy import Ring
@@ -30,5 +30,6 @@ def get_config() -> Config:
         chunk=100,
         log_every=100,
         sample_every=1_000,
+        evaluate_every=1_000,
         checkpoint_every=1_000,
     )

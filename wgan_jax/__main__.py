@@ -8,13 +8,20 @@ from wgan_jax import cli
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
 
-_COMMANDS = {"sample": cli.sample, "evaluate": cli.evaluate, "prepare": cli.prepare}
+_COMMANDS = {
+    "sample": cli.sample,
+    "evaluate": cli.evaluate,
+    "reproduce": cli.reproduce,
+    "prepare": cli.prepare,
+}
 _HELP = """usage: python -m wgan_jax COMMAND ...
 
   sample    WORKDIR [--num N] [--seed S] --out FILE.png|.npz
             draw samples from the newest checkpoint
   evaluate  WORKDIR
             exact W1 of samples and data beside its floor, modes found
+  reproduce FIGURE [--out DIR] [--size quick|default|full] [--seeds N] [--data-dir DIR]
+            compute a figure of the papers anew: DIR/FIGURE.png and DIR/FIGURE.json
   prepare   DATASET [--manual-dir DIR] [--data-dir DIR]
             write mnist, fashion_mnist or cifar10 for training, without TensorFlow
 

@@ -79,6 +79,28 @@ def sample(args: list[str]) -> int:
     return 0
 
 
+def reproduce(args: list[str]) -> int:
+    """`python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]`."""
+    out, args = flags.option(args, "out")
+    size, args = flags.option(args, "size")
+    seeds, args = flags.option(args, "seeds")
+    data_dir, args = flags.option(args, "data-dir")
+    from wgan_jax import reproduce
+    from wgan_jax.reproduce.figure import SIZES, Settings, report
+
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError(f"reproduce takes one figure: {', '.join(reproduce.FIGURES)}")
+    if size is not None and size not in SIZES:
+        raise UserError(f"--size takes {', '.join(SIZES)}, got {size!r}")
+    count = None if seeds is None else _natural("seeds", seeds, 1)
+    settings = Settings(size or "default", count, data_dir)
+    folder = Path(out or "figures")
+    result = reproduce.reproduce(args[0], folder, settings)
+    print(report(result, settings))
+    print(folder / f"{args[0]}.png")
+    return 0
+
+
 def prepare(args: list[str]) -> int:
     """`python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]`."""
     manual_dir, args = flags.option(args, "manual-dir")
@@ -94,14 +116,17 @@ def prepare(args: list[str]) -> int:
 
 def _evaluate(run: Run, folder: Path) -> None:
     from wgan_jax.ema import with_ema
-    from wgan_jax.experiment import evaluate
+    from wgan_jax.experiment import evaluate, monitor
     from wgan_jax.experiment.workdir import write_json
 
     result = evaluate.evaluate(run.config, run.gan, with_ema(run.state), run.data)
+    result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
     step = int(run.state.step)
     write_json(folder / "evaluation.json", {"step": step, **result})
     print(f"step          {step:,}  {folder / 'samples' / f'{step}.png'}")
     print(evaluate.report(result))
+    for warning in monitor.warnings(result).values():
+        print(f"warning       {warning}")
 
 
 def _finished(folder: Path) -> Run:

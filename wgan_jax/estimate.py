@@ -22,7 +22,7 @@ from wgan_jax.cone_fit import Rows, Standardized
 from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.keys import typed
 from wgan_jax.loop import as_pytree
-from wgan_jax.margins import difference_margin, student_margin
+from wgan_jax.margins import held_out_difference, student_margin
 from wgan_jax.types import Array
 
 Source = Any
@@ -368,28 +368,24 @@ def _score(
 ) -> tuple[float, float, tuple[int, int]]:
     """The clipped critic's mean difference on unseen samples, its margin, and their numbers."""
     fitted, fresh = pair.part(0, _SEEN), pair.keys(1, 2)
-    ranges, seen = [], pair.keys(2, 2)
-    for sampler, one in zip(fitted, seen, strict=True):
+    seen = []
+    for sampler, one in zip(fitted, pair.keys(2, 2), strict=True):
         x = sampler.x if isinstance(sampler, Rows) else sampler(one, 8192)
-        f = np.asarray(_scores(critic, x))
-        ranges += [f.min(), f.max()]
-    low, high = float(min(ranges)), float(max(ranges))
+        seen.append(np.asarray(_scores(critic, x)))
     scores = []
     for side, one in zip(pair[:2], fresh, strict=True):
         if callable(side):
             chunks = jax.random.split(one, -(-held_out // _HELD_OUT_CHUNK))
-            values = [
-                _fresh_scores(critic, side, c, min(held_out, _HELD_OUT_CHUNK)) for c in chunks
-            ]
+            size = min(held_out, _HELD_OUT_CHUNK)
+            values = [_fresh_scores(critic, side, chunk, size) for chunk in chunks]
             f = np.concatenate([np.asarray(v) for v in values])
         else:
             f = np.asarray(_scores(critic, jnp.asarray(side[len(side) // 2 :])))
         if not np.isfinite(f).all():
             raise ValueError("a sampler gave values that are not finite")
-        scores.append(np.clip(f.astype(np.float64), low, high))
-    rounding = 4e-6 * (high - low + abs(low) + abs(high))
-    dual, margin = difference_margin(scores[1], scores[0], high - low, alpha)
-    return dual, margin + rounding, (len(scores[0]), len(scores[1]))
+        scores.append(f)
+    dual, margin = held_out_difference(scores[1], scores[0], np.concatenate(seen), alpha)
+    return dual, margin, (len(scores[0]), len(scores[1]))
 
 
 @partial(jax.jit, static_argnames="n")

@@ -25,6 +25,7 @@ class Draw(enum.IntEnum):
     SAMPLES = 9
     EVALUATION = 10
     UNROLLED = 11
+    MONITOR = 12
 
 
 def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -13,6 +13,8 @@ from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
 from wgan_jax.errors import UserError
+
+_DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,15 +25,26 @@ class Digits:
       Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
     """
 
+    split: Literal["train", "test", "all"] = "train"
+    """The first 1,500, the other 297, or all."""
     labels: bool = False
     """Pairs of image and label, for class-conditional networks."""
+
+    def __post_init__(self) -> None:
+        if self.split not in _DIGITS:
+            raise ValueError(f"dataset.split must be one of {sorted(_DIGITS)}, got {self.split!r}")
 
     def open(self) -> ArrayDataset:
         from sklearn.datasets import load_digits
 
         digits = load_digits()
         images = np.round(digits.images[..., None] * (255 / 16)).astype(np.uint8)
-        return _dataset(images, digits.target, self.labels)
+        part = _DIGITS[self.split]
+        return _dataset(images[part], digits.target[part], self.labels)
+
+    def held_out(self) -> ArrayDataset | None:
+        """What a run on this split has not seen."""
+        return dataclasses.replace(self, split="test").open() if self.split == "train" else None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -69,6 +82,15 @@ class TFDS:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(read, blocks))
         return _dataset(images, labels, self.labels)
+
+    def held_out(self) -> ArrayDataset | None:
+        """The split `test`, where there is one beside `train`."""
+        if not self.split.startswith("train"):
+            return None
+        try:
+            return dataclasses.replace(self, split="test").open()
+        except UserError:
+            return None
 
 
 def _dataset(images: np.ndarray, labels: np.ndarray, with_labels: bool) -> ArrayDataset:

@@ -77,10 +77,10 @@ def _num_classes(config: Config) -> int:
 
 
 def _require_plain_vae(config: Config) -> None:
-    if config.clip is not None or config.penalty is not None or config.unrolled_steps:
+    if config.clip or config.penalty or config.unrolled_steps or config.adaptive:
         raise UserError(
             "the evidence bound trains a VAE, which has no critic to constrain: "
-            "set --clip none, --penalty none and --unrolled-steps 0"
+            "set --clip none, --penalty none, --adaptive none and --unrolled-steps 0"
         )
     if not isinstance(config.latent, Normal):
         raise UserError("the evidence bound needs a normal latent: set --latent normal")
@@ -94,6 +94,8 @@ def open_dataset(config: Config) -> Any:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
         )
+    if isinstance(data, ImageStream) and config.adaptive:
+        raise UserError("a stream is read in fixed portions: set --adaptive none, and n_critic")
     classes = _num_classes(config)
     if isinstance(data, ArrayDataset) and classes:
         largest = int(np.max(jax.tree.leaves(data.examples)[1]))

@@ -78,6 +78,25 @@ class Warmup:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Adaptive:
+    """As many critic steps per generator iteration as the critic needs to reach its plateau."""
+
+    block: int = 5
+    """Critic steps between tests of the plateau."""
+    most: int = 100
+    """Critic steps per generator iteration, at most."""
+    tolerance: float = 0.05
+    """Gain of the estimate from block to block, relative to it, that counts as none."""
+
+    def __post_init__(self) -> None:
+        if self.block < 1 or self.most < 2 * self.block or not self.tolerance >= 0:
+            raise ValueError(
+                f"adaptive needs block >= 1, most >= 2 block and tolerance >= 0, got block="
+                f"{self.block}, most={self.most}, tolerance={self.tolerance}"
+            )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """An experiment. The defaults are those of the paper's algorithm 1."""
 
@@ -105,6 +124,8 @@ class Config:
     """Critic steps that the generator looks ahead; 0 for the plain GAN."""
     warmup: Warmup | None = None
     """More critic steps at the start and now and then; the paper's code does so."""
+    adaptive: Adaptive | None = None
+    """Critic steps until it stops gaining, in place of n_critic."""
     batch_size: int = 64
     """Samples per step."""
     steps: int = 100_000
@@ -119,6 +140,8 @@ class Config:
     """Generator iterations between lines of metrics.jsonl."""
     sample_every: int = 1_000
     """Generator iterations between pictures of samples."""
+    evaluate_every: int = 0
+    """Generator iterations between evaluations of W1 and of the critic; 0 for the end only."""
     checkpoint_every: int = 1_000
     """Generator iterations between checkpoints."""
     keep_checkpoints: int = 3
@@ -131,6 +154,10 @@ class Config:
         for name in (*counts, "checkpoint_every", "keep_checkpoints"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1, got {getattr(self, name)}")
+        if self.evaluate_every < 0:
+            raise ValueError(f"evaluate_every must not be negative, got {self.evaluate_every}")
+        if self.adaptive is not None and self.warmup is not None:
+            raise ValueError("adaptive chooses the critic's steps itself: set --warmup none")
         if self.unrolled_steps < 0:
             raise ValueError(f"unrolled_steps must not be negative, got {self.unrolled_steps}")
         if not 0 <= self.ema_decay < 1:
@@ -146,6 +173,7 @@ OPERATIONAL = frozenset(
         "chunk",
         "log_every",
         "sample_every",
+        "evaluate_every",
         "checkpoint_every",
         "keep_checkpoints",
         "tensorboard",

@@ -63,12 +63,18 @@ def report(result: dict[str, float]) -> str:
             f"modes found   {result['modes/found']} of {result['modes/total']}",
             f"within 3 std  {result['modes/high_quality']:.1%} of the samples",
         ]
+    if "w1/lower" in result:
+        bound = f"(the critic on held-out data over {result['w1/lipschitz']:.3g}, 95% confidence)"
+        last = [f"W1 at least   {result['w1/lower']:.4f}  {bound}"]
+    else:
+        last = []
     return "\n".join(
         [
             *lines,
             f"exact W1      {result['w1/exact']:.4f}  ({points} of samples against data, {mean})",
             f"W1 floor      {result['w1/floor']:.4f}  ({points} of data against other data)",
             f"W1 / floor    {result['w1/ratio']:.2f}",
+            *last,
         ]
     )
 

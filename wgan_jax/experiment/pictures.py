@@ -69,13 +69,15 @@ def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
     """The run's metrics over generator iterations; `estimates` says what the estimate is."""
     plt = _pyplot()
     steps = np.array([line["step"] for line in lines])
-    figure, axes = plt.subplots(3, 1, figsize=(8, 9), sharex=True, layout="constrained")
+    evaluations = [line for line in lines if "w1/minibatch" in line]
+    rows = 4 if evaluations else 3
+    figure, axes = plt.subplots(rows, 1, figsize=(8, 3 * rows), sharex=True, layout="constrained")
     panels = (
-        (f"The critic's estimate: {estimates}", "estimate", ["critic/estimate"], "linear"),
+        (f"The critic's estimate\n{estimates}", "estimate", ["critic/estimate"], "linear"),
         ("Losses", "loss", ["critic/loss", "generator/loss"], "linear"),
         ("Gradient norms", "L2 norm", ["critic/gradient_norm", "generator/gradient_norm"], "log"),
     )
-    for ax, (title, label, names, scale) in zip(axes, panels, strict=True):
+    for ax, (title, label, names, scale) in zip(axes[:3], panels, strict=True):
         for name, color in zip(names, (_FAKE, _REAL), strict=False):
             values = np.array([line.get(name, np.nan) for line in lines], float)
             ax.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
@@ -83,9 +85,26 @@ def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
         ax.set(title=title, ylabel=label, yscale=scale)
         ax.grid(alpha=0.3)
         ax.legend(loc="upper right")
+    if evaluations:
+        _w1_panel(axes[3], evaluations)
     axes[-1].set_xlabel("generator iterations")
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
+    names = {
+        "w1/minibatch": ("exact, samples against data", _FAKE, "o-"),
+        "w1/minibatch_floor": ("exact, data against data: the floor", "grey", "--"),
+        "w1/lower": ("certified lower bound", _REAL, "o-"),
+    }
+    for name, (label, color, style) in names.items():
+        found = [(line["step"], line[name]) for line in evaluations if line.get(name, 0) > 0]
+        if found:
+            ax.plot(*zip(*found, strict=True), style, color=color, label=label, markersize=3)
+    ax.set(title="W1 on held-out data, in minibatches", ylabel="units of the data", yscale="log")
+    ax.grid(alpha=0.3)
+    ax.legend(loc="upper right")
 
 
 def running_median(values: np.ndarray) -> np.ndarray:

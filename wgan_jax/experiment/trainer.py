@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.data.stream import Chunk, ImageStream
 from wgan_jax.ema import with_ema
 from wgan_jax.errors import UserError
@@ -21,6 +22,7 @@ from wgan_jax.experiment import pictures
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
 from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics
 from wgan_jax.experiment.writers import Console, TensorBoard
@@ -98,6 +100,8 @@ class _Session:
         self._console = Console(self._start, run.config.steps)
         self._board = TensorBoard(workdir) if run.config.tensorboard else None
         self._feed = _feed(run, self._start)
+        self._monitor = Monitor(run.config, run.gan, run.data)
+        self._warned: set[str] = set()
         (workdir / "samples").mkdir(exist_ok=True)
 
     def advance(self, received: list[int]) -> GANState:
@@ -108,7 +112,8 @@ class _Session:
             metrics = jax.device_get(metrics)
             _require_finite(metrics, step)
             before, step = step, step + piece.length
-            self._write(metrics, before, piece.length / (time.perf_counter() - began))
+            speed = piece.length / (time.perf_counter() - began)
+            self._write(metrics, before, speed, self._evaluate(state, before, step))
             last = step == config.steps or bool(received)
             if last or crosses(config.sample_every, before, step):
                 self._draw(state, step)
@@ -126,23 +131,36 @@ class _Session:
 
     @functools.cache  # noqa: B019  lives as long as the session, which is the process
     def _program(self, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
-        steps = scan_steps(
-            self._run.gan,
-            n_critic=piece.n_critic,
-            batch_size=self._config.batch_size,
-            length=piece.length,
-        )
+        batch_size, adaptive = self._config.batch_size, self._config.adaptive
+        sizes = {"batch_size": batch_size, "length": piece.length}
+        if adaptive is None:
+            steps = scan_steps(self._run.gan, n_critic=piece.n_critic, **sizes)
+        else:
+            steps = scan_adaptive_steps(self._run.gan, **dataclasses.asdict(adaptive), **sizes)
         return jax.jit(steps, donate_argnums=0)
 
-    def _write(self, metrics: dict[str, np.ndarray], before: int, speed: float) -> None:
+    def _evaluate(self, state: GANState, before: int, step: int) -> dict[str, float]:
+        every = self._config.evaluate_every
+        if every == 0 or not crosses(every, before, step):
+            return {}
+        found = self._monitor(state)
+        for topic, warning in warnings(found).items():
+            if topic not in self._warned:
+                self._console.say(f"step {step:,}: {warning}")
+            self._warned.add(topic)
+        return found
+
+    def _write(
+        self, metrics: dict[str, np.ndarray], before: int, speed: float, found: dict[str, float]
+    ) -> None:
         length = len(next(iter(metrics.values())))
         self._console.update(length, {name: values[-1] for name, values in metrics.items()})
         for i in range(length):
-            step = before + i + 1
-            if step % self._config.log_every and step != self._config.steps:
+            step, extra = before + i + 1, found if i == length - 1 else {}
+            if step % self._config.log_every and step != self._config.steps and not extra:
                 continue
             line = {name: float(values[i]) for name, values in sorted(metrics.items())}
-            line = {"step": step, **line, "time/steps_per_second": round(speed, 3)}
+            line = {"step": step, **line, **extra, "time/steps_per_second": round(speed, 3)}
             self._log.write(line)
             if self._board is not None:
                 self._board.write(line)

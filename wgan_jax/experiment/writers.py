@@ -33,6 +33,13 @@ class Console:
             self._said = time.monotonic()
             print(f"step {self._step:,} of {self._steps:,}  estimate {estimate}", flush=True)
 
+    def say(self, line: str) -> None:
+        """A line beside the bar."""
+        if self._bar is not None:
+            self._bar.write(line)
+        else:
+            print(line, flush=True)
+
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()

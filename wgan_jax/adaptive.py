@@ -1,0 +1,117 @@
+"""Generator iterations whose critic is trained until it stops gaining."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from wgan_jax.gan import GAN
+from wgan_jax.loop import Sampler, as_pytree, draw
+from wgan_jax.types import Array, GANState, Metrics
+
+
+class _Ascent(NamedTuple):
+    state: GANState
+    metrics: Metrics
+    level: Array
+    gain: Array
+    steps: Array
+
+
+def scan_adaptive_steps(
+    gan: GAN, *, block: int, most: int, tolerance: float, batch_size: int, length: int
+) -> Callable[[GANState, Sampler], tuple[GANState, Metrics]]:
+    """`length` generator iterations, each after a critic that has reached its plateau.
+
+    The critic is trained in blocks of steps. It is on its plateau when the mean
+    estimate of a block exceeds that of the block before by no more than
+    `tolerance` times its size, so at least two blocks are trained. Estimates of
+    single batches are noisy: short blocks end early by chance.
+
+    Args:
+      gan: from `wgan_jax.gan`.
+      block: critic steps between tests, at least 1.
+      most: critic steps per generator iteration at most, at least `2 * block`.
+      tolerance: the relative gain that counts as none, not negative.
+      batch_size: samples per step.
+      length: generator iterations.
+
+    Returns:
+      A jitted `(state, sampler) -> (state, metrics)` as that of `scan_steps`,
+      with `critic/steps` among the metrics: how many the critic needed.
+
+    Raises:
+      ValueError: settings out of range.
+
+    Example:
+      >>> import jax, optax
+      >>> from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, toy
+      >>> model = gan(
+      ...     from_linen(MLP(features=(32,), output_shape=(2,))),
+      ...     from_linen(MLP(features=(32,))),
+      ...     Wasserstein(),
+      ...     generator_tx=optax.rmsprop(5e-5),
+      ...     critic_tx=optax.chain(optax.rmsprop(5e-4), clip_weights(0.01)),
+      ...     latent=lambda key, n: jax.random.normal(key, (n, 2)),
+      ... )
+      >>> ring = toy.Ring()
+      >>> state = model.init(jax.random.key(0), ring(jax.random.key(1), 64))
+      >>> run = scan_adaptive_steps(
+      ...     model, block=5, most=50, tolerance=0.05, batch_size=64, length=3)
+      >>> state, metrics = run(state, ring)
+      >>> int(state.step), bool((metrics["critic/steps"] >= 10).all())
+      (3, True)
+
+    References:
+      Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, section 3: the critic
+      can, and should, be trained till optimality.
+    """
+    if block < 1 or most < 2 * block or batch_size < 1 or length < 1 or not tolerance >= 0:
+        raise ValueError(
+            "an adaptive schedule needs block >= 1, most >= 2 block, tolerance >= 0 and positive "
+            f"sizes, got block={block}, most={most}, tolerance={tolerance}, "
+            f"batch_size={batch_size} and length={length}"
+        )
+
+    def batch(state: GANState, sampler: Any) -> Any:
+        return draw(sampler, state.key, state.step.critic, batch_size)
+
+    def train_block(state: GANState, sampler: Any) -> tuple[GANState, Metrics, Array]:
+        def step(state: GANState, _: None) -> tuple[GANState, Metrics]:
+            return gan.critic_step(state, batch(state, sampler))
+
+        state, history = lax.scan(step, state, length=block)
+        last = jax.tree.map(lambda m: m[-1], history)
+        return state, last, history["critic/estimate"].mean()
+
+    def rises(ascent: _Ascent) -> Array:
+        gaining = ascent.gain > tolerance * jnp.abs(ascent.level)
+        return gaining & (ascent.steps + block <= most)
+
+    @jax.jit
+    def chunk(state: GANState, sampler: Any) -> tuple[GANState, Metrics]:
+        def climb(ascent: _Ascent) -> _Ascent:
+            state, metrics, level = train_block(ascent.state, sampler)
+            return _Ascent(state, metrics, level, level - ascent.level, ascent.steps + block)
+
+        def iteration(state: GANState, _: None) -> tuple[GANState, Metrics]:
+            state, metrics, level = train_block(state, sampler)
+            always = jnp.full_like(level, jnp.inf)
+            ascent = _Ascent(state, metrics, level, always, jnp.int32(block))
+            ascent = lax.while_loop(rises, climb, ascent)
+            state, moved = gan.generator_step(
+                ascent.state, batch_size, batch(ascent.state, sampler)
+            )
+            steps = ascent.steps.astype(jnp.float32)
+            return state, ascent.metrics | moved | {"critic/steps": steps}
+
+        return lax.scan(iteration, state, length=length)
+
+    def run(state: GANState, sampler: Sampler) -> tuple[GANState, Metrics]:
+        return chunk(state, as_pytree(sampler))
+
+    return run

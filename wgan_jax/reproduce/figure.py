@@ -1,0 +1,85 @@
+"""What every figure takes and gives: settings, claims with their evidence, a picture."""
+
+from __future__ import annotations
+
+import os
+import platform
+from typing import Any, NamedTuple, TypeVar
+
+import jax
+
+T = TypeVar("T")
+SIZES = ("quick", "default", "full")
+
+
+class Settings(NamedTuple):
+    """How a figure is computed.
+
+    Attributes:
+      size: `default` runs on two cores; `full` is the paper's own size, for an
+        accelerator; `quick` only shows that it runs, and judges no claim.
+      seeds: how many; the figure's own number if None.
+      data_dir: of prepared data sets; the default of TFDS if None.
+    """
+
+    size: str = "default"
+    seeds: int | None = None
+    data_dir: str | None = None
+
+    def pick(self, quick: T, default: T, full: T | None = None) -> T:
+        """The value for this size; `full` is as `default` where it is not given."""
+        if self.size == "quick":
+            return quick
+        return full if self.size == "full" and full is not None else default
+
+
+class Claim(NamedTuple):
+    """A sentence, whether this run supports it, and the numbers that say so."""
+
+    text: str
+    holds: bool
+    evidence: str
+
+
+class Result(NamedTuple):
+    """A figure: a matplotlib figure, the numbers behind it (JSON types), and its claims."""
+
+    picture: Any
+    numbers: dict[str, Any]
+    claims: list[Claim]
+
+
+def verdict(claim: Claim, settings: Settings) -> bool | None:
+    """None where the run was too short to judge."""
+    return None if settings.size == "quick" else bool(claim.holds)
+
+
+def report(result: Result, settings: Settings) -> str:
+    """The claims as lines to read."""
+    words = {True: "holds        ", False: "DOES NOT HOLD", None: "not judged   "}
+    return "\n".join(
+        f"{words[verdict(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
+        for claim in result.claims
+    )
+
+
+def machine() -> dict[str, Any]:
+    """What a figure was computed on."""
+    device = jax.devices()[0]
+    return {
+        "device": device.device_kind,
+        "platform": device.platform,
+        "cores": os.cpu_count(),
+        "architecture": platform.machine(),
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+    }
+
+
+def pyplot() -> Any:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    return plt
