@@ -9,9 +9,11 @@ from pathlib import Path
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
 from wgan_jax.experiment.workdir import write_json
-from wgan_jax.reproduce.figure import Result, Settings, machine, verdict
+from wgan_jax.reproduce.figure import Result, Settings, as_json, machine, verdict
 
 FIGURES = {
+    "fig1": "parallel lines: W1 beside Jensen-Shannon, KL and total variation",
+    "fig2": "two Gaussians: optimal discriminator and critic, and their gradients",
     "w1_benchmark": "W1 estimates beside the truth, on the 28 pairs of Wasserstein1Benchmark",
 }
 
@@ -48,5 +50,5 @@ def reproduce(name: str, out: Path, settings: Settings) -> Result:
         "seconds": round(seconds, 1),
         "machine": machine(),
     }
-    write_json(out / f"{name}.json", record)
+    write_json(out / f"{name}.json", as_json(record))
     return result

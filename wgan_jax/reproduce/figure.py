@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 from typing import Any, NamedTuple, TypeVar
 
 import jax
+import numpy as np
 
 T = TypeVar("T")
 SIZES = ("quick", "default", "full")
@@ -61,6 +63,17 @@ def report(result: Result, settings: Settings) -> str:
         f"{words[verdict(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
         for claim in result.claims
     )
+
+
+def as_json(value: Any) -> Any:
+    """Numbers as JSON has them: what is not finite becomes a string, "inf" or "nan"."""
+    if isinstance(value, dict):
+        return {name: as_json(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [as_json(item) for item in value]
+    if isinstance(value, np.generic | np.ndarray):
+        return as_json(value.tolist())
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def machine() -> dict[str, Any]:

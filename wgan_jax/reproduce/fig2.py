@@ -1,0 +1,122 @@
+"""Two Gaussians on the line: the discriminator saturates, the clipped critic stays near linear."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from wgan_jax.clipping import clip_weights
+from wgan_jax.critic_fit import fit_critic
+from wgan_jax.networks import MLP
+from wgan_jax.objectives import JensenShannon, Wasserstein
+from wgan_jax.optimizers import Adam
+from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.types import Array, from_linen
+
+REAL, FAKE, STD = -2.0, 2.0, 0.5
+_REACH = 4.5
+
+
+def run(settings: Settings) -> Result:
+    seeds, steps = settings.seeds or settings.pick(1, 5), settings.pick(20, 4_000)
+    x = jnp.linspace(-_REACH, _REACH, 361)[:, None]
+    keys = jax.random.split(jax.random.key(0), seeds)
+    curves = {
+        name: jax.vmap(lambda key, f=fit: f(key, x))(keys) for name, fit in players(steps).items()
+    }
+    grid = np.asarray(x[:, 0])
+    numbers: dict[str, Any] = {"x": grid.tolist(), "real_mean": REAL, "fake_mean": FAKE, "std": STD}
+    for name, (values, slopes) in curves.items():
+        numbers[name] = {"value": np.asarray(values).tolist(), "slope": np.asarray(slopes).tolist()}
+    return Result(draw(grid, numbers), numbers, claims(grid, numbers))
+
+
+def players(steps: int) -> dict[str, Any]:
+    """Functions (key, x) -> values and slopes at x of a player trained to its optimum."""
+    network = from_linen(MLP(features=(64, 64, 64)))
+    adam = Adam(learning_rate=2e-3, b1=0.5, decay="cosine", decay_iterations=steps).build()
+    rows = {
+        "discriminator": (JensenShannon(), adam, jax.nn.sigmoid),
+        "critic": (Wasserstein(), optax.chain(adam, clip_weights(0.05)), lambda score: score),
+    }
+
+    def trained(objective: Any, tx: Any, output: Any) -> Any:
+        fit = fit_critic(
+            network,
+            objective,
+            lambda key, n: REAL + STD * jax.random.normal(key, (n, 1)),
+            lambda key, n: FAKE + STD * jax.random.normal(key, (n, 1)),
+            critic_tx=tx,
+            steps=steps,
+            batch_size=256,
+        )
+
+        def curve(key: Array, x: Array) -> tuple[Array, Array]:
+            player, _ = fit(key)
+
+            def f(x: Array) -> Array:
+                return output(network.apply(player.params, player.stats, x, train=False)[0])
+
+            return f(x), jax.grad(lambda x: f(x).sum())(x)[:, 0]
+
+        return curve
+
+    return {name: trained(*row) for name, row in rows.items()}
+
+
+def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
+    middle = int(np.abs(x - FAKE).argmin())
+    slopes = {
+        name: np.abs(np.array(numbers[name]["slope"])[:, middle])
+        for name in ("discriminator", "critic")
+    }
+    ratios = slopes["critic"] / np.maximum(slopes["discriminator"], 1e-30)
+    between = (x >= REAL) & (x <= FAKE)
+    critic = np.abs(np.array(numbers["critic"]["slope"])[:, between])
+    spread = float((critic.max(1) / critic.min(1)).max())
+    return [
+        Claim(
+            "in the middle of the fake data the discriminator's gradient is at least 100 times "
+            "smaller than the critic's",
+            bool(ratios.min() >= 100),
+            f"smallest ratio {ratios.min():.3g} over {len(ratios)} seeds",
+        ),
+        Claim(
+            "between the two means the clipped critic is near linear: its slope varies by less "
+            "than a factor of 10",
+            spread < 10,
+            f"largest over smallest slope {spread:.2f}",
+        ),
+    ]
+
+
+def draw(x: np.ndarray, numbers: dict[str, Any]) -> Any:
+    plt = pyplot()
+    figure, (top, bottom) = plt.subplots(2, 1, figsize=(8, 7.4), sharex=True, layout="constrained")
+    for mean, color, label in ((REAL, "#264653", "real"), (FAKE, "#e9c46a", "fake")):
+        density = np.exp(-(((x - mean) / STD) ** 2) / 2) / (STD * np.sqrt(2 * np.pi))
+        top.fill_between(x, density, color=color, alpha=0.35, label=f"density of the {label} data")
+    for name, color, label in (
+        ("discriminator", "#d1495b", "GAN discriminator, D(x)"),
+        ("critic", "#2a9d8f", "clipped WGAN critic, f(x) - f(0)"),
+    ):
+        values, slopes = (np.array(numbers[name][part]) for part in ("value", "slope"))
+        if name == "critic":
+            values = values - values[:, [len(x) // 2]]
+        top.plot(x, values.T, color=color, linewidth=1, alpha=0.8)
+        bottom.plot(x, np.abs(slopes).T, color=color, linewidth=1, alpha=0.8)
+        for ax in (top, bottom):
+            ax.plot([], [], color=color, label=label)
+    top.set(ylabel="value, density", title="Both trained to the optimum, one line a seed")
+    bottom.set(
+        yscale="log", ylim=(1e-9, None), xlabel="x", ylabel="|gradient|",
+        title="On the fake data the discriminator has no gradient left",
+    )  # fmt: skip
+    for ax in (top, bottom):
+        ax.grid(alpha=0.3)
+        ax.legend(fontsize=8)
+    return figure
