@@ -26,6 +26,7 @@ def get_config() -> Config:
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         n_critic=5,
+        ema_decay=0.999,
         batch_size=256,
         steps=steps,
         chunk=100,

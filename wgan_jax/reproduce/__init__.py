@@ -14,6 +14,17 @@ from wgan_jax.reproduce.figure import Result, Settings, as_json, machine, verdic
 FIGURES = {
     "fig1": "parallel lines: W1 beside Jensen-Shannon, KL and total variation",
     "fig2": "two Gaussians: optimal discriminator and critic, and their gradients",
+    "eight_gaussians": "the ring of 8 over time: GAN, Unrolled GAN, WGAN, WGAN-GP, WGAN-LP",
+    "gradients": "norms of the generator's gradient over training, GAN beside WGAN",
+    "fig3": "the WGAN's estimate beside the quality of its samples, on digits",
+    "fig4": "the GAN's bound on Jensen-Shannon beside the quality of its samples",
+    "fig5": "GAN beside WGAN on Fashion-MNIST: DCGAN generator",
+    "fig6": "GAN beside WGAN: no batch norm, constant filters in the generator",
+    "fig7": "GAN beside WGAN: MLP generator",
+    "fig8": "the cost of a GAN's generator beside the quality of its samples",
+    "gp_fig1a": "value surfaces of clipped and penalised critics at their optimum",
+    "gp_fig1b": "gradients by layer and weights of 12-layer critics on the swiss roll",
+    "gp_fig5b": "critic loss on 1,000 training digits and on others",
     "w1_benchmark": "W1 estimates beside the truth, on the 28 pairs of Wasserstein1Benchmark",
 }
 

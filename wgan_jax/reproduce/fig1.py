@@ -39,8 +39,8 @@ def measure(theta: float) -> dict[str, float]:
 
 def histogram(points: np.ndarray) -> np.ndarray:
     """Masses on cells of [-1, 1] x [0, 1], narrower than the steps of theta; flat."""
-    edges = np.linspace(-1.0025, 1.0025, _CELLS + 1), np.linspace(0, 1, 11)
-    counts, _, _ = np.histogram2d(*points.T, bins=edges)
+    edges = [np.linspace(-1.0025, 1.0025, _CELLS + 1), np.linspace(0, 1, 11)]
+    counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=edges)
     return (counts / len(points)).ravel().astype(np.float32)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -24,10 +25,10 @@ _REACH = 4.5
 def run(settings: Settings) -> Result:
     seeds, steps = settings.seeds or settings.pick(1, 5), settings.pick(20, 4_000)
     x = jnp.linspace(-_REACH, _REACH, 361)[:, None]
-    keys = jax.random.split(jax.random.key(0), seeds)
-    curves = {
-        name: jax.vmap(lambda key, f=fit: f(key, x))(keys) for name, fit in players(steps).items()
-    }
+    curves = {}
+    for row, (name, curve) in enumerate(players(steps).items()):
+        keys = jax.random.split(jax.random.key(row), seeds)
+        curves[name] = jax.vmap(partial(curve, x=x))(keys)
     grid = np.asarray(x[:, 0])
     numbers: dict[str, Any] = {"x": grid.tolist(), "real_mean": REAL, "fake_mean": FAKE, "std": STD}
     for name, (values, slopes) in curves.items():

@@ -1,0 +1,142 @@
+"""What figures 3, 4 and 8 share: a training curve beside the quality of the samples.
+
+Quality is exact W1 between samples and digits that training has not seen, a
+measure that knows nothing of the critic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from scipy.stats import spearmanr
+
+from wgan_jax.data.images import Digits
+from wgan_jax.distances.exact import exact_w1
+from wgan_jax.experiment.pictures import running_median
+from wgan_jax.reproduce.figure import Settings, pyplot
+from wgan_jax.reproduce.image_methods import image_config
+from wgan_jax.reproduce.runs import Track, train_seeds
+
+SETTINGS = {
+    "MLP generator": {"generator": "MLP"},
+    "DCGAN generator": {"generator": "DCGAN"},
+    "MLPs, learning rate too high": {"generator": "MLP", "critic": "MLP"},
+}
+_RATES = {
+    "MLP generator": {"WGAN": 2e-4, "GAN": 2e-4},
+    "DCGAN generator": {"WGAN": 5e-4, "GAN": 2e-4},
+    "MLPs, learning rate too high": {"WGAN": 2e-2, "GAN": 2e-2},
+}
+_SNAPSHOTS = 25
+
+
+class Curve(NamedTuple):
+    """One run: a metric and exact W1 on held-out digits, at each snapshot but the first."""
+
+    steps: np.ndarray
+    metric: np.ndarray
+    w1: np.ndarray
+    samples: np.ndarray
+
+    @property
+    def correlation(self) -> float:
+        """Spearman's rank correlation of the two; 0 where one of them does not move."""
+        if np.ptp(self.metric) == 0 or np.ptp(self.w1) == 0:
+            return 0.0
+        return float(spearmanr(self.metric, self.w1).statistic)
+
+
+def curves(
+    method: str, names: Sequence[str], metric: str, settings: Settings
+) -> dict[str, list[Curve]]:
+    """Curves of every seed, by setting."""
+    seeds = range(settings.seeds or settings.pick(1, 3))
+    found = {}
+    for name in names:
+        config = image_config(
+            method,
+            Digits(),
+            size=8,
+            filters=settings.pick(8, 64, 128),
+            steps=settings.pick(50, 2_500 if method == "WGAN" else 5_000, 20_000),
+            rate=_RATES[name],
+            **SETTINGS[name],
+        )
+        snapshots = settings.pick(5, _SNAPSHOTS)
+        tracks = train_seeds(config, seeds, snapshots=snapshots, samples=297)
+        found[name] = [curve(track, metric) for track in tracks]
+        print(f"{method}, {name}: {summary(found[name])}", flush=True)
+    return found
+
+
+def curve(track: Track, metric: str) -> Curve:
+    unseen = Digits(split="test").open().examples.astype(np.float32) / 127.5 - 1
+    values = running_median(track.metrics[metric])[track.steps[1:] - 1]
+    real = unseen.reshape(len(unseen), -1)
+    w1 = [exact_w1(x.reshape(len(x), -1), real) for x in track.samples[1:]]
+    return Curve(track.steps[1:], values, np.array(w1), track.samples[-1][:16])
+
+
+def floor() -> float:
+    """Exact W1 between the held-out digits and as many of the others."""
+    seen, unseen = (Digits(split=part).open().examples for part in ("train", "test"))
+    x, y = (z[:297].reshape(297, -1).astype(np.float32) / 127.5 - 1 for z in (seen, unseen))
+    return exact_w1(x, y)
+
+
+def summary(found: list[Curve]) -> str:
+    correlations = [c.correlation for c in found]
+    ends = [c.w1[-1] for c in found]
+    return (
+        f"rank correlation with W1 {np.mean(correlations):+.2f} "
+        f"({min(correlations):+.2f} to {max(correlations):+.2f}), W1 {np.mean(ends):.2f} at the end"
+    )
+
+
+def numbers(found: dict[str, list[Curve]]) -> dict[str, Any]:
+    return {
+        name: [
+            {
+                "steps": c.steps.tolist(),
+                "metric": c.metric.tolist(),
+                "w1_held_out": c.w1.tolist(),
+                "rank_correlation": c.correlation,
+            }
+            for c in runs
+        ]
+        for name, runs in found.items()
+    }
+
+
+def draw(found: dict[str, list[Curve]], label: str, title: str, color: str) -> Any:
+    """Rows of metric, quality and samples; one line a seed, samples of the first."""
+    plt = pyplot()
+    figure, cells = plt.subplots(
+        3, len(found), figsize=(4 * len(found) + 0.6, 9), layout="constrained", squeeze=False
+    )
+    bottom = floor()
+    for column, (name, runs) in zip(cells.T, found.items(), strict=True):
+        for c in runs:
+            column[0].plot(c.steps, c.metric, color=color, alpha=0.8, linewidth=1.2)
+            column[1].plot(c.steps, c.w1, color="#264653", alpha=0.8, linewidth=1.2)
+        column[1].axhline(bottom, color="grey", linestyle="--", linewidth=0.8, label="floor")
+        column[0].set_title(
+            f"{name}\nrank correlation {np.mean([c.correlation for c in runs]):+.2f}"
+        )
+        for ax in column[:2]:
+            ax.grid(alpha=0.3)
+            ax.set_xlabel("generator iterations")
+        column[2].imshow(_mosaic(runs[0].samples), cmap="gray", vmin=-1, vmax=1)
+        column[2].set(xticks=[], yticks=[], xlabel="samples at the end, seed 0")
+    cells[0, 0].set_ylabel(label)
+    cells[1, 0].set_ylabel("exact $W_1$ to held-out digits")
+    cells[1, 0].legend()
+    figure.suptitle(title)
+    return figure
+
+
+def _mosaic(images: np.ndarray) -> np.ndarray:
+    rows = images[:16, :, :, 0].reshape(4, 4, *images.shape[1:3])
+    return np.block([[np.pad(x, 1, constant_values=-1) for x in row] for row in rows])

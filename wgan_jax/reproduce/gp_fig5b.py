@@ -1,0 +1,133 @@
+"""1,000 digits: the critic's loss on data it is trained on, and on data it has not seen.
+
+A WGAN with the gradient penalty beside one with clipping. Where a critic
+overfits, the two curves part.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import jax
+import numpy as np
+
+from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.images import Digits
+from wgan_jax.experiment.config import Clip, Config
+from wgan_jax.latents import Normal
+from wgan_jax.networks import DCGANCritic, DCGANGenerator
+from wgan_jax.objectives import Wasserstein
+from wgan_jax.optimizers import Adam, RMSProp
+from wgan_jax.penalties import GradientPenalty
+from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.runs import train
+from wgan_jax.types import GANState, from_linen
+
+_TRAIN = 1_000
+
+
+@dataclasses.dataclass(frozen=True)
+class FewDigits:
+    """The first 1,000 digits; `rest` holds the others."""
+
+    labels = False
+
+    def open(self) -> ArrayDataset:
+        return ArrayDataset(Digits(split="all").open().examples[:_TRAIN])
+
+    @staticmethod
+    def rest() -> ArrayDataset:
+        return ArrayDataset(Digits(split="all").open().examples[_TRAIN:])
+
+
+def run(settings: Settings) -> Result:
+    steps, snapshots = settings.pick(20, 4_000, 20_000), settings.pick(2, 40)
+    filters = settings.pick(8, 64, 128)
+    numbers: dict[str, Any] = {}
+    for name, config in configs(steps, filters).items():
+        numbers[name] = losses(config, snapshots)
+        print(f"{name}: gap at the end {_gap(numbers[name]):.2f}", flush=True)
+    return Result(draw(numbers), numbers, claims(numbers))
+
+
+def configs(steps: int, filters: int) -> dict[str, Config]:
+    base = Config(
+        dataset=FewDigits(),  # type: ignore[arg-type]
+        generator=DCGANGenerator(image_size=8, channels=1, filters=filters),
+        critic=DCGANCritic(image_size=8, channels=1, filters=filters, norm="layer"),
+        latent=Normal(dim=32),
+        batch_size=64,
+        steps=steps,
+    )
+    adam, rmsprop = Adam(learning_rate=2e-4), RMSProp(learning_rate=2e-4)
+    return {
+        "gradient penalty": dataclasses.replace(
+            base,
+            clip=None,
+            penalty=GradientPenalty(weight=10.0),
+            generator_optimizer=adam,
+            critic_optimizer=adam,
+        ),
+        "weight clipping": dataclasses.replace(
+            base, clip=Clip(c=0.05), generator_optimizer=rmsprop, critic_optimizer=rmsprop
+        ),
+    }
+
+
+def losses(config: Config, snapshots: int) -> dict[str, list[float]]:
+    """The negative critic loss on both halves, at each snapshot."""
+    critic, objective = from_linen(config.critic), Wasserstein()
+    parts = {"train": FewDigits().open().examples, "validation": FewDigits.rest().examples}
+    images = {name: np.float32(x) / 127.5 - 1 for name, x in parts.items()}
+    found: dict[str, list[float]] = {"train": [], "validation": []}
+
+    @jax.jit
+    def scores(state: GANState, x: Any) -> Any:
+        return critic.apply(state.critic.params, state.critic.stats, x, train=False)[0]
+
+    def observe(gan: Any, state: GANState, _: Any) -> None:
+        fake = scores(state, gan.generate(state, jax.random.key(7), 1_000))
+        for name, x in images.items():
+            found[name].append(float(-objective.critic_loss(scores(state, x), fake)))
+
+    track = train(config, snapshots=snapshots, samples=8, observe=observe)
+    return {"steps": track.steps.tolist(), **found}
+
+
+def _gap(curve: dict[str, list[float]]) -> float:
+    """How much of the training loss is not there on validation data, late in training."""
+    late = len(curve["train"]) * 3 // 4
+    seen, unseen = (float(np.mean(curve[name][late:])) for name in ("train", "validation"))
+    return (seen - unseen) / max(abs(seen), 1e-12)
+
+
+def claims(numbers: dict[str, Any]) -> list[Claim]:
+    gaps = {name: _gap(curve) for name, curve in numbers.items()}
+    penalised, clipped = gaps["gradient penalty"], gaps["weight clipping"]
+    return [
+        Claim(
+            "with the gradient penalty the critic overfits 1,000 digits: its loss on validation "
+            "data falls behind",
+            penalised > 0.1,
+            f"{penalised:.0%} of the negative loss is missing on validation data",
+        ),
+        Claim(
+            "it overfits more than with weight clipping",
+            penalised > clipped,
+            f"missing under clipping: {clipped:.0%}",
+        ),
+    ]
+
+
+def draw(numbers: dict[str, Any]) -> Any:
+    plt = pyplot()
+    figure, panels = plt.subplots(1, 2, figsize=(10, 4.3), layout="constrained")
+    for ax, (name, curve) in zip(panels, numbers.items(), strict=True):
+        ax.plot(curve["steps"], curve["train"], color="#264653", label="the 1,000 training digits")
+        ax.plot(curve["steps"], curve["validation"], color="#d1495b", label="797 other digits")
+        ax.set(xlabel="generator iterations", ylabel="negative critic loss", title=name)
+        ax.grid(alpha=0.3)
+        ax.legend()
+    figure.suptitle("Where the curves part, the critic knows its training data by heart")
+    return figure
