@@ -21,7 +21,13 @@ def group_sort(x: Array, group: int) -> Array:
       >>> group_sort(jnp.array([3.0, 1.0, 2.0, 5.0]), 2)
       Array([1., 3., 2., 5.], dtype=float32)
     """
-    return jnp.sort(x.reshape(*x.shape[:-1], -1, group), axis=-1).reshape(x.shape)
+    groups = x.reshape(*x.shape[:-1], -1, group)
+    if group == 2:  # many times faster than a sort on CPU
+        low, high = groups[..., 0], groups[..., 1]
+        ordered = jnp.stack([jnp.minimum(low, high), jnp.maximum(low, high)], axis=-1)
+    else:
+        ordered = jnp.sort(groups, axis=-1)
+    return ordered.reshape(x.shape)
 
 
 def orthonormalize(kernel: Array, iterations: int = 15) -> Array:

@@ -93,7 +93,7 @@ Critic = Callable[[Array], Array]
 def methods(steps: int) -> dict[str, Callable[[Funnels, Array], Critic]]:
     """Critics by name, as functions of a pair and a key; each is higher on the target."""
     adam = Adam(learning_rate=1e-3, decay="cosine", decay_iterations=steps).build()
-    mlp, sorting = MLP(features=_WIDTHS), GroupSort(features=_WIDTHS)
+    mlp, sorting = MLP(features=_WIDTHS), GroupSort(features=(64, 64))
 
     def method(module: Any, tx: Any, penalty: Any = None) -> Callable[[Funnels, Array], Critic]:
         network = from_linen(module)
