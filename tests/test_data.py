@@ -71,9 +71,17 @@ def test_impossible_toys_are_refused(bad):
 
 def test_digits_need_no_download():
     images, labels = Digits(labels=True).open().examples
-    assert images.shape == (1_797, 8, 8, 1)
+    assert images.shape == (1_500, 8, 8, 1)
     assert images.dtype == np.uint8
     assert set(labels.tolist()) == set(range(10))
+
+
+def test_held_out_digits_are_the_others():
+    train, test, everything = (
+        Digits(split=split).open().examples for split in ("train", "test", "all")
+    )
+    assert np.array_equal(np.concatenate([train, test]), everything)
+    assert np.array_equal(Digits().held_out().open().examples, test)
 
 
 def encoded(pixels, form="png"):

@@ -7,18 +7,27 @@ import numpy as np
 import optax
 import pytest
 
-from wgan_jax import MLP, DCGANCritic, Wasserstein, from_linen, gan
-from wgan_jax.lipschitz import Convolution, bound_of_layers, gram_norm, lipschitz_bound
+from wgan_jax import MLP, DCGANCritic, ResNetCritic, Wasserstein, from_linen, gan
+from wgan_jax.lipschitz import (
+    Bounded,
+    Convolution,
+    Linear,
+    Sum,
+    bound_of_layers,
+    gram_norm,
+    lipschitz_bound,
+)
 from wgan_jax.networks import Cones, GroupSort
 from wgan_jax.networks.convolution import Geometry, convolve
 from wgan_jax.networks.groupsort import orthonormalize
 
 _SLACK = 1 + 1e-5  # float32 gradients
+NORMS = ("none", "batch", "layer")
 
 
 def steepest(module, variables, x, steps=15):
     """The largest gradient norm that ascent over samples finds, in float32."""
-    kwargs = {"train": False} if isinstance(module, DCGANCritic) else {}
+    kwargs = {"train": False} if isinstance(module, DCGANCritic | ResNetCritic) else {}
 
     def norm(x):
         g = jax.grad(lambda x: module.apply(variables, x, **kwargs).sum())(x)
@@ -88,6 +97,54 @@ def test_bound_of_dcgan(norm, extra_layers):
         found = steepest(module, variables, x, steps=5)
         assert found <= bound.value * _SLACK
         assert bound.value < 100 * found
+
+
+def with_statistics(module, variables, x):
+    """Its variables after a few batches in training mode."""
+    stats = {name: value for name, value in variables.items() if name != "params"}
+    for _ in range(3 if stats else 0):
+        _, stats = module.apply(
+            {"params": variables["params"], **stats}, x, train=True, mutable=list(stats)
+        )
+    return {"params": variables["params"], **stats}
+
+
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize(
+    "module",
+    [
+        *(ResNetCritic(image_size=8, channels=1, filters=3, norm=n) for n in NORMS),
+        *(DCGANCritic(image_size=8, channels=1, filters=3, norm=n, extra_layers=1) for n in NORMS),
+        ResNetCritic(image_size=32, channels=1, filters=2, norm="none"),
+        ResNetCritic(image_size=64, channels=1, filters=1, norm="batch"),
+    ],
+    ids=lambda module: f"{type(module).__name__}{module.image_size}-{module.norm}",
+)
+def test_bound_of_image_critics_with_every_norm(module, spectral_norm, key):
+    module = module.clone(spectral_norm=spectral_norm)
+    init, data, scale = jax.random.split(key, 3)
+    x = jax.random.normal(data, (4, module.image_size, module.image_size, 1))
+    variables = with_statistics(module, module.init(init, x), x)
+    factor = jnp.exp(jax.random.normal(scale))
+    variables["params"] = jax.tree.map(lambda w: factor * w, variables["params"])
+    bound = lipschitz_bound(module, variables)
+    assert 0 < steepest(module, variables, x, steps=3) <= bound.value * _SLACK
+
+
+def test_spectral_norm_counts_as_it_is_applied(key):
+    module = MLP(features=(16, 16), spectral_norm=True)
+    x = jax.random.normal(key, (32, 3))
+    variables = with_statistics(module, module.init(jax.random.key(1), x), x)
+    variables["params"] = jax.tree.map(lambda w: 0.01 * w, variables["params"])
+    bound = lipschitz_bound(module, variables).value
+    assert steepest(module, variables, x) <= bound * _SLACK
+    assert bound > 0.5
+
+
+def test_residual_branches_add_up():
+    identity, half = [], [Bounded(0.5)]
+    bound = bound_of_layers([Sum((identity, half)), Linear(2 * np.eye(3))])
+    assert bound.value == pytest.approx(3.0, rel=1e-3)
 
 
 @pytest.mark.parametrize("stride", [1, 2])
@@ -174,9 +231,11 @@ def test_refusals(key):
         lipschitz_bound(critic, {"params": variables["params"]})
     with pytest.raises(ValueError, match="no Lipschitz bound for Dense"):
         lipschitz_bound(nn.Dense(1), {})
-    layer = DCGANCritic(image_size=8, channels=1, norm="layer")
-    with pytest.raises(ValueError, match="layer norm divides"):
-        lipschitz_bound(layer, {"params": {}})
+    spectral = MLP(features=(4,), spectral_norm=True)
+    with pytest.raises(ValueError, match="spectral_stats"):
+        lipschitz_bound(spectral, {"params": spectral.init(key, jnp.zeros((1, 2)))["params"]})
+    with pytest.raises(ValueError, match="num_classes=3"):
+        lipschitz_bound(MLP(num_classes=3), {})
     mlp = MLP(features=(4,))
     broken = jax.tree.map(lambda w: w * jnp.nan, mlp.init(key, jnp.zeros((1, 2))))
     with pytest.raises(ValueError, match="not finite"):
