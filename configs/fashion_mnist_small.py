@@ -25,7 +25,7 @@ def get_config() -> Config:
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         batch_size=64,
-        steps=2_500,
+        steps=5_000,
         chunk=20,
         log_every=20,
         sample_every=500,
