@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from wgan_jax import distances
-from wgan_jax.cone_fit import starts
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.distances.exact import transport_potentials
 from wgan_jax.estimate import estimate_w1
+from wgan_jax.estimate.cone_ascent import starts
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.margins import bernstein_margin, difference_margin
 from wgan_jax.networks import GroupSort

@@ -97,6 +97,28 @@ def test_the_gradient_equals_finite_differences_in_float64(steps, critic_tx):
             np.testing.assert_allclose(gradient[name][index], difference, rtol=1e-6, atol=1e-9)
 
 
+def test_the_minimax_loss_is_the_value_of_the_game_after_the_steps():
+    """Metz et al., equation 8; a constant latent makes the steps ahead those of the critic."""
+    z = jax.random.normal(jax.random.key(7), (4, 2))
+    model = gan(
+        from_linen(MLP(features=(8,), output_shape=(2,))),
+        from_linen(MLP(features=(8,))),
+        Wasserstein(),
+        generator_tx=optax.sgd(0.1),
+        critic_tx=optax.sgd(0.1),
+        latent=lambda key, n: z,
+        unrolled_steps=3,
+    )
+    real = RING(jax.random.key(1), 4)
+    state = model.init(jax.random.key(0), real)
+    _, metrics = model.generator_step(state, 4, real)
+    ahead = state
+    for _ in range(3):
+        ahead, _ = model.critic_step(ahead, real)
+    _, after = model.critic_step(ahead, real)
+    np.testing.assert_allclose(metrics["generator/loss"], after["critic/estimate"], rtol=1e-5)
+
+
 def test_it_trains_in_one_exported_program_over_hyper_parameters():
     """jit, vmap over the critic's learning rate, scan and export at once."""
 

@@ -3,7 +3,7 @@
 from wgan_jax import distances, objectives, penalties
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
-from wgan_jax.estimate import W1Estimate, estimate_w1
+from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
 from wgan_jax.gan import GAN, gan
 from wgan_jax.lipschitz import LipschitzBound, lipschitz_bound
 from wgan_jax.loop import scan_steps
@@ -53,6 +53,7 @@ __all__ = [
     "lipschitz_bound",
     "objectives",
     "penalties",
+    "plot_bounds",
     "project_weights",
     "scan_steps",
     "toy",

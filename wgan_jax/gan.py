@@ -24,7 +24,7 @@ from wgan_jax.coupling import check_uncoupled, samples_of
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
-from wgan_jax.unrolled import check_differentiable, look_ahead
+from wgan_jax.unrolled import check_differentiable, look_ahead, looking_ahead_loss
 
 
 class GAN(NamedTuple):
@@ -184,8 +184,6 @@ def gan(
         z = latent(key(Draw.GENERATOR_LATENT), batch_size)
 
         def opponent(player: Player) -> Player:
-            if unrolled_steps == 0:
-                return state.critic
             if real is None:
                 raise ValueError("unrolling needs real samples: generator_step(state, n, real)")
 
@@ -198,8 +196,14 @@ def gan(
         def loss(params: PyTree) -> tuple[Array, PyTree]:
             player = state.generator._replace(params=params)
             fake, stats = sample_fakes(player, z, in_generator)
-            f_fake, _ = score(opponent(player), fake, in_critic)
-            return objective.generator_loss(f_fake), stats
+            if unrolled_steps == 0:
+                f_fake, _ = score(state.critic, fake, in_critic)
+                return objective.generator_loss(f_fake), stats
+            on_fake, on_real = jax.random.split(in_critic)
+            reacted = opponent(player)
+            f_fake, _ = score(reacted, fake, on_fake)
+            f_real, _ = score(reacted, real, on_real)
+            return looking_ahead_loss(objective, f_real, f_fake), stats
 
         (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(state.generator.params)
         metrics = {"generator/loss": value, "generator/gradient_norm": optax.tree.norm(gradient)}

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from wgan_jax.types import Array, Player, PyTree
+from wgan_jax.objectives import Objective
+from wgan_jax.types import Array, Player, PyTree, Scalar
 
 
 def look_ahead(update: Callable[[Player, Array], Player], critic: Player, keys: Array) -> Player:
@@ -37,6 +38,30 @@ def look_ahead(update: Callable[[Player, Array], Player], critic: Player, keys: 
       Metz et al., Unrolled Generative Adversarial Networks, 2016, equations 6 to 9.
     """
     return lax.scan(lambda player, key: (update(player, key), None), critic, keys)[0]
+
+
+def looking_ahead_loss(objective: Objective, real: Array, fake: Array) -> Scalar:
+    """What the generator descends, from scores of the critic of a few steps ahead.
+
+    The scores of real samples depend on the generator too, through the critic's
+    reaction, so their part of the game's value joins the generator's own loss. With
+    a minimax loss the sum is the value of the game, up to a constant.
+
+    Args:
+      objective: whose critic's loss is a part of real scores plus a part of fake ones.
+      real: scores [n].
+      fake: scores [n].
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> from wgan_jax.objectives import Wasserstein
+      >>> looking_ahead_loss(Wasserstein(), jnp.ones(2), jnp.full(2, 3.0)).item()
+      -2.0
+
+    References:
+      Metz et al., Unrolled Generative Adversarial Networks, 2016, equation 8.
+    """
+    return objective.generator_loss(fake) - objective.critic_loss(real, jnp.zeros_like(fake))
 
 
 def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> None:

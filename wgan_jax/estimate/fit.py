@@ -1,0 +1,172 @@
+"""The critic behind the lower bound: cones fitted to a part of the samples, or a given one."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.estimate import cone_ascent
+from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
+from wgan_jax.estimate.pair import Pair
+from wgan_jax.margins import held_out_difference
+from wgan_jax.types import Array
+
+CHUNKS = 10
+_FIT, SEEN = 0.4, 0.5
+
+
+class Progress(NamedTuple):
+    """The critic's score on validation samples after some steps, and that less its margin."""
+
+    step: int
+    score: float
+    lower: float
+
+
+class Fit(NamedTuple):
+    critic: Any
+    steps: int
+    converged: bool
+    history: list[Progress]
+
+
+def fit_cones(
+    pair: Pair, steps: int, cones: int, batch_size: int, alpha: float, progress: bool
+) -> Fit:
+    """Try every start for a tenth of the steps, then follow the best to the end."""
+    p, q = pair.part(0, _FIT)
+    at_start, at_pilot, at_ascent, at_validation = pair.keys(0, 4)
+    rows = [len(side.x) for side in (p, q) if isinstance(side, Rows)]
+    k = min([cones, *rows])
+    length = -(-steps // CHUNKS)
+    batch_size = min(batch_size, 4 * k) if rows else batch_size
+    ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch_size)
+    first, second, third, fourth = jax.random.split(at_start, 4)
+    x, y = _distinct(p, first, k), _distinct(q, second, k)
+    judge = _Judge.of(pair, (p(fourth, 2048), q(third, 2048)), at_validation, alpha)
+    start, plan = _pilot(cone_ascent.starts(x, y), ascend, length, judge, at_pilot)
+    plan = plan._replace(steps=jnp.float32(length * CHUNKS))
+    with _bar(progress, steps, float(pair.scale)) as bar:
+        history, converged = _climb(start, plan, ascend, judge, at_ascent, bar)
+    return Fit(judge.best, history[-1].step, converged, history)
+
+
+class _Judge:
+    """Scores critics on validation samples, and remembers the best."""
+
+    def __init__(self, seen: tuple[Array, Array], validation: list[Array], alpha: float):
+        self.seen, self.best = jnp.concatenate(seen), None
+        self._validation, self._alpha, self._highest = validation, alpha, -np.inf
+
+    @classmethod
+    def of(cls, pair: Pair, seen: tuple[Array, Array], key: Array, alpha: float) -> _Judge:
+        held_out = [
+            side.x if isinstance(side, Rows) else side(one, 16384)
+            for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
+        ]
+        return cls(seen, held_out, alpha)
+
+    def __call__(self, critic: Any) -> tuple[float, float]:
+        """The score, and that less its margin."""
+        range_, low, high = (np.asarray(_scores(critic, x)) for x in (self.seen, *self._validation))
+        score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
+        if score > self._highest:
+            self.best, self._highest = critic, score
+        clipped, margin = held_out_difference(high, low, range_, self._alpha)
+        return score, clipped - margin
+
+
+def _pilot(
+    starts: list[Start], ascend: Callable[..., Ascent], length: int, judge: _Judge, key: Array
+) -> tuple[Start, Schedule]:
+    """The start that gets furthest in one short ascent, and that ascent's schedule."""
+    trials = []
+    for start, one in zip(starts, jax.random.split(key, len(starts)), strict=True):
+        plan = cone_ascent.schedule(
+            float(cone_ascent.gap(start.cones, judge.seen)), start.warmth, length
+        )
+        judge(start.cones)
+        ascent = ascend(cone_ascent.begin(start.cones), plan, key=one)
+        trials.append((judge(ascent.cones)[0], start, plan))
+    _, start, plan = max(trials, key=lambda trial: trial[0])
+    return start, plan
+
+
+def _climb(
+    start: Start,
+    plan: Schedule,
+    ascend: Callable[..., Ascent],
+    judge: _Judge,
+    key: Array,
+    bar: Callable[[Progress], None],
+) -> tuple[list[Progress], bool]:
+    """The ascent to its plateau, or to twice its planned length."""
+    ascent, history = cone_ascent.begin(start.cones), []
+    for chunk in range(2 * CHUNKS):
+        ascent = ascend(ascent, plan, key=key)
+        history.append(Progress(int(ascent.step), *judge(ascent.cones)))
+        bar(history[-1])
+        if chunk + 1 >= CHUNKS and _plateau([past.score for past in history]):
+            return history, True
+    return history, False
+
+
+def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float) -> Fit:
+    """A critic of the user's, 1-Lipschitz in standard units, turned so that it is higher on q."""
+    if not 0 < lipschitz < np.inf:
+        raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
+    scores = jax.eval_shape(critic, jax.ShapeDtypeStruct((8, *pair.shape), jnp.float32))
+    if getattr(scores, "shape", None) not in ((8,), (8, 1)):
+        raise ValueError(
+            f"a critic maps samples (8, {', '.join(map(str, pair.shape))}) to scores (8,) or "
+            f"(8, 1), got {getattr(scores, 'shape', type(scores).__name__)}"
+        )
+
+    def standard(sign: float, z: Array) -> Array:
+        x = (z * pair.scale + pair.center[None]).reshape(len(z), *pair.shape)
+        return sign * critic(x).reshape(-1).astype(jnp.float32) / (lipschitz * pair.scale)
+
+    seen = [
+        s.x if isinstance(s, Rows) else s(one, 4096)
+        for s, one in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
+    ]
+    rises = standard(1.0, seen[1]).mean() >= standard(1.0, seen[0]).mean()
+    return Fit(jax.tree_util.Partial(partial(standard, 1.0 if rises else -1.0)), 0, True, [])
+
+
+def _plateau(scores: list[float]) -> bool:
+    """The last two chunks of steps gained less than half a percent together."""
+    return max(scores[-2:]) - max(scores[:-2]) <= 0.005 * abs(scores[-1])
+
+
+@jax.jit
+def _scores(critic: Any, x: Array) -> Array:
+    return critic(x)
+
+
+def _distinct(sampler: Any, key: Array, k: int) -> np.ndarray:
+    x = sampler.x[:k] if isinstance(sampler, Rows) else sampler(key, k)
+    return np.asarray(x)
+
+
+@contextlib.contextmanager
+def _bar(show: bool, steps: int, scale: float) -> Iterator[Callable[[Progress], None]]:
+    if not show:
+        yield lambda now: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(total=steps, unit="step") as bar:
+
+        def update(now: Progress) -> None:
+            bar.total = max(steps, now.step)
+            bar.update(now.step - bar.n)
+            bar.set_postfix_str(f"W1 at least {max(now.lower, 0.0) * scale:.4g}")
+
+        yield update
