@@ -5,13 +5,17 @@ import math
 import subprocess
 import sys
 
+import chex
 import numpy as np
 import pytest
 
 from wgan_jax.__main__ import main
 from wgan_jax.cli import guarded
+from wgan_jax.experiment.config import Config
+from wgan_jax.networks import MLP
 from wgan_jax.reproduce import FIGURES
 from wgan_jax.reproduce.figure import Claim, Settings, as_json, verdict
+from wgan_jax.reproduce.runs import train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
 FAST = ("fig1", "fig2", "gp_fig1b")
@@ -71,6 +75,16 @@ def test_the_claims_of_the_paper_hold(name, tmp_path):
     in_a_process(name, "--out", str(tmp_path))
     for claim in record(tmp_path, name)["claims"]:
         assert claim["holds"], claim
+
+
+def test_seeds_train_alike_one_by_one_and_as_one_program():
+    config = Config(steps=4, batch_size=8, generator=MLP(features=(8,), output_shape=(2,)))
+    alone, together = (
+        train_seeds(config, (3, 4), snapshots=2, samples=5, together=how) for how in (False, True)
+    )
+    for one, other in zip(alone, together, strict=True):
+        chex.assert_trees_all_close(one[:3], other[:3], rtol=1e-5, atol=1e-6)
+    assert not np.allclose(alone[0].samples, alone[1].samples)
 
 
 def test_quick_runs_judge_nothing():

@@ -16,6 +16,7 @@ from wgan_jax.penalties import (
     GradientPenalty,
     LipschitzPenalty,
 )
+from wgan_jax.population import Population, population
 from wgan_jax.types import GANState, Network, Player, Step, from_linen
 from wgan_jax.vae import EvidenceBound, vae
 
@@ -39,6 +40,7 @@ __all__ = [
     "LipschitzPenalty",
     "Network",
     "Player",
+    "Population",
     "ResNetCritic",
     "ResNetGenerator",
     "Step",
@@ -54,6 +56,7 @@ __all__ = [
     "objectives",
     "penalties",
     "plot_bounds",
+    "population",
     "project_weights",
     "scan_steps",
     "toy",

@@ -107,7 +107,8 @@ def _climb(
     bar: Callable[[Progress], None],
 ) -> tuple[list[Progress], bool]:
     """The ascent to its plateau, or to twice its planned length."""
-    ascent, history = cone_ascent.begin(start.cones), []
+    ascent = cone_ascent.begin(start.cones)
+    history = [Progress(0, *judge(start.cones))]
     for chunk in range(2 * CHUNKS):
         ascent = ascend(ascent, plan, key=key)
         history.append(Progress(int(ascent.step), *judge(ascent.cones)))

@@ -47,8 +47,11 @@ def plot_bounds(estimate: W1Estimate) -> Any:
     counts = np.arange(1, len(draws) + 1)
     right.plot(counts, draws, ".", color="#c0c0c0", label="one transport")
     if len(draws) > 1:
-        right.plot(counts[1:], _upper(draws, estimate.confidence), color="#d1495b", label="bound")
-    right.axhline(estimate.transport - estimate.floor, color="#e9a23b", linewidth=0.8)
+        right.plot(
+            counts[1:], _upper(draws, estimate.confidence), color="#d1495b", label="mean and margin"
+        )
+    less = estimate.transport - estimate.floor
+    right.axhline(less, color="#e9a23b", linewidth=0.8, label="transport less its floor")
     left.set(xlabel="critic steps", ylabel="W1, in units of the samples", title="from below")
     right.set(xlabel="transports averaged", title=f"from above, {estimate.transport_size} points")
     right.locator_params(integer=True)

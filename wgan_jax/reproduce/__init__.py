@@ -25,6 +25,7 @@ FIGURES = {
     "gp_fig1a": "value surfaces of clipped and penalised critics at their optimum",
     "gp_fig1b": "gradients by layer and weights of 12-layer critics on the swiss roll",
     "gp_fig5b": "critic loss on 1,000 training digits and on others",
+    "scoreboard": "modes found and good samples of every method on the ring and the grid",
     "w1_benchmark": "W1 estimates beside the truth, on the 28 pairs of Wasserstein1Benchmark",
 }
 
