@@ -20,7 +20,7 @@ def get_config() -> Config:
         dataset=Ring(),
         generator=MLP(features=(128, 128, 128), output_shape=(2,)),
         critic=MLP(features=(64, 64, 64), dropout=0.1),
-        penalty=Consistency(),
+        penalty=Consistency(gradient_weight=0.1),
         clip=None,
         latent=Normal(dim=2),
         generator_optimizer=optimizer,

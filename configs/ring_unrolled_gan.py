@@ -15,18 +15,16 @@ from wgan_jax.optimizers import Adam
 
 def get_config() -> Config:
     steps = 6_000
-    optimizer = Adam(
-        learning_rate=1e-3, b1=0.5, b2=0.999, eps_root=1e-8, decay="linear", decay_iterations=steps
-    )
+    momentum = {"b1": 0.5, "b2": 0.999, "decay": "linear", "decay_iterations": steps}
     return Config(
         dataset=Ring(),
         generator=MLP(features=(128, 128, 128), output_shape=(2,)),
         critic=MLP(features=(64, 64, 64)),
-        objective=JensenShannon(),
+        objective=JensenShannon(generator="minimax"),
         clip=None,
         latent=Normal(dim=2),
-        generator_optimizer=optimizer,
-        critic_optimizer=optimizer,
+        generator_optimizer=Adam(learning_rate=1e-3, **momentum),
+        critic_optimizer=Adam(learning_rate=3e-4, eps_root=1e-8, **momentum),
         n_critic=1,
         unrolled_steps=5,
         batch_size=256,

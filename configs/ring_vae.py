@@ -20,7 +20,7 @@ def get_config() -> Config:
         dataset=Ring(),
         generator=MLP(features=(128, 128, 128), output_shape=(2,)),
         critic=MLP(features=(128, 128, 128), output_shape=(4,)),
-        objective=EvidenceBound(observation_noise=0.05),
+        objective=EvidenceBound(observation_noise=0.15),
         clip=None,
         latent=Normal(dim=2),
         generator_optimizer=optimizer,

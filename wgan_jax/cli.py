@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _ABOUT = """Train a Wasserstein GAN.
 
-With no arguments: the 8 Gaussians, no download, a minute or two on two cores.
+With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 --config FILE    a configs/NAME.py, or the config.json of a workdir
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it"""
 

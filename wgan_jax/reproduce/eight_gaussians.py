@@ -27,7 +27,7 @@ _EPS = 1e-3
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 10_000), settings.pick(2, 10)
+    steps, snapshots = settings.pick(20, 6_000), settings.pick(2, 10)
     configs = toy_methods(steps, RING)
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}

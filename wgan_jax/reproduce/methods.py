@@ -31,7 +31,7 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
     slow = _adam(steps, 1e-3, b1=0.5, b2=0.999)
     fast = _adam(steps, 2e-3)
     calm = _adam(steps, 1e-3)
-    unrolled = dataclasses.replace(slow, eps_root=1e-8)
+    ahead = dataclasses.replace(slow, learning_rate=3e-4, eps_root=1e-8)
     rmsprop = RMSProp(learning_rate=1e-3, decay="cosine", decay_iterations=steps)
     base = Config(
         dataset=dataset or Ring(),
@@ -44,15 +44,16 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
     )
 
     def method(optimizer: Adam | RMSProp, **changes: Any) -> Config:
-        return dataclasses.replace(
-            base, generator_optimizer=optimizer, critic_optimizer=optimizer, **changes
-        )
+        optimizers = {"generator_optimizer": optimizer, "critic_optimizer": optimizer}
+        return dataclasses.replace(base, **optimizers | changes)
 
-    gan = JensenShannon()
+    gan, minimax = JensenShannon(), JensenShannon(generator="minimax")
     return {
         "GAN": method(slow, objective=gan, n_critic=1),
-        "minimax GAN": method(slow, objective=JensenShannon(generator="minimax"), n_critic=1),
-        "Unrolled GAN": method(unrolled, objective=gan, n_critic=1, unrolled_steps=5),
+        "minimax GAN": method(slow, objective=minimax, n_critic=1),
+        "Unrolled GAN": method(
+            slow, critic_optimizer=ahead, objective=minimax, n_critic=1, unrolled_steps=5
+        ),
         "LSGAN": method(slow, objective=LeastSquares(), n_critic=1),
         "DRAGAN": method(slow, objective=gan, penalty=DRAGAN(), n_critic=1),
         "WGAN": method(rmsprop, clip=Clip(c=0.05)),
