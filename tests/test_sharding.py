@@ -1,0 +1,57 @@
+"""A run on many devices is the run on one."""
+
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import Mesh
+
+from wgan_jax.sharding import data_mesh, sharded_state, spread
+
+PROGRAM = pathlib.Path(__file__).with_name("on_eight_devices.py")
+
+
+def test_eight_devices_train_as_one_does():
+    flags = "--xla_force_host_platform_device_count=8"
+    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    done = subprocess.run(
+        [sys.executable, str(PROGRAM)], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["mlp"]["params"] < 1e-5
+    assert found["dcgan"]["losses"] < 1e-3
+    assert found["cut"]["params"] < 1e-5
+    assert found["mlp"]["parts"] == 1
+    assert found["cut"]["parts"] == 8
+
+
+def test_samples_do_not_depend_on_the_devices():
+    def normal(key, n):
+        return jax.random.normal(key, (n, 3))
+
+    key = jax.random.key(0)
+    two = spread(normal, data_mesh())
+    drawn = jax.jit(two, static_argnums=1)(key, 4)
+    assert len(drawn.addressable_shards) == 2
+    np.testing.assert_array_equal(drawn, normal(jax.random.clone(key), 4))
+
+
+def test_bad_meshes_and_batches_are_named():
+    mesh = data_mesh()
+    with pytest.raises(ValueError, match="2 devices cannot share a batch of 3"):
+        spread(lambda key, n: jnp.zeros((n, 1)), mesh)(jax.random.key(0), 3)
+    with pytest.raises(ValueError, match="axis 'data'"):
+        spread(lambda key, n: jnp.zeros((n, 1)), Mesh(np.array(jax.devices()), ("model",)))
+
+
+def test_small_arrays_stay_whole():
+    placed = sharded_state({"w": jnp.ones((300, 300)), "b": jnp.ones(8)}, data_mesh())
+    assert placed["b"].sharding.is_fully_replicated
+    assert not placed["w"].sharding.is_fully_replicated

@@ -1,0 +1,141 @@
+"""One run on many devices: the batch is spread over them, the state is on each.
+
+Plain `jit` does the rest. Losses and batch norm are means over the whole batch
+whatever the number of devices, so a run is the same on one as on many, up to
+the order in which floats are added.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from wgan_jax.loop import as_pytree
+from wgan_jax.types import Array, PyTree
+
+DATA = "data"
+
+
+def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """All devices, of all hosts, along one axis named `data`.
+
+    Args:
+      devices: some of them only.
+
+    Example:
+      >>> data_mesh().axis_names
+      ('data',)
+    """
+    return Mesh(np.array(jax.devices() if devices is None else devices), (DATA,))
+
+
+def spread(sampler: Callable[[Array, int], PyTree], mesh: Mesh) -> Callable[[Array, int], PyTree]:
+    """A sampler whose samples lie spread over the axis `data` of a mesh.
+
+    What is computed from them follows: give it both to `gan(latent=...)` and to
+    the program of `scan_steps`, and each device does its share of every step. The
+    samples are those that one device would draw.
+
+    Args:
+      sampler: `(key, n) -> x[n, ...]`, a latent or real samples; `n` must be a
+        multiple of the devices along the axis.
+      mesh: one with an axis `data`, from `data_mesh` or your own.
+
+    Raises:
+      ValueError: at trace time, where the devices do not divide `n`; at once, where
+        the mesh has no axis `data`.
+
+    Example:
+      >>> import jax
+      >>> mesh = data_mesh(jax.devices()[:1])
+      >>> latent = spread(lambda key, n: jax.random.normal(key, (n, 2)), mesh)
+      >>> latent(jax.random.key(0), 8).shape
+      (8, 2)
+    """
+    if DATA not in mesh.shape:
+        raise ValueError(f"the mesh needs an axis {DATA!r}, it has {mesh.axis_names}")
+    kind = _SpreadBySteps if hasattr(sampler, "at") else _Spread
+    return kind(as_pytree(sampler), mesh)
+
+
+def check_divides(n: int, mesh: Mesh) -> None:
+    """Raise ValueError unless the devices along `data` share `n` samples evenly."""
+    count = mesh.shape[DATA]
+    if n % count:
+        raise ValueError(
+            f"{count} devices cannot share a batch of {n} evenly; take a multiple of {count}"
+        )
+
+
+def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
+    """The tree with all of it on every device of the mesh.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> replicated({"w": jnp.ones(3)}, data_mesh())["w"].sharding.is_fully_replicated
+      True
+    """
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
+    """The state with its large arrays cut up over the axis `data`, each device keeping a part.
+
+    Weights and the moments of their optimisers take 1/n of the memory each; the
+    compiler gathers them where a layer needs them. Arrays below `least` elements,
+    and those with no axis that the devices divide, stay whole on each.
+
+    Args:
+      state: a `GANState`, or any pytree of arrays.
+      mesh: one with an axis `data`.
+      least: elements from which on an array is cut.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> cut = sharded_state({"w": jnp.ones((512, 512))}, data_mesh())["w"]
+      >>> cut.sharding.spec == PartitionSpec("data") or jax.device_count() == 1
+      True
+    """
+    count = mesh.shape[DATA]
+
+    def place(x: Array) -> Array:
+        return jax.device_put(x, NamedSharding(mesh, _spec(x, count, least)))
+
+    return jax.tree.map(place, state)
+
+
+def _spec(x: Array, count: int, least: int) -> PartitionSpec:
+    """The longest axis that `count` divides; none for small arrays."""
+    axes = [axis for axis, size in enumerate(x.shape) if size % count == 0]
+    if x.size < least or not axes:
+        return PartitionSpec()
+    longest = max(axes, key=lambda axis: x.shape[axis])
+    return PartitionSpec(*[None] * longest, DATA)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Spread:
+    sampler: Any
+    mesh: Mesh = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        return self._placed(self.sampler(key, n), n)
+
+    def _placed(self, batch: PyTree, n: int) -> PyTree:
+        check_divides(n, self.mesh)
+        along = NamedSharding(self.mesh, PartitionSpec(DATA))
+        return jax.tree.map(lambda x: lax.with_sharding_constraint(x, along), batch)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _SpreadBySteps(_Spread):
+    def at(self, key: Array, step: Array, n: int) -> PyTree:
+        return self._placed(self.sampler.at(key, step, n), n)
