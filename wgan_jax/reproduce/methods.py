@@ -73,9 +73,10 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
 
 
 def best_toy_method(steps: int, dataset: Dataset) -> Config:
-    """The method that covers mixtures best here, with larger batches than the others."""
+    """The method that covers mixtures best here, with larger batches and a deeper generator."""
     config = toy_methods(steps, dataset)["WGAN-GP"]
-    return dataclasses.replace(config, batch_size=1_024)
+    deeper = MLP(features=(128, 128, 128, 128), output_shape=(2,))
+    return dataclasses.replace(config, generator=deeper, batch_size=512)
 
 
 def _adam(steps: int, rate: float, b1: float = 0.0, b2: float = 0.9, decay: Decay = "linear"):

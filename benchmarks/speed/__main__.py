@@ -1,0 +1,189 @@
+"""Speed beside PyTorch and straightforward Flax.
+
+    python -m benchmarks.speed [W1 W2 ...] [--rounds N] [--only NAME ...] [--out FILE]
+    python -m benchmarks.speed --start W1        start-up and peak memory, a process each
+
+Every contender trains the same networks on the same data; counts of parameters
+and the critic's loss at the same weights are compared first. Rounds are
+interleaved; windows in which other processes took more than a twentieth of the
+machine are measured again. Ratios are to the fastest float32 PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.speed.workloads import WORKLOADS, Workload
+
+_TOLERATED = 0.05
+
+
+def contenders(workload: Workload) -> dict[str, Callable[[], Any]]:
+    """What can run here, by name; importing is left to the call."""
+    import jax
+
+    gpu = jax.default_backend() == "gpu"
+    chunk = 1_000 if gpu and workload.widths else 100 if gpu else 10 if workload.widths else 1
+
+    def ours(dtype: str = "float32") -> Any:
+        from benchmarks.speed.ours import Ours
+
+        return Ours(workload, chunk, dtype)
+
+    def plain() -> Any:
+        from benchmarks.speed.plain_flax import PlainFlax
+
+        return PlainFlax(workload)
+
+    def pytorch(**options: Any) -> Any:
+        import torch
+
+        from benchmarks.speed.pytorch import PyTorch
+
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        return PyTorch(workload, **options)
+
+    def bf16(**options: Any) -> Any:
+        import torch
+
+        return pytorch(dtype=torch.bfloat16, **options)
+
+    best = {"fused": True, "channels_last": bool(workload.image[0])}
+    found: dict[str, Callable[[], Any]] = {
+        "ours": ours,
+        "flax, straightforward": plain,
+        "torch, reference style": pytorch,
+        "torch, fused": lambda: pytorch(**best),
+        "torch, compiled": lambda: pytorch(compiled=True, **best),
+    }
+    if gpu:
+        found["torch, graphs"] = lambda: pytorch(graphs=True, **best)
+        found["torch, graphs bf16"] = lambda: bf16(graphs=True, **best)
+    if workload.image[0]:
+        found["ours, bf16"] = lambda: ours("bfloat16")
+        found["torch, fused bf16"] = lambda: bf16(**best)
+    return found
+
+
+def measured(name: str, workload: Workload, only: list[str], rounds: int) -> dict[str, Any]:
+    from benchmarks.speed.contender import probe
+    from benchmarks.speed.measure import interleave, matmul_peak, median
+
+    built, refused = {}, {}
+    for label, build in contenders(workload).items():
+        if only and label not in only:
+            continue
+        try:
+            built[label] = build()
+        except Exception as error:  # a variant that this machine does not offer
+            refused[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    check_same_work(built, workload, *probe(workload))
+    lengths = {label: max(1, getattr(c, "_chunk", 1)) for label, c in built.items()}
+    seconds = interleave(built, lengths, rounds, _TOLERATED)
+    peak = matmul_peak()
+    rows = {label: {"ms": 1e3 * median(s), "rounds": len(s)} for label, s in seconds.items()}
+    for row in rows.values():
+        row["share_of_peak"] = workload.gflop() * 1e9 / (row["ms"] / 1e3) / peak
+    return {"workload": name, "gflop": workload.gflop(), "rows": rows, "refused": refused}
+
+
+def check_same_work(
+    built: dict[str, Any], workload: Workload, z: Any, x: Any, tolerance: float = 2e-3
+) -> None:
+    """One count of parameters, and one loss at the weights that PyTorch starts from."""
+    counts = {label: c.parameters() for label, c in built.items()}
+    if len(set(counts.values())) != 1:
+        raise SystemExit(f"the networks differ in size: {counts}")
+    reference = next((c for label, c in built.items() if label.startswith("torch")), None)
+    if reference is None or workload.seeds > 1:
+        return
+    states = reference.states()
+    losses = {label: c.critic_loss(states, z, x) for label, c in built.items()}
+    wanted = reference.critic_loss(states, z, x)
+    for label, loss in losses.items():
+        if "bf16" not in label and abs(loss - wanted) > tolerance * max(abs(wanted), 1e-2):
+            raise SystemExit(f"{label} has another loss at the same weights: {losses}")
+
+
+def table(result: dict[str, Any]) -> str:
+    rows = result["rows"]
+    torch = [
+        row["ms"]
+        for label, row in rows.items()
+        if label.startswith("torch") and "bf16" not in label
+    ]
+    lines = [
+        f"{result['workload']}  {WORKLOADS[result['workload']].about}, {result['gflop']:.1f} GFLOP",
+        f"{'':26}{'ms / iteration':>15}{'share of peak':>15}{'torch / this':>14}{'rounds':>8}",
+    ]
+    for label, row in rows.items():
+        ratio = f"{min(torch) / row['ms']:.2f}" if torch else "-"
+        lines.append(
+            f"{label:26}{row['ms']:15.2f}{row['share_of_peak']:15.0%}{ratio:>14}{row['rounds']:8}"
+        )
+    lines += [f"{label:26}not here: {why}" for label, why in result["refused"].items()]
+    return "\n".join(lines) + "\n"
+
+
+def start_up(names: list[str]) -> None:
+    """Seconds from the start of a process to its first iteration, and its peak memory."""
+    for name in names:
+        for label in contenders(WORKLOADS[name]):
+            command = [sys.executable, "-m", "benchmarks.speed", name, "--first", label]
+            began = time.perf_counter()
+            done = subprocess.run(command, capture_output=True, text=True, check=False)
+            seconds = time.perf_counter() - began
+            memory = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+            print(f"{name}  {label:26}{seconds:8.1f} s  {memory}", flush=True)
+
+
+def first_iteration(name: str, label: str) -> None:
+    contender = contenders(WORKLOADS[name])[label]()
+    contender.iterate(max(1, getattr(contender, "_chunk", 1)))
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at most")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workloads", nargs="*", metavar="W", help=f"of {', '.join(WORKLOADS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="windows of each contender")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders to run")
+    parser.add_argument("--out", help="write the numbers as JSON")
+    parser.add_argument("--start", action="store_true", help="start-up times and peak memory")
+    parser.add_argument("--first", metavar="NAME", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    names = arguments.workloads or list(WORKLOADS)
+    unknown = set(names) - set(WORKLOADS)
+    if unknown:
+        parser.error(f"unknown workloads {sorted(unknown)}; known are {', '.join(WORKLOADS)}")
+    if arguments.first:
+        return first_iteration(names[0], arguments.first)
+    if arguments.start:
+        return start_up(names)
+    import jax
+
+    print(f"{os.cpu_count()} cores, {platform.machine()}, {jax.devices()[0].device_kind}, ", end="")
+    print(f"jax {jax.__version__}, {arguments.rounds} rounds\n")
+    results = []
+    for name in names:
+        results.append(measured(name, WORKLOADS[name], arguments.only, arguments.rounds))
+        print(table(results[-1]), flush=True)
+    if arguments.out:
+        with open(arguments.out, "w") as file:
+            json.dump(results, file, indent=2)
+    return None
+
+
+if __name__ == "__main__":
+    main()

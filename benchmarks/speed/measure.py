@@ -1,0 +1,90 @@
+"""Interleaved timing, with windows thrown away in which other processes ran."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks.speed.contender import Contender
+
+_STAT = Path("/proc/stat")
+
+
+class Window(NamedTuple):
+    """Seconds per iteration, and the share of the machine that others used meanwhile."""
+
+    seconds: float
+    others: float
+
+
+def interleave(
+    contenders: Mapping[str, Contender],
+    lengths: Mapping[str, int],
+    rounds: int,
+    tolerated: float,
+) -> dict[str, list[float]]:
+    """Seconds per iteration of each contender, in `rounds` rounds of one window each.
+
+    A disturbed window is measured again, up to as many times as there are rounds;
+    then the undisturbed ones count, or all where there are none.
+    """
+    windows: dict[str, list[Window]] = {name: [] for name in contenders}
+    for name, contender in contenders.items():
+        contender.iterate(lengths[name])
+    for round_ in range(2 * rounds):
+        wanting = [
+            name
+            for name, found in windows.items()
+            if round_ < rounds or sum(w.others <= tolerated for w in found) < rounds
+        ]
+        for name in wanting:
+            windows[name].append(window(contenders[name], lengths[name]))
+    return {name: kept(found, tolerated) for name, found in windows.items()}
+
+
+def kept(windows: list[Window], tolerated: float) -> list[float]:
+    quiet = [w.seconds for w in windows if w.others <= tolerated]
+    return quiet or [w.seconds for w in windows]
+
+
+def window(contender: Contender, length: int) -> Window:
+    busy, own, start = machine_seconds(), own_seconds(), time.perf_counter()
+    contender.iterate(length)
+    elapsed = time.perf_counter() - start
+    others = (machine_seconds() - busy) - (own_seconds() - own)
+    return Window(elapsed / length, max(others, 0.0) / (elapsed * (os.cpu_count() or 1)))
+
+
+def machine_seconds() -> float:
+    """Processor time of all processes, on Linux; 0 elsewhere."""
+    if not _STAT.exists():
+        return 0.0
+    user, nice, system, *_ = map(int, _STAT.read_text().split("\n", 1)[0].split()[1:])
+    return (user + nice + system) / os.sysconf("SC_CLK_TCK")
+
+
+def own_seconds() -> float:
+    return sum(os.times()[:4]) if _STAT.exists() else 0.0
+
+
+def matmul_peak(size: int = 2_048, rounds: int = 9) -> float:
+    """FLOP/s of the fastest of some float32 matrix products."""
+    product = jax.jit(lambda a, b: a @ b)
+    a = jnp.ones((size, size), jnp.float32)
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        jax.block_until_ready(product(a, a))
+        seconds.append(time.perf_counter() - start)
+    return 2 * size**3 / min(seconds)
+
+
+def median(seconds: list[float]) -> float:
+    return statistics.median(seconds)
