@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from wgan_jax import cli
-from wgan_jax.__main__ import main
+from wgan_jax.__main__ import _COMMANDS, main
 from wgan_jax.data.images import TFDS
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
@@ -113,7 +113,8 @@ def test_a_run_leaves_what_it_promises_and_repeats_from_its_config(tmp_path, cap
     status, said = train(capsys, *args, "--workdir", str(first))
     assert status == 0
     assert "W1 floor" in said.out
-    for name in ("config.json", "metrics.jsonl", "curves.png", "samples/40.png", "evaluation.json"):
+    files = ["config.json", "metrics.jsonl", "curves.png", "samples/40.png", "evaluation.json"]
+    for name in [*files, "machine.json", "report.html"]:
         assert (first / name).stat().st_size > 0
     line = json.loads((first / "metrics.jsonl").read_text().splitlines()[-1])
     assert {"step", "critic/loss", "generator/loss", "critic/estimate"} <= line.keys()
@@ -312,6 +313,16 @@ FLOORS |= {
 
 def floor(module):
     return max((v for k, v in FLOORS.items() if f"{module}.".startswith(f"{k}.")), default=1)
+
+
+def test_every_command_tells_of_itself(capsys):
+    assert main(["--help"]) == 0
+    overview = capsys.readouterr().out
+    for name in _COMMANDS:
+        assert main([name, "--help"]) == 0
+        told = capsys.readouterr().out
+        assert f"usage: python -m wgan_jax {name} " in told
+        assert f"{name:<10}{told.splitlines()[0]}" in overview
 
 
 def test_imports_go_down_only():

@@ -54,14 +54,26 @@ def train(args: list[str]) -> int:
 
 
 def evaluate(args: list[str]) -> int:
-    """`python -m wgan_jax evaluate WORKDIR`."""
+    """Judge the newest checkpoint: exact W1 beside its floor, certified bounds, modes found.
+
+    usage: python -m wgan_jax evaluate WORKDIR
+
+    Prints a table, writes WORKDIR/evaluation.json and brings WORKDIR/report.html up to date.
+    """
     folder = _workdir("evaluate", args)
     _evaluate(_finished(folder), folder)
     return 0
 
 
 def sample(args: list[str]) -> int:
-    """`python -m wgan_jax sample WORKDIR [--num N] [--seed S] --out FILE.png|.npz`."""
+    """Draw samples from the newest checkpoint, by averaged weights where the run keeps them.
+
+    usage: python -m wgan_jax sample WORKDIR --out FILE [--num N] [--seed S]
+
+    --out FILE  a picture (.png) or arrays (.npz); a file that exists is left alone
+    --num N     how many samples (64)
+    --seed S    the same seed gives the same samples (0)
+    """
     out, args = flags.option(args, "out")
     num, args = flags.option(args, "num")
     seed, args = flags.option(args, "seed")
@@ -79,8 +91,31 @@ def sample(args: list[str]) -> int:
     return 0
 
 
+def report(args: list[str]) -> int:
+    """Write WORKDIR/report.html: the run on one page, to open in a browser or to send.
+
+    usage: python -m wgan_jax report WORKDIR
+
+    Training keeps the same page up to date. It holds samples over time, the estimate with its
+    bounds and floor, losses, the critic's health in words, the settings; it needs no network.
+    """
+    from wgan_jax.experiment.report.reporter import write_report
+
+    print(write_report(_workdir("report", args)))
+    return 0
+
+
 def reproduce(args: list[str]) -> int:
-    """`python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]`."""
+    """Compute a figure of the papers anew: a picture, and the numbers behind it.
+
+    usage: python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]
+                                               [--data-dir DIR]
+
+    --out DIR       where FIGURE.png and FIGURE.json go (figures)
+    --size SIZE     quick, default or full
+    --seeds N       how many runs a figure's means are over
+    --data-dir DIR  where prepare wrote the data sets
+    """
     out, args = flags.option(args, "out")
     size, args = flags.option(args, "size")
     seeds, args = flags.option(args, "seeds")
@@ -102,7 +137,14 @@ def reproduce(args: list[str]) -> int:
 
 
 def prepare(args: list[str]) -> int:
-    """`python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]`."""
+    """Write a data set for training, without TensorFlow.
+
+    usage: python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]
+
+    DATASET           mnist, fashion_mnist or cifar10
+    --manual-dir DIR  holds the official files, for a machine without a network
+    --data-dir DIR    where it goes, if not TFDS's own folder
+    """
     manual_dir, args = flags.option(args, "manual-dir")
     data_dir, args = flags.option(args, "data-dir")
     from wgan_jax.data.prepare import PREPARABLE
@@ -117,6 +159,7 @@ def prepare(args: list[str]) -> int:
 def _evaluate(run: Run, folder: Path) -> None:
     from wgan_jax.ema import with_ema
     from wgan_jax.experiment import evaluate, monitor
+    from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.workdir import write_json
 
     result = evaluate.evaluate(run.config, run.gan, with_ema(run.state), run.data)
@@ -127,6 +170,7 @@ def _evaluate(run: Run, folder: Path) -> None:
     print(evaluate.report(result))
     for warning in monitor.warnings(result).values():
         print(f"warning       {warning}")
+    print(f"report        {write_report(folder)}")
 
 
 def _finished(folder: Path) -> Run:

@@ -37,22 +37,32 @@ def plane(
     """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
     plt = _pyplot()
     reach = 1.25 * float(np.abs(real).max())
-    figure, axes = plt.subplots(figsize=(6.4, 5.6), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     if critic is not None:
-        line = np.linspace(-reach, reach, 121, dtype=np.float32)
-        mesh = np.stack(np.meshgrid(line, line), -1)
-        scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
-        levels = axes.contourf(line, line, scores, levels=24, cmap="Greys", alpha=0.55)
-        figure.colorbar(levels, ax=axes, label="critic score")
-    axes.scatter(
-        *real.T, s=36, c=_REAL, alpha=0.25, linewidths=0, label=f"{len(real):,} data points"
-    )
-    axes.scatter(*fake.T, s=5, c=_FAKE, alpha=0.5, linewidths=0, label=f"{len(fake):,} samples")
+        _level_sets(figure, axes, critic, reach)
+    near = axes.scatter(*real.T, s=22, c=_REAL, alpha=0.3, linewidths=0)
+    made = axes.scatter(*fake.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$x_1$")
-    axes.set(ylabel="$x_2$", title=f"Generator against data after {step:,} iterations")
-    figure.legend(loc="outside lower center", ncols=2)
+    axes.set(ylabel="$x_2$", title=f"Samples and data after {step:,} generator iterations")
+    labels = [f"{len(real):,} data points", f"{len(fake):,} samples"]
+    legend = figure.legend([near, made], labels, loc="outside lower center", ncols=2, frameon=False)
+    for handle in legend.legend_handles:
+        handle.set(alpha=1.0, sizes=[40])
     figure.savefig(path, dpi=120)
     plt.close(figure)
+
+
+def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
+    """The critic's score as shades so light that points stand out on them."""
+    line = np.linspace(-reach, reach, 121, dtype=np.float32)
+    mesh = np.stack(np.meshgrid(line, line), -1)
+    scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
+    shades = _colours("white", "#b9c4d4")
+    levels = axes.contourf(line, line, scores, levels=14, cmap=shades)
+    axes.contour(
+        line, line, scores, levels=levels.levels, colors="white", linewidths=0.7, linestyles="solid"
+    )
+    figure.colorbar(levels, ax=axes, label="critic score", ticks=levels.levels[::3], shrink=0.9)
 
 
 def points(samples: np.ndarray, path: Path) -> None:
@@ -113,6 +123,12 @@ def running_median(values: np.ndarray) -> np.ndarray:
     return np.array(
         [np.median(values[max(0, i - window) : i + window + 1]) for i in range(len(values))]
     )
+
+
+def _colours(*stops: str) -> Any:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("shades", stops)
 
 
 def _pyplot() -> Any:

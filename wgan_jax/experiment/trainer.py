@@ -23,6 +23,7 @@ from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.monitor import Monitor, warnings
+from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
 from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics
 from wgan_jax.experiment.writers import Console, TensorBoard
@@ -102,6 +103,7 @@ class _Session:
         self._feed = _feed(run, self._start)
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
+        self._report = Reporter(workdir, say=self._console.say)
         (workdir / "samples").mkdir(exist_ok=True)
 
     def advance(self, received: list[int]) -> GANState:
@@ -119,6 +121,7 @@ class _Session:
                 self._draw(state, step)
             if last or crosses(config.checkpoint_every, before, step):
                 self._checkpoints.save(step, state)
+            self._report.update(last=last)
             if received:
                 raise Stopped(received[0], step)
         return state

@@ -107,7 +107,7 @@ def read_metrics(path: Path) -> list[dict[str, Any]]:
     for text in path.read_text().splitlines() if path.exists() else []:
         try:
             line = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             break
         if not isinstance(line, dict) or not isinstance(line.get("step"), int):
             break

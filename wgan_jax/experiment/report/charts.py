@@ -1,0 +1,217 @@
+"""Line charts as SVG that keeps its letters readable at every width.
+
+The frame stretches with the page while lines and letters keep their size: curves live in an inner
+`svg` that is stretched, labels outside of it at percentages.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from wgan_jax.experiment.pictures import running_median
+from wgan_jax.experiment.report.axis import Axis, number, short
+from wgan_jax.experiment.report.markup import Markup, table, tag
+
+_SIDE, _POINTS, _ROWS, _OUTLIERS = 1_000, 300, 12, 1.5
+
+
+class Series(NamedTuple):
+    """A curve: `look` is a class of the style sheet, `every` says that its points are few."""
+
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    look: str
+    every: bool = False
+
+
+def chart(
+    title: str,
+    unit: str,
+    series: Sequence[Series],
+    *,
+    log: bool = False,
+    zero: bool = False,
+    note: str = "",
+) -> Markup | None:
+    """A figure with a title, a legend, axes and the numbers behind it; None without two points.
+
+    A dense series is drawn as the least and greatest value of each of its bins, faintly,
+    and as the running median of the bins' medians. Values that a log axis cannot hold are left out.
+    """
+    kept = [clean(s, log) for s in series]
+    kept = [s for s in kept if len(s.x) > 0]
+    if not kept or max(len(s.x) for s in kept) < 2:
+        return None
+    medians = [s if s.every else smooth(s) for s in kept]
+    low_x = min(float(s.x[0]) for s in kept)
+    x = Axis(low_x, max(float(s.x[-1]) for s in kept), False)
+    y = _reach(kept, medians, log, zero)
+    lines = [_curve(s, median, x, y) for s, median in zip(kept, medians, strict=True)]
+    shown = json.dumps([_readout(s, x, y) for s in medians])
+    plot = tag(
+        "svg",
+        _grid(x, y),
+        tag(
+            "svg",
+            *lines,
+            tag("line", x1=0, x2=0, y1=0, y2=_SIDE, class_="cursor"),
+            viewBox=f"0 0 {_SIDE} {_SIDE}",
+            preserveAspectRatio="none",
+            width="100%",
+            height="100%",
+        ),
+        _labels(x, y),
+        class_="plot",
+        role="img",
+        tabindex=0,
+        aria_label=f"{title}. {' '.join(_in_words(s) for s in medians)}",
+        data_curves=shown,
+    )
+    legend = tag("p", *(tag("span", s.name, class_=f"key {s.look}") for s in kept), class_="legend")
+    cut = any(((s.y < y.low) | (s.y > y.high)).any() for s in kept)
+    notes = [note, "A few single values lie outside the frame." if cut else ""]
+    return tag(
+        "figure",
+        tag("figcaption", title),
+        legend,
+        tag("p", unit, class_="unit"),
+        plot,
+        tag("output", "generator iterations", class_="readout"),
+        *(tag("p", line, class_="note") for line in notes if line),
+        tag("details", tag("summary", "The numbers"), _numbers(title, medians)),
+        class_="chart",
+    )
+
+
+def clean(series: Series, log: bool) -> Series:
+    """The finite points, in the order of x; of several at one x, the last."""
+    x, y = np.asarray(series.x, float), np.asarray(series.y, float)
+    good = np.isfinite(x) & np.isfinite(y) & (np.abs(y) < 1e100) & ((y > 0) | (not log))
+    x, y = x[good], y[good]
+    places = np.unique(x[::-1], return_index=True)[1]
+    return series._replace(x=x[::-1][places], y=y[::-1][places])
+
+
+def bins(series: Series) -> list[slice]:
+    """At most 300 runs of neighbouring points, of equal size but for rounding."""
+    edges = np.linspace(0, len(series.x), min(len(series.x), _POINTS) + 1).astype(int)
+    return [slice(a, b) for a, b in itertools.pairwise(edges)]
+
+
+def smooth(series: Series) -> Series:
+    """The running median of the bins' medians; the last bin stands at the last x."""
+    parts = bins(series)
+    x = np.array([series.x[part][-1] for part in parts])
+    y = running_median(np.array([np.median(series.y[part]) for part in parts]))
+    return series._replace(x=x, y=y)
+
+
+def thin(series: Series) -> Series:
+    """The least and the greatest point of each bin."""
+    places = [
+        part.start + k
+        for part in bins(series)
+        for k in sorted({int(np.argmin(series.y[part])), int(np.argmax(series.y[part]))})
+    ]
+    return series._replace(x=series.x[places], y=series.y[places])
+
+
+def _reach(kept: list[Series], medians: list[Series], log: bool, zero: bool) -> Axis:
+    """All values, and zero if asked for; all medians and 98% where few values flatten the rest."""
+    scale = np.log10 if log else np.asarray
+    values = scale(np.concatenate([[0.0] * zero, *(s.y for s in kept)]))
+    ends = [np.quantile(scale(s.y), (0.01, 0.99)) for s in kept if not s.every]
+    most = np.concatenate([[0.0] * zero, *ends, *(scale(s.y) for s in medians)])
+    whole, inner = np.ptp(values), np.ptp(most)
+    shown = values if whole <= _OUTLIERS * inner else most
+    room = 0.05 * np.ptp(shown) or 0.05 * abs(shown[0]) or 0.5
+    low, high = float(shown.min() - room), float(shown.max() + room)
+    return Axis(10**low, 10**high, True) if log else Axis(low, high, False)
+
+
+def _curve(series: Series, median: Series, x: Axis, y: Axis) -> Markup:
+    if series.every:
+        dots = [_dot(a, b, x, y) for a, b in zip(median.x, median.y, strict=True)]
+        dots = dots if len(dots) <= _POINTS // 4 else []
+        return tag("g", _line(thin(series), x, y, "line"), *dots, class_=series.look)
+    return tag(
+        "g",
+        _line(thin(series), x, y, "line faint"),
+        _line(median, x, y, "line"),
+        class_=series.look,
+    )
+
+
+def _line(series: Series, x: Axis, y: Axis, look: str) -> Markup:
+    return tag("polyline", points=_points(series.x, series.y, x, y), class_=look)
+
+
+def _dot(at: float, value: float, x: Axis, y: Axis) -> Markup:
+    """A line of no length with round ends: a dot that does not stretch with the frame."""
+    place = _points(np.array([at]), np.array([value]), x, y).replace(",", " ")
+    return tag("path", d=f"M{place}h0", class_="dot")
+
+
+def _points(xs: np.ndarray, ys: np.ndarray, x: Axis, y: Axis) -> str:
+    across, down = _SIDE * x(xs), _SIDE * np.clip(1 - y(ys), -0.1, 1.1)
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(across, down, strict=True))
+
+
+def _grid(x: Axis, y: Axis) -> Markup:
+    lines = [
+        tag("line", x1=0, x2="100%", y1=at, y2=at) for at in _percents(1 - y(np.array(y.ticks())))
+    ]
+    lines += [
+        tag("line", x1=at, x2=at, y1=0, y2="100%") for at in _percents(x(np.array(x.ticks())))
+    ]
+    return tag("g", *lines, class_="grid")
+
+
+def _labels(x: Axis, y: Axis) -> Markup:
+    upright = [
+        tag("text", number(value), x=-8, y=at, dy="0.32em", text_anchor="end")
+        for value, at in zip(y.ticks(), _percents(1 - y(np.array(y.ticks()))), strict=True)
+    ]
+    across = [
+        tag("text", short(value), x=at, y="100%", dy="1.4em", text_anchor="middle")
+        for value, at in zip(x.ticks(), _percents(x(np.array(x.ticks()))), strict=True)
+    ]
+    return tag("g", *upright, *across, class_="labels", aria_hidden="true")
+
+
+def _percents(places: np.ndarray) -> list[str]:
+    return [f"{100 * place:.2f}%" for place in np.atleast_1d(places)]
+
+
+def _readout(series: Series, x: Axis, y: Axis) -> list:
+    """Name, places across, steps and values of a curve, for whoever points at it."""
+    places = [round(float(p), 4) for p in np.atleast_1d(x(series.x))]
+    values = [number(v) for v in series.y]
+    return [series.name, places, [f"{step:,.0f}" for step in series.x], values]
+
+
+def _in_words(series: Series) -> str:
+    first, last = number(series.y[0]), number(series.y[-1])
+    return (
+        f"{series.name}: from {first} to {last}, between {number(min(series.y))} and "
+        f"{number(max(series.y))}."
+    )
+
+
+def _numbers(title: str, series: list[Series]) -> Markup:
+    """At most 12 rows, the last one being the end."""
+    steps = np.unique(np.concatenate([s.x for s in series]))
+    steps = steps[np.unique(np.linspace(0, len(steps) - 1, _ROWS).round().astype(int))]
+    rows = [[f"{step:,.0f}", *(_latest(s, step) for s in series)] for step in steps]
+    return table(["iteration", *(s.name for s in series)], rows, title)
+
+
+def _latest(series: Series, step: float) -> str:
+    place = np.searchsorted(series.x, step, side="right") - 1
+    return number(series.y[place]) if place >= 0 else ""

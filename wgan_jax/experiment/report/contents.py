@@ -1,0 +1,117 @@
+"""What can be read of a workdir that nobody vouches for."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.workdir import read_metrics
+
+_PICTURES, _PIXELS, _COLOURS = 12, 640, 64
+
+Lines = list[dict[str, Any]]
+
+
+class Contents(NamedTuple):
+    """What a workdir holds, as far as it can be read."""
+
+    name: str
+    config: dict[str, Any]
+    lines: Lines
+    evaluation: dict[str, Any]
+    machine: dict[str, Any]
+    pictures: list[tuple[int, str]]
+
+
+def read_contents(workdir: Path) -> Contents:
+    """The files of a workdir; only config.json has to be there.
+
+    Raises:
+      UserError: there is none, or it is no JSON object.
+    """
+    config = _json(workdir / "config.json")
+    if config is None:
+        raise UserError(f"{workdir} holds no config.json that can be read, so it is no workdir")
+    return Contents(
+        name=workdir.resolve().name,
+        config=config,
+        lines=[_sound(line) for line in read_metrics(workdir / "metrics.jsonl")],
+        evaluation=_json(workdir / "evaluation.json") or {},
+        machine=_json(workdir / "machine.json") or {},
+        pictures=read_pictures(workdir / "samples"),
+    )
+
+
+def evaluations(contents: Contents) -> Lines:
+    """The lines that hold an evaluation, and the one of evaluation.json where it is newer."""
+    found = [line for line in contents.lines if any(n.startswith(("w1/", "health/")) for n in line)]
+    newest = flat(contents.evaluation)
+    last = found[-1]["step"] if found else -1
+    return [*found, newest] if newest.get("step", -1) > last else found
+
+
+def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """The numbers of nested objects, by their path."""
+    numbers: dict[str, float] = {}
+    for name, value in found.items():
+        path = f"{prefix}{name}"
+        if isinstance(value, dict):
+            numbers |= flat(value, f"{path}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100:
+            numbers[path] = value
+    return numbers
+
+
+def read_pictures(folder: Path) -> list[tuple[int, str]]:
+    """At most 12 of the pictures STEP.png, first and last among them, as data URIs."""
+    steps = sorted(int(p.stem) for p in folder.glob("*.png") if _is_step(p.stem))
+    count = min(len(steps), _PICTURES)
+    places = {round(i * (len(steps) - 1) / max(count - 1, 1)) for i in range(count)}
+    paths = [(steps[i], folder / f"{steps[i]}.png") for i in sorted(places)]
+    drawn = [(step, _data_uri(path, path.stat().st_mtime_ns)) for step, path in paths]
+    return [(step, uri) for step, uri in drawn if uri is not None]
+
+
+def _is_step(name: str) -> bool:
+    return name.isascii() and name.isdecimal() and len(name) < 16 and str(int(name)) == name
+
+
+@functools.lru_cache(maxsize=4 * _PICTURES)
+def _data_uri(path: Path, changed: int) -> str | None:
+    """A picture decoded and drawn anew, small and in few colours; None if it cannot be."""
+    out = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            found = Image.open(path, formats=("PNG",))
+            image = found.convert("L" if found.mode in ("1", "L") else "RGB")
+        image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.LANCZOS)
+        image.quantize(_COLOURS).save(out, format="PNG", optimize=True)
+    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
+        return None
+    return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    try:
+        found = json.loads(path.read_text(errors="replace"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _sound(line: dict[str, Any]) -> dict[str, Any]:
+    """The numbers of a line that a chart can hold."""
+    return {
+        name: value
+        for name, value in line.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
+    }

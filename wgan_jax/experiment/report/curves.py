@@ -1,0 +1,113 @@
+"""The curves of a report: distance to the data, training, and whatever else was logged."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from wgan_jax.experiment.report.axis import number
+from wgan_jax.experiment.report.charts import Series, chart
+from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
+from wgan_jax.experiment.report.markup import Markup, tag
+from wgan_jax.experiment.report.names import ESTIMATES, kind
+
+_OTHERS, _TOGETHER = 8, 5
+
+
+def distance(contents: Contents) -> list[Markup]:
+    found, lines = evaluations(contents), contents.lines
+    w1 = [
+        _series("exact, samples against data", found, "w1/minibatch", "a", every=True),
+        _series(
+            "exact, data against data: the floor", found, "w1/minibatch_floor", "c", every=True
+        ),
+        _series("certified lower bound", found, "w1/lower", "b", every=True),
+    ]
+    estimate = [
+        _series("training batches", lines, "critic/estimate", "a"),
+        _series("held-out data", found, "w1/held_out", "b", every=True),
+    ]
+    meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
+    charts = [
+        chart(
+            _course("W1", found, "w1/minibatch", "w1/minibatch_floor"),
+            "W1 in units of the data",
+            w1,
+            zero=True,
+            note="Minibatches on held-out data. The bound holds with 95% confidence at each point.",
+        ),
+        chart(_course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
+    ]
+    return _grid(charts)
+
+
+def training(contents: Contents) -> list[Markup]:
+    lines = contents.lines
+    names = ("critic/loss", "generator/loss", "critic/gradient_norm", "generator/gradient_norm")
+    critic, generator, critic_norm, generator_norm = names
+    charts = [
+        chart(
+            "Losses",
+            "loss, each player its own",
+            [_series("critic", lines, critic, "a"), _series("generator", lines, generator, "b")],
+        ),
+        chart(
+            "Gradient norms",
+            "L2 norm (logarithmic)",
+            [
+                _series("critic", lines, critic_norm, "a"),
+                _series("generator", lines, generator_norm, "b"),
+            ],
+            log=True,
+        ),
+        *_others(contents, {*names, "critic/estimate", "time/steps_per_second", "step"}),
+    ]
+    return _grid(charts)
+
+
+def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
+    """Whatever else was logged, by the first part of its name; a few curves a chart."""
+    groups: dict[str, list[str]] = {}
+    for line in (contents.lines[0], contents.lines[-1]) if contents.lines else ():
+        for name in line:
+            family, _, rest = name.rpartition("/")
+            if name in shown or family.startswith(("w1", "health")) or not rest:
+                continue
+            members = groups.setdefault(family, [])
+            if name not in members:
+                members.append(name)
+    few = [(family, names[:_TOGETHER]) for family, names in groups.items()][:_OTHERS]
+    return [
+        chart(
+            f"{family or 'Others'}: {', '.join(name.rpartition('/')[2] for name in names)}",
+            "as logged",
+            [
+                _series(name, contents.lines, name, look)
+                for name, look in zip(names, "abcde", strict=False)
+            ],
+        )
+        for family, names in few
+    ]
+
+
+def _series(name: str, lines: Lines, key: str, look: str, *, every: bool = False) -> Series:
+    found = [(line["step"], line[key]) for line in lines if key in line and "step" in line]
+    x, y = zip(*found, strict=True) if found else ((), ())
+    return Series(name, np.array(x, float), np.array(y, float), look, every)
+
+
+def _course(what: str, lines: Lines, key: str, floor: str = "") -> str:
+    """A title that says what the curve says."""
+    values = [line[key] for line in lines if key in line]
+    if len(values) < 2:
+        return what
+    part = max(1, len(values) // 20)
+    first, last = np.median(values[:part]), np.median(values[-part:])
+    verb = "fell" if last < first else "rose"
+    said = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
+    floors = [line[floor] for line in lines if floor in line]
+    return f"{said}; the floor is {number(np.median(floors), 3)}" if floors else said
+
+
+def _grid(charts: list[Markup | None]) -> list[Markup]:
+    shown = [chart for chart in charts if chart is not None]
+    return [tag("div", *shown, class_="charts")] if shown else []

@@ -1,0 +1,97 @@
+"""The top of a report: what was trained and how far, the few numbers, the samples."""
+
+from __future__ import annotations
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+from wgan_jax.experiment.report.axis import number
+from wgan_jax.experiment.report.contents import Contents, evaluations, flat
+from wgan_jax.experiment.report.markup import Markup, tag
+from wgan_jax.experiment.report.names import kind, method, subject
+from wgan_jax.experiment.report.tables import speed
+
+
+def title(contents: Contents) -> str:
+    """What was trained."""
+    return f"{method(contents.config)} on {subject(contents.config)}"
+
+
+def head(contents: Contents) -> Markup:
+    done, steps = _progress(contents)
+    said = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
+    state = "done" if done >= steps else "not finished when this was written"
+    when = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
+    bar = tag("progress", value=done, max=max(steps, 1), aria_label=said)
+    return tag(
+        "header",
+        tag("p", f"Run {contents.name}", class_="run"),
+        tag("h1", title(contents)),
+        bar,
+        tag("p", f"{said}, {state}. Written {when}."),
+    )
+
+
+def _progress(contents: Contents) -> tuple[int, int]:
+    done = contents.lines[-1]["step"] if contents.lines else 0
+    steps = contents.config.get("steps", 0)
+    return done, steps if isinstance(steps, int) else 0
+
+
+def figures(contents: Contents) -> Markup | None:
+    """The few numbers that one looks for first."""
+    known: dict[str, float] = flat(contents.evaluation)
+    newest: dict[str, float] = {}
+    for line in evaluations(contents):
+        newest |= line
+    found = []
+    if "modes/found" in known and "modes/total" in known:
+        modes = f"{known['modes/found']:,.0f} of {known['modes/total']:,.0f}"
+        found.append(("modes found", modes))
+    if "w1/exact" in known:
+        floor = (
+            f"exact W1; floor {number(known['w1/floor'], 3)}" if "w1/floor" in known else "exact W1"
+        )
+        found.append((floor, number(known["w1/exact"], 3)))
+    elif "w1/minibatch" in newest:
+        floor = number(newest.get("w1/minibatch_floor", math.nan), 3)
+        found.append((f"exact W1 of minibatches; floor {floor}", number(newest["w1/minibatch"], 3)))
+    if "w1/lower" in newest:
+        found.append(("W1 at least, 95% confidence", number(newest["w1/lower"], 3)))
+    if (median := speed(contents.lines)) is not None:
+        found.append(("iterations a second", number(median, 3)))
+    cells = [tag("div", tag("dd", value), tag("dt", name)) for name, value in found]
+    return tag("dl", *cells, class_="figures") if cells else None
+
+
+def samples(contents: Contents) -> list[Markup]:
+    """The newest picture large, all of them as a strip to choose from."""
+    if not contents.pictures:
+        return []
+    step, uri = contents.pictures[-1]
+    said = f"Samples after {step:,} iterations"
+    large = tag(
+        "figure",
+        tag("img", src=uri, alt=said, class_="pixels" if _is_images(contents.config) else None),
+        tag("figcaption", said),
+        class_="large",
+    )
+    strip = [
+        tag(
+            "li",
+            tag(
+                "button",
+                tag("img", src=uri, alt=f"Samples after {step:,} iterations", loading="lazy"),
+                tag("span", f"{step:,}"),
+                type="button",
+            ),
+        )
+        for step, uri in contents.pictures
+    ]
+    words = "The same noise throughout. Choose a picture to see it large."
+    return [large, tag("p", words, class_="note"), tag("ol", *strip, class_="strip")]
+
+
+def _is_images(config: dict[str, Any]) -> bool:
+    return kind(config.get("dataset")) not in ("Ring", "Grid", "SwissRoll")

@@ -1,0 +1,106 @@
+"""A critic's health in words: what the monitor warns of, and what is well."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from wgan_jax.experiment.monitor import warnings
+from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
+from wgan_jax.experiment.report.markup import Markup, tag
+from wgan_jax.experiment.report.names import kind
+
+TOPICS = {
+    "optimum": "Trained enough?",
+    "direction": "Stepping downhill?",
+    "box": "Room in the clip box?",
+    "layers": "Gradient in every layer?",
+}
+_MARKS = {"yes": "well", "no": "off", "not now": "still"}
+_NEEDED = ("health/gain", "health/gain_error", "w1/held_out", "health/held_out_later")
+
+
+_STILL = "Not measured: the learning rate has fallen to zero, so no step changes anything"
+
+
+class Verdict(NamedTuple):
+    """What one evaluation says about one question."""
+
+    question: str
+    answer: str
+    words: str
+    before: str
+
+
+def health(contents: Contents) -> list[Markup]:
+    """Question by question, the newest evaluation."""
+    if kind(contents.config.get("objective")) == "EvidenceBound":
+        return [tag("p", "A VAE has no critic.")]
+    found = verdicts([x for x in evaluations(contents) if any("health/" in name for name in x)])
+    if not found:
+        advice = "Nothing was measured yet; --evaluate-every N measures every N iterations."
+        return [tag("p", advice)]
+    items = [
+        tag(
+            "li",
+            tag("h3", one.question, " ", tag("b", one.answer)),
+            tag("p", one.words),
+            tag("p", f"Warned of: {one.before}.", class_="note"),
+            class_=_MARKS[one.answer],
+        )
+        for one in found
+    ]
+    off = sum(one.answer == "no" for one in found)
+    summary = "Nothing is off now." if off == 0 else f"{off} of {len(found)} questions need a look."
+    mark = _MARKS["no" if off else "yes"]
+    return [tag("p", summary, class_=f"verdict {mark}"), tag("ul", *items, class_="health")]
+
+
+def verdicts(evaluations: Lines) -> list[Verdict]:
+    """The newest evaluation, question by question, and how often there was a warning."""
+    if not evaluations:
+        return []
+    evaluations = [_complete(found) for found in evaluations]
+    warned, last = [warnings(found) for found in evaluations], evaluations[-1]
+    answers = []
+    for topic, question in TOPICS.items():
+        words, answer = warned[-1].get(topic), "no"
+        if words is None:
+            words = _well(topic, last)
+            answer = "yes" if words != _STILL else "not now"
+        if words:
+            sentence = f"{words[0].upper()}{words[1:]}."
+            answers.append(Verdict(question, answer, sentence, _often(topic, warned)))
+    return answers
+
+
+def _complete(found: dict[str, Any]) -> dict[str, Any]:
+    """Without what only makes sense beside numbers that are not there."""
+    if all(name in found for name in _NEEDED):
+        return found
+    return {name: value for name, value in found.items() if name not in _NEEDED}
+
+
+def _often(topic: str, warned: list[dict[str, str]]) -> str:
+    count = sum(topic in said for said in warned)
+    return f"{count} of {len(warned)} evaluations" if count else "never"
+
+
+def _well(topic: str, found: dict[str, Any]) -> str:
+    """Why there is no warning, with the number that says so; empty where it was not measured."""
+    still = found.get("health/gain_error") == 0
+    if still and topic in ("optimum", "direction"):
+        return _STILL
+    if topic == "optimum" and "health/gain" in found:
+        gain, error = found["health/gain"], found["health/gain_error"]
+        return (
+            f"100 extra steps change its estimate on held-out data by {gain:+.0%}, "
+            f"give or take {error:.0%}"
+        )
+    if topic == "direction" and "health/step_cosine" in found:
+        return f"cosine {found['health/step_cosine']:.2f} between its step and the gradient's"
+    if topic == "box" and "health/at_clip" in found:
+        return f"{found['health/at_clip']:.0%} of its weights sit at the clip value"
+    norms = [value for name, value in found.items() if name.startswith("health/gradient_norm/")]
+    if topic == "layers" and norms and min(norms) > 0:
+        return f"gradient norms of its layers differ by a factor of {max(norms) / min(norms):.3g}"
+    return ""

@@ -1,0 +1,86 @@
+"""The field's names for what a config describes, and what the measures mean."""
+
+from __future__ import annotations
+
+import typing
+from typing import Any
+
+from wgan_jax.experiment.config import Objective
+
+ESTIMATES: dict[str, str] = {one.__name__: one.estimates for one in typing.get_args(Objective)}
+"""What the critic's estimate stands for, by the class of the objective."""
+
+MEANINGS = {
+    "points": "samples, and data, of one draw",
+    "draws": "draws that the mean is over",
+    "w1/exact": "exact W1 between samples and data",
+    "w1/floor": "exact W1 between data and other data: nothing can be told apart below it",
+    "w1/ratio": "exact W1 over its floor; 1 is perfect",
+    "w1/held_out": "the critic on held-out data, in its own units",
+    "w1/lipschitz": "the critic's certified Lipschitz constant, at most",
+    "w1/lower": "W1 is at least this, at 95% confidence",
+    "w1/minibatch": "exact W1 at the size of a minibatch",
+    "w1/minibatch_floor": "the same between data and data",
+    "modes/found": "modes with a sample within three standard deviations",
+    "modes/total": "modes of the data",
+    "modes/high_quality": "share of samples within three standard deviations of a mode",
+}
+
+_PENALTIES = {
+    "GradientPenalty": "WGAN-GP",
+    "LipschitzPenalty": "WGAN-LP",
+    "DivergencePenalty": "WGAN-div",
+    "Consistency": "CT-GAN",
+    "DRAGAN": "WGAN with DRAGAN's penalty",
+}
+_OBJECTIVES = {
+    "JensenShannon": "GAN",
+    "LeastSquares": "Least-squares GAN",
+    "Hinge": "Hinge GAN",
+    "EvidenceBound": "VAE",
+}
+_DATASETS = {
+    "Digits": "8 x 8 handwritten digits",
+    "Ring": "a ring of Gaussians",
+    "Grid": "a grid of Gaussians",
+    "SwissRoll": "a swiss roll",
+}
+
+
+def method(config: dict[str, Any]) -> str:
+    """The name of the method that a config, as JSON, describes."""
+    objective, penalty = (_part(config, name) for name in ("objective", "penalty"))
+    name = kind(objective)
+    if name == "Wasserstein":
+        if penalty:
+            return _PENALTIES.get(kind(penalty), f"WGAN with {kind(penalty)}")
+        clip, critic = _part(config, "clip"), kind(_part(config, "critic"))
+        if clip:
+            return f"WGAN, weights clipped to ±{clip.get('c')}"
+        return f"WGAN with a {critic} critic"
+    words = _OBJECTIVES.get(name, name or "A run")
+    if name == "JensenShannon" and objective.get("generator"):
+        words = f"{objective['generator']} GAN".replace("_", "-")
+        words = f"{words[0].upper()}{words[1:]}"
+    return f"{words} with {kind(penalty)}" if penalty else words
+
+
+def subject(config: dict[str, Any]) -> str:
+    """What it was trained on."""
+    dataset = _part(config, "dataset")
+    name = kind(dataset)
+    if name == "Ring" and isinstance(dataset.get("modes"), int):
+        return f"a ring of {dataset['modes']} Gaussians"
+    if name in _DATASETS:
+        return _DATASETS[name]
+    return str(dataset.get("name", name or "its data"))
+
+
+def kind(part: Any) -> str:
+    """The class that a part of a config names."""
+    return str(part.get("type", "")) if isinstance(part, dict) else ""
+
+
+def _part(config: dict[str, Any], name: str) -> dict[str, Any]:
+    part = config.get(name)
+    return part if isinstance(part, dict) else {}

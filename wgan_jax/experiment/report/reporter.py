@@ -1,0 +1,103 @@
+"""report.html: a run on one page that needs nothing but itself.
+
+The page is made from the files of a workdir alone. It trusts none of them: all text is escaped,
+pictures are decoded and drawn anew, and the page's own policy lets no request leave it and no
+script run but its own.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from string import Template
+
+import jax
+
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.report import curves, head, tables
+from wgan_jax.experiment.report.contents import Contents, read_contents
+from wgan_jax.experiment.report.health import health
+from wgan_jax.experiment.report.machine import machine
+from wgan_jax.experiment.report.markup import Markup, join, tag
+from wgan_jax.experiment.workdir import write_json
+
+_SECONDS_BETWEEN, _SHARE = 30.0, 0.01
+_HERE = Path(__file__).parent
+
+
+class Reporter:
+    """Keeps a run's report up to date, at most every half minute and for 1% of the time."""
+
+    def __init__(self, workdir: Path, *, say: Callable[[str], None] = print):
+        self._workdir, self._say, self._idle = workdir, say, jax.process_index() != 0
+        self._due = time.monotonic() + _SECONDS_BETWEEN
+        if not self._idle:
+            write_json(workdir / "machine.json", machine())
+
+    def update(self, *, last: bool = False) -> None:
+        """Write the report if it is due. What goes wrong with it is told, and stops no run."""
+        began = time.monotonic()
+        if self._idle or not (last or began >= self._due):
+            return
+        try:
+            write_report(self._workdir)
+        except Exception as error:  # a page about the run must never end the run
+            self._say(f"the report could not be written: {type(error).__name__}: {error}")
+        took = time.monotonic() - began
+        self._due = time.monotonic() + max(_SECONDS_BETWEEN, took / _SHARE)
+
+
+def write_report(workdir: Path) -> Path:
+    """Write `report.html` into a workdir, as a whole, and return its path.
+
+    Raises:
+      UserError: it holds no run, or cannot be written.
+    """
+    path = workdir / "report.html"
+    text = page(read_contents(workdir))
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(text.encode("utf-8", "replace"))
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    return path
+
+
+def page(contents: Contents) -> str:
+    """The report as HTML."""
+    script, style = ((_HERE / f"page.{kind}").read_text() for kind in ("js", "css"))
+    policy = (
+        f"default-src 'none'; img-src data:; script-src {_digest(script)}; "
+        f"style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
+    )
+    template = Template((_HERE / "page.html").read_text())
+    return template.substitute(
+        policy=tag("meta", http_equiv="Content-Security-Policy", content=policy),
+        title=tag("title", head.title(contents)),
+        style=f"<style>{style}</style>",
+        body=_body(contents),
+        script=f"<script>{script}</script>",
+    )
+
+
+def _body(contents: Contents) -> Markup:
+    parts = {
+        "Samples": head.samples,
+        "Distance to the data": curves.distance,
+        "Can the critic be trusted?": health,
+        "Training": curves.training,
+        "Evaluation": tables.evaluation,
+        "Settings": tables.settings,
+        "Speed and machine": tables.speed_and_machine,
+    }
+    made = {heading: part(contents) for heading, part in parts.items()}
+    sections = [tag("section", tag("h2", name), *inside) for name, inside in made.items() if inside]
+    return join([head.head(contents), head.figures(contents), *sections])
+
+
+def _digest(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

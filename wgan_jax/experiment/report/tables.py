@@ -1,0 +1,103 @@
+"""The tables of a report: evaluation, settings, machine."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from wgan_jax.experiment.report.axis import number
+from wgan_jax.experiment.report.contents import Contents, Lines, flat
+from wgan_jax.experiment.report.markup import Markup, join, table, tag
+from wgan_jax.experiment.report.names import MEANINGS, kind
+
+
+def evaluation(contents: Contents) -> list[Markup]:
+    found = flat(contents.evaluation)
+    step = found.pop("step", None)
+    rows = [
+        [join([name, tag("small", MEANINGS.get(name, ""))]), number(value)]
+        for name, value in found.items()
+        if not name.startswith("health/")
+    ]
+    if not rows:
+        return []
+    when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
+    return [table(["measure", "value"], rows, when)]
+
+
+def settings(contents: Contents) -> list[Markup]:
+    """One row a part; what is no part comes last."""
+    parts = {k: v for k, v in contents.config.items() if isinstance(v, dict)}
+    plain = {k: v for k, v in contents.config.items() if k not in parts and k != "type"}
+    rows = [
+        [join([_plain(name), tag("small", kind(part))]), _fields(part)]
+        for name, part in parts.items()
+    ]
+    others = [
+        tag("div", tag("dt", _plain(name)), tag("dd", _value(value)))
+        for name, value in plain.items()
+    ]
+    again = f"python train.py --config {contents.name}/config.json --workdir AGAIN"
+    return [
+        table(["part", "settings"], rows, "What the run is made of"),
+        tag("dl", *others, class_="fields"),
+        tag("p", "The same run again: ", tag("code", again)),
+    ]
+
+
+def _fields(part: dict[str, Any]) -> Markup:
+    pairs = [(name, value) for name, value in part.items() if name != "type"]
+    return tag(
+        "span",
+        *(
+            tag("span", f"{_plain(name)} ", tag("b", _value(value)), class_="field")
+            for name, value in pairs
+        ),
+    )
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, list) and all(isinstance(v, int | float | str) for v in value):
+        return ", ".join(map(str, value)) or "none"
+    if isinstance(value, bool) or value is None:
+        return {True: "yes", False: "no", None: "none"}[value]
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def speed_and_machine(contents: Contents) -> list[Markup]:
+    rows = [[_plain(name), _value(value)] for name, value in contents.machine.items()]
+    median, seconds = speed(contents.lines), _seconds(contents.lines)
+    if median is not None:
+        rows = [["speed", f"{number(median, 3)} generator iterations a second, median"], *rows]
+    if seconds is not None:
+        rows.insert(1, ["time in training", _duration(seconds)])
+    return [table(["what", "value"], rows, "Where it ran")] if rows else []
+
+
+def speed(lines: Lines) -> float | None:
+    found = [line["time/steps_per_second"] for line in lines if "time/steps_per_second" in line]
+    return float(np.median(found)) if found else None
+
+
+def _seconds(lines: Lines) -> float | None:
+    """What the logged speeds add up to, compiling apart from it."""
+    spent = [
+        (line["step"] - before["step"]) / line["time/steps_per_second"]
+        for before, line in pairwise([{"step": 0}, *lines])
+        if line.get("time/steps_per_second", 0) > 0
+    ]
+    return sum(spent) if spent else None
+
+
+def _duration(seconds: float) -> str:
+    minutes, hours = seconds / 60, seconds / 3600
+    if hours >= 2:
+        return f"{hours:.1f} hours"
+    return f"{minutes:.1f} minutes" if minutes >= 2 else f"{seconds:.0f} seconds"
+
+
+def _plain(name: str) -> str:
+    return name.replace("_", " ")
