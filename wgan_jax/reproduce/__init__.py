@@ -30,8 +30,14 @@ FIGURES = {
 }
 
 
-def reproduce(name: str, out: Path, settings: Settings) -> Result:
+def reproduce(name: str, out: Path, settings: Settings, note: str | None = None) -> Result:
     """Compute a figure; write `out/NAME.png` and `out/NAME.json`.
+
+    Args:
+      name: one of `FIGURES`.
+      out: the folder to write to.
+      settings: size, seeds and where data sets are.
+      note: what a reader of the numbers should know of this run, kept in the JSON.
 
     Raises:
       UserError: an unknown figure, or a folder that cannot be written.
@@ -46,9 +52,9 @@ def reproduce(name: str, out: Path, settings: Settings) -> Result:
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from error
     module = importlib.import_module(f"wgan_jax.reproduce.{name}")
-    start = time.perf_counter()
+    wall, cpu = time.perf_counter(), time.process_time()
     result = module.run(settings)
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     result.picture.savefig(out / f"{name}.png", dpi=120)
     record = {
         "figure": name,
@@ -57,9 +63,12 @@ def reproduce(name: str, out: Path, settings: Settings) -> Result:
             {"claim": claim.text, "holds": verdict(claim, settings), "evidence": claim.evidence}
             for claim in result.claims
         ],
+        "table": result.table._asdict() if result.table else None,
         "numbers": result.numbers,
         "settings": settings._asdict(),
         "seconds": round(seconds, 1),
+        "cpu_seconds": round(cpu_seconds, 1),
+        "note": note,
         "machine": machine(),
     }
     write_json(out / f"{name}.json", as_json(record))

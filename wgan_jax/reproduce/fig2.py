@@ -1,4 +1,8 @@
-"""Two Gaussians on the line: the discriminator saturates, the clipped critic stays near linear."""
+"""Two Gaussians on the line: the discriminator saturates, the clipped critic stays near linear.
+
+Both are trained to their optimum. Dotted: the best discriminator there is,
+p_real / (p_real + p_fake), from the densities.
+"""
 
 from __future__ import annotations
 
@@ -31,6 +35,7 @@ def run(settings: Settings) -> Result:
         curves[name] = jax.vmap(partial(curve, x=x))(keys)
     grid = np.asarray(x[:, 0])
     numbers: dict[str, Any] = {"x": grid.tolist(), "real_mean": REAL, "fake_mean": FAKE, "std": STD}
+    curves["best discriminator"] = best_discriminator(x)
     for name, (values, slopes) in curves.items():
         numbers[name] = {"value": np.asarray(values).tolist(), "slope": np.asarray(slopes).tolist()}
     return Result(draw(grid, numbers), numbers, claims(grid, numbers))
@@ -41,8 +46,8 @@ def players(steps: int) -> dict[str, Any]:
     network = from_linen(MLP(features=(64, 64, 64)))
     adam = Adam(learning_rate=2e-3, b1=0.5, decay="cosine", decay_iterations=steps).build()
     rows = {
-        "discriminator": (JensenShannon(), adam, jax.nn.sigmoid),
-        "critic": (Wasserstein(), optax.chain(adam, clip_weights(0.05)), lambda score: score),
+        "discriminator": (JensenShannon(), adam, probability),
+        "critic": (Wasserstein(), optax.chain(adam, clip_weights(0.05)), lambda *score: score),
     }
 
     def trained(objective: Any, tx: Any, output: Any) -> Any:
@@ -60,13 +65,26 @@ def players(steps: int) -> dict[str, Any]:
             player, _ = fit(key)
 
             def f(x: Array) -> Array:
-                return output(network.apply(player.params, player.stats, x, train=False)[0])
+                return network.apply(player.params, player.stats, x, train=False)[0]
 
-            return f(x), jax.grad(lambda x: f(x).sum())(x)[:, 0]
+            return output(f(x), jax.grad(lambda x: f(x).sum())(x)[:, 0])
 
         return curve
 
     return {name: trained(*row) for name, row in rows.items()}
+
+
+def probability(score: Array, slope: Array) -> tuple[Array, Array]:
+    """D = sigmoid(score) and its slope, which near D = 1 does not cancel to 0."""
+    real, fake = jax.nn.sigmoid(score), jax.nn.sigmoid(-score)
+    return real, real * fake * slope
+
+
+def best_discriminator(x: Array) -> tuple[Array, Array]:
+    """The curve of p_real / (p_real + p_fake), [1, n] each."""
+    z = x.T
+    score = (((z - FAKE) / STD) ** 2 - ((z - REAL) / STD) ** 2) / 2
+    return probability(score, jnp.full_like(z, (REAL - FAKE) / STD**2))
 
 
 def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
@@ -75,7 +93,8 @@ def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
         name: np.abs(np.array(numbers[name]["slope"])[:, middle])
         for name in ("discriminator", "critic")
     }
-    ratios = slopes["critic"] / np.maximum(slopes["discriminator"], 1e-30)
+    with np.errstate(divide="ignore"):
+        ratios = slopes["critic"] / slopes["discriminator"]
     between = (x >= REAL) & (x <= FAKE)
     critic = np.abs(np.array(numbers["critic"]["slope"])[:, between])
     spread = float((critic.max(1) / critic.min(1)).max())
@@ -112,10 +131,14 @@ def draw(x: np.ndarray, numbers: dict[str, Any]) -> Any:
         bottom.plot(x, np.abs(slopes).T, color=color, linewidth=1, alpha=0.8)
         for ax in (top, bottom):
             ax.plot([], [], color=color, label=label)
+    value, slope = (np.array(numbers["best discriminator"][part])[0] for part in ("value", "slope"))
+    top.plot(x, value, color="black", linestyle=":", linewidth=1, label="the best D")
+    bottom.plot(x, np.abs(slope), color="black", linestyle=":", linewidth=1, label="the best D")
     top.set(ylabel="value, density", title="Both trained to the optimum, one line a seed")
+    bottom.axvline(FAKE, color="#e9c46a", linewidth=6, alpha=0.4, label="middle of the fake data")
     bottom.set(
-        yscale="log", ylim=(1e-9, None), xlabel="x", ylabel="|gradient|",
-        title="On the fake data the discriminator has no gradient left",
+        yscale="log", ylim=(1e-18, 1e3), xlabel="x", ylabel="|gradient|",
+        title="On the fake data the discriminator has no gradient left; the critic has",
     )  # fmt: skip
     for ax in (top, bottom):
         ax.grid(alpha=0.3)

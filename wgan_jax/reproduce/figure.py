@@ -43,12 +43,20 @@ class Claim(NamedTuple):
     evidence: str
 
 
+class Table(NamedTuple):
+    """Numbers to read beside the picture; the first column names the rows."""
+
+    head: list[str]
+    rows: list[list[str]]
+
+
 class Result(NamedTuple):
-    """A figure: a matplotlib figure, the numbers behind it (JSON types), and its claims."""
+    """A figure: a matplotlib figure, the numbers behind it (JSON types), its claims, a table."""
 
     picture: Any
     numbers: dict[str, Any]
     claims: list[Claim]
+    table: Table | None = None
 
 
 def verdict(claim: Claim, settings: Settings) -> bool | None:
@@ -63,6 +71,16 @@ def report(result: Result, settings: Settings) -> str:
         f"{words[verdict(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
         for claim in result.claims
     )
+
+
+def mean_std(values: Any, form: str = ".2f") -> str:
+    """Mean and standard deviation over the seeds, to read.
+
+    Example:
+      >>> mean_std([1.0, 3.0])
+      '2.00 ± 1.00'
+    """
+    return f"{np.mean(values):{form}} ± {np.std(values):{form}}"
 
 
 def as_json(value: Any) -> Any:
