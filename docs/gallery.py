@@ -59,11 +59,13 @@ def shrink(source: Path, target: Path) -> None:
 
 
 def summary(records: list[dict[str, Any]]) -> str:
-    lines = ["| figure | claims that hold | time |", "|---|---|---|"]
+    lines = ["| figure | claims that hold | CPU time |", "|---|---|---|"]
     for record in records:
         held = sum(claim["holds"] is True for claim in record["claims"])
         link = f"[`{record['figure']}`](#{record['figure'].replace('_', '-')})"
-        lines.append(f"| {link} | {held} of {len(record['claims'])} | {took(record['seconds'])} |")
+        lines.append(
+            f"| {link} | {held} of {len(record['claims'])} | {took(record['cpu_seconds'])} |"
+        )
     return "\n".join(lines) + "\n"
 
 
@@ -71,7 +73,6 @@ def section(record: dict[str, Any]) -> str:
     name = record["figure"]
     document = importlib.import_module(f"wgan_jax.reproduce.{name}").__doc__ or ""
     about, _, more = document.partition("\n\n")
-    machine = record["machine"]
     claims = [
         f"- {_WORDS[claim['holds']]}: {claim['claim']} ({claim['evidence']})"
         for claim in record["claims"]
@@ -87,11 +88,31 @@ def section(record: dict[str, Any]) -> str:
             "",
             *claims,
             "",
-            f"`python -m wgan_jax reproduce {name}`: {took(record['seconds'])} on "
-            f"{machine['cores']} cores ({machine['device']}, {machine['architecture']}, "
-            f"jax {machine['jax']}).",
+            *markdown(record["table"]),
+            ran(record),
             "",
         ]
+    )
+
+
+def markdown(table: dict[str, Any] | None) -> list[str]:
+    if table is None:
+        return []
+    rows = [table["head"], ["---"] * len(table["head"]), *table["rows"]]
+    return [*(f"| {' | '.join(row)} |" for row in rows), ""]
+
+
+def ran(record: dict[str, Any]) -> str:
+    """The command, what it took and on which machine."""
+    settings, machine = record["settings"], record["machine"]
+    size = "" if settings["size"] == "default" else f" --size {settings['size']}"
+    seeds = "" if settings["seeds"] is None else f" --seeds {settings['seeds']}"
+    note = f" {record['note']}" if record["note"] else ""
+    return (
+        f"`python -m wgan_jax reproduce {record['figure']}{size}{seeds}`: "
+        f"{took(record['cpu_seconds'])} of CPU time, {took(record['seconds'])} on the clock, on "
+        f"{machine['cores']} cores ({machine['device']}, {machine['architecture']}, "
+        f"jax {machine['jax']}).{note}"
     )
 
 

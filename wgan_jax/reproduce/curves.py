@@ -15,7 +15,7 @@ from scipy.stats import spearmanr
 from wgan_jax.data.images import Digits
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.pictures import running_median
-from wgan_jax.reproduce.figure import Settings, pyplot
+from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.runs import Track, train_seeds
 
@@ -33,17 +33,28 @@ _SNAPSHOTS = 25
 
 
 class Curve(NamedTuple):
-    """One run: a metric and exact W1 on held-out digits, at each snapshot but the first."""
+    """One run: a metric, median-filtered, and exact W1 on held-out digits.
+
+    Attributes:
+      steps: generator iterations at each snapshot but the first.
+      metric: the filtered metric at these.
+      w1: exact W1 between samples and held-out digits at these.
+      samples: 16 of the last.
+      raw: the metric at every iteration.
+      filtered: its running median over 101 iterations.
+    """
 
     steps: np.ndarray
     metric: np.ndarray
     w1: np.ndarray
     samples: np.ndarray
+    raw: np.ndarray
+    filtered: np.ndarray
 
     @property
     def correlation(self) -> float:
-        """Spearman's rank correlation of the two; 0 where one of them does not move."""
-        if np.ptp(self.metric) == 0 or np.ptp(self.w1) == 0:
+        """Spearman's rank correlation of the two; 0 where one does not move or is no number."""
+        if not all(np.isfinite(x).all() and np.ptp(x) > 0 for x in (self.metric, self.w1)):
             return 0.0
         return float(spearmanr(self.metric, self.w1).statistic)
 
@@ -59,8 +70,8 @@ def curves(
             method,
             Digits(),
             size=8,
-            filters=settings.pick(8, 64, 128),
-            steps=settings.pick(50, 2_500 if method == "WGAN" else 5_000, 20_000),
+            filters=settings.pick(8, 32, 128),
+            steps=settings.pick(50, 1_500 if method == "WGAN" else 3_000, 20_000),
             rate=_RATES[name],
             **SETTINGS[name],
         )
@@ -73,10 +84,11 @@ def curves(
 
 def curve(track: Track, metric: str) -> Curve:
     unseen = Digits(split="test").open().examples.astype(np.float32) / 127.5 - 1
-    values = running_median(track.metrics[metric])[track.steps[1:] - 1]
+    filtered = running_median(track.metrics[metric])
     real = unseen.reshape(len(unseen), -1)
     w1 = [exact_w1(x.reshape(len(x), -1), real) for x in track.samples[1:]]
-    return Curve(track.steps[1:], values, np.array(w1), track.samples[-1][:16])
+    steps, raw = track.steps[1:], track.metrics[metric]
+    return Curve(steps, filtered[steps - 1], np.array(w1), track.samples[-1][:16], raw, filtered)
 
 
 def floor() -> float:
@@ -92,6 +104,22 @@ def summary(found: list[Curve]) -> str:
     return (
         f"rank correlation with W1 {np.mean(correlations):+.2f} "
         f"({min(correlations):+.2f} to {max(correlations):+.2f}), W1 {np.mean(ends):.2f} at the end"
+    )
+
+
+def table(found: dict[str, list[Curve]]) -> Table:
+    """Mean and spread over the seeds of each setting."""
+    return Table(
+        ["networks", "rank correlation with W1", "metric at the end", "exact W1 at the end"],
+        [
+            [
+                name,
+                mean_std([c.correlation for c in runs]),
+                mean_std([c.metric[-1] for c in runs], ".3f"),
+                mean_std([c.w1[-1] for c in runs]),
+            ]
+            for name, runs in found.items()
+        ],
     )
 
 
@@ -118,10 +146,20 @@ def draw(found: dict[str, list[Curve]], label: str, title: str, color: str) -> A
     )
     bottom = floor()
     for column, (name, runs) in zip(cells.T, found.items(), strict=True):
+        first = runs[0].raw
+        at = np.arange(1, len(first) + 1)
+        column[0].plot(at, first, color=color, alpha=0.15, linewidth=0.4, label="each iteration")
         for c in runs:
-            column[0].plot(c.steps, c.metric, color=color, alpha=0.8, linewidth=1.2)
+            column[0].plot(at, c.filtered, color=color, alpha=0.9, linewidth=1.2)
             column[1].plot(c.steps, c.w1, color="#264653", alpha=0.8, linewidth=1.2)
-        column[1].axhline(bottom, color="grey", linestyle="--", linewidth=0.8, label="floor")
+        column[0].plot([], [], color=color, label="median of 101")
+        shown = np.concatenate([c.filtered[np.isfinite(c.filtered)] for c in runs])
+        if shown.size:
+            margin = 0.15 * np.ptp(shown) + 1e-6
+            column[0].set_ylim(shown.min() - margin, shown.max() + margin)
+        column[1].axhline(
+            bottom, color="grey", linestyle="--", linewidth=0.8, label="data against data"
+        )
         column[0].set_title(
             f"{name}\nrank correlation {np.mean([c.correlation for c in runs]):+.2f}"
         )
@@ -132,8 +170,9 @@ def draw(found: dict[str, list[Curve]], label: str, title: str, color: str) -> A
         column[2].set(xticks=[], yticks=[], xlabel="samples at the end, seed 0")
     cells[0, 0].set_ylabel(label)
     cells[1, 0].set_ylabel("exact $W_1$ to held-out digits")
+    cells[0, 0].legend()
     cells[1, 0].legend()
-    figure.suptitle(title)
+    figure.suptitle(f"{title}\none line a seed, {len(next(iter(found.values())))} seeds")
     return figure
 
 

@@ -30,4 +30,5 @@ def run(settings: Settings) -> Result:
     ]
     title = "WGAN: the critic's estimate (median over 101 iterations) follows the samples"
     picture = curves.draw(found, "critic's estimate", title, "#2a9d8f")
-    return Result(picture, {"w1_floor": curves.floor(), "runs": curves.numbers(found)}, claims)
+    record = {"w1_floor": curves.floor(), "runs": curves.numbers(found)}
+    return Result(picture, record, claims, curves.table(found))

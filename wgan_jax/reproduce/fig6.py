@@ -8,5 +8,8 @@ from wgan_jax.reproduce.grids import side_by_side
 
 def run(settings: Settings) -> Result:
     return side_by_side(
-        "constant", "DCGAN generator without batch norm and with constant filters", settings
+        "constant",
+        "DCGAN generator without batch norm and with constant filters",
+        settings,
+        gan_fails=True,
     )
