@@ -1,11 +1,15 @@
 """The figures by command: they end with a picture and numbers, and bad input with one line."""
 
+import importlib.util
 import json
 import math
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import chex
+import jax
 import numpy as np
 import pytest
 
@@ -13,8 +17,8 @@ from wgan_jax.__main__ import main
 from wgan_jax.cli import guarded
 from wgan_jax.experiment.config import Config
 from wgan_jax.networks import MLP
-from wgan_jax.reproduce import FIGURES
-from wgan_jax.reproduce.figure import Claim, Settings, as_json, verdict
+from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
+from wgan_jax.reproduce.figure import Claim, Settings, as_json, mean_std, verdict
 from wgan_jax.reproduce.runs import train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
@@ -36,14 +40,15 @@ def record(folder, name):
     return json.loads((folder / f"{name}.json").read_text(), parse_constant=pytest.fail)
 
 
-def check_quick(name, tmp_path):
-    in_a_process(name, "--out", str(tmp_path), "--size", "quick")
+def check_quick(name, tmp_path, *args):
+    in_a_process(name, "--out", str(tmp_path), "--size", "quick", *args)
     found = record(tmp_path, name)
     assert found["figure"] == name
     assert found["claims"]
     assert found["numbers"]
     assert all(claim["holds"] is None for claim in found["claims"])
     assert found["machine"]["jax"]
+    assert found["cpu_seconds"] > 0
 
 
 @pytest.mark.parametrize("name", FAST)
@@ -57,10 +62,30 @@ def test_every_figure_runs(name, tmp_path):
     check_quick(name, tmp_path)
 
 
+@pytest.fixture(scope="module")
+def fashion(tmp_path_factory):
+    if "WGAN_JAX_TEST_DATA" not in os.environ:
+        pytest.skip("WGAN_JAX_TEST_DATA does not name a folder with the official files")
+    from wgan_jax.data.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("tfds")
+    files = Path(os.environ["WGAN_JAX_TEST_DATA"]) / "fashion_mnist"
+    prepare("fashion_mnist", data_dir=str(folder), manual_dir=str(files))
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(NEED_DATA))
+def test_every_figure_of_garments_runs(name, fashion, tmp_path):
+    check_quick(name, tmp_path, "--data-dir", str(fashion))
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_only_w1_tells_how_far_parallel_lines_are_apart(tmp_path):
-    assert reproduce("fig1", "--out", str(tmp_path)) == 0
+    assert reproduce("fig1", "--out", str(tmp_path), "--note", "On a slow machine.") == 0
     found = record(tmp_path, "fig1")
+    assert found["note"] == "On a slow machine."
     assert all(claim["holds"] for claim in found["claims"])
     numbers = found["numbers"]
     np.testing.assert_allclose(numbers["w1"], np.abs(numbers["theta"]), atol=1e-6)
@@ -93,6 +118,89 @@ def test_quick_runs_judge_nothing():
     assert verdict(claim, Settings()) is True
 
 
+def gallery():
+    path = Path(__file__).parents[1] / "docs" / "gallery.py"
+    spec = importlib.util.spec_from_file_location("gallery", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_gallery_shows_what_a_record_holds():
+    record = {
+        "figure": "fig1",
+        "about": "lines",
+        "claims": [{"claim": "W1 grows", "holds": False, "evidence": "it does not"}],
+        "table": {"head": ["method", "W1"], "rows": [["ours", "1.25 ± 0.50"]]},
+        "settings": {"size": "full", "seeds": 3, "data_dir": None},
+        "seconds": 1200.0,
+        "cpu_seconds": 61.0,
+        "note": "Shared.",
+        "machine": {"cores": 2, "device": "cpu", "architecture": "x86_64", "jax": "0.10"},
+    }
+    page = gallery().section(record)
+    assert "- **does not hold**: W1 grows (it does not)" in page
+    assert "| method | W1 |\n| --- | --- |\n| ours | 1.25 ± 0.50 |" in page
+    assert "`python -m wgan_jax reproduce fig1 --size full --seeds 3`: 61 s of CPU time" in page
+    assert "20 min on the clock" in page
+    assert page.rstrip().endswith("Shared.")
+
+
+def test_the_ring_comes_first_only_where_the_radius_arrives_first():
+    steps = np.array([0, 10, 20, 30])
+    early, late, never = [2.0, 0.1, 0.1, 0.1], [2.0, 1.0, 0.1, 0.1], [2.0, 1.0, 1.0, 1.0]
+    runs = [
+        {"radial_w1": radius, "angular_kl": angle}
+        for radius, angle in ((early, late), (late, early), (early, early), (late, never))
+    ]
+    assert eight_gaussians.arrivals(runs, steps)["radial_w1"] == [10, 20, 10, 20]
+    assert eight_gaussians.ring_first(runs, steps) == 0.5
+
+
+def test_samples_on_the_modes_measure_as_the_data_do():
+    ring = eight_gaussians.RING
+    real = np.asarray(ring(jax.random.key(0), 2_000))
+    found = eight_gaussians.measure(np.asarray(ring(jax.random.key(1), 2_000)), real)
+    assert found["modes"] == 8
+    assert found["high_quality"] > 0.97
+    assert max(found["reverse_kl"], found["angular_kl"], found["radial_w1"]) < 0.01
+    one_mode = np.asarray(
+        ring.centers[:1] + 0.01 * jax.random.normal(jax.random.key(2), (2_000, 2))
+    )
+    lost = eight_gaussians.measure(one_mode, real)
+    assert lost["modes"] == 1
+    np.testing.assert_allclose([lost["reverse_kl"], lost["angular_kl"]], math.log(8), rtol=1e-6)
+    assert lost["radial_w1"] < 0.05
+
+
+def test_what_is_left_of_a_gradient_is_measured_at_the_end():
+    norms = np.stack([np.geomspace(10.0, 0.001, 20), np.full(20, 3.0)])
+    first, second = gradients.left(norms)
+    assert first < 0.001
+    assert second == 1
+
+
+def test_rank_correlation_is_that_of_the_filtered_curve_with_w1():
+    steps, w1 = np.arange(1, 6), np.array([5.0, 4.0, 3.0, 2.5, 2.0])
+
+    def correlation(metric):
+        return curves.Curve(steps, np.array(metric), w1, None, None, None).correlation
+
+    assert correlation([9.0, 8.0, 7.0, 6.0, 5.0]) == pytest.approx(1)
+    assert correlation([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(-1)
+    assert correlation([1.0] * 5) == correlation([1.0, math.nan, 1.0, 2.0, 3.0]) == 0
+
+
+def test_published_rows_name_their_source():
+    board = {"modes": [8, 7], "high_quality": [0.9, 0.8], "steps": 100}
+    rows = scoreboard.table({name: {"ours": board} for name in scoreboard.MIXTURES}).rows
+    assert ["ring of 8", "ours", "7.5 ± 0.5", "85.0% ± 5.0%", "80.0%", "100 iterations"] in rows
+    others = [row for row in rows if row[1] != "ours"]
+    assert len(others) == 6
+    assert all(row[-1].startswith("published: ") and "2017" in row[-1] for row in others)
+    assert mean_std([1.0, 3.0], ".1f") == "2.0 ± 1.0"
+
+
 def test_json_has_no_infinities():
     values = {"a": [1.0, math.inf, (math.nan,)], "b": np.float32(-np.inf)}
     assert as_json(values) == {"a": [1.0, "inf", ["nan"]], "b": "-inf"}
@@ -105,6 +213,7 @@ def test_json_has_no_infinities():
         ([], "fig1"),
         (["fig1", "--size", "huge"], "huge"),
         (["fig1", "--seeds", "none"], "none"),
+        (["fig1", "--seeds", "0"], "at least 1"),
         (["fig5", "--data-dir", "/nowhere"], "python -m wgan_jax prepare fashion_mnist"),
     ],
 )

@@ -20,6 +20,7 @@ from wgan_jax.penalties import (
 )
 
 _CRITIC = (64, 64, 64)
+_AVERAGE = 0.99  # over 100 iterations: short beside the run, or the average lags behind it
 
 
 def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]:
@@ -39,7 +40,7 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
         critic=MLP(features=_CRITIC),
         clip=None,
         latent=Normal(dim=2),
-        batch_size=256,
+        batch_size=100,
         steps=steps,
     )
 
@@ -57,8 +58,8 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
         "LSGAN": method(slow, objective=LeastSquares(), n_critic=1),
         "DRAGAN": method(slow, objective=gan, penalty=DRAGAN(), n_critic=1),
         "WGAN": method(rmsprop, clip=Clip(c=0.05)),
-        "WGAN-GP": method(fast, penalty=GradientPenalty(weight=0.1), ema_decay=0.999),
-        "WGAN-LP": method(fast, penalty=LipschitzPenalty(weight=1.0), ema_decay=0.999),
+        "WGAN-GP": method(fast, penalty=GradientPenalty(weight=0.1), ema_decay=_AVERAGE),
+        "WGAN-LP": method(fast, penalty=LipschitzPenalty(weight=1.0), ema_decay=_AVERAGE),
         "WGAN-div": method(calm, penalty=DivergencePenalty()),
         "CT-GAN": method(
             calm,
