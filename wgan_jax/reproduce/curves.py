@@ -29,7 +29,7 @@ _RATES = {
     "DCGAN generator": {"WGAN": 5e-4, "GAN": 2e-4},
     "MLPs, learning rate too high": {"WGAN": 2e-2, "GAN": 2e-2},
 }
-_SNAPSHOTS = 25
+_SNAPSHOTS = 24
 
 
 class Curve(NamedTuple):
@@ -71,7 +71,7 @@ def curves(
             Digits(),
             size=8,
             filters=settings.pick(8, 32, 128),
-            steps=settings.pick(50, 1_500 if method == "WGAN" else 3_000, 20_000),
+            steps=settings.pick(50, 1_200 if method == "WGAN" else 2_400, 20_000),
             rate=_RATES[name],
             **SETTINGS[name],
         )

@@ -42,8 +42,8 @@ class FewDigits:
 
 
 def run(settings: Settings) -> Result:
-    steps, snapshots = settings.pick(20, 4_000, 20_000), settings.pick(2, 40)
-    filters = settings.pick(8, 64, 128)
+    steps, snapshots = settings.pick(20, 3_000, 20_000), settings.pick(2, 40)
+    filters = settings.pick(8, 32, 128)
     numbers: dict[str, Any] = {}
     for name, config in configs(steps, filters).items():
         numbers[name] = losses(config, snapshots)

@@ -38,7 +38,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
             steps=settings.pick(10, 2_500, 50_000) * (1 if method == "WGAN" else 2),
             rate=_RATES,
         )
-        track = train(config, snapshots=settings.pick(2, 5), samples=points)
+        track = train(config, snapshots=settings.pick(2, 4), samples=points)
         clouds = [x.reshape(len(x), -1) for x in track.samples[1:]]
         w1 = [exact_w1(x, real[:points]) for x in clouds]
         spread = float(clouds[-1].std(0).mean() / real.std(0).mean())
