@@ -21,7 +21,7 @@ from wgan_jax.reproduce.runs import Track, train_seeds
 METHODS = ("GAN", "Unrolled GAN", "WGAN", "WGAN-GP", "WGAN-LP")
 COLORS = ("#d1495b", "#e9c46a", "#2a9d8f", "#264653", "#7b2d8b")
 RING = Ring()
-_POINTS = 500
+_POINTS, _SECTORS = 500, 72
 _NEAR = 0.1
 _RING_THEN_DENSITY = ("radial_w1", "angular_kl")
 _HEAD = [
@@ -70,29 +70,38 @@ def measure(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
 
     - `reverse_kl`: KL(model || data) over the nearest modes;
     - `radial_w1`: W1 of the distances from the centre, in units of length;
-    - `angular_kl`: KL(model || data) of the angle in eight sectors about the modes, in nats.
+    - `angular_kl`: KL(data || model) of the angle in sectors narrow enough to tell modes from
+      what lies between them on the ring, in nats; half a sample is added to each sector.
     """
     coverage = mode_coverage(samples, RING.centers, RING.std)
     uniform = jnp.full(len(RING.centers), 1 / len(RING.centers), jnp.float32)
     distance = np.linalg.norm(samples[:, None] - RING.centers, axis=-1)
     good = distance.min(1) < 3 * RING.std
     nearest = distance.argmin(1)
-    sectors = np.round(np.arctan2(samples[:, 1], samples[:, 0]) / (np.pi / 4)).astype(int) % 8
     radius = [jnp.asarray(np.linalg.norm(x, axis=1), jnp.float32) for x in (samples, real)]
     return {
         "modes": coverage.found,
         "high_quality": coverage.high_quality,
         "reverse_kl": distances.kl(
-            _shares(nearest[good] if good.any() else nearest), uniform
+            _shares(nearest[good] if good.any() else nearest, len(uniform)), uniform
         ).item(),
         "w1": distances.exact_w1(samples[:_POINTS], real[:_POINTS]),
         "radial_w1": distances.w1_sorted(*radius).item(),
-        "angular_kl": distances.kl(_shares(sectors), uniform).item(),
+        "angular_kl": distances.kl(
+            _shares(_sector(real), _SECTORS), _shares(_sector(samples), _SECTORS, 0.5)
+        ).item(),
     }
 
 
-def _shares(which: np.ndarray) -> jax.Array:
-    return jnp.asarray(np.bincount(which, minlength=8) / len(which), jnp.float32)
+def _sector(points: np.ndarray) -> np.ndarray:
+    """Which sector each point lies in; modes are in the middle of theirs."""
+    turns = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
+    return np.round(turns * _SECTORS).astype(int) % _SECTORS
+
+
+def _shares(which: np.ndarray, count: int, extra: float = 0.0) -> jax.Array:
+    counts = np.bincount(which, minlength=count) + extra
+    return jnp.asarray(counts / counts.sum(), jnp.float32)
 
 
 def arrival(values: list[float], steps: np.ndarray) -> float:
