@@ -99,7 +99,7 @@ class _Session:
         self._checkpoints = Checkpoints(workdir / "checkpoints", run.config.keep_checkpoints)
         self._log = MetricsLog(workdir / "metrics.jsonl", self._start)
         self._console = Console(self._start, run.config.steps)
-        self._board = TensorBoard(workdir) if run.config.tensorboard else None
+        self._board = TensorBoard(workdir, self._start) if run.config.tensorboard else None
         self._feed = _feed(run, self._start)
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
@@ -169,7 +169,10 @@ class _Session:
                 self._board.write(line)
 
     def _draw(self, state: GANState, step: int) -> None:
-        draw_samples(self._run, state, step, self._workdir / "samples" / f"{step}.png")
+        path = self._workdir / "samples" / f"{step}.png"
+        draw_samples(self._run, state, step, path)
+        if self._board is not None:
+            self._board.picture(path, step)
 
 
 def draw_samples(run: Run, state: GANState, step: int, path: Path) -> None:

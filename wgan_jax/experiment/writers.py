@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from wgan_jax.errors import UserError
 
 _SECONDS_BETWEEN_LINES = 10.0
@@ -46,21 +49,26 @@ class Console:
 
 
 class TensorBoard:
-    """TensorBoard scalars, through the extra `tensorboard`."""
+    """TensorBoard scalars and pictures of samples, through the extra `tensorboard`."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, step: int):
+        """Write what comes after `step`; what is there of a lost future is marked as void."""
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise UserError(
                 "tensorboard needs an extra; run: pip install 'wgan_jax[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
 
     def write(self, line: dict[str, Any]) -> None:
         for name, value in line.items():
             if name != "step":
                 self._writer.add_scalar(name, value, line["step"])
+
+    def picture(self, path: Path, step: int) -> None:
+        pixels = np.asarray(Image.open(path).convert("RGB"))
+        self._writer.add_image("samples", pixels, step, dataformats="HWC")
 
     def close(self) -> None:
         self._writer.close()

@@ -15,7 +15,7 @@ from PIL import Image
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.workdir import read_metrics
 
-_PICTURES, _PIXELS, _COLOURS = 12, 640, 64
+_PICTURES, _PIXELS = 12, 640
 
 Lines = list[dict[str, Any]]
 
@@ -93,8 +93,12 @@ def _data_uri(path: Path, changed: int) -> str | None:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             found = Image.open(path, formats=("PNG",))
             image = found.convert("L" if found.mode in ("1", "L") else "RGB")
-        image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.LANCZOS)
-        image.quantize(_COLOURS).save(out, format="PNG", optimize=True)
+        image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.BOX)
+        if (
+            image.mode == "RGB"
+        ):  # the octree keeps colours that few pixels have, as median cut does not
+            image = image.quantize(method=Image.Quantize.FASTOCTREE)
+        image.save(out, format="PNG", optimize=True)
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
         return None
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
