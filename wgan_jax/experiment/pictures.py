@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,8 @@ def points(samples: np.ndarray, path: Path) -> None:
     """Generated points [n, 2] of the plane."""
     plt = _pyplot()
     figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
-    axes.scatter(*samples.T, s=5, c=_FAKE, alpha=0.5, linewidths=0)
+    axes.scatter(*samples.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
+    axes.grid(alpha=0.3)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
     figure.savefig(path, dpi=120)
     plt.close(figure)
@@ -78,28 +80,36 @@ def points(samples: np.ndarray, path: Path) -> None:
 def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
     """The run's metrics over generator iterations; `estimates` says what the estimate is."""
     plt = _pyplot()
-    steps = np.array([line["step"] for line in lines])
     evaluations = [line for line in lines if "w1/minibatch" in line]
-    rows = 4 if evaluations else 3
-    figure, axes = plt.subplots(rows, 1, figsize=(8, 3 * rows), sharex=True, layout="constrained")
-    panels = (
-        (f"The critic's estimate\n{estimates}", "estimate", ["critic/estimate"], "linear"),
-        ("Losses", "loss", ["critic/loss", "generator/loss"], "linear"),
-        ("Gradient norms", "L2 norm", ["critic/gradient_norm", "generator/gradient_norm"], "log"),
-    )
-    for ax, (title, label, names, scale) in zip(axes[:3], panels, strict=True):
-        for name, color in zip(names, (_FAKE, _REAL), strict=False):
-            values = np.array([line.get(name, np.nan) for line in lines], float)
-            ax.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
-            ax.plot(steps, running_median(values), color=color, label=f"{name}, running median")
-        ax.set(title=title, ylabel=label, yscale=scale)
-        ax.grid(alpha=0.3)
-        ax.legend(loc="upper right")
+    rows, columns, size = (2, 2, (12, 7.2)) if evaluations else (1, 3, (15, 4))
+    figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, layout="constrained")
+    estimate, losses, norms = axes.flat[:3]
+    _panel(estimate, lines, {"critic/estimate": ""})
+    estimate.set(title="The critic's estimate", ylabel="estimate")
+    estimate.text(0.98, 0.96, _wrap(estimates), transform=estimate.transAxes, ha="right", va="top")
+    _panel(losses, lines, {"critic/loss": "critic", "generator/loss": "generator"})
+    losses.set(title="Losses", ylabel="loss, each player its own")
+    _panel(norms, lines, {f"{who}/gradient_norm": who for who in ("critic", "generator")})
+    norms.set(title="Gradient norms", ylabel="L2 norm", yscale="log")
     if evaluations:
-        _w1_panel(axes[3], evaluations)
-    axes[-1].set_xlabel("generator iterations")
-    figure.savefig(path, dpi=120)
+        _w1_panel(axes.flat[3], evaluations)
+    for ax in axes.flat[-columns:]:
+        ax.set_xlabel("generator iterations")
+        ax.xaxis.set_major_formatter("{x:,.0f}")
+    figure.suptitle("Faint: as logged. Strong: running median.", fontsize="medium", color="grey")
+    figure.savefig(path, dpi=110)
     plt.close(figure)
+
+
+def _panel(ax: Any, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
+    steps = np.array([line["step"] for line in lines])
+    for (name, label), color in zip(names.items(), (_FAKE, _REAL), strict=False):
+        values = np.array([line.get(name, np.nan) for line in lines], float)
+        ax.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
+        ax.plot(steps, running_median(values), color=color, label=label)
+    ax.grid(alpha=0.3)
+    if any(names.values()):
+        ax.legend(frameon=False)
 
 
 def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
@@ -109,12 +119,17 @@ def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
         "w1/lower": ("certified lower bound", _REAL, "o-"),
     }
     for name, (label, color, style) in names.items():
-        found = [(line["step"], line[name]) for line in evaluations if line.get(name, 0) > 0]
+        found = [(line["step"], line[name]) for line in evaluations if name in line]
         if found:
             ax.plot(*zip(*found, strict=True), style, color=color, label=label, markersize=3)
-    ax.set(title="W1 on held-out data, in minibatches", ylabel="units of the data", yscale="log")
+    ax.set(title="W1 on held-out data, in minibatches", ylabel="W1 in units of the data")
+    ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
     ax.grid(alpha=0.3)
-    ax.legend(loc="upper right")
+    ax.legend(frameon=False)
+
+
+def _wrap(text: str) -> str:
+    return "\n".join(textwrap.wrap(text, 48))
 
 
 def running_median(values: np.ndarray) -> np.ndarray:
