@@ -49,6 +49,7 @@ def make(workdir, *, lines=100, config=None, extra=None, images=3):
                 line |= HEALTH
             file.write(json.dumps(line | (extra or {})) + "\n")
     evaluation = {"step": 10 * lines, "w1/exact": 0.25, "w1/floor": 0.125, "points": 2_000}
+    evaluation |= {"frechet/lenet": 3.5, "frechet/lenet/error": 0.5, "frechet/lenet/floor": 0.75}
     (workdir / "evaluation.json").write_text(json.dumps(evaluation))
     for step in range(1, images + 1):
         tones = rng.uniform(-1, 1, (16, 8, 8, 1))
@@ -76,6 +77,12 @@ def test_a_report_renders_and_asks_for_nothing(browser, tmp_path):
     assert min(counts) >= 5
     wide = "[...document.querySelectorAll('.plot polyline')].map(c => c.getBBox().width)"
     assert min(browser.value(wide)) > 500
+    cells = "document.querySelectorAll('section:nth-of-type(5) tr')[{}].innerText"
+    assert browser.value(cells.format(0)).split("\t") == [
+        *("measure", "value", "standard error", "real against real", "samples")
+    ]
+    assert browser.value(cells.format(1)).split("\t")[1:] == ["0.25", "", "0.125", "2,000"]
+    assert browser.value(cells.format(2)).split("\t")[1:] == ["3.5", "0.5", "0.75", ""]
     pixels = "[...document.images].every(i => i.complete && i.naturalWidth > 50 && i.alt)"
     assert browser.value(pixels)
     browser.screenshot(tmp_path / "page.png")

@@ -51,15 +51,17 @@ class Console:
 class TensorBoard:
     """TensorBoard scalars and pictures of samples, through the extra `tensorboard`."""
 
-    def __init__(self, folder: Path, step: int):
-        """Write what comes after `step`; what is there of a lost future is marked as void."""
+    def __init__(self, folder: Path, step: int | None = None):
+        """Add to what is there; if `step` is given, what comes after it is marked as void."""
         try:
             from tensorboardX import SummaryWriter
         except ImportError as error:
             raise UserError(
                 "tensorboard needs an extra; run: pip install 'wgan_jax[tensorboard]'"
             ) from error
-        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+        self._writer = SummaryWriter(
+            str(folder / "tensorboard"), purge_step=None if step is None else step + 1
+        )
 
     def write(self, line: dict[str, Any]) -> None:
         for name, value in line.items():

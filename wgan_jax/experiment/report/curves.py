@@ -67,14 +67,10 @@ def training(contents: Contents) -> list[Markup]:
 def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
     """Whatever else was logged, by the first part of its name; a few curves a chart."""
     groups: dict[str, list[str]] = {}
-    for line in (contents.lines[0], contents.lines[-1]) if contents.lines else ():
-        for name in line:
-            family, _, rest = name.rpartition("/")
-            if name in shown or family.startswith(("w1", "health")) or not rest:
-                continue
-            members = groups.setdefault(family, [])
-            if name not in members:
-                members.append(name)
+    for name in {name: None for line in contents.lines for name in line}:
+        family, _, rest = name.rpartition("/")
+        if name not in shown and not family.startswith(("w1", "health")) and rest:
+            groups.setdefault(family, []).append(name)
     few = [(family, names[:_TOGETHER]) for family, names in groups.items()][:_OTHERS]
     return [
         chart(

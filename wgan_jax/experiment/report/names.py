@@ -11,10 +11,8 @@ ESTIMATES: dict[str, str] = {one.__name__: one.estimates for one in typing.get_a
 """What the critic's estimate stands for, by the class of the objective."""
 
 MEANINGS = {
-    "points": "samples, and data, of one draw",
-    "draws": "draws that the mean is over",
-    "w1/exact": "exact W1 between samples and data",
-    "w1/floor": "exact W1 between data and other data: nothing can be told apart below it",
+    "draws": "draws that the mean of exact W1 is over",
+    "w1/exact": "exact W1 between samples and data; below real against real, nothing can be told",
     "w1/ratio": "exact W1 over its floor; 1 is perfect",
     "w1/held_out": "the critic on held-out data, in its own units",
     "w1/lipschitz": "the critic's certified Lipschitz constant, at most",
@@ -24,6 +22,14 @@ MEANINGS = {
     "modes/found": "modes with a sample within three standard deviations",
     "modes/total": "modes of the data",
     "modes/high_quality": "share of samples within three standard deviations of a mode",
+    "frechet": "Fréchet distance between features; lower is nearer",
+    "kernel": "kernel distance between features; lower is nearer",
+    "precision": "share of samples that look like data; higher is better",
+    "recall": "share of the data that samples look like; higher is better",
+    "density": "how densely data surround the samples; higher is better",
+    "coverage": "share of the data that have a sample nearby; higher is better",
+    "classifier": "classes found and told apart (as the Inception score); higher is better",
+    "accuracy": "share of samples of the class that was asked for; higher is better",
 }
 
 _PENALTIES = {
@@ -79,6 +85,11 @@ def subject(config: dict[str, Any]) -> str:
 def kind(part: Any) -> str:
     """The class that a part of a config names."""
     return str(part.get("type", "")) if isinstance(part, dict) else ""
+
+
+def meaning(name: str) -> str:
+    """What a measure means, by its name or the first part of it."""
+    return MEANINGS.get(name) or MEANINGS.get(name.partition("/")[0], "")
 
 
 def _part(config: dict[str, Any], name: str) -> dict[str, Any]:

@@ -11,21 +11,41 @@ import numpy as np
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
-from wgan_jax.experiment.report.names import MEANINGS, kind
+from wgan_jax.experiment.report.names import kind, meaning
+
+_LEAVES = {"error": "standard error", "floor": "real against real", "points": "samples"}
 
 
 def evaluation(contents: Contents) -> list[Markup]:
+    """A row a measure: value, error, the same for real against real, samples."""
     found = flat(contents.evaluation)
     step = found.pop("step", None)
+    found = _beside(found)
+    names = [name for name in found if not name.startswith("health/")]
+    names = [name for name in names if name.rpartition("/")[2] not in _LEAVES]
+    leaves = [leaf for leaf in _LEAVES if any(f"{name}/{leaf}" in found for name in names)]
     rows = [
-        [join([name, tag("small", MEANINGS.get(name, ""))]), number(value)]
-        for name, value in found.items()
-        if not name.startswith("health/")
+        [
+            join([name, tag("small", meaning(name))]),
+            *(number(found[key]) if key in found else "" for key in [name, *_keys(name, leaves)]),
+        ]
+        for name in names
     ]
     if not rows:
         return []
     when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
-    return [table(["measure", "value"], rows, when)]
+    return [table(["measure", "value", *(_LEAVES[leaf] for leaf in leaves)], rows, when)]
+
+
+def _beside(found: dict[str, float]) -> dict[str, float]:
+    """What belongs to exact W1 under its name, as for the other measures."""
+    moved = {"w1/error": "w1/exact/error", "w1/floor": "w1/exact/floor"}
+    moved |= {"points": "w1/exact/points"}
+    return {moved.get(name, name): value for name, value in found.items()}
+
+
+def _keys(name: str, leaves: list[str]) -> list[str]:
+    return [f"{name}/{leaf}" for leaf in leaves]
 
 
 def settings(contents: Contents) -> list[Markup]:
