@@ -4,6 +4,7 @@ from wgan_jax import distances, objectives, penalties
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
+from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.lipschitz import LipschitzBound, lipschitz_bound
 from wgan_jax.loop import scan_steps
@@ -59,6 +60,7 @@ __all__ = [
     "population",
     "project_weights",
     "scan_steps",
+    "skip_non_finite",
     "toy",
     "vae",
 ]

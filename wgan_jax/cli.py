@@ -29,6 +29,8 @@ def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
     except UserError as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        return 130
 
 
 def train(args: list[str]) -> int:
@@ -47,7 +49,7 @@ def train(args: list[str]) -> int:
     except trainer.Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise UserError(str(error)) from error
     _evaluate(run, folder)
     return 0

@@ -21,6 +21,7 @@ import optax
 from jax import lax
 
 from wgan_jax.coupling import check_uncoupled, samples_of
+from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
@@ -44,7 +45,8 @@ class GAN(NamedTuple):
 
     `real` and samples may be pytrees, say an image and its label. Metrics are a
     flat dict of scalars: `critic/loss`, `critic/estimate`, `critic/gradient_norm`,
-    `generator/loss`, `generator/gradient_norm`, and `critic/penalty` with a penalty.
+    `generator/loss`, `generator/gradient_norm`, `critic/penalty` with a penalty, and
+    `critic/skipped`, `generator/skipped` with optimisers in `skip_non_finite`.
     """
 
     init: Callable[..., GANState]
@@ -152,6 +154,7 @@ def gan(
         z = latent(key(Draw.CRITIC_LATENT), batch_size_of(real))
         fake, _ = sample_fakes(generator, z, on_generator)
         _check_same_samples(real, fake)
+        before = critic
         if critic_projection is not None:
             critic = critic._replace(params=critic_projection(critic.params))
 
@@ -172,7 +175,9 @@ def gan(
 
         gradient, (stats, metrics) = jax.grad(loss, has_aux=True)(critic.params)
         metrics["critic/gradient_norm"] = optax.tree.norm(gradient)
-        return _descend(critic._replace(stats=stats), critic_tx, gradient), metrics
+        moved = _descend(critic._replace(stats=stats), critic_tx, gradient)
+        moved = moved_if_finite(before, moved)
+        return moved, metrics | skip_metrics("critic", moved)
 
     def generator_step(
         state: GANState, batch_size: int, real: PyTree | None = None
@@ -208,8 +213,11 @@ def gan(
         (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(state.generator.params)
         metrics = {"generator/loss": value, "generator/gradient_norm": optax.tree.norm(gradient)}
         moved = _descend(state.generator._replace(stats=stats), generator_tx, gradient)
+        moved = moved_if_finite(state.generator, moved)
         step = state.step._replace(generator=state.step.generator + 1)
-        return state._replace(step=step, generator=moved), metrics
+        return state._replace(step=step, generator=moved), metrics | skip_metrics(
+            "generator", moved
+        )
 
     def train_step(state: GANState, reals: PyTree) -> tuple[GANState, Metrics]:
         if batch_size_of(reals) < 1:

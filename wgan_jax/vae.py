@@ -12,6 +12,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.gan import GAN, batch_size_of, jitted
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
@@ -159,6 +160,7 @@ def vae(
 
         moved, value, norm = _ascend(of, state.critic, critic_tx)
         metrics = {"critic/loss": value, "critic/estimate": -value, "critic/gradient_norm": norm}
+        metrics |= skip_metrics("critic", moved)
         step = state.step._replace(critic=state.step.critic + 1)
         return state._replace(step=step, critic=moved), metrics
 
@@ -182,6 +184,7 @@ def vae(
         moved, value, norm = _ascend(of, state.generator, generator_tx)
         step = state.step._replace(generator=state.step.generator + 1)
         metrics = {"generator/loss": value, "generator/gradient_norm": norm}
+        metrics |= skip_metrics("generator", moved)
         return state._replace(step=step, generator=moved), metrics
 
     def train_step(state: GANState, reals: Array) -> tuple[GANState, Metrics]:
@@ -217,4 +220,4 @@ def _ascend(
     (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(player.params)
     updates, opt_state = tx.update(gradient, player.opt_state, player.params)
     moved = Player(optax.apply_updates(player.params, updates), stats, opt_state)
-    return moved, value, optax.tree.norm(gradient)
+    return moved_if_finite(player, moved), value, optax.tree.norm(gradient)

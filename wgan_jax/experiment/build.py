@@ -15,6 +15,7 @@ from wgan_jax.data.stream import ImageStream
 from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
+from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
 from wgan_jax.types import PyTree, from_linen
@@ -39,8 +40,8 @@ def build_gan(config: Config) -> GAN:
             from_linen(config.generator),
             from_linen(config.critic),
             config.objective,
-            generator_tx=generator_tx,
-            critic_tx=critic_tx,
+            generator_tx=skip_non_finite(generator_tx),
+            critic_tx=skip_non_finite(critic_tx),
             latent=config.latent,
         )
     projection = None
@@ -54,8 +55,8 @@ def build_gan(config: Config) -> GAN:
         from_linen(config.generator),
         from_linen(config.critic),
         config.objective,
-        generator_tx=generator_tx,
-        critic_tx=critic_tx,
+        generator_tx=skip_non_finite(generator_tx),
+        critic_tx=skip_non_finite(critic_tx),
         latent=latent,
         penalty=config.penalty,
         critic_projection=projection,

@@ -1,26 +1,47 @@
 """Checkpoints that are verified: what comes back is what was saved, or a word why not.
 
-Orbax writes and renames them atomically, but keeps no checksum of array data:
-a flipped bit would restore as another number. Each checkpoint therefore carries
-a manifest of its leaves, with a SHA-256 of their bytes, and is read against it.
+Orbax writes the arrays, but keeps no checksum of them, and what its native reader
+does with garbage (abort, endless wait, an allocation of terabytes) is no exception
+to be caught. A checkpoint is therefore believed in three steps:
+
+1. its folder is compared with its seal, file by file, before anything parses it;
+2. the shape, dtype and chunks that each array claims are compared with the run's own
+   tree. Arrays are stored plainly (no compression, one file a chunk), so that no
+   claim within these bounds makes the reader allocate more than the state itself;
+3. what was read is compared leaf by leaf with a manifest that was made from memory:
+   path, shape, dtype, kind of key, SHA-256.
+
+A folder gets the name of its step by one rename, when it is whole and on the disk,
+and loses it by one rename before it is deleted; no other names are looked at.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
+import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.manifest import (
+    arrays_of,
+    describe,
+    first_not_finite,
+    require_same,
+    require_tree,
+    state_of,
+)
+from wgan_jax.experiment.seal import seal, sync, verify
 from wgan_jax.types import PyTree
 
-_FORMAT = 1
+_PART, _GONE, _ASIDE = ".part", ".gone", "skipped"
+_OVERHEAD, _OVERHEAD_PER_LEAF = 2**16, 2**12
 
 
 class Checkpoints:
@@ -35,33 +56,30 @@ class Checkpoints:
         self._folder, self._keep = folder.absolute(), keep
 
     def save(self, step: int, state: PyTree) -> None:
-        """Write a checkpoint and wait until it is whole.
+        """Write a checkpoint; when this returns, it is whole and on the disk.
+
+        Of steps from `step` on, which a run that goes on from an older one has passed
+        over, the checkpoints are moved to the folder `skipped`.
 
         Raises:
-          UserError: a value is not finite, or the disk refuses.
+          UserError: a value is not finite, or the disk refuses; the other
+            checkpoints are as they were.
         """
-        import orbax.checkpoint as ocp
-
-        arrays = _to_arrays(state)
-        manifest = _manifest(arrays)
-        for entry, leaf in zip(manifest, jax.tree.leaves(state), strict=True):
-            entry["key"] = str(jax.random.key_impl(leaf)) if _is_key(leaf) else None
-        leaves = jax.tree.leaves(arrays)
-        not_finite = [e["path"] for e, x in zip(manifest, leaves, strict=True) if _broken(x)]
-        if not_finite:
-            raise UserError(f"step {step} is not saved: {not_finite[0]} holds values not finite")
+        if place := first_not_finite(state):
+            raise UserError(f"step {step} is not saved: {place} holds values not finite")
+        part = self._folder / f"{step}{_PART}"
         try:
-            with self._manager() as manager:
-                items = ocp.args.Composite(
-                    state=ocp.args.StandardSave(arrays),
-                    manifest=ocp.args.JsonSave({"format": _FORMAT, "leaves": manifest}),
-                )
-                saved = manager.save(step, args=items, force=True)
-                manager.wait_until_finished()
+            self._clear()
+            _write(part, state)
+            for later in (s for s in self.steps() if s >= step):
+                self._set_aside(later)
+            part.rename(self._folder / str(step))
+            sync(self._folder)
         except Exception as error:
+            with contextlib.suppress(OSError):
+                self._clear()
             raise UserError(f"step {step} could not be saved: {_one_line(error)}") from error
-        if not saved:
-            raise UserError(f"step {step} could not be saved: a checkpoint of that step exists")
+        self._prune()
 
     def restore(
         self, like: PyTree, report: Callable[[str], None] = logging.warning
@@ -78,7 +96,7 @@ class Checkpoints:
         steps = self.steps()
         for step in steps:
             try:
-                return step, self._restore(step, like)
+                return step, _read(self._folder / str(step), like)
             except Exception as error:
                 report(f"checkpoint {step} is skipped: {_one_line(error)}")
         if steps:
@@ -92,91 +110,114 @@ class Checkpoints:
         """The steps on disk, newest first."""
         if not self._folder.is_dir():
             return []
-        names = (p.name for p in self._folder.iterdir() if p.is_dir())
-        return sorted((int(name) for name in names if name.isdecimal()), reverse=True)
+        folders = (p.name for p in self._folder.iterdir() if p.is_dir() and not p.is_symlink())
+        return sorted((int(n) for n in folders if n.isascii() and n.isdigit()), reverse=True)
 
-    def _restore(self, step: int, like: PyTree) -> PyTree:
-        import orbax.checkpoint as ocp
+    def require_room(self, like: PyTree) -> None:
+        """Check that the disk has room for the checkpoints that are to come.
 
-        target = jax.tree.map(
-            lambda x: np.empty(x.shape, x.dtype), jax.eval_shape(_to_arrays, like)
-        )
-        with self._manager() as manager:
-            items = ocp.args.Composite(
-                state=ocp.args.StandardRestore(target), manifest=ocp.args.JsonRestore()
+        A new one is written before the oldest is deleted, so that is one more than stay.
+
+        Raises:
+          UserError: it has not.
+        """
+        size = _most_bytes(like)
+        needed = max(1, self._keep + 1 - len(self.steps())) * size
+        place = next(p for p in (self._folder, *self._folder.parents) if p.is_dir())
+        free = shutil.disk_usage(place).free
+        if free < needed:
+            raise UserError(
+                f"{place} has {free / 1e6:,.1f} MB free, and checkpoints of {size / 1e6:,.1f} MB "
+                f"need {needed / 1e6:,.1f} MB; make room, or lower --keep-checkpoints"
             )
-            restored = manager.restore(step, args=items)
-        arrays = jax.tree.map(np.asarray, restored["state"])
-        entries = _verified(restored["manifest"], _manifest(arrays))
-        return _from_arrays(arrays, like, [entry["key"] for entry in entries])
 
-    def _manager(self) -> Any:
-        import orbax.checkpoint as ocp
+    def _prune(self) -> None:
+        with contextlib.suppress(OSError):  # what cannot be deleted now is tried again
+            for step in self.steps()[self._keep :]:
+                path = self._folder / str(step)
+                path.rename(path.with_name(f"{step}{_GONE}"))
+            self._clear()
 
-        logging.getLogger("absl").setLevel(logging.ERROR)
-        options = ocp.CheckpointManagerOptions(
-            max_to_keep=self._keep,
-            enable_async_checkpointing=False,
-            todelete_subdir="deleted",
-            create=True,
-        )
-        return ocp.CheckpointManager(self._folder, options=options)
+    def _set_aside(self, step: int) -> None:
+        aside = self._folder / _ASIDE
+        aside.mkdir(exist_ok=True)
+        shutil.rmtree(aside / str(step), ignore_errors=True)
+        (self._folder / str(step)).rename(aside / str(step))
 
-
-def _to_arrays(state: PyTree) -> PyTree:
-    """Keys as their data: Orbax then stores nothing but plain arrays."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, state)
-
-
-def _from_arrays(arrays: PyTree, like: PyTree, keys: list[str | None]) -> PyTree:
-    def rebuild(x: np.ndarray, want: Any, key: str | None) -> jax.Array:
-        leaf = jnp.asarray(x) if key is None else jax.random.wrap_key_data(jnp.asarray(x), impl=key)
-        if leaf.dtype != want.dtype or leaf.shape != want.shape:
-            raise ValueError(
-                f"it holds {leaf.dtype}{list(leaf.shape)} where the run has "
-                f"{want.dtype}{list(want.shape)}"
-            )
-        return leaf
-
-    treedef = jax.tree.structure(like)
-    leaves = zip(jax.tree.leaves(arrays), jax.tree.leaves(like), keys, strict=True)
-    return jax.tree.unflatten(treedef, [rebuild(*leaf) for leaf in leaves])
+    def _clear(self) -> None:
+        """Delete what a process that was killed left unfinished."""
+        for path in self._folder.iterdir() if self._folder.is_dir() else ():
+            step, dot, rest = path.name.partition(".")
+            if step.isdigit() and f"{dot}{rest}".startswith((_PART, _GONE)):
+                shutil.rmtree(path)
 
 
-def _manifest(arrays: PyTree) -> list[dict[str, Any]]:
-    def describe(path: Any, x: Any) -> dict[str, Any]:
-        data = np.ascontiguousarray(x)
-        return {
-            "path": jax.tree_util.keystr(path, simple=True, separator="/"),
-            "shape": list(np.shape(x)),
-            "dtype": str(data.dtype),
-            "sha256": hashlib.sha256(data.tobytes()).hexdigest(),
-        }
+def _write(part: Path, state: PyTree) -> None:
+    import orbax.checkpoint as ocp
 
-    return [describe(path, x) for path, x in jax.tree_util.tree_leaves_with_path(arrays)]
-
-
-def _verified(stored: Any, actual: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The manifest's entries, once what was read agrees with them."""
-    if not isinstance(stored, dict) or stored.get("format") != _FORMAT:
-        raise ValueError(f"its manifest is not of format {_FORMAT}")
-    if [entry["path"] for entry in stored["leaves"]] != [entry["path"] for entry in actual]:
-        raise ValueError("it holds another tree of arrays than this run")
-    for was, now in zip(stored["leaves"], actual, strict=True):
-        for field, value in now.items():
-            if was[field] != value:
-                raise ValueError(f"{now['path']} has {field} {value}, saved was {was[field]}")
-    return stored["leaves"]
+    arrays = arrays_of(state)
+    items = ocp.args.Composite(
+        state=ocp.args.PyTreeSave(arrays), manifest=ocp.args.JsonSave(describe(state, arrays))
+    )
+    with _checkpointer() as checkpointer:
+        checkpointer.save(part, args=items)
+    seal(part)
 
 
-def _is_key(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+def _read(path: Path, like: PyTree) -> PyTree:
+    import orbax.checkpoint as ocp
+
+    target = arrays_of(like)
+    verify(path, _most_bytes(like))
+    _check_claims(path / "state", target)
+    restoring = ocp.checkpoint_utils.construct_restore_args(target)
+    items = ocp.args.Composite(
+        state=ocp.args.PyTreeRestore(target, restore_args=restoring),
+        manifest=ocp.args.JsonRestore(),
+    )
+    with _checkpointer() as checkpointer:
+        restored = checkpointer.restore(path, args=items)
+    require_tree(restored["state"], target)
+    arrays = jax.tree.map(np.asarray, restored["state"])
+    state = state_of(arrays, like)
+    require_same(restored["manifest"], describe(state, arrays))
+    return state
 
 
-def _broken(x: Any) -> bool:
-    return jnp.issubdtype(x.dtype, jnp.inexact) and not bool(np.isfinite(np.asarray(x)).all())
+def _check_claims(folder: Path, target: PyTree) -> None:
+    """What the arrays say of themselves, against the run's tree, before any is read."""
+    claims = [json.loads(file.read_text()) for file in folder.glob("*/.zarray")]
+    plain = {"compressor": None, "filters": None, "zarr_format": 2}
+    for claim in claims:
+        if {name: claim[name] for name in plain} != plain:
+            raise ValueError("an array of it is not stored plainly")
+        if len(claim["chunks"]) != len(claim["shape"]) or any(
+            not 0 < chunk <= max(side, 1)
+            for chunk, side in zip(claim["chunks"], claim["shape"], strict=True)
+        ):
+            raise ValueError(f"an array of it has chunks {claim['chunks']} of {claim['shape']}")
+    ours = sorted(str(list(x.shape)) for x in jax.tree.leaves(target))
+    if sorted(str(claim["shape"]) for claim in claims) != ours:
+        raise ValueError("it holds other arrays than this run")
+
+
+def _checkpointer() -> Any:
+    import orbax.checkpoint as ocp
+
+    logging.getLogger("absl").setLevel(logging.ERROR)
+    plain = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=False, use_compression=False)
+    return ocp.Checkpointer(
+        ocp.CompositeCheckpointHandler(state=plain, manifest=ocp.JsonCheckpointHandler())
+    )
+
+
+def _most_bytes(like: PyTree) -> int:
+    """More than any checkpoint of such a state takes on disk."""
+    leaves = jax.tree.leaves(arrays_of(like))
+    return _OVERHEAD + sum(x.size * x.dtype.itemsize + _OVERHEAD_PER_LEAF for x in leaves)
 
 
 def _one_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
+    kind = "" if type(error) in (ValueError, OSError) else f"{type(error).__name__}: "
+    return f"{kind}{lines[0][:300]}" if lines else type(error).__name__

@@ -6,6 +6,7 @@ Networks, objectives, optimisers and data sets are themselves its nodes.
 from __future__ import annotations
 
 import dataclasses
+from typing import Literal
 
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.data.stream import TFDSStream
@@ -36,6 +37,7 @@ Optimizer = RMSProp | Adam | SGD
 Generator = MLP | DCGANGenerator | ResNetGenerator
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones
 Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | EvidenceBound
+NonFinite = Literal["stop", "skip"]
 Penalty = GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | Consistency
 
 
@@ -132,6 +134,8 @@ class Config:
     """Generator iterations to reach."""
     seed: int = 0
     """Of all randomness."""
+    non_finite: NonFinite = "stop"
+    """What to do about a gradient that is not finite: stop, or skip the step and count it."""
     ema_decay: float = 0.0
     """Of an average of the generator's weights, used for samples; 0 for none."""
     chunk: int = 100
@@ -160,6 +164,8 @@ class Config:
             raise ValueError("adaptive chooses the critic's steps itself: set --warmup none")
         if self.unrolled_steps < 0:
             raise ValueError(f"unrolled_steps must not be negative, got {self.unrolled_steps}")
+        if self.non_finite not in ("stop", "skip"):
+            raise ValueError(f"non_finite must be stop or skip, got {self.non_finite!r}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.seed < 2**32:
@@ -177,5 +183,6 @@ OPERATIONAL = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "tensorboard",
+        "non_finite",
     }
 )

@@ -17,6 +17,7 @@ from jax import lax
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
+from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
@@ -125,7 +126,7 @@ class Monitor:
         """The next critic step beside plain descent on the same batch with the same noise."""
         real = draw(self._data, state.key, state.step.critic, self._config.batch_size)
         params = state.critic.params
-        plain = state.critic._replace(opt_state=self._slope.build().init(params))
+        plain = state.critic._replace(opt_state=skip_non_finite(self._slope.build()).init(params))
         moved = self._gan.critic_step(state, real)[0].critic.params
         descended = self._descend(state._replace(critic=plain), real)[0].critic.params
         step, slope = (

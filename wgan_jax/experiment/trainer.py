@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import signal
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,15 +16,16 @@ import numpy as np
 from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.data.stream import Chunk, ImageStream
 from wgan_jax.ema import with_ema
-from wgan_jax.errors import UserError
 from wgan_jax.experiment import pictures
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.monitor import Monitor, warnings
+from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
-from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics
+from wgan_jax.experiment.signals import Stopped, collected
+from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics, replacing
 from wgan_jax.experiment.writers import Console, TensorBoard
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -34,14 +34,6 @@ from wgan_jax.types import Array, GANState, Metrics, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
-
-
-class Stopped(Exception):  # noqa: N818  it is no error: all is saved
-    """A signal ended the run at a chunk's end."""
-
-    def __init__(self, signum: int, step: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}, step {step} is saved")
-        self.exit_status = 128 + signum
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,7 +66,7 @@ def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) 
       UserError: bad input, or values that are not finite (nothing of them is saved).
       Stopped: SIGTERM or SIGINT came, and everything is saved.
     """
-    with locked(workdir), _signals() as received:
+    with locked(workdir), collected() as received:
         claim(workdir, config)
         run = open_run(config, workdir, say=say)
         start = int(run.state.step)
@@ -86,7 +78,10 @@ def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) 
             session.close()
         if int(state.step) > start:
             lines = read_metrics(workdir / "metrics.jsonl")
-            pictures.curves(lines, config.objective.estimates, workdir / "curves.png")
+            with replacing(workdir / "curves.png") as part:
+                pictures.curves(lines, config.objective.estimates, part)
+        if received:
+            raise Stopped(received[0], int(state.step))
         return dataclasses.replace(run, state=state)
 
 
@@ -97,6 +92,7 @@ class _Session:
         self._run, self._config, self._workdir = run, run.config, workdir
         self._start = int(run.state.step)
         self._checkpoints = Checkpoints(workdir / "checkpoints", run.config.keep_checkpoints)
+        self._checkpoints.require_room(run.state)
         self._log = MetricsLog(workdir / "metrics.jsonl", self._start)
         self._console = Console(self._start, run.config.steps)
         self._board = TensorBoard(workdir, self._start) if run.config.tensorboard else None
@@ -104,25 +100,28 @@ class _Session:
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
         self._report = Reporter(workdir, say=self._console.say)
-        (workdir / "samples").mkdir(exist_ok=True)
+        self._watch = Watch(run.config.non_finite, run.state, self._console.say)
 
     def advance(self, received: list[int]) -> GANState:
         config, state, step = self._config, self._run.state, self._start
+        if received and step < config.steps:
+            raise Stopped(received[0], step)
         while step < config.steps:
             piece, began = next_piece(config, step), time.perf_counter()
             state, metrics = self._program(piece)(state, self._feed(piece, step))
             metrics = jax.device_get(metrics)
-            _require_finite(metrics, step)
+            self._watch(metrics, step)
             before, step = step, step + piece.length
             speed = piece.length / (time.perf_counter() - began)
             self._write(metrics, before, speed, self._evaluate(state, before, step))
-            last = step == config.steps or bool(received)
+            stopping = bool(received)  # a signal that comes from here on ends the next piece
+            last = step == config.steps or stopping
             if last or crosses(config.sample_every, before, step):
                 self._draw(state, step)
             if last or crosses(config.checkpoint_every, before, step):
                 self._checkpoints.save(step, state)
             self._report.update(last=last)
-            if received:
+            if stopping:
                 raise Stopped(received[0], step)
         return state
 
@@ -170,7 +169,8 @@ class _Session:
 
     def _draw(self, state: GANState, step: int) -> None:
         path = self._workdir / "samples" / f"{step}.png"
-        draw_samples(self._run, state, step, path)
+        with replacing(path) as part:
+            draw_samples(self._run, state, step, part)
         if self._board is not None:
             self._board.picture(path, step)
 
@@ -213,29 +213,3 @@ def _feed(run: Run, start: int) -> Callable[[Piece, int], PyTree]:
         return jax.device_put(chunk)
 
     return next_chunk
-
-
-def _require_finite(metrics: dict[str, np.ndarray], before: int) -> None:
-    for i in range(len(next(iter(metrics.values())))):
-        bad = [name for name, values in metrics.items() if not np.isfinite(values[i])]
-        if bad:
-            raise UserError(
-                f"{bad[0]} is {metrics[bad[0]][i]} at step {before + i + 1}: training stops and "
-                f"nothing of it is saved; lower the learning rate or look at the data"
-            )
-
-
-class _signals:  # noqa: N801  reads as what it catches
-    """Collects SIGTERM and SIGINT, to be obeyed at the end of a chunk."""
-
-    def __enter__(self) -> list[int]:
-        received: list[int] = []
-        handled = (signal.SIGTERM, signal.SIGINT)
-        self._former = {
-            s: signal.signal(s, lambda number, _: received.append(number)) for s in handled
-        }
-        return received
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._former.items():
-            signal.signal(number, handler)

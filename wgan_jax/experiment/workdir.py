@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.lock import HeldError, lock
 
 
 @contextlib.contextmanager
@@ -22,25 +22,32 @@ def locked(workdir: Path) -> Iterator[None]:
     Raises:
       UserError: another process holds it, or it cannot be written.
     """
-    try:
-        workdir.mkdir(parents=True, exist_ok=True)
-        file = (workdir / ".lock").open("a+")
-    except OSError as error:
-        raise UserError(f"the workdir {workdir} cannot be written: {error.strerror}") from error
-    with file:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            file.seek(0)
-            holder = file.read().strip() or "unknown"
-            raise UserError(
-                f"the workdir {workdir} is in use by process {holder}; "
-                f"wait for it or choose another --workdir"
-            ) from error
-        file.truncate(0)
-        file.write(str(os.getpid()))
-        file.flush()
+            stack.enter_context(lock(workdir))
+        except HeldError as error:
+            raise UserError(str(error)) from error
+        except OSError as error:
+            raise UserError(f"the workdir {workdir} cannot be written: {error.strerror}") from error
         yield
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A name to write to, of a file that takes the place of `path` once all of it is there.
+
+    Raises:
+      UserError: the disk refuses; what stood at `path` stands there still.
+    """
+    part = path.with_name(f"{path.name}.part{path.suffix}")
+    try:
+        path.parent.mkdir(exist_ok=True)
+        yield part
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def claim(workdir: Path, config: Config) -> None:
@@ -77,9 +84,8 @@ def read_config(path: Path) -> Config:
 
 def write_json(path: Path, data: Any) -> None:
     """Replace a file as a whole, so that no reader ever sees half of it."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(json.dumps(data, indent=2) + "\n")
-    part.replace(path)
+    with replacing(path) as part:
+        part.write_text(json.dumps(data, indent=2) + "\n")
 
 
 class MetricsLog:
@@ -88,23 +94,37 @@ class MetricsLog:
     def __init__(self, path: Path, step: int):
         """Open for the lines after `step`; later ones, of a lost future, are dropped."""
         kept = [line for line in read_metrics(path) if line["step"] <= step]
-        part = path.with_name(path.name + ".part")
-        part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        part.replace(path)
-        self._file = path.open("a")
+        with replacing(path) as part:
+            part.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._path, self._file = path, path.open("a")
 
     def write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps(line) + "\n")
-        self._file.flush()
+        """Append a line; values that are not finite are left out, as JSON has none.
+
+        Raises:
+          UserError: the disk refuses.
+        """
+        finite = {name: value for name, value in line.items() if _has_json(value)}
+        try:
+            self._file.write(json.dumps(finite) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what the disk refused, it refuses again
+            self._file.close()
+
+
+def _has_json(value: Any) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of a metrics.jsonl; a torn last line is left out."""
     lines = []
-    for text in path.read_text().splitlines() if path.exists() else []:
+    whole = path.read_text(errors="replace") if path.is_file() else ""
+    for text in whole.splitlines():
         try:
             line = json.loads(text)
         except (ValueError, RecursionError):

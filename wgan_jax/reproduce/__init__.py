@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import tempfile
 import time
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
         )
     try:
         out.mkdir(parents=True, exist_ok=True)
-        (out / f"{name}.json.part").touch()
+        tempfile.TemporaryFile(dir=out).close()
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from error
     module = importlib.import_module(f"wgan_jax.reproduce.{name}")

@@ -1,0 +1,101 @@
+"""A folder under seal: the size and SHA-256 of each of its files.
+
+It is verified before anything parses them. What then reads the folder, native
+libraries among them, sees the bytes that were written or nothing at all.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+NAME = "seal.json"
+_LARGEST_SEAL, _THREADS = 2**24, 16
+
+
+def seal(folder: Path) -> None:
+    """Write the seal of a folder, and all of it through to the disk.
+
+    Raises:
+      ValueError: something in it is no plain file.
+      OSError: the disk refuses.
+    """
+    found = {name: [_size(path), _digest(path)] for name, path in _files(folder)}
+    (folder / NAME).write_text(json.dumps({"files": found}, indent=1))
+    everything = [*(path for _, path in _files(folder)), *_folders(folder)]
+    with ThreadPoolExecutor(_THREADS) as pool:  # a disk takes many waits at once as one
+        list(pool.map(sync, everything))
+
+
+def verify(folder: Path, limit: int) -> None:
+    """Compare a folder with its seal.
+
+    Only names that the folder itself lists are opened; links are not followed.
+
+    Args:
+      limit: bytes that all files may have together, so that a forged seal
+        cannot make us read for hours.
+
+    Raises:
+      ValueError: what differs.
+      OSError: a file cannot be read.
+    """
+    known = _read(folder / NAME)
+    found = {name: path for name, path in _files(folder) if name != NAME}
+    if lost := sorted(known.keys() - found.keys()):
+        raise ValueError(f"{lost[0]} is missing")
+    if new := sorted(found.keys() - known.keys()):
+        raise ValueError(f"{new[0]} does not belong there")
+    sizes = {name: _size(path) for name, path in found.items()}
+    if sum(sizes.values()) > limit:
+        raise ValueError(f"it takes {sum(sizes.values()):,} bytes where {limit:,} are the most")
+    for name, path in found.items():
+        if known[name] != [sizes[name], _digest(path)]:
+            raise ValueError(f"{name} is not as it was written")
+
+
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path) -> dict[str, list]:
+    if not path.is_file() or path.is_symlink():
+        raise ValueError(f"it has no {NAME}")
+    if _size(path) > _LARGEST_SEAL:
+        raise ValueError(f"its {NAME} is too large")
+    stored = json.loads(path.read_text())
+    if not isinstance(stored, dict) or not isinstance(stored.get("files"), dict):
+        raise ValueError(f"its {NAME} is not one")
+    return stored["files"]
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    for place in _folders(folder):
+        for entry in os.scandir(place):
+            path = Path(entry.path)
+            if entry.is_file(follow_symlinks=False):
+                yield str(path.relative_to(folder)), path
+            elif not entry.is_dir(follow_symlinks=False):
+                raise ValueError(f"{path.relative_to(folder)} is no plain file")
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    return (Path(place) for place, _, _ in os.walk(folder, followlinks=False))
+
+
+def _size(path: Path) -> int:
+    return path.stat(follow_symlinks=False).st_size
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
