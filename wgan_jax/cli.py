@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wgan_jax import flags
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import fingerprint
+from wgan_jax.experiment import hosts, last_words
+from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.config import Config
 
 if TYPE_CHECKING:
@@ -19,7 +20,12 @@ _ABOUT = """Train a Wasserstein GAN.
 
 With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 --config FILE    a configs/NAME.py, or the config.json of a workdir
---workdir DIR    where the run is kept; one that holds a checkpoint goes on from it"""
+--workdir DIR    where the run is kept; one that holds a checkpoint goes on from it
+--devices N      share the batch among the first N devices of this host, not all
+
+Several hosts, each with the same command:
+--distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
+--coordinator HOST:PORT --process-count N --process-index I    anywhere else"""
 
 
 def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
@@ -34,25 +40,59 @@ def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
 
 
 def train(args: list[str]) -> int:
-    """`train.py`: exit status 0 done, 2 bad input, 143 stopped by SIGTERM with everything saved."""
-    file, args = flags.option(args, "config")
+    """`train.py`: exit status 0 done, 1 another host is gone, 2 bad input, 143 stopped by SIGTERM.
+
+    The last of these with everything saved.
+    """
+    told, args = _topology(args)
+    with last_words.joined(**told):
+        return _train(args)
+
+
+def _train(args: list[str]) -> int:
     workdir, args = flags.option(args, "workdir")
-    name = "eight_gaussians" if file is None else Path(file).stem
-    default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
-    base = flags.load(default if file is None else file)
-    config = flags.parse(args, base, prog="train.py", about=_ABOUT)
+    devices, args = flags.option(args, "devices")
+    name, config = hosts.together(lambda: _config(args))
+    hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
+    count = None if devices is None else _natural("devices", devices, 1)
     from wgan_jax.experiment import trainer
 
     folder = Path(workdir) if workdir else Path("runs") / f"{name}-{fingerprint(config)}"
     try:
-        run = trainer.train(config, folder)
+        run = trainer.train(config, folder, devices=count)
     except trainer.Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
     except (ValueError, OSError) as error:
+        if last_words.means_gone(error):
+            raise
         raise UserError(str(error)) from error
-    _evaluate(run, folder)
+    if hosts.is_first():
+        _evaluate(run, folder)
     return 0
+
+
+def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags that say which hosts train together; asking for help needs none."""
+    mode, args = flags.option(args, "distributed")
+    coordinator, args = flags.option(args, "coordinator")
+    numbers = {}
+    for name in ("process-count", "process-index"):
+        text, args = flags.option(args, name)
+        number = None if text is None else _natural(name, text)
+        numbers[name.replace("-", "_")] = number
+    if {"-h", "--help"} & set(args):
+        return {"mode": "off"}, args
+    return {"mode": mode or "auto", "coordinator": coordinator, **numbers}, args
+
+
+def _config(args: list[str]) -> tuple[str, Config]:
+    """The config that a command line asks for, and a name for it."""
+    file, args = flags.option(args, "config")
+    name = "eight_gaussians" if file is None else Path(file).stem
+    default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
+    base = flags.load(default if file is None else file)
+    return name, flags.parse(args, base, prog="train.py", about=_ABOUT)
 
 
 def evaluate(args: list[str]) -> int:

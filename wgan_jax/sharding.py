@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
@@ -23,19 +24,23 @@ DATA = "data"
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices, of all hosts, along one axis named `data`.
+    """All devices, of all hosts, along one axis named `data`, host by host.
 
     Args:
-      devices: some of them only.
+      devices: some of them only, in your order.
 
     Example:
       >>> data_mesh().axis_names
       ('data',)
     """
-    return Mesh(np.array(jax.devices() if devices is None else devices), (DATA,))
+    if devices is None:
+        devices = sorted(jax.devices(), key=lambda device: (device.process_index, device.id))
+    return Mesh(np.array(devices), (DATA,))
 
 
-def spread(sampler: Callable[[Array, int], PyTree], mesh: Mesh) -> Callable[[Array, int], PyTree]:
+def spread(
+    sampler: Callable[[Array, int], PyTree], mesh: Mesh, *, strict: bool = True
+) -> Callable[[Array, int], PyTree]:
     """A sampler whose samples lie spread over the axis `data` of a mesh.
 
     What is computed from them follows: give it both to `gan(latent=...)` and to
@@ -46,6 +51,8 @@ def spread(sampler: Callable[[Array, int], PyTree], mesh: Mesh) -> Callable[[Arr
       sampler: `(key, n) -> x[n, ...]`, a latent or real samples; `n` must be a
         multiple of the devices along the axis.
       mesh: one with an axis `data`, from `data_mesh` or your own.
+      strict: refuse an `n` that the devices do not divide; else its samples lie
+        whole on each of them.
 
     Raises:
       ValueError: at trace time, where the devices do not divide `n`; at once, where
@@ -61,7 +68,7 @@ def spread(sampler: Callable[[Array, int], PyTree], mesh: Mesh) -> Callable[[Arr
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh needs an axis {DATA!r}, it has {mesh.axis_names}")
     kind = _SpreadBySteps if hasattr(sampler, "at") else _Spread
-    return kind(as_pytree(sampler), mesh)
+    return kind(as_pytree(sampler), mesh, strict)
 
 
 def check_divides(n: int, mesh: Mesh) -> None:
@@ -76,12 +83,14 @@ def check_divides(n: int, mesh: Mesh) -> None:
 def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
     """The tree with all of it on every device of the mesh.
 
+    Where the mesh spans several hosts, each of them calls this with equal values.
+
     Example:
       >>> import jax.numpy as jnp
       >>> replicated({"w": jnp.ones(3)}, data_mesh())["w"].sharding.is_fully_replicated
       True
     """
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return placed(tree, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), tree))
 
 
 def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
@@ -102,12 +111,53 @@ def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
       >>> cut.sharding.spec == PartitionSpec("data") or jax.device_count() == 1
       True
     """
+    return placed(state, cut_shardings(state, mesh, least))
+
+
+def cut_shardings(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
+    """The shardings of `sharded_state`, from arrays or their shapes: for `jit(out_shardings=)`."""
     count = mesh.shape[DATA]
+    return jax.tree.map(lambda x: NamedSharding(mesh, _spec(x, count, least)), state)
 
-    def place(x: Array) -> Array:
-        return jax.device_put(x, NamedSharding(mesh, _spec(x, count, least)))
 
-    return jax.tree.map(place, state)
+def placed(tree: PyTree, shardings: PyTree) -> PyTree:
+    """The tree laid out as told. Hosts that share a sharding call this with equal values."""
+
+    def place(x: Array, sharding: NamedSharding) -> Array:
+        if sharding.is_fully_addressable:
+            return jax.device_put(x, sharding)
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            data = place(jax.random.key_data(x), NamedSharding(sharding.mesh, PartitionSpec()))
+            return jax.random.wrap_key_data(data, impl=jax.random.key_impl(x))
+        value = np.asarray(x)
+        return jax.make_array_from_callback(value.shape, sharding, lambda index: value[index])
+
+    return jax.tree.map(place, tree, shardings)
+
+
+def whole(tree: PyTree) -> PyTree:
+    """The tree on one device of this host, whatever it was spread or cut over.
+
+    Where that spans several hosts, each of them calls this.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> len(whole(sharded_state({"w": jnp.ones((512, 512))}, data_mesh()))["w"].devices())
+      1
+    """
+
+    def gather(x: Array) -> Array:
+        if not x.is_fully_replicated:
+            assert isinstance(x.sharding, NamedSharding)
+            everywhere = NamedSharding(x.sharding.mesh, PartitionSpec())
+            x = jax.jit(_same, out_shardings=everywhere)(x)
+        return x.addressable_data(0)
+
+    return jax.tree.map(gather, tree)
+
+
+def _same(x: Array) -> Array:
+    return x
 
 
 def _spec(x: Array, count: int, least: int) -> PartitionSpec:
@@ -124,11 +174,14 @@ def _spec(x: Array, count: int, least: int) -> PartitionSpec:
 class _Spread:
     sampler: Any
     mesh: Mesh = dataclasses.field(metadata={"static": True})
+    strict: bool = dataclasses.field(metadata={"static": True})
 
     def __call__(self, key: Array, n: int) -> PyTree:
         return self._placed(self.sampler(key, n), n)
 
     def _placed(self, batch: PyTree, n: int) -> PyTree:
+        if not self.strict and n % self.mesh.shape[DATA]:
+            return batch
         check_divides(n, self.mesh)
         along = NamedSharding(self.mesh, PartitionSpec(DATA))
         return jax.tree.map(lambda x: lax.with_sharding_constraint(x, along), batch)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -55,22 +57,40 @@ class ImageStream:
     def image_shape(self) -> tuple[int, int, int]:
         return (self._spec.image_size, self._spec.image_size, self._spec.channels)
 
-    def batches(self, seed: int, batch_size: int, first: int) -> Iterator[np.ndarray]:
-        """uint8 batches [batch_size, size, size, channels], from the batch number `first` on."""
+    def batches(
+        self, seed: int, batch_size: int, first: int, part: int = 0, parts: int = 1
+    ) -> Iterator[np.ndarray]:
+        """uint8 batches [batch_size / parts, size, size, channels], from batch number `first` on.
+
+        Example `i` of batch `t` is number `t * batch_size + i` of an endless row of
+        epochs, each shuffled anew: a function of the seed alone. A host reads and
+        decodes consecutive examples of each batch, its own part; the batch is the
+        same however many hosts share it.
+
+        Args:
+          seed: of the order.
+          batch_size: of all parts together.
+          first: the first batch.
+          part, parts: which share of each batch, of how many.
+
+        Raises:
+          UserError: a batch is larger than the data set; when they are read,
+            records that are no images or have other channels.
+        """
         import grain
 
         if batch_size > self.size:
             raise UserError(f"a batch of {batch_size} is larger than the {self.size} examples")
-        spec = self._spec
-        images = (
-            grain.MapDataset.source(self._source)
-            .seed(seed)
-            .shuffle()
-            .repeat()
-            .map(lambda record: decode(record["image"], spec.image_size, spec.channels))
-            .batch(batch_size)
-        )
-        return iter(images[first:].to_iter_dataset())
+        if batch_size % parts:
+            raise UserError(f"{parts} hosts cannot share a batch of {batch_size} evenly")
+        examples = grain.MapDataset.source(self._source).seed(seed).shuffle().repeat()
+        shares = examples.map(self._decode).batch(batch_size // parts)[part::parts]
+        threads = os.cpu_count() or 1
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
+        return iter(shares[first:].to_iter_dataset(options))
+
+    def _decode(self, record: dict[str, Any]) -> np.ndarray:
+        return decode(record["image"], self._spec.image_size, self._spec.channels)
 
 
 @jax.tree_util.register_dataclass

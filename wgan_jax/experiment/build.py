@@ -15,6 +15,7 @@ from wgan_jax.data.stream import ImageStream
 from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.placement import Placement
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
@@ -22,14 +23,22 @@ from wgan_jax.types import PyTree, from_linen
 from wgan_jax.vae import EvidenceBound, vae
 
 
-def build_gan(config: Config) -> GAN:
+def build_gan(config: Config, placement: Placement | None = None) -> GAN:
     """The GAN of a config, or the VAE in a GAN's clothes.
+
+    Args:
+      config: the experiment.
+      placement: where its latents shall lie; on the default device if not given.
 
     Raises:
       UserError: parts that do not go together.
     """
     classes = _num_classes(config)
-    latent = Labelled(noise=config.latent, num_classes=classes) if classes else config.latent
+    latent: Any = config.latent
+    if classes:
+        latent = Labelled(noise=config.latent, num_classes=classes)
+    if placement is not None:
+        latent = placement.latent(latent)
     generator_tx = config.generator_optimizer.build()
     if config.ema_decay:
         generator_tx = optax.chain(generator_tx, track_ema(config.ema_decay))
@@ -42,7 +51,7 @@ def build_gan(config: Config) -> GAN:
             config.objective,
             generator_tx=skip_non_finite(generator_tx),
             critic_tx=skip_non_finite(critic_tx),
-            latent=config.latent,
+            latent=latent,
         )
     projection = None
     if config.clip is not None:

@@ -205,10 +205,26 @@ def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
     logging.getLogger("absl").setLevel(logging.ERROR)
-    plain = ocp.PyTreeCheckpointHandler(use_ocdbt=False, use_zarr3=False, use_compression=False)
-    return ocp.Checkpointer(
-        ocp.CompositeCheckpointHandler(state=plain, manifest=ocp.JsonCheckpointHandler())
+    ours = _one_process()
+    plain = ocp.PyTreeCheckpointHandler(
+        use_ocdbt=False, use_zarr3=False, use_compression=False, multiprocessing_options=ours
     )
+    handler = ocp.CompositeCheckpointHandler(
+        composite_options=ocp.CompositeOptions(multiprocessing_options=ours),
+        state=plain,
+        manifest=ocp.JsonCheckpointHandler(multiprocessing_options=ours),
+    )
+    return ocp.Checkpointer(handler, multiprocessing_options=ours)
+
+
+def _one_process() -> Any:
+    """A state is written whole by one of several hosts; Orbax would wait for the others."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    here = jax.process_index()
+    return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
 def _most_bytes(like: PyTree) -> int:

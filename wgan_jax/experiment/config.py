@@ -138,6 +138,8 @@ class Config:
     """What to do about a gradient that is not finite: stop, or skip the step and count it."""
     ema_decay: float = 0.0
     """Of an average of the generator's weights, used for samples; 0 for none."""
+    shard_state: bool = False
+    """Cut large weights and their moments over the devices, in place of a copy on each."""
     chunk: int = 100
     """Generator iterations per dispatch, at most; signals wait for its end."""
     log_every: int = 100
@@ -176,6 +178,7 @@ class Config:
 OPERATIONAL = frozenset(
     {
         "steps",
+        "shard_state",
         "chunk",
         "log_every",
         "sample_every",

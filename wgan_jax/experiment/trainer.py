@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.adaptive import scan_adaptive_steps
-from wgan_jax.data.stream import Chunk, ImageStream
 from wgan_jax.ema import with_ema
-from wgan_jax.experiment import pictures
+from wgan_jax.experiment import hosts, pictures
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.feed import open_feed
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
+from wgan_jax.experiment.placement import Placement, place
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
 from wgan_jax.experiment.signals import Stopped, collected
@@ -30,7 +32,7 @@ from wgan_jax.experiment.writers import Console, TensorBoard
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.loop import scan_steps
-from wgan_jax.types import Array, GANState, Metrics, PyTree, from_linen
+from wgan_jax.types import Array, GANState, Metrics, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
@@ -48,35 +50,54 @@ class Run:
 
 def open_run(config: Config, workdir: Path, *, say: Callable[[str], None] = print) -> Run:
     """The run in a workdir at its newest good checkpoint, or at its start."""
-    data, gan = open_dataset(config), build_gan(config)
+    data, gan = hosts.together(lambda: (open_dataset(config), build_gan(config)))
     struct = real_struct(data, config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)
-    found = Checkpoints(workdir / "checkpoints").restore(like, say)
-    if found is None:
+
+    def restored() -> GANState | None:
+        found = Checkpoints(workdir / "checkpoints").restore(like, say)
+        return None if found is None else found[1]
+
+    state = hosts.from_first(restored, like)
+    if state is None:
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
-        return Run(config, gan, data, gan.init(key, zeros))
-    return Run(config, gan, data, found[1])
+        state = gan.init(key, zeros)
+    return Run(config, gan, data, state)
 
 
-def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) -> Run:
+def train(
+    config: Config,
+    workdir: Path,
+    *,
+    devices: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Run:
     """Train until `config.steps`, saving as it goes; goes on from a checkpoint if there is one.
+
+    Args:
+      config: the experiment.
+      workdir: where the run is kept.
+      devices: how many of this host's share the batch; all if not given.
+      say: is told, a line each, what goes on.
 
     Raises:
       UserError: bad input, or values that are not finite (nothing of them is saved).
       Stopped: SIGTERM or SIGINT came, and everything is saved.
     """
-    with locked(workdir), collected() as received:
-        claim(workdir, config)
+    placement = place(config, devices)
+    first = hosts.is_first()
+    with _kept(workdir, config), collected() as received:
         run = open_run(config, workdir, say=say)
         start = int(run.state.step)
-        say(f"{workdir}: generator iteration {start:,} of {config.steps:,}")
-        session = _Session(run, workdir)
+        if first:
+            say(f"{workdir}: generator iteration {start:,} of {config.steps:,}")
+        session = _Session(run, workdir, placement)
         try:
             state = session.advance(received)
         finally:
             session.close()
-        if int(state.step) > start:
+        if first and int(state.step) > start:
             lines = read_metrics(workdir / "metrics.jsonl")
             with replacing(workdir / "curves.png") as part:
                 pictures.curves(lines, config.objective.estimates, part)
@@ -85,67 +106,97 @@ def train(config: Config, workdir: Path, *, say: Callable[[str], None] = print) 
         return dataclasses.replace(run, state=state)
 
 
+@contextlib.contextmanager
+def _kept(workdir: Path, config: Config) -> Iterator[None]:
+    """The workdir locked and claimed by the first host, the only one that writes."""
+    with contextlib.ExitStack() as held:
+
+        def claimed() -> None:
+            held.enter_context(locked(workdir))
+            claim(workdir, config)
+
+        hosts.together(lambda: claimed() if hosts.is_first() else None)
+        yield
+
+
 class _Session:
     """One process's share of a run: fixed order, side effects at piece boundaries only."""
 
-    def __init__(self, run: Run, workdir: Path):
+    def __init__(self, run: Run, workdir: Path, placement: Placement):
         self._run, self._config, self._workdir = run, run.config, workdir
-        self._start = int(run.state.step)
+        self._placement, self._trained = placement, build_gan(run.config, placement)
+        self._start, self._first = int(run.state.step), hosts.is_first()
+        self._feed = open_feed(run.config, run.data, run.state, placement)
+        self._watch = Watch(run.config.non_finite, run.state, self._say)
+        if not self._first:
+            return
         self._checkpoints = Checkpoints(workdir / "checkpoints", run.config.keep_checkpoints)
         self._checkpoints.require_room(run.state)
         self._log = MetricsLog(workdir / "metrics.jsonl", self._start)
         self._console = Console(self._start, run.config.steps)
         self._board = TensorBoard(workdir, self._start) if run.config.tensorboard else None
-        self._feed = _feed(run, self._start)
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
         self._report = Reporter(workdir, say=self._console.say)
-        self._watch = Watch(run.config.non_finite, run.state, self._console.say)
 
     def advance(self, received: list[int]) -> GANState:
-        config, state, step = self._config, self._run.state, self._start
-        if received and step < config.steps:
-            raise Stopped(received[0], step)
+        config, step = self._config, self._start
+        state = self._placement.state(self._run.state)
+        stop = hosts.largest(received[0] if received else 0)
+        if stop and step < config.steps:
+            raise Stopped(stop, step)
         while step < config.steps:
             piece, began = next_piece(config, step), time.perf_counter()
-            state, metrics = self._program(piece)(state, self._feed(piece, step))
+            state, metrics = self._program(piece)(state, self._feed.take())
             metrics = jax.device_get(metrics)
             self._watch(metrics, step)
             before, step = step, step + piece.length
             speed = piece.length / (time.perf_counter() - began)
             self._write(metrics, before, speed, self._evaluate(state, before, step))
-            stopping = bool(received)  # a signal that comes from here on ends the next piece
-            last = step == config.steps or stopping
+            # A signal that comes from here on ends the next piece.
+            stop = hosts.largest(received[0] if received else 0)
+            last = step == config.steps or stop > 0
             if last or crosses(config.sample_every, before, step):
                 self._draw(state, step)
             if last or crosses(config.checkpoint_every, before, step):
-                self._checkpoints.save(step, state)
-            self._report.update(last=last)
-            if stopping:
-                raise Stopped(received[0], step)
-        return state
+                self._save(state, step)
+            if self._first:
+                self._report.update(last=last)
+            if stop:
+                raise Stopped(stop, step)
+        return self._placement.whole(state)
 
     def close(self) -> None:
+        self._feed.close()
+        if not self._first:
+            return
         self._console.close()
         self._log.close()
         if self._board is not None:
             self._board.close()
+
+    def _say(self, line: str) -> None:
+        if self._first:
+            self._console.say(line)
 
     @functools.cache  # noqa: B019  lives as long as the session, which is the process
     def _program(self, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
         batch_size, adaptive = self._config.batch_size, self._config.adaptive
         sizes = {"batch_size": batch_size, "length": piece.length}
         if adaptive is None:
-            steps = scan_steps(self._run.gan, n_critic=piece.n_critic, **sizes)
+            steps = scan_steps(self._trained, n_critic=piece.n_critic, **sizes)
         else:
-            steps = scan_adaptive_steps(self._run.gan, **dataclasses.asdict(adaptive), **sizes)
-        return jax.jit(steps, donate_argnums=0)
+            steps = scan_adaptive_steps(self._trained, **dataclasses.asdict(adaptive), **sizes)
+        return self._placement.compile(steps, self._run.state)
 
     def _evaluate(self, state: GANState, before: int, step: int) -> dict[str, float]:
         every = self._config.evaluate_every
         if every == 0 or not crosses(every, before, step):
             return {}
-        found = self._monitor(state)
+        whole = self._placement.whole(state)
+        if not self._first:
+            return {}
+        found = self._monitor(whole)
         for topic, warning in warnings(found).items():
             if topic not in self._warned:
                 self._console.say(f"step {step:,}: {warning}")
@@ -155,6 +206,8 @@ class _Session:
     def _write(
         self, metrics: dict[str, np.ndarray], before: int, speed: float, found: dict[str, float]
     ) -> None:
+        if not self._first:
+            return
         length = len(next(iter(metrics.values())))
         self._console.update(length, {name: values[-1] for name, values in metrics.items()})
         for i in range(length):
@@ -163,16 +216,24 @@ class _Session:
                 continue
             line = {name: float(values[i]) for name, values in sorted(metrics.items())}
             line = {"step": step, **line, **extra, "time/steps_per_second": round(speed, 3)}
+            line |= self._feed.times()
             self._log.write(line)
             if self._board is not None:
                 self._board.write(line)
 
     def _draw(self, state: GANState, step: int) -> None:
+        whole = self._placement.whole(state)
+        if not self._first:
+            return
         path = self._workdir / "samples" / f"{step}.png"
         with replacing(path) as part:
-            draw_samples(self._run, state, step, part)
+            draw_samples(self._run, whole, step, part)
         if self._board is not None:
             self._board.picture(path, step)
+
+    def _save(self, state: GANState, step: int) -> None:
+        whole = self._placement.whole(state)
+        hosts.together(lambda: self._checkpoints.save(step, whole) if self._first else None)
 
 
 def draw_samples(run: Run, state: GANState, step: int, path: Path) -> None:
@@ -196,20 +257,3 @@ def _scores(config: Config, state: GANState) -> Callable[[np.ndarray], Array] | 
         return None
     critic, (params, stats, _) = from_linen(config.critic), state.critic
     return lambda x: critic.apply(params, stats, x, train=False)[0]
-
-
-def _feed(run: Run, start: int) -> Callable[[Piece, int], PyTree]:
-    """The sampler of each piece: the data themselves, or the batches that a stream holds next."""
-    if not isinstance(run.data, ImageStream):
-        return lambda piece, step: run.data
-    first = int(run.state.step.critic)
-    batches = run.data.batches(run.config.seed, run.config.batch_size, first)
-
-    def next_chunk(piece: Piece, step: int) -> Chunk:
-        nonlocal first
-        count = piece.length * piece.n_critic
-        chunk = Chunk(np.stack([next(batches) for _ in range(count)]), np.asarray(first, np.int32))
-        first += count
-        return jax.device_put(chunk)
-
-    return next_chunk
