@@ -1,0 +1,40 @@
+"""The train step of every config is a program for CPU, CUDA and TPU, whatever machine this is."""
+
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wgan_jax.data.images import TFDS
+from wgan_jax.data.stream import TFDSStream
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.flags import load
+
+CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.py"))
+BATCH, N_CRITIC = 2, 1  # the networks are the config's; the rest does not change what is lowered
+
+
+def program(config):
+    """The train step and the shapes of its arguments."""
+    spec = config.dataset
+    if isinstance(spec, TFDS | TFDSStream):
+        shape = (BATCH, spec.image_size, spec.image_size, spec.channels)
+        real = jax.ShapeDtypeStruct(shape, np.float32)
+    else:
+        real = real_struct(open_dataset(config), BATCH)
+    gan = build_gan(config)
+    state = jax.eval_shape(gan.init, jax.random.key(0), real)
+    reals = jax.tree.map(lambda x: jax.ShapeDtypeStruct((N_CRITIC, *x.shape), x.dtype), real)
+    return gan.train_step, state, reals
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
+def test_the_train_step_lowers_for_accelerators(path):
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        step, state, reals = program(load(path))
+        exported = jax.export.export(step, platforms=("tpu", "cuda"))(state, reals)
+    assert exported.platforms == ("tpu", "cuda")
+    assert "convolution" in exported.mlir_module() or "dot_general" in exported.mlir_module()
+    assert exported.out_avals[0].shape == ()
