@@ -307,6 +307,7 @@ FLOORS |= {
     "critic_fit": 3,
     "population": 3,
     "sharding": 3,
+    "testing": 3,
     "reproduce": 4,
 }
 

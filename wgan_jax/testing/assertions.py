@@ -1,0 +1,157 @@
+"""What the checks are made of: comparisons of trees whose failures say what they were about."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.types import PyTree
+
+
+def run_properties(
+    check: str,
+    properties: Mapping[str, Callable[[Any], None]],
+    case: Any,
+    skip: Collection[str],
+) -> None:
+    """Run every property that is not skipped, in order.
+
+    Raises:
+      ValueError: a property to skip that there is not.
+      AssertionError: the first property that fails, by name and meaning.
+    """
+    unknown = sorted(set(skip) - properties.keys())
+    if unknown:
+        raise ValueError(f"{check} has no property {unknown}; it has {sorted(properties)}")
+    for name, holds in properties.items():
+        if name not in skip:
+            meaning = " ".join((holds.__doc__ or "").split()).rstrip(".")
+            with about(f"{check}, {name} ({meaning})"):
+                holds(case)
+
+
+@contextlib.contextmanager
+def about(what: str) -> Iterator[None]:
+    """Put `what` before the message of any failure inside, and make it an AssertionError."""
+    try:
+        yield
+    except AssertionError as error:
+        raise AssertionError(f"{what}: {error}") from error
+    except Exception as error:
+        raise AssertionError(f"{what}: raised {type(error).__name__}: {error}") from error
+
+
+def raw(tree: PyTree) -> PyTree:
+    """The tree with typed keys as the words that they are made of, which can be compared."""
+    return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
+
+
+def is_key(x: Any) -> bool:
+    """A typed key, or one that is being traced."""
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
+
+
+def snapshot(tree: PyTree) -> PyTree:
+    """A copy on the host that nobody else can write to."""
+    return jax.tree.map(np.array, raw(tree))
+
+
+def assert_same(found: PyTree, expected: PyTree, what: str) -> None:
+    """Equal bit for bit."""
+    with about(what):
+        chex.assert_trees_all_equal(snapshot(found), snapshot(expected))
+
+
+def assert_kind(found: PyTree, expected: PyTree, what: str) -> None:
+    """The same structure, and leaf by leaf the same shape, dtype and weakness of the dtype.
+
+    A weakly typed leaf is a Python number in disguise: as the carry of a scan it
+    fails, and in the next call it compiles the program again.
+    """
+    with about(what):
+        chex.assert_trees_all_equal_shapes_and_dtypes(raw(found), raw(expected))
+        leaves = jax.tree_util.tree_leaves_with_path(raw(found))
+        for (path, leaf), other in zip(leaves, jax.tree.leaves(raw(expected)), strict=True):
+            weak, expected_weak = (bool(getattr(x, "weak_type", False)) for x in (leaf, other))
+            name = jax.tree_util.keystr(path)
+            assert weak == expected_weak, f"{name} has weak_type {weak}, was {expected_weak}"
+
+
+def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> None:
+    """Equal up to rounding: per leaf in the norm, integers exactly.
+
+    The room of a leaf is `rtol` times its own norm plus that of a typical leaf
+    of its size, so that leaves of nothing but rounding error do not decide.
+    """
+    found, expected = snapshot(found), snapshot(expected)
+    with about(what):
+        chex.assert_trees_all_equal_shapes_and_dtypes(found, expected)
+        floats = [x for x in jax.tree.leaves(expected) if is_floating(x)]
+        total = sum(x.size for x in floats)
+        typical = np.sqrt(sum(norm(x) ** 2 for x in floats) / total) if total else 0.0
+        for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
+            name = jax.tree_util.keystr(path)
+            other = leaf_at(found, path)
+            if not is_floating(leaf):
+                np.testing.assert_array_equal(other, leaf, err_msg=name)
+                continue
+            away = norm(other.astype(np.float64) - leaf.astype(np.float64))
+            room = rtol * (norm(leaf) + typical * np.sqrt(leaf.size))
+            assert away <= room, (
+                f"{name} is {away:.3g} away in the norm, more than {room:.3g} "
+                f"(got {_few(other)}, expected {_few(leaf)})"
+            )
+
+
+def assert_different(found: PyTree, other: PyTree, what: str) -> None:
+    """At least one leaf differs; trees without leaves pass."""
+    pairs = list(zip(jax.tree.leaves(raw(found)), jax.tree.leaves(raw(other)), strict=True))
+    same = [np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs]
+    assert not pairs or not all(same), what
+
+
+def assert_arrays_only(tree: PyTree, what: str) -> None:
+    """Every leaf is a `jax.Array`."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        assert isinstance(leaf, jax.Array), (
+            f"{what} holds arrays only, but at {jax.tree_util.keystr(path)} it holds a "
+            f"{type(leaf).__name__}: {leaf!r:.80}"
+        )
+
+
+def assert_finite(tree: PyTree, what: str) -> None:
+    """No infinity and no NaN in any leaf of floats."""
+    with about(what):
+        chex.assert_tree_all_finite([x for x in jax.tree.leaves(raw(tree)) if is_floating(x)])
+
+
+def assert_scalar(x: Any, what: str) -> None:
+    """A scalar array of floats."""
+    shape, dtype = jnp.shape(x), jnp.asarray(x).dtype
+    assert shape == () and jnp.issubdtype(dtype, jnp.floating), (  # noqa: PT018
+        f"{what} is a scalar of floats, got shape {shape} and dtype {dtype}"
+    )
+
+
+def is_floating(x: Any) -> bool:
+    return jnp.issubdtype(x.dtype, jnp.floating)
+
+
+def norm(x: np.ndarray) -> float:
+    return float(np.linalg.norm(np.asarray(x, np.float64).reshape(-1)))
+
+
+def leaf_at(tree: PyTree, path: tuple) -> Any:
+    """The leaf at a path of `jax.tree_util`."""
+    leaves = dict(jax.tree_util.tree_leaves_with_path(tree))
+    return leaves[path]
+
+
+def _few(x: np.ndarray) -> str:
+    return np.array2string(np.asarray(x).reshape(-1)[:4], precision=4, threshold=4)

@@ -1,0 +1,71 @@
+"""A GAN under check, with states and batches to step it from."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from wgan_jax.gan import GAN, batch_size_of
+from wgan_jax.types import Array, GANState, Metrics, PyTree
+
+N_CRITIC = 2
+
+
+class Case:
+    """What the properties of `check_gan` share."""
+
+    def __init__(
+        self,
+        gan: GAN,
+        real: PyTree,
+        clip: float | Array | None,
+        clip_mask: PyTree,
+        seed: int,
+        rtol: float,
+    ) -> None:
+        self.gan, self.real = gan, jax.tree.map(jnp.asarray, real)
+        self.clip, self.clip_mask = clip, clip_mask
+        self.seed, self.rtol = seed, rtol
+        self.batch = batch_size_of(real)
+        # The generator step of an unrolled GAN, or of a VAE, looks at real samples as well.
+        self.shows_real = len(inspect.signature(gan.generator_step).parameters) > 2
+
+    def start(self) -> GANState:
+        return self.gan.init(jax.random.key(self.seed), self.real)
+
+    @functools.cached_property
+    def _later(self) -> GANState:
+        return self.gan.train_step(self.start(), self.reals())[0]
+
+    def later(self) -> GANState:
+        """A state on its way, whose optimisers have seen gradients."""
+        return self._later
+
+    def reals(self) -> PyTree:
+        """[n_critic, batch, ...], each slice other samples."""
+        return jax.tree.map(
+            lambda x: (
+                jnp.stack([jnp.roll(x, i, 0) * (1 + i) for i in range(N_CRITIC)])
+                if jnp.issubdtype(x.dtype, jnp.floating)
+                else jnp.stack([jnp.roll(x, i, 0) for i in range(N_CRITIC)])
+            ),
+            self.real,
+        )
+
+    def generator_step(self, state: GANState, real: PyTree) -> tuple[GANState, Metrics]:
+        if self.shows_real:
+            return self.gan.generator_step(state, self.batch, real)
+        return self.gan.generator_step(state, self.batch)
+
+    def steps(self) -> dict[str, tuple[Callable[..., Any], Callable[[], tuple]]]:
+        """Each step as a function of arrays, and its arguments."""
+        return {
+            "critic_step": (self.gan.critic_step, lambda: (self.later(), self.real)),
+            "generator_step": (self.generator_step, lambda: (self.later(), self.real)),
+            "train_step": (self.gan.train_step, lambda: (self.later(), self.reals())),
+        }

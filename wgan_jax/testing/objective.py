@@ -1,0 +1,192 @@
+"""The contract of an objective."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.objectives import Objective
+from wgan_jax.testing import programs
+from wgan_jax.testing.assertions import (
+    assert_close,
+    assert_finite,
+    assert_kind,
+    assert_scalar,
+    run_properties,
+)
+from wgan_jax.types import Array
+
+
+class _Case(NamedTuple):
+    objective: Objective
+    wasserstein: bool
+    seed: int
+    rtol: float
+
+    def scores(self) -> tuple[Array, Array]:
+        """Scores [7] of real and fake samples."""
+        on_real, on_fake = jax.random.split(jax.random.key(self.seed))
+        return 2 * jax.random.normal(on_real, (7,)), jax.random.normal(on_fake, (7,)) - 0.5
+
+    def parts(self) -> dict[str, Callable[[Array, Array], Array]]:
+        return {
+            "critic_loss": self.objective.critic_loss,
+            "generator_loss": lambda real, fake: self.objective.generator_loss(fake),
+            "estimate": self.objective.estimate,
+        }
+
+
+def check_objective(
+    objective: Objective,
+    *,
+    wasserstein: bool = False,
+    seed: int = 0,
+    rtol: float = 1e-5,
+    skip: Collection[str] = (),
+) -> None:
+    """Raise AssertionError unless `objective` keeps the contract of an `Objective`.
+
+    Properties, by the names that `skip` takes: `scalars`, `mean` (batches of
+    any size, in any order, weigh the same), `signs` (the critic raises real scores
+    and lowers fake ones, the generator raises fake ones, the estimate rises where the
+    critic's loss falls), `finite` (losses and gradients at scores up to
+    10,000), `purity`, `jit`, `export`, and with `wasserstein` also `kantorovich`.
+
+    Args:
+      objective: to be checked.
+      wasserstein: it is a difference of means, so a constant added to all
+        scores changes nothing, real and fake exchanged change the sign, and the
+        estimate is the negative loss.
+      seed: of the scores.
+      rtol: room for rounding.
+      skip: properties to leave out.
+
+    Raises:
+      AssertionError: the first property that fails, with values.
+      ValueError: a property to skip that there is not.
+
+    Example:
+      >>> from wgan_jax import Hinge, Wasserstein
+      >>> check_objective(Wasserstein(), wasserstein=True)
+      >>> check_objective(Hinge(), wasserstein=True)
+      Traceback (most recent call last):
+      AssertionError: check_objective, kantorovich (...): a constant added to all scores ...
+    """
+    case = _Case(objective, wasserstein, seed, rtol)
+    run_properties("check_objective", _PROPERTIES, case, skip)
+
+
+def _scalars(case: _Case) -> None:
+    """both losses and the estimate are scalars of the scores' dtype."""
+    real, fake = case.scores()
+    for name, part in case.parts().items():
+        value = part(real, fake)
+        assert_scalar(value, name)
+        assert_kind(value, real[0], f"{name} of float32 scores")
+    assert isinstance(case.objective.estimates, str), "estimates says in words what is estimated"
+
+
+def _mean(case: _Case) -> None:
+    """a batch counts as the mean of its samples, in any order."""
+    real, fake = case.scores()
+    for name, part in case.parts().items():
+        value = part(real, fake)
+        twice = part(jnp.concatenate([real, real]), jnp.concatenate([fake, fake]))
+        assert_close(twice, value, case.rtol, f"{name} of a batch given twice")
+        turned = part(real[::-1], fake[::-1])
+        assert_close(turned, value, case.rtol, f"{name} of a batch in reverse order")
+
+
+def _signs(case: _Case) -> None:
+    """losses are minimised: the critic parts the scores, the generator opposes it."""
+    scores = jnp.linspace(0.1, 0.9, 5)  # where least squares draws both ways, too
+    loss, estimate = case.objective.critic_loss, case.objective.estimate
+    on_real, on_fake = jax.grad(loss, (0, 1))(scores, scores)
+    assert (on_real <= 0).all(), (
+        f"critic_loss must fall as real scores rise; its slopes are {_listed(on_real)}"
+    )
+    assert (on_fake >= 0).all(), (
+        f"critic_loss must rise as fake scores rise; its slopes are {_listed(on_fake)}"
+    )
+    assert np.abs([*on_real, *on_fake]).max() > 0, "critic_loss does not depend on the scores"
+    lowers = jax.grad(case.objective.generator_loss)(scores)
+    assert (lowers <= 0).all(), (
+        f"generator_loss must fall as fake scores rise; its slopes are {_listed(lowers)}"
+    )
+    assert np.abs(lowers).max() > 0, "generator_loss does not depend on the scores"
+    for slopes, gains in zip((on_real, on_fake), jax.grad(estimate, (0, 1))(scores, scores)):  # noqa: B905
+        assert (slopes * gains <= 0).all(), (
+            f"the estimate must rise where critic_loss falls; their slopes are "
+            f"{_listed(gains)} and {_listed(slopes)}"
+        )
+
+
+def _finite(case: _Case) -> None:
+    """losses and their gradients are finite at any score."""
+    scores = jnp.array([-1e4, -100.0, -1.0, 0.0, 1.0, 100.0, 1e4])
+    for name, part in case.parts().items():
+        value, slopes = jax.value_and_grad(part, (0, 1))(scores, scores[::-1])
+        assert_finite(value, f"{name} at scores up to 10,000")
+        assert_finite(slopes, f"the gradient of {name} at scores up to 10,000")
+
+
+def _purity(case: _Case) -> None:
+    """same input, same output, and the input is left alone."""
+    for name, part in case.parts().items():
+        programs.assert_pure(part, case.scores, name)
+
+
+def _jit(case: _Case) -> None:
+    """compiled and eager agree."""
+    programs.assert_jit_is_eager(_all(case), case.scores, case.rtol, "a loss")
+
+
+def _export(case: _Case) -> None:
+    """losses can be exported."""
+    programs.assert_exports(_all(case), case.scores, case.rtol, "a loss")
+
+
+def _kantorovich(case: _Case) -> None:
+    """a difference of means."""
+    if not case.wasserstein:
+        return
+    real, fake = case.scores()
+    loss = case.objective.critic_loss
+    value = loss(real, fake)
+    moved = loss(real + 3.0, fake + 3.0)
+    assert abs(moved - value) <= 1e-5, (
+        f"a constant added to all scores changes critic_loss from {value:.6g} to {moved:.6g}"
+    )
+    exchanged = loss(fake, real)
+    assert abs(exchanged + value) <= 1e-5, (
+        f"real and fake exchanged, critic_loss goes from {value:.6g} to {exchanged:.6g}, "
+        f"not to {-value:.6g}"
+    )
+    estimate = case.objective.estimate(real, fake)
+    assert abs(estimate + value) <= 1e-5, (
+        f"the estimate is {estimate:.6g}, but the negative critic_loss is {-value:.6g}"
+    )
+
+
+def _all(case: _Case) -> Callable[[Array, Array], dict[str, Array]]:
+    return lambda real, fake: {name: part(real, fake) for name, part in case.parts().items()}
+
+
+def _listed(x: Array) -> list[float]:
+    return [round(float(v), 4) for v in x]
+
+
+_PROPERTIES = {
+    "scalars": _scalars,
+    "mean": _mean,
+    "signs": _signs,
+    "finite": _finite,
+    "purity": _purity,
+    "jit": _jit,
+    "export": _export,
+    "kantorovich": _kantorovich,
+}

@@ -1,0 +1,153 @@
+"""The contract of an optimiser, as both players use one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from wgan_jax.testing import programs
+from wgan_jax.testing.assertions import (
+    assert_arrays_only,
+    assert_finite,
+    assert_kind,
+    is_floating,
+    run_properties,
+)
+from wgan_jax.testing.box import assert_in_box
+from wgan_jax.types import Array, PyTree
+
+
+class _Case(NamedTuple):
+    tx: optax.GradientTransformation
+    params: PyTree
+    clip: float | Array | None
+    clip_mask: PyTree
+    seed: int
+    rtol: float
+
+    def gradient(self, size: float = 1.0) -> PyTree:
+        leaves, treedef = jax.tree.flatten(self.params)
+        keys = jax.random.split(jax.random.key(self.seed), len(leaves))
+        drawn = [
+            (size * jax.random.normal(k, w.shape, w.dtype)).astype(w.dtype)
+            for k, w in zip(keys, leaves, strict=True)
+        ]
+        return jax.tree.unflatten(treedef, drawn)
+
+    def step(self, gradient: PyTree, state: PyTree, params: PyTree) -> tuple[PyTree, PyTree]:
+        updates, state = self.tx.update(gradient, state, params)
+        return optax.apply_updates(params, updates), state
+
+    def arguments(self) -> tuple[PyTree, PyTree, PyTree]:
+        return self.gradient(), self.tx.init(self.params), self.params
+
+
+def check_optimizer(
+    tx: optax.GradientTransformation,
+    params: PyTree,
+    *,
+    clip: float | Array | None = None,
+    clip_mask: PyTree = None,
+    seed: int = 0,
+    rtol: float = 1e-5,
+    skip: Collection[str] = (),
+) -> None:
+    """Raise AssertionError unless `tx` can be a player's optimiser.
+
+    Properties, by the names that `skip` takes: `state` (arrays only), `kind`
+    (a step keeps structure, shapes and dtypes of weights and state), `finite`,
+    `purity`, `jit`, `export` and, with `clip`, `box`.
+
+    Args:
+      tx: to be checked.
+      params: weights like those that it will see.
+      clip: after every step, gradients small or huge, each weight must lie in [-clip, clip],
+        exactly, with the bound rounded to the dtype of the weight.
+      clip_mask: a tree of booleans, or a function from weights to one: where it must.
+      seed: of the gradients.
+      rtol: room for rounding between programs.
+      skip: properties to leave out.
+
+    Raises:
+      AssertionError: the first property that fails, with values.
+      ValueError: a property to skip that there is not.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> from wgan_jax import clip_weights
+      >>> weights = {"w": jnp.array([0.003, -0.2])}
+      >>> tx = optax.chain(optax.sgd(0.1), clip_weights(0.01))
+      >>> check_optimizer(tx, weights, clip=0.01)
+      >>> check_optimizer(optax.chain(optax.clip(0.01), optax.sgd(0.1)), weights, clip=0.01)
+      Traceback (most recent call last):
+      AssertionError: check_optimizer, box (every weight stays in the box): after a step ...
+    """
+    case = _Case(tx, params, clip, clip_mask, seed, rtol)
+    run_properties("check_optimizer", _PROPERTIES, case, skip)
+
+
+def _state(case: _Case) -> None:
+    """its state holds arrays only."""
+    assert_arrays_only(case.tx.init(case.params), "the state of the optimiser")
+
+
+def _kind(case: _Case) -> None:
+    """a step keeps structure, shapes and dtypes."""
+    gradient, state, params = case.arguments()
+    moved, after = case.step(gradient, state, params)
+    assert_kind(moved, params, "the weights after a step")
+    assert_kind(after, state, "the state of the optimiser after a step")
+
+
+def _finite(case: _Case) -> None:
+    """zero gradients are survived."""
+    gradient, state, params = case.arguments()
+    moved, after = case.step(jax.tree.map(jnp.zeros_like, gradient), state, params)
+    assert_finite(moved, "the weights after a gradient of zero")
+    assert_finite(after, "the state of the optimiser after a gradient of zero")
+
+
+def _box(case: _Case) -> None:
+    """every weight stays in the box."""
+    if case.clip is None:
+        return
+    step = jax.jit(case.step)
+    for size in (1e-4, 1.0, 1e4):
+        state, params = case.tx.init(case.params), case.params
+        for _ in range(3):
+            params, state = step(case.gradient(size), state, params)
+            assert_in_box(
+                params, case.clip, case.clip_mask, f"after a step by gradients of size {size:g}"
+            )
+
+
+def _purity(case: _Case) -> None:
+    """same input, same output, and the input is left alone."""
+    programs.assert_pure(case.step, case.arguments, "a step")
+
+
+def _jit(case: _Case) -> None:
+    """compiled and eager agree."""
+    floats = [is_floating(w) for w in jax.tree.leaves(case.params)]
+    rtol = case.rtol if all(floats) else 0.0
+    programs.assert_jit_is_eager(case.step, case.arguments, rtol, "a step")
+
+
+def _export(case: _Case) -> None:
+    """a step can be exported."""
+    programs.assert_exports(case.step, case.arguments, case.rtol, "a step")
+
+
+_PROPERTIES = {
+    "state": _state,
+    "kind": _kind,
+    "finite": _finite,
+    "box": _box,
+    "purity": _purity,
+    "jit": _jit,
+    "export": _export,
+}
