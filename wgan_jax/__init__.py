@@ -1,6 +1,6 @@
 """Wasserstein GANs as pure functions, in JAX and Flax."""
 
-from wgan_jax import distances, objectives, penalties
+from wgan_jax import distances, metrics, objectives, penalties
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
@@ -54,6 +54,7 @@ __all__ = [
     "from_linen",
     "gan",
     "lipschitz_bound",
+    "metrics",
     "objectives",
     "penalties",
     "plot_bounds",

@@ -6,14 +6,15 @@ import inspect
 import sys
 from collections.abc import Callable
 
-from wgan_jax import cli
+from wgan_jax import cli, cli_evaluate, cli_sample
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
 
 _COMMANDS = {
     "report": cli.report,
-    "sample": cli.sample,
-    "evaluate": cli.evaluate,
+    "sample": cli_sample.sample,
+    "evaluate": cli_evaluate.evaluate,
+    "features": cli_evaluate.features,
     "reproduce": cli.reproduce,
     "prepare": cli.prepare,
 }

@@ -5,16 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wgan_jax import flags
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.config import Config
-
-if TYPE_CHECKING:
-    from wgan_jax.experiment.trainer import Run
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -50,14 +47,14 @@ def train(args: list[str]) -> int:
 
 
 def _train(args: list[str]) -> int:
-    workdir, args = flags.option(args, "workdir")
+    given, args = flags.option(args, "workdir")
     devices, args = flags.option(args, "devices")
     name, config = hosts.together(lambda: _config(args))
     hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
-    count = None if devices is None else _natural("devices", devices, 1)
+    count = None if devices is None else natural("devices", devices, 1)
     from wgan_jax.experiment import trainer
 
-    folder = Path(workdir) if workdir else Path("runs") / f"{name}-{fingerprint(config)}"
+    folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
     try:
         run = trainer.train(config, folder, devices=count)
     except trainer.Stopped as stop:
@@ -68,7 +65,9 @@ def _train(args: list[str]) -> int:
             raise
         raise UserError(str(error)) from error
     if hosts.is_first():
-        _evaluate(run, folder)
+        from wgan_jax.cli_evaluate import at_the_end
+
+        at_the_end(run, folder)
     return 0
 
 
@@ -79,7 +78,7 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     numbers = {}
     for name in ("process-count", "process-index"):
         text, args = flags.option(args, name)
-        number = None if text is None else _natural(name, text)
+        number = None if text is None else natural(name, text)
         numbers[name.replace("-", "_")] = number
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args
@@ -95,44 +94,6 @@ def _config(args: list[str]) -> tuple[str, Config]:
     return name, flags.parse(args, base, prog="train.py", about=_ABOUT)
 
 
-def evaluate(args: list[str]) -> int:
-    """Judge the newest checkpoint: exact W1 beside its floor, certified bounds, modes found.
-
-    usage: python -m wgan_jax evaluate WORKDIR
-
-    Prints a table, writes WORKDIR/evaluation.json and brings WORKDIR/report.html up to date.
-    """
-    folder = _workdir("evaluate", args)
-    _evaluate(_finished(folder), folder)
-    return 0
-
-
-def sample(args: list[str]) -> int:
-    """Draw samples from the newest checkpoint, by averaged weights where the run keeps them.
-
-    usage: python -m wgan_jax sample WORKDIR --out FILE [--num N] [--seed S]
-
-    --out FILE  a picture (.png) or arrays (.npz); a file that exists is left alone
-    --num N     how many samples (64)
-    --seed S    the same seed gives the same samples (0)
-    """
-    out, args = flags.option(args, "out")
-    num, args = flags.option(args, "num")
-    seed, args = flags.option(args, "seed")
-    folder = _workdir("sample", args)
-    if out is None or Path(out).suffix not in (".png", ".npz"):
-        raise UserError("sample needs --out FILE.png or --out FILE.npz")
-    if Path(out).exists():
-        raise UserError(f"{out} exists; choose another --out or move it away")
-    from wgan_jax.experiment.sample import write_samples
-
-    write_samples(
-        _finished(folder), _natural("num", num or "64", 1), _natural("seed", seed or "0"), Path(out)
-    )
-    print(out)
-    return 0
-
-
 def report(args: list[str]) -> int:
     """Write WORKDIR/report.html: the run on one page, to open in a browser or to send.
 
@@ -143,7 +104,7 @@ def report(args: list[str]) -> int:
     """
     from wgan_jax.experiment.report.reporter import write_report
 
-    print(write_report(_workdir("report", args)))
+    print(write_report(workdir("report", args)))
     return 0
 
 
@@ -171,7 +132,7 @@ def reproduce(args: list[str]) -> int:
         raise UserError(f"reproduce takes one figure: {', '.join(reproduce.FIGURES)}")
     if size is not None and size not in SIZES:
         raise UserError(f"--size takes {', '.join(SIZES)}, got {size!r}")
-    count = None if seeds is None else _natural("seeds", seeds, 1)
+    count = None if seeds is None else natural("seeds", seeds, 1)
     settings = Settings(size or "default", count, data_dir)
     folder = Path(out or "figures")
     result = reproduce.reproduce(args[0], folder, settings, note)
@@ -200,34 +161,7 @@ def prepare(args: list[str]) -> int:
     return 0
 
 
-def _evaluate(run: Run, folder: Path) -> None:
-    from wgan_jax.ema import with_ema
-    from wgan_jax.experiment import evaluate, monitor
-    from wgan_jax.experiment.report.reporter import write_report
-    from wgan_jax.experiment.workdir import write_json
-
-    result = evaluate.evaluate(run.config, run.gan, with_ema(run.state), run.data)
-    result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
-    step = int(run.state.step)
-    write_json(folder / "evaluation.json", {"step": step, **result})
-    print(f"step          {step:,}  {folder / 'samples' / f'{step}.png'}")
-    print(evaluate.report(result))
-    for warning in monitor.warnings(result).values():
-        print(f"warning       {warning}")
-    print(f"report        {write_report(folder)}")
-
-
-def _finished(folder: Path) -> Run:
-    from wgan_jax.experiment import trainer
-    from wgan_jax.experiment.checkpoint import Checkpoints
-
-    config: Config = flags.load(folder / "config.json")
-    if not Checkpoints(folder / "checkpoints").steps():
-        raise UserError(f"{folder} holds no checkpoint")
-    return trainer.open_run(config, folder, say=lambda line: print(line, file=sys.stderr))
-
-
-def _workdir(command: str, args: list[str]) -> Path:
+def workdir(command: str, args: list[str]) -> Path:
     if len(args) != 1 or args[0].startswith("-"):
         raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
     if not Path(args[0]).is_dir():
@@ -235,7 +169,7 @@ def _workdir(command: str, args: list[str]) -> Path:
     return Path(args[0])
 
 
-def _natural(name: str, text: str, least: int = 0) -> int:
+def natural(name: str, text: str, least: int = 0) -> int:
     if not text.isdecimal() or int(text) < least:
         raise UserError(f"--{name} takes a whole number of at least {least}, got {text!r}")
     return int(text)

@@ -26,6 +26,7 @@ class Draw(enum.IntEnum):
     EVALUATION = 10
     UNROLLED = 11
     MONITOR = 12
+    QUALITY = 13
 
 
 def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 import jax
+import jax.numpy as jnp
 
 from wgan_jax.types import Array
 
@@ -32,6 +33,42 @@ class Normal:
     def __call__(self, key: Array, n: int) -> Array:
         return jax.random.normal(key, (n, self.dim))
 
+    def truncated(self, key: Array, n: int, bound: float) -> Array:
+        """z with every value in [-bound, bound], the truncation trick of BigGAN.
+
+        Samples gain in quality and lose in variety.
+
+        Example:
+          >>> bool(abs(Normal().truncated(jax.random.key(0), 5, 0.5)).max() <= 0.5)
+          True
+
+        References:
+          Brock, Donahue and Simonyan, Large Scale GAN Training for High Fidelity
+          Natural Image Synthesis, 2019, section 3.1.
+        """
+        return jax.random.truncated_normal(key, -bound, bound, (n, self.dim))
+
+    def between(self, a: Array, b: Array, t: Array) -> Array:
+        """Latents [n, dim] on the great circle from a to b [n, dim], at t [n] from 0 to 1.
+
+        On a straight line they would be shorter than those that the generator knows.
+
+        Example:
+          >>> a, b = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 2.0]])
+          >>> Normal(dim=2).between(a, b, jnp.array([0.5])).round(3).tolist()
+          [[1.4140000343322754, 1.4140000343322754]]
+
+        References:
+          Shoemake, Animating rotation with quaternion curves, 1985.
+        """
+        t = t[:, None]
+        norms = [jnp.linalg.norm(z, axis=1, keepdims=True) for z in (a, b)]
+        cosine = (a * b).sum(1, keepdims=True) / jnp.maximum(norms[0] * norms[1], 1e-12)
+        angle = jnp.arccos(jnp.clip(cosine, -1, 1))
+        sine = jnp.sin(angle)
+        curved = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.maximum(sine, 1e-6)
+        return jnp.where(sine > 1e-3, curved, (1 - t) * a + t * b)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Uniform:
@@ -50,6 +87,14 @@ class Uniform:
 
     def __call__(self, key: Array, n: int) -> Array:
         return jax.random.uniform(key, (n, self.dim), minval=-1.0)
+
+    def truncated(self, key: Array, n: int, bound: float) -> Array:
+        """z ~ U[-bound, bound]^dim, with a bound of at most 1."""
+        return min(bound, 1.0) * self(key, n)
+
+    def between(self, a: Array, b: Array, t: Array) -> Array:
+        """Latents [n, dim] on the straight line from a to b [n, dim], at t [n] from 0 to 1."""
+        return (1 - t[:, None]) * a + t[:, None] * b
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,8 @@ from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
 from wgan_jax.errors import UserError
 
+# Whose images are smaller than the networks' and get a black margin.
+_NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
 _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
@@ -67,6 +69,12 @@ class TFDS:
     """Pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
     """TFDS's data folder; its own default if not given."""
+
+    @property
+    def native_size(self) -> int:
+        """Height and width without the margin that `image_size` adds."""
+        size = _NATIVE_SIZES.get(self.name.partition("/")[0], self.image_size)
+        return min(size, self.image_size)
 
     def open(self) -> ArrayDataset:
         source = open_source(self.name, self.split, self.data_dir, self.labels)

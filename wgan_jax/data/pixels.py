@@ -55,3 +55,9 @@ def pad_to_square(pixels: np.ndarray, size: int) -> np.ndarray:
         raise ValueError(f"images of {h} x {w} pixels do not fit into {size} x {size}")
     margins = [((size - side) // 2, size - side - (size - side) // 2) for side in (h, w)]
     return np.pad(pixels, [(0, 0)] * (pixels.ndim - 3) + [*margins, (0, 0)])
+
+
+def cut_to_middle(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Images [..., h, w, channels] without what `pad_to_square` put around them."""
+    top, left = ((side - size) // 2 for side in pixels.shape[-3:-1])
+    return pixels[..., top : top + size, left : left + size, :]

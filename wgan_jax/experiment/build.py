@@ -11,7 +11,8 @@ import optax
 
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.data.stream import ImageStream
+from wgan_jax.data.images import TFDS
+from wgan_jax.data.stream import ImageStream, TFDSStream
 from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
@@ -112,6 +113,18 @@ def open_dataset(config: Config) -> Any:
         if largest >= classes:
             raise UserError(f"the data set has the label {largest}, but num_classes is {classes}")
     return jax.device_put(data) if isinstance(data, ArrayDataset) else data
+
+
+def sample_struct(config: Config, batch_size: int) -> PyTree:
+    """Shapes and dtypes of one batch, without opening a data set that has to be prepared."""
+    dataset = config.dataset
+    if not isinstance(dataset, TFDS | TFDSStream):
+        return real_struct(open_dataset(config), batch_size)
+    side = dataset.image_size
+    images = jax.ShapeDtypeStruct((batch_size, side, side, dataset.channels), np.float32)
+    if not _num_classes(config):
+        return images
+    return images, jax.ShapeDtypeStruct((batch_size,), np.int32)
 
 
 def real_struct(data: Any, batch_size: int) -> PyTree:

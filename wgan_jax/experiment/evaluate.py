@@ -42,6 +42,8 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, 
     result = {"points": points, "draws": len(exact)}
     result |= {"w1/exact": float(np.mean(exact)), "w1/floor": floor}
     result |= {"w1/ratio": result["w1/exact"] / result["w1/floor"]}
+    if len(exact) > 1:
+        result["w1/error"] = float(np.std(exact, ddof=1) / len(exact) ** 0.5)
     if isinstance(config.dataset, Ring | Grid):
         coverages = [mode_coverage(x, config.dataset.centers, config.dataset.std) for x in fakes]
         result |= {
@@ -54,29 +56,26 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, 
 
 def report(result: dict[str, float]) -> str:
     """The result as lines to read."""
-    points = f"{int(result['points']):,} points"
-    draws = int(result["draws"])
-    mean = "one draw" if draws == 1 else f"mean of {draws} draws"
     lines = []
     if "modes/found" in result:
         lines += [
             f"modes found   {result['modes/found']} of {result['modes/total']}",
             f"within 3 std  {result['modes/high_quality']:.1%} of the samples",
         ]
-    if "w1/lower" in result:
-        bound = f"(the critic on held-out data over {result['w1/lipschitz']:.3g}, 95% confidence)"
-        last = [f"W1 at least   {result['w1/lower']:.4f}  {bound}"]
-    else:
-        last = []
-    return "\n".join(
-        [
-            *lines,
-            f"exact W1      {result['w1/exact']:.4f}  ({points} of samples against data, {mean})",
+    if "w1/exact" in result:
+        points, draws = f"{int(result['points']):,} points", int(result["draws"])
+        mean = "one draw" if draws == 1 else f"mean of {draws} draws"
+        error = f" ± {result['w1/error']:.4f}" if "w1/error" in result else ""
+        lines += [
+            f"exact W1      {result['w1/exact']:.4f}{error}  ({points} of samples against data, "
+            f"{mean})",
             f"W1 floor      {result['w1/floor']:.4f}  ({points} of data against other data)",
             f"W1 / floor    {result['w1/ratio']:.2f}",
-            *last,
         ]
-    )
+    if "w1/lower" in result:
+        bound = f"(the critic on held-out data over {result['w1/lipschitz']:.3g}, 95% confidence)"
+        lines += [f"W1 at least   {result['w1/lower']:.4f}  {bound}"]
+    return "\n".join(lines)
 
 
 def real_clouds(

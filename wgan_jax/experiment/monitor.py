@@ -17,6 +17,7 @@ from jax import lax
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.watch import watch
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -62,6 +63,7 @@ class Monitor:
           bound of W1 at 95% confidence that follows; absent where no bound is known;
         - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and data, and between
           data and data, at the size of a minibatch;
+        - `w1/sliced`, `modes/found` and what else `watch` says of samples and held-out data;
         - `health/held_out_later`: `w1/held_out` after 100 extra critic steps;
         - `health/gain`, `health/gain_error`: what these steps added, as a share of that, and
           its standard error;
@@ -72,13 +74,15 @@ class Monitor:
         if self._idle:
             return {}
         root = key_for(state.key, Draw.MONITOR, state.step.generator)
-        on_real, on_fake, on_extra = jax.random.split(root, 3)
+        on_real, on_fake, on_extra, on_slices = jax.random.split(root, 4)
         real = self._held_out(on_real)
         n = len(jax.tree.leaves(real)[0])
         fake = self._gan.generate(state, on_fake, n)
         before = self._score(state, real, fake)
         after = self._score(self._train_on(state, on_extra, self._data), real, fake)
-        found = _w1(before, self._lipschitz(state)) | self._transport(real, fake)
+        x, y = (np.asarray(jax.tree.leaves(z)[0]).reshape(n, -1) for z in (fake, real))
+        found = _w1(before, self._lipschitz(state)) | self._transport(x, y)
+        found |= watch(self._config.dataset, x, y, on_slices)
         return found | _gain(before, after) | self._step(state)
 
     def _held_out(self, key: Array) -> PyTree:
@@ -109,8 +113,7 @@ class Monitor:
         except ValueError:
             return None
 
-    def _transport(self, real: PyTree, fake: PyTree) -> dict[str, float]:
-        x, y = (np.asarray(jax.tree.leaves(z)[0]).reshape(len(z), -1) for z in (fake, real))
+    def _transport(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
         size = min(self._config.batch_size, len(y) // 2)
         pairs = range(0, min(2 * _TRANSPORTS * size, len(y) - 2 * size + 1), 2 * size)
         return {

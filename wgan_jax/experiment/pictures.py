@@ -12,24 +12,44 @@ import numpy as np
 from PIL import Image
 
 _REAL, _FAKE, _MEDIAN_WINDOW = "#2a9d8f", "#d1495b", 101
-_GRID_PIXELS = 512
+_GRID_PIXELS, _MILLISECONDS = 512, 80
 
 
-def image_grid(images: np.ndarray, path: Path) -> None:
-    """Images [n, h, w, channels] in [-1, 1] as a square grid, small ones enlarged."""
+def image_grid(images: np.ndarray, path: Path, columns: int | None = None) -> None:
+    """Images [n, h, w, channels] in [-1, 1] as a grid, small ones enlarged; square if not told."""
+    grid_picture(images, columns).save(path, format="PNG")
+
+
+def animation(frames: list[np.ndarray], path: Path, *, form: str) -> None:
+    """Frames of images [n, h, w, channels] as grids that move without end; a .gif or .apng."""
+    first, *rest = [grid_picture(frame) for frame in frames]
+    kind = {".gif": "GIF", ".apng": "PNG"}[form]
+    first.save(path, kind, save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
+
+
+def to_pixels(images: np.ndarray) -> np.ndarray:
+    """[-1, 1] to uint8."""
+    return np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+
+
+def picture_of(pixels: np.ndarray) -> Image.Image:
+    """uint8 [h, w, channels] as gray or in colour."""
+    return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+
+
+def grid_picture(images: np.ndarray, columns: int | None = None) -> Image.Image:
     n, h, w, channels = images.shape
-    columns = math.ceil(math.sqrt(n))
+    columns = columns or math.ceil(math.sqrt(n))
     rows = math.ceil(n / columns)
-    pixels = np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
+    pixels = to_pixels(images)
     grid = np.zeros((rows * columns, h + 2, w + 2, channels), np.uint8)
     grid[:n, 1:-1, 1:-1] = pixels
     grid = grid.reshape(rows, columns, h + 2, w + 2, channels).transpose(0, 2, 1, 3, 4)
     grid = grid.reshape(rows * (h + 2), columns * (w + 2), channels)
-    picture = Image.fromarray(grid[..., 0] if channels == 1 else grid)
+    picture = picture_of(grid)
     scale = max(1, round(_GRID_PIXELS / max(picture.size)))
-    picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST).save(
-        path
-    )
+    size = (picture.width * scale, picture.height * scale)
+    return picture.resize(size, Image.Resampling.NEAREST)
 
 
 def plane(
@@ -73,7 +93,7 @@ def points(samples: np.ndarray, path: Path) -> None:
     axes.scatter(*samples.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
     axes.grid(alpha=0.3)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, format="png")
     plt.close(figure)
 
 

@@ -1,51 +1,146 @@
-"""Samples of a trained generator, to a picture or to arrays."""
+"""Samples of a trained generator, a block at a time."""
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.ema import with_ema
+from wgan_jax.data.pixels import cut_to_middle
+from wgan_jax.ema import ema_of, with_ema
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import pictures
-from wgan_jax.experiment.trainer import Run
+from wgan_jax.experiment.build import build_gan, sample_struct
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.config import Config
+from wgan_jax.gan import GAN
+from wgan_jax.types import Array, GANState, PyTree, from_linen
 
-_BATCH = 500
+BLOCK, _STOPS = 500, 4
+
+Arrays = dict[str, np.ndarray]
 
 
-def write_samples(run: Run, num: int, seed: int, path: Path) -> None:
-    """`num` samples by `seed`: a .png of images or points of the plane, or a .npz of all arrays.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Wish:
+    """Which samples are wanted."""
+
+    num: int = 64
+    """How many; of an interpolation, how many walks."""
+    seed: int = 0
+    """Of the latents."""
+    weights: Literal["ema", "raw"] | None = None
+    """Averaged or last weights; averaged where the run keeps an average, if not told."""
+    truncation: float | None = None
+    """Latents stay within it; None for all."""
+    label: int | None = None
+    """The one class to draw; all are drawn alike if None."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sampler:
+    """A trained generator, and which of its samples are wanted."""
+
+    config: Config
+    gan: GAN
+    state: GANState
+    wish: Wish
+
+    def blocks(self) -> Iterator[Arrays]:
+        """`samples` [block, ...] and, of a conditional generator, `labels` [block], `num` in all.
+
+        All blocks but the last are of one size: one compile, and memory for one block.
+        """
+        key, left, i = jax.random.key(self.wish.seed), self.wish.num, 0
+        draw = self._draw()
+        while left > 0:
+            block = self._arrays(draw(self.state, jax.random.fold_in(key, i)))
+            yield {name: array[:left] for name, array in block.items()}
+            left, i = left - BLOCK, i + 1
+
+    def walk(self, frames: int, *, tour: bool) -> Iterator[Arrays]:
+        """`num` walks between latents, a frame [num, ...] at a time.
+
+        From one latent to another in `frames` steps, or as a tour of four that
+        ends where it begins.
+        """
+        noise, num = self.config.latent, self.wish.num
+        keys = jax.random.split(jax.random.key(self.wish.seed), _STOPS + 1)
+        stops = [self._noise(key, num) for key in keys[: _STOPS if tour else 2]]
+        legs = zip(stops, [*stops[1:], stops[0]], strict=True) if tour else [tuple(stops)]
+        labels = self._labels(keys[-1], num)
+        decode = jax.jit(self._decode)
+        for a, b in legs:
+            for t in np.linspace(0, 1, frames, endpoint=not tour, dtype=np.float32):
+                z = noise.between(a, b, jnp.full((num,), t))
+                yield self._arrays(decode(self.state, z if labels is None else (z, labels)))
+
+    def _draw(self) -> Callable[[GANState, Array], PyTree]:
+        """One block by its key: as the run's own `generate` unless latents are chosen."""
+        classes, wish = self.config.generator.num_classes, self.wish
+        if wish.truncation is None and wish.label is None:
+            return lambda state, key: self.gan.generate(state, key, BLOCK)
+
+        @jax.jit
+        def draw(state: GANState, key: Array) -> PyTree:
+            on_noise, on_label = jax.random.split(key) if classes else (key, key)
+            labels = self._labels(on_label, BLOCK)
+            z = self._noise(on_noise, BLOCK)
+            return self._decode(state, z if labels is None else (z, labels))
+
+        return draw
+
+    def _noise(self, key: Array, n: int) -> Array:
+        bound, noise = self.wish.truncation, self.config.latent
+        return noise(key, n) if bound is None else noise.truncated(key, n, bound)
+
+    def _labels(self, key: Array, n: int) -> Array | None:
+        classes = self.config.generator.num_classes
+        if not classes:
+            return None
+        if self.wish.label is not None:
+            return jnp.full((n,), self.wish.label, jnp.int32)
+        return jax.random.randint(key, (n,), 0, classes)
+
+    def _decode(self, state: GANState, z: PyTree) -> PyTree:
+        params, stats, _ = state.generator
+        return from_linen(self.config.generator).apply(params, stats, z, train=False)[0]
+
+    def _arrays(self, block: PyTree) -> Arrays:
+        samples, *labels = jax.device_get(jax.tree.leaves(block))
+        size = getattr(self.config.dataset, "native_size", None)
+        samples = cut_to_middle(samples, size) if size and samples.ndim == 4 else samples
+        return {"samples": samples} | ({"labels": labels[0]} if labels else {})
+
+
+def open_sampler(config: Config, workdir: Path, wish: Wish, say: Callable[[str], None]) -> Sampler:
+    """The generator of a workdir at its newest good checkpoint; the data need not be there.
 
     Raises:
-      UserError: samples that no picture shows, or a file that cannot be written.
+      UserError: no good checkpoint, or a wish that this run cannot fulfil.
     """
-    drawn = draw(run, num, seed)
-    samples = drawn["samples"]
-    try:
-        if path.suffix == ".npz":
-            np.savez_compressed(path, allow_pickle=False, **drawn)
-        elif samples.ndim == 4:
-            pictures.image_grid(samples, path)
-        elif samples.shape[1:] == (2,):
-            pictures.points(samples, path)
-        else:
-            raise UserError(f"samples of shape {samples.shape[1:]} make no picture; use .npz")
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    _check(config, wish)
+    gan = build_gan(config)
+    struct = sample_struct(config, config.batch_size)
+    like = jax.eval_shape(gan.init, jax.random.key(config.seed), struct)
+    found = Checkpoints(workdir / "checkpoints").restore(like, say)
+    if found is None:
+        raise UserError(f"{workdir} holds no checkpoint")
+    state = found[1]
+    if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
+        raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
+    return Sampler(config, gan, state if wish.weights == "raw" else with_ema(state), wish)
 
 
-def draw(run: Run, num: int, seed: int) -> dict[str, np.ndarray]:
-    """`samples` [num, ...] and, of a conditional generator, their `labels` [num].
-
-    They come from the averaged weights where the run keeps an average, and are
-    drawn in blocks of one size: one compile, and memory for one block.
-    """
-    state, key = with_ema(run.state), jax.random.key(seed)
-    blocks = []
-    for i in range(-(-num // _BATCH)):
-        block = run.gan.generate(state, jax.random.fold_in(key, i), _BATCH)
-        blocks.append(jax.device_get(jax.tree.leaves(block)))
-    arrays = (np.concatenate(leaves)[:num] for leaves in zip(*blocks, strict=True))
-    return dict(zip(("samples", "labels"), arrays, strict=False))
+def _check(config: Config, wish: Wish) -> None:
+    classes = config.generator.num_classes
+    if wish.label is not None and not classes:
+        raise UserError("this generator is not conditional: leave --label out")
+    if wish.label is not None and wish.label >= classes:
+        raise UserError(f"--label takes 0 to {classes - 1}, got {wish.label}")
+    if wish.truncation is not None and not 0 < wish.truncation < float("inf"):
+        raise UserError(f"--truncation takes a positive number, got {wish.truncation}")

@@ -1,5 +1,34 @@
-"""Measures of samples against data."""
+"""Measures of samples against data: of points, or of the features that a network gives.
 
+Each takes feature arrays [n, d], whatever made them; `extract` applies a network in
+batches. Numbers on features are only comparable on the same features, so name
+them with the number: `frechet/lenet`.
+"""
+
+from wgan_jax.distances import exact_w1, sliced_w1, w1_floor
+from wgan_jax.metrics.arrays import extract
+from wgan_jax.metrics.classifier import ClassifierScore, classifier_score, conditional_accuracy
 from wgan_jax.metrics.coverage import Coverage, mode_coverage
+from wgan_jax.metrics.density_coverage import DensityCoverage, density_coverage
+from wgan_jax.metrics.frechet import frechet_distance
+from wgan_jax.metrics.kernel import KernelDistance, kernel_distance
+from wgan_jax.metrics.precision_recall import PrecisionRecall, precision_recall
 
-__all__ = ["Coverage", "mode_coverage"]
+__all__ = [
+    "ClassifierScore",
+    "Coverage",
+    "DensityCoverage",
+    "KernelDistance",
+    "PrecisionRecall",
+    "classifier_score",
+    "conditional_accuracy",
+    "density_coverage",
+    "exact_w1",
+    "extract",
+    "frechet_distance",
+    "kernel_distance",
+    "mode_coverage",
+    "precision_recall",
+    "sliced_w1",
+    "w1_floor",
+]

@@ -1,0 +1,124 @@
+"""WGAN, WGAN-GP and the non-saturating GAN on Fashion-MNIST, judged without their critics.
+
+    python benchmarks/image_quality.py [--data-dir DIR] [--steps N] [--out DIR]
+
+Trains the small config with each method and each seed, in DIR/METHOD-SEED, and prints
+means over seeds with their standard deviation beside real against real. What is
+already there is not done again, so parts may be run alone: --methods WGAN --seeds 0.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+
+from wgan_jax.ema import with_ema
+from wgan_jax.experiment import evaluate, trainer
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.features import default_features
+from wgan_jax.experiment.quality import quality
+from wgan_jax.experiment.workdir import write_json
+from wgan_jax.flags import load
+from wgan_jax.networks import DCGANCritic
+from wgan_jax.objectives import JensenShannon
+from wgan_jax.optimizers import Adam
+from wgan_jax.penalties import GradientPenalty
+
+CONFIG = Path(__file__).parents[1] / "configs" / "fashion_mnist_small.py"
+COLUMNS = ("frechet/lenet", "kernel/lenet", "coverage/lenet", "w1/exact")
+
+
+def configs(data_dir: str | None, steps: int) -> dict[str, Config]:
+    base = load(CONFIG)
+    dataset = dataclasses.replace(base.dataset, data_dir=data_dir)
+    wgan = dataclasses.replace(
+        base, dataset=dataset, steps=steps, sample_every=steps, checkpoint_every=steps
+    )
+    image = {"image_size": 32, "channels": 1, "filters": 16}
+    gp_adam = Adam(learning_rate=2e-4, b1=0.0, b2=0.9)
+    gan_adam = Adam(learning_rate=2e-4, b1=0.5, b2=0.999)
+    return {
+        "WGAN": wgan,
+        "WGAN-GP": dataclasses.replace(
+            wgan,
+            critic=DCGANCritic(norm="layer", **image),
+            clip=None,
+            penalty=GradientPenalty(weight=10.0),
+            generator_optimizer=gp_adam,
+            critic_optimizer=gp_adam,
+        ),
+        "GAN": dataclasses.replace(
+            wgan,
+            objective=JensenShannon(),
+            clip=None,
+            n_critic=1,
+            generator_optimizer=gan_adam,
+            critic_optimizer=gan_adam,
+        ),
+    }
+
+
+def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
+    """Train, or take what is there, and measure."""
+    path = folder / "quality.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    start = time.perf_counter()
+    run = trainer.train(config, folder)
+    trained = time.perf_counter() - start
+    state = with_ema(run.state)
+    features = default_features(config.dataset, folder)
+    found = quality(run.gan, state, run.data, features, points=points, seed=config.seed)
+    found |= evaluate.evaluate(config, run.gan, state, run.data)
+    found |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
+    write_json(path, found)
+    return found
+
+
+def floor_of(column: str) -> str:
+    return "w1/floor" if column == "w1/exact" else f"{column}/floor"
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    rows = [f"| method | seeds | {' | '.join(COLUMNS)} | training, s |", "|---" * 7 + "|"]
+    for method, found in results.items():
+        cells = []
+        for column in COLUMNS:
+            values = [one[column] for one in found]
+            spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3g}{spread}")
+        seconds = np.mean([one["time/train"] for one in found])
+        rows.append(f"| {method} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} |")
+    every = [one for found in results.values() for one in found]
+    floors = (f"{np.mean([one[floor_of(column)] for one in every]):.3g}" for column in COLUMNS)
+    rows.append(f"| real against real | {len(every)} | {' | '.join(floors)} | |")
+    return "\n".join(rows)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data-dir", help="of the prepared Fashion-MNIST")
+    parser.add_argument("--steps", type=int, default=5_000, help="generator iterations")
+    parser.add_argument("--points", type=int, default=10_000, help="samples of each kind")
+    parser.add_argument("--methods", nargs="+", default=["WGAN", "WGAN-GP", "GAN"])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--out", type=Path, default=Path("runs/image_quality"))
+    arguments = parser.parse_args()
+    results: dict[str, list[dict[str, float]]] = {}
+    for seed in arguments.seeds:
+        for method in arguments.methods:
+            config = configs(arguments.data_dir, arguments.steps)[method]
+            config = dataclasses.replace(config, seed=seed)
+            folder = arguments.out / f"{method}-{seed}"
+            results.setdefault(method, []).append(judged(config, folder, arguments.points))
+            print(f"{method}-{seed}", json.dumps(results[method][-1]), flush=True)
+    print(table(results))
+
+
+if __name__ == "__main__":
+    main()

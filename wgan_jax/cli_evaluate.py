@@ -1,0 +1,227 @@
+"""`python -m wgan_jax evaluate` and `features`."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from wgan_jax import flags
+from wgan_jax.cli import natural, workdir
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.config import Config
+
+if TYPE_CHECKING:
+    from wgan_jax.experiment.features import Features
+    from wgan_jax.experiment.trainer import Run
+
+_CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
+
+
+def evaluate(args: list[str]) -> int:
+    """Judge the newest checkpoint: each number beside its floor, real against real.
+
+    usage: python -m wgan_jax evaluate WORKDIR [--metrics NAME,NAME] [--num N]
+                                      [--features FILE [--sha256 HEX]]
+
+    Prints a table, writes WORKDIR/evaluation.json (and TensorBoard, where it is on) and brings
+    WORKDIR/report.html up to date.
+
+    --metrics   some of w1, modes, critic, frechet, kernel, precision, recall, density,
+                coverage, classifier, accuracy; all that apply if not given
+    --num       samples of each kind for the measures on features (5,000, at most half the data)
+    --features  what images are judged by: a file of `python -m wgan_jax features`, or weights
+                of Inception (docs/metrics.md); if not given, a small classifier is trained on
+                the data set itself at the first use and kept beside it
+    --sha256    of a features file that carries no digest of its own
+    """
+    from wgan_jax.experiment.quality import POINTS
+
+    chosen, args = flags.option(args, "metrics")
+    file, args = flags.option(args, "features")
+    sha256, args = flags.option(args, "sha256")
+    num, args = flags.option(args, "num")
+    names = _names(chosen)
+    points = POINTS if num is None else natural("num", num, 8)
+    folder = workdir("evaluate", args)
+    run = _finished(folder)
+    judge = _features(run, folder, file, sha256) if _on_features(names) else None
+    result = _measured(run, names, judge, points)
+    if not result:
+        raise UserError(f"none of {', '.join(names)} applies to this run")
+    _write(folder, run, result, whole=chosen is None)
+    _say(folder, run, result)
+    return 0
+
+
+def features(args: list[str]) -> int:
+    """Train a small classifier on a labelled data set; its features judge samples.
+
+    usage: python -m wgan_jax features DATASET --out FILE [--force] [--data-dir DIR]
+                                      [--image-size N] [--channels N]
+
+    DATASET       digits, or a prepared data set of TFDS, such as fashion_mnist
+    --out         FILE.safetensors or FILE.npz; --force replaces one that exists
+    --image-size  as the runs that it is to judge (32)
+    --channels    of the images (1 for mnist and fashion_mnist, else 3)
+    """
+    from wgan_jax.experiment.features import train_lenet
+    from wgan_jax.experiment.weights import require_suffix
+
+    out, args = flags.option(args, "out")
+    data_dir, args = flags.option(args, "data-dir")
+    size, args = flags.option(args, "image-size")
+    channels, args = flags.option(args, "channels")
+    force, args = "--force" in args, [word for word in args if word != "--force"]
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError("features takes one data set: digits, fashion_mnist or another of TFDS")
+    if out is None:
+        raise UserError("features needs --out FILE.safetensors or --out FILE.npz")
+    require_suffix(Path(out))
+    if Path(out).exists() and not force:
+        raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
+    dataset = _dataset(args[0], data_dir, size, channels)
+    made = train_lenet(dataset, Path(out), say=_tell)
+    print(f"{out}  SHA-256 of the arrays {made.about['sha256']}")
+    return 0
+
+
+def at_the_end(run: Run, folder: Path) -> None:
+    """What `train.py` says and writes when a run is done."""
+    result = _measured(run, ("w1", "modes", "critic"), None, 0)
+    _write(folder, run, result, whole=True)
+    _say(folder, run, result)
+
+
+def _measured(
+    run: Run, names: tuple[str, ...], judge: Features | None, points: int
+) -> dict[str, float]:
+    from wgan_jax.ema import with_ema
+    from wgan_jax.experiment import evaluate, monitor, quality
+
+    state = with_ema(run.state)
+    result: dict[str, float] = {}
+    if "critic" in names:
+        result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
+    if {"w1", "modes"} & set(names):
+        found = evaluate.evaluate(run.config, run.gan, state, run.data)
+        groups = {"modes": ("modes/",), "w1": ("w1/", "points", "draws")}
+        kept = tuple(prefix for name in names for prefix in groups.get(name, ()))
+        result |= {key: value for key, value in found.items() if key.startswith(kept)}
+    wanted = tuple(name for name in names if name in quality.MEASURES)
+    if judge is not None and wanted:
+        seed = run.config.seed
+        result |= quality.quality(
+            run.gan, state, run.data, judge, names=wanted, points=points, seed=seed
+        )
+    return result
+
+
+def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> Features | None:
+    """The network to judge by: the file's, or one of the data set itself; points as they are."""
+    from wgan_jax.experiment import features
+    from wgan_jax.experiment.build import real_struct
+    from wgan_jax.experiment.quality import points_features
+
+    shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
+    if file is not None:
+        found = features.open_features(Path(file), sha256)
+        if len(shape) != 3 or found.image not in (None, shape):
+            raise UserError(
+                f"{file} is for images of shape {found.image}, but this run makes {shape}"
+            )
+        return found
+    if len(shape) != 3:
+        return points_features(shape)
+    try:
+        return features.default_features(run.config.dataset, folder, _tell)
+    except UserError as error:
+        _tell(f"no features: {error}")
+        return None
+
+
+def _names(chosen: str | None) -> tuple[str, ...]:
+    from wgan_jax.experiment.quality import MEASURES
+
+    known = ("w1", "modes", "critic", *MEASURES)
+    if chosen is None:
+        return known
+    names = tuple(name.strip() for name in chosen.split(","))
+    for name in names:
+        if name not in known:
+            raise UserError(f"unknown metric {name!r}: choose from {', '.join(known)}")
+    return names
+
+
+def _on_features(names: tuple[str, ...]) -> bool:
+    from wgan_jax.experiment.quality import MEASURES
+
+    return bool(set(names) & set(MEASURES))
+
+
+def _write(folder: Path, run: Run, result: dict[str, Any], *, whole: bool) -> None:
+    """evaluation.json, and TensorBoard where it is on; a part keeps the rest of the same step."""
+    from wgan_jax.experiment.workdir import write_json
+    from wgan_jax.experiment.writers import TensorBoard
+
+    line, path = {"step": int(run.state.step), **result}, folder / "evaluation.json"
+    if not whole and path.exists():
+        former = _read(path)
+        line = former | line if former.get("step") == line["step"] else line
+    write_json(path, line)
+    if run.config.tensorboard:
+        board = TensorBoard(folder)
+        board.write({key: value for key, value in line.items() if math.isfinite(value)})
+        board.close()
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        former = json.loads(path.read_text())
+    except ValueError:
+        return {}
+    return former if isinstance(former, dict) else {}
+
+
+def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
+    from wgan_jax.experiment import evaluate, monitor
+    from wgan_jax.experiment.report.reporter import write_report
+    from wgan_jax.experiment.scorecard import rows_of, scorecard
+
+    step = int(run.state.step)
+    print(f"step          {step:,}  {folder / 'samples' / f'{step}.png'}")
+    lines = evaluate.report(result)
+    print(lines, end="\n" if lines else "")
+    if rows_of(result):
+        print(f"\n{scorecard(result)}")
+    for warning in monitor.warnings(result).values():
+        print(f"warning       {warning}")
+    print(f"report        {write_report(folder)}")
+
+
+def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | None) -> Any:
+    from wgan_jax.data.images import TFDS, Digits
+
+    if name == "digits":
+        return Digits(labels=True)
+    count = _CHANNELS.get(name, 3) if channels is None else natural("channels", channels, 1)
+    side = 32 if size is None else natural("image-size", size, 4)
+    return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
+
+
+def _finished(folder: Path) -> Run:
+    from wgan_jax.experiment import trainer
+    from wgan_jax.experiment.checkpoint import Checkpoints
+
+    config: Config = flags.load(folder / "config.json")
+    if not Checkpoints(folder / "checkpoints").steps():
+        raise UserError(f"{folder} holds no checkpoint")
+    return trainer.open_run(config, folder, say=_tell)
+
+
+def _tell(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

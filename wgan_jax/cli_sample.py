@@ -1,0 +1,98 @@
+"""`python -m wgan_jax sample`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from wgan_jax import flags
+from wgan_jax.cli import natural, workdir
+from wgan_jax.errors import UserError
+
+_WALKS = 8
+
+
+def sample(args: list[str]) -> int:
+    """Draw samples from the newest checkpoint: a picture, arrays, a folder, or walks.
+
+    usage: python -m wgan_jax sample WORKDIR --out OUT [--num N] [--seed S] [--force]
+                                    [--weights ema|raw] [--truncation T] [--label K]
+                                    [--interpolate FRAMES]
+
+    --out          FILE.png (a grid), FILE.npz (arrays in [-1, 1]), FOLDER/ (a PNG each), or
+                   with --interpolate FILE.gif and FILE.apng, which move
+    --num          how many samples (64), or walks (8)
+    --seed         the same seed gives the same samples (0)
+    --force        replace what is there
+    --weights      averaged or last; averaged where the run keeps an average, if not given
+    --truncation   keep latents within it: better samples, less variety
+    --label        the one class to draw, of a conditional generator
+    --interpolate  walks from one latent to another in so many frames: rows of a grid, arrays
+                   [num, frames, ...], or animated as a tour of four
+
+    The data set need not be there. Images that were padded for training come out at
+    their own size.
+    """
+    out, args = flags.option(args, "out")
+    frames, args = flags.option(args, "interpolate")
+    force, args = "--force" in args, [word for word in args if word != "--force"]
+    wish, args = _wish(args, num="64" if frames is None else str(_WALKS))
+    folder = workdir("sample", args)
+    steps = None if frames is None else natural("interpolate", frames, 2)
+    path = _out(out, force, walks=steps is not None)
+    from wgan_jax.experiment import sample_files
+    from wgan_jax.experiment.sample import Wish, open_sampler
+
+    config = flags.load(folder / "config.json")
+    sampler = open_sampler(config, folder, Wish(**wish), lambda line: print(line, file=sys.stderr))
+    if steps is not None:
+        walks = sampler.walk(steps, tour=sample_files.is_animated(path))
+        sample_files.write_walks(walks, path)
+    else:
+        many = sample_files.is_folder(str(out))
+        sample_files.write_samples(sampler.blocks(), sampler.wish.num, path, folder=many)
+    print(out)
+    return 0
+
+
+def _wish(args: list[str], num: str) -> tuple[dict[str, Any], list[str]]:
+    given = {}
+    for name in ("num", "seed", "weights", "truncation", "label"):
+        given[name], args = flags.option(args, name)
+    if given["weights"] not in (None, "ema", "raw"):
+        raise UserError(f"--weights takes ema or raw, got {given['weights']!r}")
+    label, bound = given["label"], given["truncation"]
+    wish = {
+        "num": natural("num", given["num"] or num, 1),
+        "seed": natural("seed", given["seed"] or "0"),
+        "weights": given["weights"],
+        "truncation": None if bound is None else _real("truncation", bound),
+        "label": None if label is None else natural("label", label),
+    }
+    return wish, args
+
+
+def _out(out: str | None, force: bool, *, walks: bool) -> Path:
+    from wgan_jax.experiment.sample_files import FORMS, is_animated, is_folder
+
+    if out is None:
+        raise UserError(f"sample needs --out FILE with {', '.join(FORMS)}, or --out FOLDER/")
+    path, folder = Path(out), is_folder(out)
+    if not folder and path.suffix not in FORMS:
+        raise UserError(f"{out} should end in {', '.join(FORMS)}, or name a folder")
+    if walks and folder:
+        raise UserError(f"walks between latents go to a file with {', '.join(FORMS)}, not a folder")
+    if not walks and not folder and is_animated(path):
+        raise UserError(f"{path.suffix} is for walks between latents: add --interpolate FRAMES")
+    taken = path.exists() and (not folder or any(path.iterdir()))
+    if taken and not force:
+        raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
+    return path
+
+
+def _real(name: str, text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        raise UserError(f"--{name} takes a number, got {text!r}") from None

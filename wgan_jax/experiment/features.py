@@ -1,0 +1,209 @@
+"""Networks whose features samples are judged by: trained on the data set itself, or from a file."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import lax
+
+from wgan_jax.data.arrays import ArrayDataset, to_unit_range
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.weights import read_arrays, write_arrays
+from wgan_jax.networks.inception import Inception, inception_variables
+from wgan_jax.networks.lenet import LeNet
+from wgan_jax.types import Array, PyTree
+
+_SCALE = "features/scale"
+_BATCH, _EPOCHS, _LEAST_STEPS, _RATE = 128, 4, 800, 2e-3
+
+
+class Features(NamedTuple):
+    """A network that gives features.
+
+    Attributes:
+      name: stands beside every number that comes from it.
+      apply: images [n, h, w, channels] in [-1, 1] to features [n, d]; jittable.
+      classify: to probabilities [n, classes]; None without a classifier.
+      image: shape that it was made for; None for any.
+      about: what its file says of it: `sha256` of its weights, without which numbers are
+        not comparable, and how it was made.
+      batch: images that are in work at once.
+    """
+
+    name: str
+    apply: Callable[[Array], Array]
+    classify: Callable[[Array], Array] | None
+    image: tuple[int, ...] | None
+    about: dict[str, str]
+    batch: int = 500
+
+
+def open_features(path: Path, sha256: str | None = None) -> Features:
+    """The features of a file that `train_lenet` wrote, or of Inception's weights.
+
+    Raises:
+      UserError: a file that is missing, damaged, of another SHA-256 or of other shapes.
+    """
+    arrays, about = read_arrays(path, sha256)
+    try:
+        if about.get("network") == "lenet":
+            return lenet_features(arrays, about)
+        network, variables = Inception(), jax.device_put(inception_variables(arrays))
+    except (ValueError, KeyError) as error:
+        raise UserError(f"{path} holds no LeNet and no Inception weights: {error}") from error
+    about = {"sha256": sha256 or "", **about}
+    return Features("inception", _applied(network, variables), None, None, about, batch=50)
+
+
+def lenet_features(arrays: dict[str, np.ndarray], about: dict[str, str]) -> Features:
+    """LeNet's last hidden layer, in units of its root mean square on the data.
+
+    Raises:
+      ValueError: arrays of other names or shapes than the network's.
+    """
+    image = tuple(int(side) for side in about["image"].split("x"))
+    network = LeNet(classes=int(about["classes"]))
+    struct = jax.ShapeDtypeStruct((1, *image), jnp.float32)
+    like = _flat(jax.eval_shape(network.init, jax.random.key(0), struct))
+    like[_SCALE] = jax.ShapeDtypeStruct((), np.float32)
+    for name in [*like, *arrays]:
+        shapes = [side[name].shape if name in side else "nothing" for side in (like, arrays)]
+        if shapes[0] != shapes[1]:
+            raise ValueError(f"{name} should be {shapes[0]}, but is {shapes[1]}")
+    scale = arrays[_SCALE].item()
+    weights = {name: array for name, array in arrays.items() if name != _SCALE}
+    variables = jax.device_put(flax.traverse_util.unflatten_dict(weights, sep="/"))
+    both = _applied(network, variables)
+    return Features(
+        "lenet",
+        lambda x: both(x)[0] / scale,
+        lambda x: jax.nn.softmax(both(x)[1]),
+        image,
+        about,
+    )
+
+
+def _applied(network: Any, variables: PyTree) -> Callable[[Array], Any]:
+    return lambda x: network.apply(variables, x)
+
+
+def train_lenet(
+    dataset: Any, path: Path, *, seed: int = 0, say: Callable[[str], None] = print
+) -> Features:
+    """Train a LeNet on a labelled data set, and write it to a file.
+
+    Args:
+      dataset: a config node with `labels=True`, `Digits` or `TFDS`.
+      path: .safetensors or .npz.
+
+    Raises:
+      UserError: a data set that cannot be opened, or a file that cannot be written.
+    """
+    data = dataset.open()
+    images, labels = data.examples
+    classes, size = int(labels.max()) + 1, len(labels)
+    network = LeNet(classes=classes)
+    steps = max(_LEAST_STEPS, _EPOCHS * math.ceil(size / _BATCH))
+    shape = "x".join(map(str, images.shape[1:]))
+    say(f"training LeNet on {size:,} images of {shape}, {steps:,} steps of {min(_BATCH, size)}")
+    variables = _fit(network, jax.device_put(data), seed, steps)
+    held_out = dataset.held_out()
+    measured = data if held_out is None else held_out
+    accuracy = float(_looked(network, variables, measured)[1].mean())
+    say(f"accuracy {accuracy:.2%} on {'the training' if held_out is None else 'unseen'} images")
+    about = {
+        "network": "lenet",
+        "dataset": getattr(dataset, "name", type(dataset).__name__.lower()),
+        "image": shape,
+        "classes": str(classes),
+        "accuracy": f"{accuracy:.4f}",
+        "seed": str(seed),
+    }
+    arrays = {name: np.asarray(array) for name, array in _flat(variables).items()}
+    square = _looked(network, variables, data)[0].mean(dtype=np.float64)
+    arrays[_SCALE] = np.asarray(square**0.5, np.float32)
+    write_arrays(path, arrays, about)
+    return open_features(path)
+
+
+def _fit(network: LeNet, data: ArrayDataset, seed: int, steps: int) -> PyTree:
+    root = jax.random.key(seed)
+    on_weights, on_data = jax.random.split(root)
+    batch = min(_BATCH, data.size)
+    tx = optax.adam(optax.cosine_decay_schedule(_RATE, steps))
+
+    def loss(variables: PyTree, images: Array, labels: Array) -> Array:
+        logits = _applied(network, variables)(images)[1]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    @jax.jit
+    def fit(variables: PyTree, data: ArrayDataset) -> PyTree:
+        def step(carry: tuple[PyTree, PyTree], i: Array) -> tuple[tuple[PyTree, PyTree], None]:
+            variables, state = carry
+            slope = jax.grad(loss)(variables, *data.at(on_data, i, batch))
+            updates, state = tx.update(slope, state, variables)
+            return (optax.apply_updates(variables, updates), state), None
+
+        carry = (variables, tx.init(variables))
+        return lax.scan(step, carry, jnp.arange(steps))[0][0]
+
+    image = jnp.zeros((1, *jax.tree.leaves(data.examples)[0].shape[1:]))
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        return fit(network.init(on_weights, image), data)
+
+
+def _looked(network: LeNet, variables: PyTree, data: ArrayDataset) -> tuple[np.ndarray, np.ndarray]:
+    """The mean square of each image's features [n], and whether its class is found [n]."""
+    images, labels = data.examples
+
+    def look(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+        features, logits = _applied(network, variables)(to_unit_range(pair[0])[None])
+        return (features**2).mean(), logits[0].argmax() == pair[1]
+
+    both = (jnp.asarray(images), jnp.asarray(labels))
+    return jax.device_get(lax.map(look, both, batch_size=500))
+
+
+def default_features(dataset: Any, workdir: Path, say: Callable[[str], None] = print) -> Features:
+    """A LeNet of the run's own data set: trained at its first use, and kept for all its runs.
+
+    It is kept beside the prepared data, or in the workdir where that cannot be written.
+
+    Raises:
+      UserError: the data set has no labels to train with.
+    """
+    if not hasattr(dataset, "labels"):
+        raise UserError(
+            f"{type(dataset).__name__} has no labels to train features with; give --features FILE"
+        )
+    path = _kept_at(dataset, workdir)
+    if path.is_file():
+        return open_features(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    made = train_lenet(dataclasses.replace(dataset, labels=True), path, say=say)
+    say(f"kept in {path}")
+    return made
+
+
+def _kept_at(dataset: Any, workdir: Path) -> Path:
+    if not hasattr(dataset, "data_dir"):
+        return workdir / "features-lenet.safetensors"
+    name = f"{dataset.name.replace('/', '-')}-{dataset.image_size}x{dataset.channels}"
+    folder = dataset.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+    kept = Path(folder).expanduser() / "wgan_jax_features"
+    is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK)
+    return (kept if is_ours else workdir) / f"{name}-lenet.safetensors"
+
+
+def _flat(variables: PyTree) -> dict[str, Any]:
+    return flax.traverse_util.flatten_dict(variables, sep="/")

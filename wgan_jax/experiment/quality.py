@@ -1,0 +1,206 @@
+"""Samples against data through features, each number beside that of real against real.
+
+A number is a mean over independent draws, with its standard error. Keys:
+
+    frechet/lenet         the value, named after its features
+    frechet/lenet/error   its standard error
+    frechet/lenet/floor   the same between data and other data: what no generator can beat
+    frechet/lenet/points  samples of each kind in a draw
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax import metrics
+from wgan_jax.data.arrays import to_unit_range
+from wgan_jax.data.stream import ImageStream
+from wgan_jax.experiment.features import Features
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Draw, key_for
+from wgan_jax.loop import as_pytree
+from wgan_jax.types import Array, GANState, PyTree
+
+POINTS = 5_000
+_DRAWS = 3
+
+
+class Seen(NamedTuple):
+    """What the features say of some samples.
+
+    Attributes:
+      features: [n, d].
+      classes: probabilities [n, classes], where there is a classifier.
+      labels: [n], where samples carry labels.
+    """
+
+    features: np.ndarray
+    classes: np.ndarray | None
+    labels: np.ndarray | None
+
+
+Found = dict[str, tuple[float, float | None]]
+Measure = Callable[[Seen, Seen], Found]
+
+
+def _frechet(real: Seen, fake: Seen) -> Found:
+    return {"frechet": (float(metrics.frechet_distance(real.features, fake.features)), None)}
+
+
+def _kernel(real: Seen, fake: Seen) -> Found:
+    value, error = metrics.kernel_distance(real.features, fake.features)
+    return {"kernel": (float(value), float(error))}
+
+
+def _precision_recall(real: Seen, fake: Seen) -> Found:
+    found = metrics.precision_recall(real.features, fake.features)._asdict()
+    return {name: (float(value), None) for name, value in found.items()}
+
+
+def _density_coverage(real: Seen, fake: Seen) -> Found:
+    found = metrics.density_coverage(real.features, fake.features)._asdict()
+    return {name: (float(value), None) for name, value in found.items()}
+
+
+def _classifier(real: Seen, fake: Seen) -> Found:
+    if fake.classes is None:
+        return {}
+    value, error = metrics.classifier_score(fake.classes)
+    found: Found = {"classifier": (float(value), float(error))}
+    if fake.labels is not None:
+        right = metrics.conditional_accuracy(fake.classes, fake.labels)
+        found["accuracy"] = (float(right), None)
+    return found
+
+
+MEASURES: dict[str, Measure] = {
+    "frechet": _frechet,
+    "kernel": _kernel,
+    "precision": _precision_recall,
+    "recall": _precision_recall,
+    "density": _density_coverage,
+    "coverage": _density_coverage,
+    "classifier": _classifier,
+    "accuracy": _classifier,
+}
+
+
+def points_features(shape: tuple[int, ...]) -> Features:
+    """Samples as they are, for points in few dimensions."""
+    size = int(np.prod(shape))
+    return Features("points", lambda x: x.reshape(-1, size), None, shape, {})
+
+
+def quality(
+    gan: GAN,
+    state: GANState,
+    data: Any,
+    features: Features,
+    *,
+    names: tuple[str, ...] = tuple(MEASURES),
+    points: int = POINTS,
+    seed: int = 0,
+) -> dict[str, float]:
+    """The measures `names`, by key.
+
+    Args:
+      data: a sampler, a data set on the device, or a stream.
+      points: samples of each kind; at most half of a finite data set, which is
+        never repeated within a draw and the next.
+      seed: of a stream's order.
+    """
+    size = getattr(data, "size", None)
+    points = points if size is None else min(points, size // 2)
+    draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
+    real_key, fake_key = jax.random.split(key_for(state.key, Draw.QUALITY))
+    look = _looker(features)
+    block = min(features.batch, points)
+    reals = _parts(look, real_blocks(data, real_key, block, seed), points, draws)
+    fakes = _parts(look, fake_blocks(gan, state, fake_key, block), points, draws)
+    measures = dict.fromkeys(MEASURES[name] for name in names)
+    found, floors = (
+        [_measure(measures, one, other) for one, other in zip(left, right, strict=True)]
+        for left, right in ((reals, fakes), (reals[:-1], reals[1:]))
+    )
+    result: dict[str, float] = {}
+    for name in [name for name in names if name in found[0]]:
+        key = f"{name}/{features.name}"
+        result[key], result[f"{key}/error"] = _mean([draw[name] for draw in found])
+        result[f"{key}/floor"] = _mean([draw[name] for draw in floors])[0]
+        result[f"{key}/points"] = points
+    return result
+
+
+def _measure(measures: dict[Measure, None], real: Seen, fake: Seen) -> Found:
+    found: Found = {}
+    for measure in measures:
+        found |= measure(real, fake)
+    return found
+
+
+def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
+    """Over draws, with the standard error that they tell of themselves, or else their spread."""
+    means, errors = zip(*values, strict=True)
+    told = [error for error in errors if error is not None]
+    if len(told) == len(values):
+        return float(np.mean(means)), float(np.linalg.norm(told) / len(told))
+    spread = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else 0.0
+    return float(np.mean(means)), float(spread)
+
+
+def _looker(features: Features) -> Callable[[PyTree], Seen]:
+    @jax.jit
+    def look(images: Array) -> tuple[Array, Array | None]:
+        classes = None if features.classify is None else features.classify(images)
+        return features.apply(images), classes
+
+    def seen(samples: PyTree) -> Seen:
+        images, *labels = jax.tree.leaves(samples)
+        return Seen(*jax.device_get((*look(images), labels[0] if labels else None)))
+
+    return seen
+
+
+def _parts(
+    look: Callable[[PyTree], Seen], blocks: Iterator[PyTree], points: int, draws: int
+) -> list[Seen]:
+    """`draws` times `points` samples, seen a block at a time."""
+    seen: list[Seen] = []
+    while sum(len(block.features) for block in seen) < points * draws:
+        seen.append(look(next(blocks)))
+    columns = [
+        None if column[0] is None else np.concatenate(column) for column in zip(*seen, strict=True)
+    ]
+
+    def part(i: int) -> Seen:
+        cut = slice(i * points, (i + 1) * points)
+        return Seen(*(x if x is None else x[cut] for x in columns))  # type: ignore[arg-type]
+
+    return [part(i) for i in range(draws)]
+
+
+def real_blocks(data: Any, key: Array, n: int, seed: int) -> Iterator[PyTree]:
+    """Blocks of `n` real samples, without repetition through an epoch."""
+    if isinstance(data, ImageStream):
+        for pixels in data.batches(seed, n, 0):
+            yield to_unit_range(jnp.asarray(pixels))
+    step, data = 0, as_pytree(data)
+    while True:
+        if hasattr(data, "at"):
+            yield data.at(key, step, n)
+        else:
+            yield data(jax.random.fold_in(key, step), n)
+        step += 1
+
+
+def fake_blocks(gan: GAN, state: GANState, key: Array, n: int) -> Iterator[PyTree]:
+    """Blocks of `n` generated samples without end."""
+    step = 0
+    while True:
+        yield gan.generate(state, jax.random.fold_in(key, step), n)
+        step += 1

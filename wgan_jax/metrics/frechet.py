@@ -1,0 +1,74 @@
+"""Fréchet distance of the Gaussians that fit two sets of features.
+
+d² = |m1 - m2|² + Tr S1 + Tr S2 - 2 Tr (S1 S2)^1/2
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.metrics.arrays import AnyArray, feature_pair, is_traced
+from wgan_jax.types import Array
+
+
+def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
+    """Squared Fréchet (2-Wasserstein) distance of the two Gaussians; "FID" on Inception features.
+
+    No covariance is formed and no matrix root is taken. With S1 = A'A for the
+    centred features A = Q1 R1 over the root of n - 1, and S2 = B'B likewise,
+
+        Tr (S1 S2)^1/2 = the sum of the singular values of R1 R2'
+
+    which keeps full precision where covariances are singular. Plain arrays are
+    computed in float64 on the host, so that the result is good to float32 rounding
+    even between nearly equal laws. Under `jit`, `vmap` or `grad` the computation has
+    the precision of its input, and in float32 the error is about 1e-6 of
+    Tr S1 + Tr S2 + |m1 - m2|².
+
+    The value is biased upward by an amount that falls as 1/n: compare equal
+    sample sizes only, beside the value of real against real.
+
+    Args:
+      x: features [n, d].
+      y: features [m, d].
+
+    Returns:
+      A scalar in squared units of the features.
+
+    Raises:
+      ValueError: shapes that do not fit, fewer than two samples, integers, or
+        values that are not finite.
+
+    Example:
+      >>> import numpy as np
+      >>> x = np.random.default_rng(0).normal(size=(100, 3))
+      >>> shifted = x + np.array([[3.0, 4.0, 0.0]])
+      >>> frechet_distance(x, shifted).round(4).item()
+      25.0
+
+    References:
+      Heusel et al., GANs Trained by a Two Time-Scale Update Rule Converge to a Local
+      Nash Equilibrium, 2017, equation 6; Dowson and Landau, The Fréchet distance
+      between multivariate normal distributions, 1982.
+    """
+    x, y = feature_pair("frechet_distance", x, y, least=2)
+    if is_traced(x, y):
+        return _distance(jnp, x, y)
+    value = _distance(np, np.asarray(x, np.float64), np.asarray(y, np.float64))
+    return jnp.asarray(value, jnp.float32)
+
+
+def _distance(xp: Any, x: Any, y: Any) -> Any:
+    m1, m2 = x.mean(0, keepdims=True), y.mean(0, keepdims=True)
+    a, b = (x - m1) / (len(x) - 1) ** 0.5, (y - m2) / (len(y) - 1) ** 0.5
+    r1, r2 = xp.linalg.qr(a, mode="r"), xp.linalg.qr(b, mode="r")
+    root = xp.linalg.svd(_product(xp, r1, r2.T), compute_uv=False)
+    squared = ((m1 - m2) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root.sum()
+    return xp.maximum(squared, 0)
+
+
+def _product(xp: Any, a: Any, b: Any) -> Any:
+    return jnp.matmul(a, b, precision="highest") if xp is jnp else a @ b
