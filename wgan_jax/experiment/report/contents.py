@@ -29,6 +29,7 @@ class Contents(NamedTuple):
     evaluation: dict[str, Any]
     machine: dict[str, Any]
     pictures: list[tuple[int, str]]
+    data: str | None
 
 
 def read_contents(workdir: Path) -> Contents:
@@ -47,6 +48,7 @@ def read_contents(workdir: Path) -> Contents:
         evaluation=_json(workdir / "evaluation.json") or {},
         machine=_json(workdir / "machine.json") or {},
         pictures=read_pictures(workdir / "samples"),
+        data=_data_uri(workdir / "samples" / "data.png"),
     )
 
 
@@ -72,11 +74,11 @@ def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 def read_pictures(folder: Path) -> list[tuple[int, str]]:
     """At most 12 of the pictures STEP.png, first and last among them, as data URIs."""
-    steps = sorted(int(p.stem) for p in folder.glob("*.png") if _is_step(p.stem))
+    found = (path.stem for path in folder.glob("*.png") if path.is_file())
+    steps = sorted(int(name) for name in found if _is_step(name))
     count = min(len(steps), _PICTURES)
     places = {round(i * (len(steps) - 1) / max(count - 1, 1)) for i in range(count)}
-    paths = [(steps[i], folder / f"{steps[i]}.png") for i in sorted(places)]
-    drawn = [(step, _data_uri(path, path.stat().st_mtime_ns)) for step, path in paths]
+    drawn = [(steps[i], _data_uri(folder / f"{steps[i]}.png")) for i in sorted(places)]
     return [(step, uri) for step, uri in drawn if uri is not None]
 
 
@@ -84,8 +86,12 @@ def _is_step(name: str) -> bool:
     return name.isascii() and name.isdecimal() and len(name) < 16 and str(int(name)) == name
 
 
+def _data_uri(path: Path) -> str | None:
+    return _drawn_anew(path, path.stat().st_mtime_ns) if path.is_file() else None
+
+
 @functools.lru_cache(maxsize=4 * _PICTURES)
-def _data_uri(path: Path, changed: int) -> str | None:
+def _drawn_anew(path: Path, changed: int) -> str | None:
     """A picture decoded and drawn anew, small and in few colours; None if it cannot be."""
     out = io.BytesIO()
     try:
@@ -94,9 +100,7 @@ def _data_uri(path: Path, changed: int) -> str | None:
             found = Image.open(path, formats=("PNG",))
             image = found.convert("L" if found.mode in ("1", "L") else "RGB")
         image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.BOX)
-        if (
-            image.mode == "RGB"
-        ):  # the octree keeps colours that few pixels have, as median cut does not
+        if image.mode == "RGB":  # an octree keeps colours that few pixels have; median cut does not
             image = image.quantize(method=Image.Quantize.FASTOCTREE)
         image.save(out, format="PNG", optimize=True)
     except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):

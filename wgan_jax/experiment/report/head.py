@@ -71,12 +71,10 @@ def samples(contents: Contents) -> list[Markup]:
         return []
     step, uri = contents.pictures[-1]
     said = f"Samples after {step:,} iterations"
-    large = tag(
-        "figure",
-        tag("img", src=uri, alt=said, class_="pixels" if _is_images(contents.config) else None),
-        tag("figcaption", said),
-        class_="large",
-    )
+    pixels = "pixels" if _is_images(contents.config) else None
+    large = [_large(uri, said, pixels)]
+    if contents.data is not None:
+        large.append(_large(contents.data, "The data", pixels))
     strip = [
         tag(
             "li",
@@ -90,7 +88,16 @@ def samples(contents: Contents) -> list[Markup]:
         for step, uri in contents.pictures
     ]
     words = "The same noise throughout. Choose a picture to see it large."
-    return [large, tag("p", words, class_="note"), tag("ol", *strip, class_="strip")]
+    return [
+        tag("div", *large, class_="pair"),
+        tag("p", words, class_="note"),
+        tag("ol", *strip, class_="strip"),
+    ]
+
+
+def _large(uri: str, said: str, look: str | None) -> Markup:
+    picture = tag("img", src=uri, alt=said, class_=look)
+    return tag("figure", picture, tag("figcaption", said), class_="large")
 
 
 def _is_images(config: dict[str, Any]) -> bool:
