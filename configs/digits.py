@@ -14,7 +14,8 @@ from wgan_jax.optimizers import RMSProp
 
 
 def get_config() -> Config:
-    optimizer = RMSProp(learning_rate=5e-4)
+    steps = 6_000
+    optimizer = RMSProp(learning_rate=1e-3, decay="cosine", decay_iterations=steps)
     return Config(
         dataset=Digits(),
         generator=DCGANGenerator(image_size=8, channels=1, filters=128),
@@ -24,10 +25,11 @@ def get_config() -> Config:
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         batch_size=64,
-        steps=3_000,
+        steps=steps,
         chunk=50,
         log_every=50,
         sample_every=500,
-        checkpoint_every=500,
+        evaluate_every=1_000,
+        checkpoint_every=1_000,
         ema_decay=0.99,
     )

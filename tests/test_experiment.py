@@ -154,6 +154,7 @@ def test_other_methods_run_from_the_command_line(args, arrays, tmp_path, capsys,
     assert main(["sample", str(tmp_path / "run"), "--num", "7", "--out", str(out)]) == 0
     assert {name: array.shape for name, array in np.load(out).items()} == arrays
     assert (tmp_path / "run/curves.png").stat().st_size > 0
+    assert (tmp_path / "run/samples/data.png").exists() == (len(arrays["samples"]) == 4)
 
 
 @pytest.mark.filterwarnings("ignore")

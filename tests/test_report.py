@@ -54,6 +54,7 @@ def make(workdir, *, lines=100, config=None, extra=None, images=3):
     for step in range(1, images + 1):
         tones = rng.uniform(-1, 1, (16, 8, 8, 1))
         pictures.image_grid(tones, workdir / "samples" / f"{step}.png")
+    pictures.image_grid(tones, workdir / "samples" / "data.png")
     return workdir
 
 
@@ -194,7 +195,7 @@ def test_a_long_run_makes_no_long_report(tmp_path, capsys):
     sizes = [(workdir / "report.html").stat().st_size for workdir in (short, long)]
     assert sizes[1] < 1.6 * sizes[0]
     text = (long / "report.html").read_text()
-    assert len(set(re.findall(r'data:image[^"]*', text))) == 12
+    assert len(set(re.findall(r'data:image[^"]*', text))) == 12  # the data are the last of them
     assert "Samples after 40 iterations" in text
     assert capsys.readouterr().out.split() == [str(w / "report.html") for w in (short, long)]
 

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.adaptive import scan_adaptive_steps
-from wgan_jax.ema import with_ema
 from wgan_jax.experiment import hosts, pictures
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.drawing import draw_data, draw_samples
 from wgan_jax.experiment.feed import open_feed
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
@@ -30,12 +30,8 @@ from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics, replacing
 from wgan_jax.experiment.writers import Console, TensorBoard
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
 from wgan_jax.loop import scan_steps
-from wgan_jax.types import Array, GANState, Metrics, from_linen
-from wgan_jax.vae import EvidenceBound
-
-_GRID, _POINTS = 64, 2_000
+from wgan_jax.types import GANState, Metrics
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,6 +134,7 @@ class _Session:
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
         self._report = Reporter(workdir, say=self._console.say)
+        draw_data(run, workdir / "samples" / "data.png")
 
     def advance(self, received: list[int]) -> GANState:
         config, step = self._config, self._start
@@ -234,26 +231,3 @@ class _Session:
     def _save(self, state: GANState, step: int) -> None:
         whole = self._placement.whole(state)
         hosts.together(lambda: self._checkpoints.save(step, whole) if self._first else None)
-
-
-def draw_samples(run: Run, state: GANState, step: int, path: Path) -> None:
-    """A picture of samples from the run's fixed noise: a grid of images, or points of the plane."""
-    key = key_for(jax.random.key(run.config.seed), Draw.SAMPLES)
-    shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
-    count = _GRID if len(shape) == 3 else _POINTS
-    fake, *labels = map(np.asarray, jax.tree.leaves(run.gan.generate(with_ema(state), key, count)))
-    if labels:
-        fake = fake[np.argsort(labels[0], kind="stable")]
-    if len(shape) == 3:
-        pictures.image_grid(fake, path)
-    elif shape == (2,):
-        real = np.asarray(run.data(key_for(key, Draw.CRITIC_DATA), count))
-        pictures.plane(real, fake, _scores(run.config, state), step, path)
-
-
-def _scores(config: Config, state: GANState) -> Callable[[np.ndarray], Array] | None:
-    """The critic as a function of points; None where an encoder sits in its place."""
-    if isinstance(config.objective, EvidenceBound):
-        return None
-    critic, (params, stats, _) = from_linen(config.critic), state.critic
-    return lambda x: critic.apply(params, stats, x, train=False)[0]
