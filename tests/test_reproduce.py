@@ -94,12 +94,57 @@ def test_only_w1_tells_how_far_parallel_lines_are_apart(tmp_path):
     assert numbers["kl"].count("inf") == len(apart)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", ["fig2", "gp_fig1b"])
-def test_the_claims_of_the_paper_hold(name, tmp_path):
+def numbers_at_default_size(name, tmp_path):
     in_a_process(name, "--out", str(tmp_path))
-    for claim in record(tmp_path, name)["claims"]:
-        assert claim["holds"], claim
+    return record(tmp_path, name)["numbers"]
+
+
+def apart(low, high, spreads=3):
+    """The means differ by more than so many standard deviations of their difference."""
+    low, high = np.array(low), np.array(high)
+    assert high.mean() - low.mean() > spreads * math.hypot(low.std(), high.std()), (low, high)
+
+
+@pytest.mark.slow
+def test_the_discriminator_saturates_and_the_critic_does_not(tmp_path):
+    found = numbers_at_default_size("fig2", tmp_path)
+    middle = int(np.abs(np.array(found["x"]) - found["fake_mean"]).argmin())
+    slopes = {
+        name: np.abs(np.array(found[name]["slope"])[:, middle])
+        for name in ("discriminator", "critic")
+    }
+    apart(np.log(100 * np.maximum(slopes["discriminator"], 1e-30)), np.log(slopes["critic"]))
+    between = np.abs(np.array(found["x"])) < 2
+    critic = np.abs(np.array(found["critic"]["slope"])[:, between])
+    apart(np.log(critic.max(1) / critic.min(1)), np.log([10.0]), spreads=1)
+
+
+@pytest.mark.slow
+def test_clipping_makes_gradients_explode_or_vanish_and_the_penalty_does_not(tmp_path):
+    found = numbers_at_default_size("gp_fig1b", tmp_path)
+    growth = {name: np.log(rates) for name, rates in found["growth_per_layer"].items()}
+    apart([0.0], growth["c = 0.1"])
+    apart(growth["c = 0.01"], [0.0])
+    apart(growth["c = 0.001"], growth["c = 0.01"])
+    for name in ("c = 0.1", "c = 0.01", "c = 0.001"):
+        apart(np.abs(growth["penalty"]), np.abs(growth[name]))
+    assert found["weights_at_clip"] > 0.5
+
+
+@pytest.mark.slow
+def test_wgan_covers_the_ring_that_the_gan_does_not(tmp_path):
+    found = numbers_at_default_size("eight_gaussians", tmp_path)
+
+    def last(method, measure):
+        return np.array([run[measure][-1] for run in found["runs"][method]])
+
+    assert found["seeds"] == 10
+    assert last("WGAN", "modes").mean() > 7.8
+    several = math.sqrt(found["seeds"]) / 3  # three standard errors of the means
+    apart(several * last("GAN", "modes"), several * last("WGAN", "modes"), spreads=1)
+    for method in ("WGAN", "WGAN-GP", "WGAN-LP"):
+        apart(several * last(method, "w1"), several * last("GAN", "w1"), spreads=1)
+    assert found["methods"]["WGAN"]["ring_before_density"] > 0.5
 
 
 def test_seeds_train_alike_one_by_one_and_as_one_program():
