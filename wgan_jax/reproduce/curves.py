@@ -148,7 +148,7 @@ def draw(found: dict[str, list[Curve]], label: str, title: str, color: str) -> A
     for column, (name, runs) in zip(cells.T, found.items(), strict=True):
         first = runs[0].raw
         at = np.arange(1, len(first) + 1)
-        column[0].plot(at, first, color=color, alpha=0.15, linewidth=0.4, label="each iteration")
+        column[0].plot(at, first, color=color, alpha=0.3, linewidth=0.5, label="each iteration")
         for c in runs:
             column[0].plot(at, c.filtered, color=color, alpha=0.9, linewidth=1.2)
             column[1].plot(c.steps, c.w1, color="#264653", alpha=0.8, linewidth=1.2)
