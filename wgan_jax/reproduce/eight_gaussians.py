@@ -37,7 +37,7 @@ _HEAD = [
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 1_800, 25_000), settings.pick(2, 24)
+    steps, snapshots = settings.pick(20, 1_500, 25_000), settings.pick(2, 25)
     configs = toy_methods(steps, RING)
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
