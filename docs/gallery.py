@@ -18,7 +18,7 @@ from PIL import Image
 from wgan_jax.reproduce import FIGURES
 
 DOCS = Path(__file__).parent
-_WIDTH = 1_000
+_WIDTH, _MOST_BYTES = 1_000, 150_000
 _WORDS = {True: "holds", False: "**does not hold**", None: "not judged"}
 
 HEAD = """# The paper, reproduced
@@ -51,11 +51,15 @@ def main() -> None:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A picture of page width in 256 colours."""
+    """A picture of page width in as many colours as fit into 150 kB, narrower where none do."""
     image = Image.open(source).convert("RGB")
-    if image.width > _WIDTH:
-        image = image.resize((_WIDTH, round(image.height * _WIDTH / image.width)))
-    image.quantize(256).save(target, optimize=True)
+    for width in (_WIDTH, _WIDTH * 4 // 5, _WIDTH * 3 // 5):
+        height = round(image.height * width / image.width)
+        narrow = image.resize((width, height)) if image.width > width else image
+        for colours in (256, 128, 64, 32):
+            narrow.quantize(colours).save(target, optimize=True)
+            if target.stat().st_size <= _MOST_BYTES:
+                return
 
 
 def summary(records: list[dict[str, Any]]) -> str:

@@ -43,11 +43,11 @@ PUBLISHED = {
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps = settings.pick(20, 3_000, 20_000)
+    steps = settings.pick(20, 1_200, 20_000)
     boards: dict[str, Any] = {}
     for mixture, dataset in MIXTURES.items():
         configs = toy_methods(steps, dataset)
-        configs[BEST] = best_toy_method(settings.pick(20, 15_000), dataset)
+        configs[BEST] = best_toy_method(settings.pick(20, 5_000, 20_000), dataset)
         boards[mixture] = {}
         for name, config in configs.items():
             start = time.perf_counter()
