@@ -14,7 +14,7 @@ from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.runs import train
 
 _RATES = {"WGAN": 2e-4, "GAN": 2e-4}
-_POINTS, _SIDE = 2_000, 8
+_POINTS, _SIDE = 1_000, 8
 
 
 def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: bool) -> Result:
@@ -35,7 +35,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
             generator=generator,
             size=32,
             filters=settings.pick(4, 16, 64),
-            steps=settings.pick(10, 2_500, 50_000) * (1 if method == "WGAN" else 2),
+            steps=settings.pick(10, 2_000, 50_000) * (1 if method == "WGAN" else 2),
             rate=_RATES,
         )
         track = train(config, snapshots=settings.pick(2, 4), samples=points)
