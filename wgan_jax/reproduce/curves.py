@@ -71,6 +71,7 @@ def curves(
             Digits(),
             size=8,
             filters=settings.pick(8, 32, 128),
+            width=settings.pick(32, 128, 512),
             steps=settings.pick(50, 1_200 if method == "WGAN" else 2_400, 20_000),
             rate=_RATES[name],
             **SETTINGS[name],

@@ -30,8 +30,8 @@ _BINS = 61
 
 
 def run(settings: Settings) -> Result:
-    seeds = settings.seeds or settings.pick(1, 5)
-    steps, width = settings.pick(5, 1_000, 20_000), settings.pick(16, 128, 512)
+    seeds = settings.seeds or settings.pick(1, 3, 5)
+    steps, width = settings.pick(5, 600, 20_000), settings.pick(16, 128, 512)
     on_real, on_fake, on_fit = jax.random.split(jax.random.key(0), 3)
     real, fake = SwissRoll()(on_real, 1_024), noisy(SwissRoll())(on_fake, 1_024)
     norms: dict[str, np.ndarray] = {}
@@ -64,7 +64,7 @@ def critics(steps: int, width: int) -> dict[str, Any]:
             critic_tx=tx,
             penalty=penalty,
             steps=steps,
-            batch_size=256,
+            batch_size=128,
         )
 
     clipped = {f"c = {c:g}": fit(optax.chain(rmsprop, clip_weights(c))) for c in CLIPS}

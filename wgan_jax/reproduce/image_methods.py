@@ -25,6 +25,7 @@ def image_config(
     steps: int,
     rate: Mapping[str, float],
     critic: str = "DCGAN",
+    width: int = 512,
 ) -> Config:
     """A run of `method` with one of the paper's generators.
 
@@ -32,7 +33,7 @@ def image_config(
       method: WGAN (clipping, RMSProp, five critic steps) or GAN (the
         non-saturating loss, Adam with momentum, one discriminator step).
       generator: `DCGAN`, `constant` (no batch norm, as many filters in each
-        layer) or `MLP` (four layers of 512).
+        layer) or `MLP` (four layers of `width`, 512 in the paper).
       size: of the images, in pixels.
       rate: learning rate of each method.
       critic: `DCGAN`, or `MLP`.
@@ -43,11 +44,11 @@ def image_config(
         "constant": DCGANGenerator(
             image_size=size, channels=1, filters=filters, norm="none", constant_filters=True
         ),
-        "MLP": MLP(features=(512,) * 4, output_shape=shape, output_activation="tanh"),
+        "MLP": MLP(features=(width,) * 4, output_shape=shape, output_activation="tanh"),
     }
     critics: dict[str, Any] = {
         "DCGAN": DCGANCritic(image_size=size, channels=1, filters=filters),
-        "MLP": MLP(features=(512,) * 4),
+        "MLP": MLP(features=(width,) * 4),
     }
     config = Config(
         dataset=dataset,
