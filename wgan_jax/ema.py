@@ -11,7 +11,11 @@ from wgan_jax.types import Array, GANState, PyTree
 
 
 class EmaState(NamedTuple):
-    """The average, shaped like the weights."""
+    """What `track_ema` keeps.
+
+    Attributes:
+      average: shaped like the weights.
+    """
 
     average: PyTree
 
@@ -54,7 +58,15 @@ def track_ema(decay: float | Array) -> optax.GradientTransformation:
 
 
 def ema_of(opt_state: PyTree) -> PyTree | None:
-    """The average that `track_ema` keeps in an optimiser state; None without one."""
+    """The average that `track_ema` keeps in an optimiser state; None without one.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> ema_of(track_ema(0.9).init({"w": jnp.ones(2)}))["w"].tolist()
+      [1.0, 1.0]
+      >>> ema_of(optax.sgd(0.1).init({"w": jnp.ones(2)})) is None
+      True
+    """
     leaves = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, EmaState))
     return next((leaf.average for leaf in leaves if isinstance(leaf, EmaState)), None)
 
@@ -63,6 +75,21 @@ def with_ema(state: GANState) -> GANState:
     """The state with the generator's averaged weights in place of its own, to sample from.
 
     Unchanged where no average is kept. Running statistics stay those of the run.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from wgan_jax import MLP, Wasserstein, from_linen, gan
+      >>> model = gan(
+      ...     from_linen(MLP(features=(4,), output_shape=(2,))),
+      ...     from_linen(MLP(features=(4,))),
+      ...     Wasserstein(),
+      ...     generator_tx=optax.chain(optax.sgd(1.0), track_ema(0.9)),
+      ...     critic_tx=optax.sgd(1.0),
+      ...     latent=lambda key, n: jax.random.normal(key, (n, 2)),
+      ... )
+      >>> state = model.init(jax.random.key(0), jnp.zeros((4, 2)))
+      >>> state, _ = model.generator_step(state, 4)
+      >>> samples = model.generate(with_ema(state), jax.random.key(1), 3)
     """
     average = ema_of(state.generator.opt_state)
     if average is None:

@@ -17,7 +17,12 @@ from wgan_jax.types import Array, Metrics, Player, PyTree
 
 
 class SkipState(NamedTuple):
-    """How many steps were left out, an int32 scalar, and the state of the optimiser within."""
+    """What `skip_non_finite` keeps.
+
+    Attributes:
+      skipped: how many steps were left out, an int32 scalar.
+      inner: the state of the optimiser within.
+    """
 
     skipped: Array
     inner: PyTree
@@ -60,7 +65,13 @@ def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransform
 
 
 def skipped_of(opt_state: PyTree) -> Array | None:
-    """How many steps `skip_non_finite` has left out; None where it is not the outermost."""
+    """How many steps `skip_non_finite` has left out; None where it is not the outermost.
+
+    Example:
+      >>> import optax
+      >>> int(skipped_of(skip_non_finite(optax.sgd(0.1)).init({"w": jnp.ones(2)})))
+      0
+    """
     return opt_state.skipped if isinstance(opt_state, SkipState) else None
 
 
@@ -91,7 +102,15 @@ def moved_if_finite(before: Player, after: Player) -> Player:
 
 
 def skip_metrics(name: str, player: Player) -> Metrics:
-    """The count of a player's left-out steps, by its name; nothing without `skip_non_finite`."""
+    """The count of a player's left-out steps, by its name; nothing without `skip_non_finite`.
+
+    Example:
+      >>> import optax
+      >>> w = jnp.ones(2)
+      >>> player = Player(w, {}, skip_non_finite(optax.sgd(0.1)).init(w))
+      >>> {name: count.item() for name, count in skip_metrics("critic", player).items()}
+      {'critic/skipped': 0.0}
+    """
     skipped = skipped_of(player.opt_state)
     return {} if skipped is None else {f"{name}/skipped": skipped.astype(jnp.float32)}
 

@@ -48,6 +48,11 @@ def typed(key: Array) -> Array:
 
     Raises:
       ValueError: `key` is neither one typed key nor a legacy key.
+
+    Example:
+      >>> import jax
+      >>> typed(jax.random.PRNGKey(0)) == jax.random.key(0)
+      Array(True, dtype=bool)
     """
     if isinstance(key, jax.Array) and jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape == ():

@@ -57,11 +57,9 @@ class Optimizer:
 class RMSProp(Optimizer):
     """RMSProp, the paper's optimiser, with the constants of one of three frameworks.
 
-    | preset | decay | epsilon             | accumulator starts at |
-    |--------|-------|---------------------|-----------------------|
-    | torch  | 0.99  | 1e-8 beside the root  | 0                   |
-    | tf1    | 0.9   | 1e-10 under the root  | 1                   |
-    | optax  | 0.9   | 1e-8 under the root   | 0                   |
+    - torch: decay 0.99, epsilon 1e-8 beside the root, accumulator starting at 0
+    - tf1: decay 0.9, epsilon 1e-10 under the root, accumulator starting at 1
+    - optax: decay 0.9, epsilon 1e-8 under the root, accumulator starting at 0
 
     Example:
       >>> tx = RMSProp(learning_rate=5e-5, preset="torch").build()

@@ -45,7 +45,13 @@ class Network(NamedTuple):
 
 
 class Player(NamedTuple):
-    """One side of the game: its weights, running statistics and optimiser state."""
+    """One side of the game.
+
+    Attributes:
+      params: its weights.
+      stats: what it carries along without a gradient, such as running statistics.
+      opt_state: the state of its optimiser.
+    """
 
     params: PyTree
     stats: PyTree
@@ -57,6 +63,15 @@ class Step(NamedTuple):
 
     The two players count apart, so that the noise of a critic update does not
     depend on how many of them share an iteration.
+
+    Attributes:
+      generator: updates of the generator, an int32 scalar.
+      critic: updates of the critic.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> int(Step(generator=jnp.int32(3), critic=jnp.int32(15)))
+      3
     """
 
     generator: Array

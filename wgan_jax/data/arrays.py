@@ -51,7 +51,12 @@ class ArrayDataset:
 
 
 def to_unit_range(x: Array) -> Array:
-    """uint8 pixels as float32 in [-1, 1]; other dtypes unchanged."""
+    """uint8 pixels as float32 in [-1, 1]; other dtypes unchanged.
+
+    Example:
+      >>> to_unit_range(jnp.array([0, 255], jnp.uint8)).tolist()
+      [-1.0, 1.0]
+    """
     return x.astype(jnp.float32) / 127.5 - 1.0 if x.dtype == jnp.uint8 else x
 
 
@@ -64,6 +69,11 @@ def epoch_order(key: Array, step: Array | int, n: int, size: int) -> Array:
 
     Raises:
       ValueError: a batch is larger than the data set.
+
+    Example:
+      >>> epoch = [epoch_order(jax.random.key(0), step, 2, 6) for step in range(3)]
+      >>> sorted(int(i) for batch in epoch for i in batch)
+      [0, 1, 2, 3, 4, 5]
     """
     if not 1 <= n <= size:
         raise ValueError(f"a batch of {n} cannot be drawn from {size} examples without repetition")

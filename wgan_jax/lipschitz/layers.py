@@ -33,14 +33,28 @@ class LipschitzBound(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """x -> x @ matrix, [inputs, outputs]."""
+    """x -> x @ matrix, [inputs, outputs].
+
+    Example:
+      >>> import numpy as np
+      >>> round(bound_of_layers([Linear(2 * np.eye(3))]).value, 3)
+      2.0
+    """
 
     matrix: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """A convolution with zero padding of images, with kernel [a, b, i, o]."""
+    """A convolution with zero padding of images, with kernel [a, b, i, o].
+
+    Example:
+      >>> import numpy as np
+      >>> from wgan_jax.networks.convolution import Geometry
+      >>> one_pixel = Geometry(image=(8, 8), window=(1, 1), stride=1, padding=0)
+      >>> round(bound_of_layers([Convolution(np.full((1, 1, 1, 1), 3.0), one_pixel)]).value, 3)
+      3.0
+    """
 
     kernel: np.ndarray
     geometry: Geometry
@@ -48,21 +62,37 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """A factor for each channel, the last axis."""
+    """A factor for each channel, the last axis.
+
+    Example:
+      >>> import numpy as np
+      >>> round(bound_of_layers([Scale(np.array([0.5, -2.0]))]).value, 3)
+      2.0
+    """
 
     factors: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
 class Bounded:
-    """Any map of known Lipschitz constant; not covered by products of absolute weights."""
+    """Any map of known Lipschitz constant; not covered by products of absolute weights.
+
+    Example:
+      >>> round(bound_of_layers([Bounded(1.5), Bounded(2.0)]).value, 3)
+      3.0
+    """
 
     constant: float
 
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """The sum of chains side by side, as in a residual block; an empty chain is the identity."""
+    """The sum of chains side by side, as in a residual block; an empty chain is the identity.
+
+    Example:
+      >>> round(bound_of_layers([Sum(([], [Bounded(2.0)]))]).value, 3)
+      3.0
+    """
 
     chains: tuple[list[Layer], ...]
 

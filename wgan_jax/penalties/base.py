@@ -81,16 +81,38 @@ def safe_sqrt(squared: Array) -> Array:
 
 
 def gradient_norm(critic: Callable[..., Array], x: PyTree) -> Array:
-    """|grad f(x_i)| for each sample, [batch], differentiable where it is zero."""
+    """|grad f(x_i)| for each sample, [batch], differentiable where it is zero.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> gradient_norm(lambda x: 3 * x[:, 0] + 4 * x[:, 1], jnp.ones((2, 2))).tolist()
+      [5.0, 5.0]
+    """
     return safe_sqrt(squared_gradient(critic, x))
 
 
 def is_float(x: Array) -> bool:
+    """Is it an array of floats, that can be moved and differentiated?
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> is_float(jnp.ones(2)), is_float(jnp.arange(2))
+      (True, False)
+    """
     return jnp.issubdtype(x.dtype, jnp.floating)
 
 
 def check_not_negative(**values: float | Array) -> None:
-    """Raise ValueError for the first negative value; traced values are let through."""
+    """Refuse negative numbers; traced values are let through.
+
+    Raises:
+      ValueError: names the first that is negative, or no number.
+
+    Example:
+      >>> check_not_negative(weight=10.0, noise=-1.0)
+      Traceback (most recent call last):
+      ValueError: noise must not be negative, got -1.0
+    """
     for name, value in values.items():
         if not isinstance(value, jax.core.Tracer) and not value >= 0:
             raise ValueError(f"{name} must not be negative, got {value}")

@@ -1,0 +1,70 @@
+"""How Sphinx builds the documentation: `sphinx-build -W docs DIR`."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import wgan_jax
+
+project = "wgan_jax"
+author = "The wgan_jax authors"
+copyright = "The wgan_jax authors, Apache-2.0"
+version = release = wgan_jax.__version__
+
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.mathjax",
+    "sphinx.ext.napoleon",
+    "sphinx.ext.viewcode",
+]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_heading_anchors = 3
+exclude_patterns = ["_build"]
+html_theme = "sphinx_book_theme"
+html_title = "wgan_jax"
+html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
+html_copy_source = False
+
+default_role = "code"
+autodoc_member_order = "bysource"
+autodoc_typehints = "none"
+autodoc_default_options = {"members": True, "show-inheritance": False}
+napoleon_use_ivar = True
+napoleon_use_rtype = False
+# Types that docstrings share with the type checker have no page of their own.
+nitpicky = False
+
+
+def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Docstrings are plain text with examples: outside of code, `|` and `*` mean themselves."""
+    in_example = False
+    for i, line in enumerate(lines):
+        in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
+        if not in_example:
+            parts = re.split(r"(`[^`]*`)", line)  # code stays as it is
+            lines[i] = "".join(p if p.startswith("`") else _plain(p) for p in parts)
+
+
+def _plain(text: str) -> str:
+    text = re.sub(r"(?<!\\)([|*])", r"\\\1", text)
+    return re.sub(r"(\w)_(?=\W|$)", r"\1\\_", text)
+
+
+def shorten(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returns: str):
+    """Leave out what every Linen module and every dataclass adds to its signature."""
+    if signature:
+        signature = re.sub(r",? ?parent=<[^>]*>, name=None", "", signature)
+    return signature, returns
+
+
+def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
+    """Fields of a NamedTuple are told in its docstring."""
+    return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field") else None
+
+
+def setup(app: Any) -> None:
+    app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, at 500
+    app.connect("autodoc-process-signature", shorten)
+    app.connect("autodoc-skip-member", skip)

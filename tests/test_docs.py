@@ -1,0 +1,95 @@
+"""Every public name is on a page of the reference, and says what a reader needs."""
+
+import importlib
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import wgan_jax
+
+ROOT = Path(__file__).parents[1]
+DIRECTIVE = re.compile(r"^\.\. auto(module|class|function):: (\S+)((?:\n {3}\S.*)*)", re.MULTILINE)
+# What a reader meets in signatures, with nothing to call.
+TYPES = {"Objective", "Penalty", "Optimizer", "Draw"}
+
+
+def public(module):
+    """Names of a module as autodoc sees them: its `__all__`, or what it defines itself."""
+    if hasattr(module, "__all__"):
+        return list(module.__all__)
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and (inspect.isclass(value) or inspect.isfunction(value))
+        and value.__module__ == module.__name__
+    ]
+
+
+def documented():
+    """Objects on the pages of docs/api, by the name of the directive that shows them."""
+    found = {}
+    for page in (ROOT / "docs/api").glob("*.md"):
+        for kind, target, options in DIRECTIVE.findall(page.read_text()):
+            if kind != "module":
+                module, _, name = target.rpartition(".")
+                found[target] = getattr(importlib.import_module(module), name)
+                continue
+            module = importlib.import_module(target)
+            left_out = re.findall(r":exclude-members: (.*)", options)
+            names = set(public(module)) - {n.strip() for n in ",".join(left_out).split(",")}
+            if hasattr(module, "__all__"):
+                assert ":imported-members:" in options, f"{target} shows nothing without it"
+            found |= {f"{target}.{name}": getattr(module, name) for name in names}
+    return found
+
+
+DOCUMENTED = documented()
+
+
+def test_every_public_name_is_in_the_reference():
+    shown = list(map(id, DOCUMENTED.values()))
+    for name in wgan_jax.__all__:
+        value = getattr(wgan_jax, name)
+        if inspect.ismodule(value):
+            of_module = [getattr(value, n) for n in public(value)]
+            missing = [v for v in of_module if id(v) not in shown]
+            assert not missing, f"docs/api leaves out {missing} of {value.__name__}"
+        else:
+            assert id(value) in shown, f"docs/api leaves out wgan_jax.{name}"
+
+
+def test_the_public_submodules_are_in_the_reference():
+    public_modules = "adaptive critic_fit data.arrays data.toy ema keys latents metrics networks"
+    shown = list(map(id, DOCUMENTED.values()))
+    for name in [*public_modules.split(), "optimizers", "sharding", "testing"]:
+        module = importlib.import_module(f"wgan_jax.{name}")
+        missing = [n for n in public(module) if id(getattr(module, n)) not in shown]
+        assert not missing, f"docs/api leaves out {missing} of wgan_jax.{name}"
+
+
+@pytest.mark.parametrize("name", DOCUMENTED)
+def test_every_docstring_says_what_it_should(name):
+    value = DOCUMENTED[name]
+    text = inspect.getdoc(value) or ""
+    assert text.strip(), f"{name} has no docstring"
+    if inspect.isclass(value) and issubclass(value, tuple):
+        fields = [f for f in value._fields if f"{f}:" not in text]
+        assert not fields, f"{name} does not tell its fields {fields}"
+    elif name.rpartition(".")[2] not in TYPES:
+        assert ">>>" in text, f"{name} has no example"
+    if inspect.isfunction(value) and "raise ValueError" in inspect.getsource(value):
+        assert "Raises:" in text, f"{name} does not tell its errors"
+
+
+def test_pages_name_files_that_exist():
+    for page in (ROOT / "docs").rglob("*.md"):
+        text = page.read_text()
+        for target in re.findall(r"\]\(([^)#:]+?\.(?:md|png))[#)]", text):
+            late = target in ("metrics.md", "performance.md", "tpu_vm.md")
+            assert late or (page.parent / target).exists(), f"{page.name} links to {target}"
+        for config in re.findall(r"`(?:configs/)?(\w+\.py)`", text):
+            places = [ROOT / "configs", ROOT, ROOT / "docs", ROOT / "tests"]
+            assert any((place / config).exists() for place in places), f"{page.name}: {config}"

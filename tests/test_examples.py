@@ -1,0 +1,89 @@
+"""Every example runs, and what it prints is true."""
+
+import importlib.util
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+
+
+def example(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_critic_in_plain_jax_is_trained(capsys):
+    first, last = example("plain_network").main()
+    assert f"from {first:.3f} to {last:.3f}" in capsys.readouterr().out
+    assert 0 < last < first
+
+
+def test_a_generator_in_nnx_is_trained():
+    samples = example("nnx_network").main()
+    assert samples.shape == (1_000, 2)
+    assert np.isfinite(samples).all()
+
+
+def test_a_critic_in_equinox_is_trained():
+    pytest.importorskip("equinox", reason="equinox comes with the extra 'examples'")
+    assert 0 < example("equinox_network").main() <= np.float32(0.1)
+
+
+def test_somebody_elses_loop_trains_it():
+    before, after = example("own_loop").main()
+    assert after < 0.4 * before
+
+
+def test_a_simulator_finds_its_parameters():
+    module = example("simulator")
+    found = module.main()
+    for name, truth in module.TRUTH.items():
+        assert abs(found[name] - truth) < 0.05 * truth, name
+
+
+def test_conditional_samples_follow_their_labels():
+    assert example("conditional").main() > 0.9
+
+
+LOAD = """
+import sys
+
+class Blocked:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("wgan_jax", "flax", "optax"):
+            raise ImportError(f"{name} is not installed")
+
+sys.meta_path.insert(0, Blocked())
+import jax, numpy as np
+
+exported = jax.export.deserialize(open(sys.argv[1], "rb").read())
+np.save(sys.argv[2], exported.call(jax.numpy.uint32(7)))
+assert "wgan_jax" not in sys.modules
+"""
+
+
+def test_an_exported_generator_runs_without_this_package(tmp_path):
+    file, out = tmp_path / "generator.bin", tmp_path / "samples.npy"
+    expected = example("export_generator").main(file)
+    subprocess.run([sys.executable, "-c", LOAD, str(file), str(out)], check=True, timeout=300)
+    np.testing.assert_allclose(np.load(out), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_weights_survive_safetensors(tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors comes with the extra 'examples'")
+    names, same = example("save_safetensors").main(str(tmp_path / "g.safetensors"))
+    assert same
+    assert any(name.startswith("params/") for name in names)
+    assert any(name.startswith("stats/") for name in names)
+
+
+def test_no_example_is_left_out():
+    tested = Path(__file__).read_text()
+    for path in EXAMPLES.glob("*.py"):
+        assert f'example("{path.stem}")' in tested, path.name
