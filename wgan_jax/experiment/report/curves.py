@@ -65,11 +65,12 @@ def training(contents: Contents) -> list[Markup]:
 
 
 def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
-    """Whatever else was logged, by the first part of its name; a few curves a chart."""
+    """Whatever else was logged and moved, by the first part of its name; a few curves a chart."""
     groups: dict[str, list[str]] = {}
     for name in {name: None for line in contents.lines for name in line}:
         family, _, rest = name.rpartition("/")
-        if name not in shown and not family.startswith(("w1", "health")) and rest:
+        known = name in shown or family.startswith(("w1", "health")) or not rest
+        if not known and len({line[name] for line in contents.lines if name in line}) > 1:
             groups.setdefault(family, []).append(name)
     few = [(family, names[:_TOGETHER]) for family, names in groups.items()][:_OTHERS]
     return [
