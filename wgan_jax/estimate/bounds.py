@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.fit import SEEN
-from wgan_jax.estimate.pair import Pair
+from wgan_jax.estimate.pair import BLOCK, Pair, draw, draw_block, score_block, scores
 from wgan_jax.margins import held_out_difference, student_margin
 from wgan_jax.types import Array
-
-_HELD_OUT_CHUNK = 4096
-
-
-@jax.jit
-def _scores(critic: Any, x: Array) -> Array:
-    return critic(x)
 
 
 def dual_score(
@@ -29,29 +20,26 @@ def dual_score(
 ) -> tuple[float, float, tuple[int, int]]:
     """The clipped critic's mean difference on unseen samples, its margin, and their numbers."""
     fitted, fresh = pair.part(0, SEEN), pair.keys(1, 2)
-    seen = []
-    for sampler, one in zip(fitted, pair.keys(2, 2), strict=True):
-        x = sampler.x if isinstance(sampler, Rows) else sampler(one, 8192)
-        seen.append(np.asarray(_scores(critic, x)))
-    scores = []
-    for side, one in zip(pair[:2], fresh, strict=True):
-        if callable(side):
-            chunks = jax.random.split(one, -(-held_out // _HELD_OUT_CHUNK))
-            size = min(held_out, _HELD_OUT_CHUNK)
-            values = [_fresh_scores(critic, side, chunk, size) for chunk in chunks]
-            f = np.concatenate([np.asarray(v) for v in values])
-        else:
-            f = np.asarray(_scores(critic, jnp.asarray(side[len(side) // 2 :])))
-        if not np.isfinite(f).all():
-            raise ValueError("a sampler gave values that are not finite")
-        scores.append(f)
-    dual, margin = held_out_difference(scores[1], scores[0], np.concatenate(seen), alpha)
-    return dual, margin, (len(scores[0]), len(scores[1]))
+    seen = [
+        scores(critic, side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK))
+        for side, one in zip(fitted, pair.keys(2, 2), strict=True)
+    ]
+    low, high = (
+        _fresh_scores(critic, side, one, held_out)
+        if callable(side)
+        else scores(critic, side[len(side) // 2 :])
+        for side, one in zip(pair[:2], fresh, strict=True)
+    )
+    if not (np.isfinite(low).all() and np.isfinite(high).all()):
+        raise ValueError("a sampler gave values that are not finite")
+    dual, margin = held_out_difference(high, low, np.concatenate(seen), alpha)
+    return dual, margin, (len(low), len(high))
 
 
-@partial(jax.jit, static_argnames="n")
-def _fresh_scores(critic: Any, sampler: Any, key: Array, n: int) -> Array:
-    return critic(sampler(key, n))
+def _fresh_scores(critic: Any, sampler: Any, key: Array, n: int) -> np.ndarray:
+    keys = [jax.random.fold_in(key, block) for block in range(-(-n // BLOCK))]
+    found = [np.asarray(score_block(critic, draw_block(sampler, one))) for one in keys]
+    return np.concatenate(found)[:n]
 
 
 class Transport(NamedTuple):
@@ -88,5 +76,5 @@ def transport_between_samples(pair: Pair, size: int, transports: int, alpha: flo
 
 def _clouds(side: Any, n: int, count: int, key: Array) -> list[np.ndarray]:
     if callable(side):
-        return [np.asarray(side(one, n)) for one in jax.random.split(key, count)]
+        return [draw(side, one, n) for one in jax.random.split(key, count)]
     return [side[start * n : (start + 1) * n] for start in range(count)]

@@ -71,7 +71,7 @@ class Standardized:
     scale: Array
 
     def __call__(self, key: Array, n: int) -> Array:
-        x = self.sampler(key, n)
+        x = self.sampler(key, n).astype(jnp.float32)
         return (x.reshape(x.shape[0], -1) - self.center) / self.scale
 
 
@@ -124,6 +124,7 @@ class Ascent(NamedTuple):
     step: Array
 
 
+@jax.jit
 def begin(cones: ConeParams) -> Ascent:
     return Ascent(cones, _adam.init(cones), jnp.zeros((), jnp.int32))
 

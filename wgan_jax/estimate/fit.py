@@ -13,7 +13,7 @@ import numpy as np
 
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
-from wgan_jax.estimate.pair import Pair
+from wgan_jax.estimate.pair import Pair, draw, scores
 from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
@@ -49,7 +49,8 @@ def fit_cones(
     ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch_size)
     first, second, third, fourth = jax.random.split(at_start, 4)
     x, y = _distinct(p, first, k), _distinct(q, second, k)
-    judge = _Judge.of(pair, (p(fourth, 2048), q(third, 2048)), at_validation, alpha)
+    seen = draw(p, fourth, 2048), draw(q, third, 2048)
+    judge = _Judge.of(pair, seen, at_validation, alpha)
     start, plan = _pilot(cone_ascent.starts(x, y), ascend, length, judge, at_pilot)
     plan = plan._replace(steps=jnp.float32(length * CHUNKS))
     with _bar(progress, steps, float(pair.scale)) as bar:
@@ -60,21 +61,21 @@ def fit_cones(
 class _Judge:
     """Scores critics on validation samples, and remembers the best."""
 
-    def __init__(self, seen: tuple[Array, Array], validation: list[Array], alpha: float):
-        self.seen, self.best = jnp.concatenate(seen), None
+    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float):
+        self.seen, self.best = np.concatenate(seen), None
         self._validation, self._alpha, self._highest = validation, alpha, -np.inf
 
     @classmethod
-    def of(cls, pair: Pair, seen: tuple[Array, Array], key: Array, alpha: float) -> _Judge:
+    def of(cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float) -> _Judge:
         held_out = [
-            side.x if isinstance(side, Rows) else side(one, 16384)
+            side.x if isinstance(side, Rows) else draw(side, one, 16384)
             for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
         ]
         return cls(seen, held_out, alpha)
 
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""
-        range_, low, high = (np.asarray(_scores(critic, x)) for x in (self.seen, *self._validation))
+        range_, low, high = (scores(critic, x) for x in (self.seen, *self._validation))
         score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
         if score > self._highest:
             self.best, self._highest = critic, score
@@ -89,7 +90,7 @@ def _pilot(
     trials = []
     for start, one in zip(starts, jax.random.split(key, len(starts)), strict=True):
         plan = cone_ascent.schedule(
-            float(cone_ascent.gap(start.cones, judge.seen)), start.warmth, length
+            float(cone_ascent.gap(start.cones, jnp.asarray(judge.seen))), start.warmth, length
         )
         judge(start.cones)
         ascent = ascend(cone_ascent.begin(start.cones), plan, key=one)
@@ -122,11 +123,11 @@ def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float) -> Fit
     """A critic of the user's, 1-Lipschitz in standard units, turned so that it is higher on q."""
     if not 0 < lipschitz < np.inf:
         raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
-    scores = jax.eval_shape(critic, jax.ShapeDtypeStruct((8, *pair.shape), jnp.float32))
-    if getattr(scores, "shape", None) not in ((8,), (8, 1)):
+    score = jax.eval_shape(critic, jax.ShapeDtypeStruct((8, *pair.shape), jnp.float32))
+    if getattr(score, "shape", None) not in ((8,), (8, 1)):
         raise ValueError(
             f"a critic maps samples (8, {', '.join(map(str, pair.shape))}) to scores (8,) or "
-            f"(8, 1), got {getattr(scores, 'shape', type(scores).__name__)}"
+            f"(8, 1), got {getattr(score, 'shape', type(score).__name__)}"
         )
 
     def standard(sign: float, z: Array) -> Array:
@@ -134,11 +135,13 @@ def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float) -> Fit
         return sign * critic(x).reshape(-1).astype(jnp.float32) / (lipschitz * pair.scale)
 
     seen = [
-        s.x if isinstance(s, Rows) else s(one, 4096)
+        s.x if isinstance(s, Rows) else draw(s, one, 4096)
         for s, one in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
     ]
-    rises = standard(1.0, seen[1]).mean() >= standard(1.0, seen[0]).mean()
-    return Fit(jax.tree_util.Partial(partial(standard, 1.0 if rises else -1.0)), 0, True, [])
+    upright = jax.tree_util.Partial(partial(standard, 1.0))
+    low, high = (scores(upright, x).mean(dtype=np.float64) for x in seen)
+    turned = jax.tree_util.Partial(partial(standard, -1.0))
+    return Fit(upright if high >= low else turned, 0, True, [])
 
 
 def _plateau(scores: list[float]) -> bool:
@@ -146,13 +149,8 @@ def _plateau(scores: list[float]) -> bool:
     return max(scores[-2:]) - max(scores[:-2]) <= 0.005 * abs(scores[-1])
 
 
-@jax.jit
-def _scores(critic: Any, x: Array) -> Array:
-    return critic(x)
-
-
 def _distinct(sampler: Any, key: Array, k: int) -> np.ndarray:
-    x = sampler.x[:k] if isinstance(sampler, Rows) else sampler(key, k)
+    x = sampler.x[:k] if isinstance(sampler, Rows) else draw(sampler, key, k)
     return np.asarray(x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,35 @@ from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array
 
 Source = Any
+BLOCK = 4096
+_FEWEST = 8
+
+
+def draw(sampler: Any, key: Array, n: int) -> np.ndarray:
+    """Samples [n, d], drawn in blocks of one size, so that all draws share one program."""
+    keys = [jax.random.fold_in(key, block) for block in range(-(-n // BLOCK))]
+    return np.concatenate([np.asarray(draw_block(sampler, one)) for one in keys])[:n]
+
+
+@jax.jit
+def draw_block(sampler: Any, key: Array) -> Array:
+    return sampler(key, BLOCK)
+
+
+def scores(critic: Any, x: np.ndarray | Array) -> np.ndarray:
+    """Scores [n] of samples [n, d], in blocks of few sizes, so that few programs are compiled."""
+    found = []
+    for start in range(0, len(x), BLOCK):
+        part = np.asarray(x[start : start + BLOCK])
+        padded = np.zeros((1 << (len(part) - 1).bit_length(), x.shape[1]), np.float32)
+        padded[: len(part)] = part
+        found.append(np.asarray(score_block(critic, padded))[: len(part)])
+    return np.concatenate(found)
+
+
+@jax.jit
+def score_block(critic: Any, x: Array) -> Array:
+    return critic(x)
 
 
 class Pair(NamedTuple):
@@ -29,9 +59,10 @@ class Pair(NamedTuple):
     @classmethod
     def of(cls, p: Source, q: Source, key: Array) -> Pair:
         peek, order, rest = jax.random.split(key, 3)
-        draws = []
-        for source, name, one in zip((p, q), "pq", jax.random.split(peek), strict=True):
-            draws.append(_checked(source(one, 4096) if callable(source) else source, name))
+        draws = [
+            _peek(source, name, one) if callable(source) else _checked(np.asarray(source), name)
+            for source, name, one in zip((p, q), "pq", jax.random.split(peek), strict=True)
+        ]
         if draws[0].shape[1:] != draws[1].shape[1:]:
             raise ValueError(
                 f"samples of p and q must have one shape, got {draws[0].shape} and {draws[1].shape}"
@@ -67,15 +98,46 @@ class Pair(NamedTuple):
         return [s if callable(s) else rows(s) for s in (self.p, self.q)]
 
 
-def _checked(x: Any, name: str) -> np.ndarray:
-    x = np.asarray(x)
+def _peek(source: Source, name: str, key: Array) -> np.ndarray:
+    """A first block of a sampler, checked."""
+
+    def shape(key: Array) -> Any:
+        x = source(key, BLOCK)
+        return x if isinstance(x, jax.core.Tracer) else None
+
+    try:
+        struct = jax.eval_shape(shape, key)
+    except jax.errors.JAXTypeError as error:
+        raise ValueError(f"the sampler {name} cannot be traced by JAX: {error}") from error
+    if struct is None:
+        raise ValueError(
+            f"the sampler {name} must return one array computed by JAX: what is computed outside "
+            "would be drawn once and repeated for ever"
+        )
+    _check_samples(struct, name)
+    if struct.shape[0] != BLOCK:
+        raise ValueError(f"asked for {BLOCK} samples, the sampler {name} gave {struct.shape}")
+    center = jnp.zeros((1, math.prod(struct.shape[1:])))
+    x = draw(Standardized(as_pytree(source), center, jnp.float32(1)), key, BLOCK)
+    return _finite(x.reshape(struct.shape), name)
+
+
+def _checked(x: np.ndarray, name: str) -> np.ndarray:
+    _check_samples(x, name)
+    return _finite(x, name)
+
+
+def _check_samples(x: Any, name: str) -> None:
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
             f"{name} must hold floating-point samples, got {x.dtype} of shape {x.shape}; "
             "convert and scale it first"
         )
-    if x.ndim < 1 or len(x) < 8 or x.size == 0:
-        raise ValueError(f"{name} needs at least 8 samples [n, ...], got shape {x.shape}")
+    if x.ndim < 1 or x.shape[0] < _FEWEST or x.size == 0:
+        raise ValueError(f"{name} needs at least {_FEWEST} samples [n, ...], got shape {x.shape}")
+
+
+def _finite(x: np.ndarray, name: str) -> np.ndarray:
     bad = np.count_nonzero(~np.isfinite(x))
     if bad:
         raise ValueError(f"{name} of shape {x.shape} has {bad} values that are not finite")

@@ -53,8 +53,9 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from error
     module = importlib.import_module(f"wgan_jax.reproduce.{name}")
+    unfinished = out / f"{name}.unfinished.jsonl"
     wall, cpu = time.perf_counter(), time.process_time()
-    result = module.run(settings)
+    result = module.run(settings._replace(unfinished=unfinished))
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     result.picture.savefig(out / f"{name}.png", dpi=120)
     record = {
@@ -66,11 +67,12 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
         ],
         "table": result.table._asdict() if result.table else None,
         "numbers": result.numbers,
-        "settings": settings._asdict(),
+        "settings": {"size": settings.size, "seeds": settings.seeds, "data_dir": settings.data_dir},
         "seconds": round(seconds, 1),
         "cpu_seconds": round(cpu_seconds, 1),
         "note": note,
         "machine": machine(),
     }
     write_json(out / f"{name}.json", as_json(record))
+    unfinished.unlink(missing_ok=True)
     return result

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import jax
@@ -22,11 +23,13 @@ class Settings(NamedTuple):
         accelerator; `quick` only shows that it runs, and judges no claim.
       seeds: how many; the figure's own number if None.
       data_dir: of prepared data sets; the default of TFDS if None.
+      unfinished: a file for what a long figure has computed so far, from which it goes on.
     """
 
     size: str = "default"
     seeds: int | None = None
     data_dir: str | None = None
+    unfinished: Path | None = None
 
     def pick(self, quick: T, default: T, full: T | None = None) -> T:
         """The value for this size; `full` is as `default` where it is not given."""

@@ -2,7 +2,8 @@
 
 Each critic maximises its own objective between the two laws of a pair; its
 value is its score on held-out samples, as it is published for the other
-methods. `estimate_w1` adds its bounds. All pairs share one setting.
+methods. `estimate_w1` adds its bounds. All pairs share one setting. Results are
+kept as they come, so that an interrupted run goes on where it was.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from wgan_jax.objectives import Wasserstein
 from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import GradientPenalty, LipschitzPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.journal import Journal
 from wgan_jax.types import Array, from_linen
 
 DIMS, COUNTS = (2, 4, 8, 16, 32, 64, 128), (4, 16, 64, 256)
@@ -47,44 +49,45 @@ LABELS = {
     "groupsort": "GroupSort",
     "estimate_w1": "estimate_w1 (cones)",
 }
+OURS = "estimate_w1"
+BASELINES = ("clip", "gp", "lp", "groupsort")
 
 
 def run(settings: Settings) -> Result:
     pairs = settings.pick([(2, 4), (4, 4)], [(d, k) for d in DIMS for k in COUNTS])
-    steps = settings.pick(20, 3_000)
-    rows = []
-    for dim, count in pairs:
-        start = time.perf_counter()
-        row = measure(dim, count, steps, settings)
-        rows.append(row | {"seconds": round(time.perf_counter() - start, 1)})
-        print(_line(rows[-1]), flush=True)
+    journal = Journal(settings.unfinished, {"size": settings.size})
+    rows: list[dict[str, Any]] = [{"dim": dim, "funnels": count} for dim, count in pairs]
+    for name in (OURS, *BASELINES):
+        for row in rows:
+            entry = {"dim": row["dim"], "funnels": row["funnels"], "name": name}
+            found = journal(entry, lambda dim, funnels, name: measure(dim, funnels, name, settings))
+            row |= found
+            print(_line(entry, found), flush=True)
     summary = {name: summarize(rows, name) for name in LABELS}
     numbers = {"pairs": rows, "summary": summary, "published": PUBLISHED}
     return Result(draw(rows), numbers, claims(rows, summary))
 
 
-def measure(dim: int, count: int, steps: int, settings: Settings) -> dict[str, Any]:
-    """One pair: its truth, and for each method the value and the gradient cosine."""
+def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, Any]:
+    """One method on one pair: its value and gradient cosine; with ours, the truth and bounds."""
+    start = time.perf_counter()
     pair = Funnels.draw(dim, count)
     on_truth, on_ours, on_test, *keys = jax.random.split(jax.random.key(dim * 1000 + count), 7)
-    truth, error = pair.w1(on_truth, settings.pick(20_000, 1_000_000))
-    row: dict[str, Any] = {"dim": dim, "funnels": count, "truth": truth, "truth_error": error}
     on_value, on_cosine = jax.random.split(on_test)
-    for (name, build), key in zip(methods(steps).items(), keys, strict=True):
-        critic = build(pair, key)
-        row[name] = {
-            "value": dual(critic, pair, jax.random.clone(on_value)),
-            "cosine": cosine(critic, pair, jax.random.clone(on_cosine)),
-        }
-    ours = estimate_w1(pair, pair.target, key=on_ours, steps=settings.pick(50, None))
-    row["estimate_w1"] = {
-        "value": ours.value,
-        "lower": ours.lower,
-        "upper": ours.upper,
-        "converged": ours.converged,
-        "cosine": cosine(ours.critic, pair, on_cosine),
-    }
-    return row
+    found: dict[str, Any] = {}
+    if name == OURS:
+        truth, error = pair.w1(on_truth, settings.pick(20_000, 1_000_000))
+        found |= {"truth": truth, "truth_error": error}
+        start = time.perf_counter()
+        ours = estimate_w1(pair, pair.target, key=on_ours, steps=settings.pick(50, None))
+        fields = ("value", "lower", "upper", "converged", "steps")
+        numbers, critic = {field: getattr(ours, field) for field in fields}, ours.critic
+    else:
+        build = methods(settings.pick(20, 3_000))[name]
+        critic = build(pair, keys[BASELINES.index(name)])
+        numbers = {"value": dual(critic, pair, on_value)}
+    numbers["cosine"] = cosine(critic, pair, on_cosine)
+    return found | {name: numbers | {"seconds": round(time.perf_counter() - start, 1)}}
 
 
 Critic = Callable[[Array], Array]
@@ -215,11 +218,10 @@ def draw(rows: list[dict[str, Any]]) -> Any:
     return figure
 
 
-def _line(row: dict[str, Any]) -> str:
-    ours = row["estimate_w1"]
-    others = "  ".join(f"{name} {row[name]['value']:.4f}" for name in list(LABELS)[:-1])
-    return (
-        f"d {row['dim']:3} funnels {row['funnels']:3}  W1 {row['truth']:.4f}  "
-        f"ours {ours['value']:.4f} [{ours['lower']:.4f}, {ours['upper']:.4f}]  {others}  "
-        f"{row['seconds']:.0f} s"
-    )
+def _line(entry: dict[str, Any], found: dict[str, Any]) -> str:
+    name = entry["name"]
+    numbers = found[name]
+    line = f"d {entry['dim']:3}  funnels {entry['funnels']:3}  {name:12} {numbers['value']:8.4f}"
+    if name == OURS:
+        line += f"  in [{numbers['lower']:.4f}, {numbers['upper']:.4f}]  W1 {found['truth']:.4f}"
+    return f"{line}  cosine {numbers['cosine']:.3f}  {numbers['seconds']:.0f} s"

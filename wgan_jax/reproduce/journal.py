@@ -1,0 +1,53 @@
+"""Results of a long figure, kept one by one, so that an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from wgan_jax.reproduce.figure import as_json
+
+
+class Journal:
+    """Computes what its file does not hold yet, and adds it there at once.
+
+    Args:
+      path: of JSON lines, made when the first result comes; none is kept without one.
+      settings: of the run (JSON types); results of others are left alone.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "squares.jsonl"
+      >>> Journal(path, {})({"x": 3}, lambda x: x * x)
+      9
+      >>> Journal(path, {})({"x": 3}, lambda x: 0 / 0)
+      9
+    """
+
+    def __init__(self, path: Path | None, settings: dict[str, Any]):
+        self._path, self._settings = path, settings
+        self._found: list[tuple[dict[str, Any], Any]] = []
+        for line in path.read_text().splitlines() if path is not None and path.exists() else []:
+            try:
+                record = json.loads(line)
+            except ValueError:  # the last line of a run that was killed
+                continue
+            if record["settings"] == settings:
+                self._found.append((record["entry"], record["result"]))
+        if self._found:
+            print(f"going on after {len(self._found)} results in {path}; remove it to start anew")
+
+    def __call__(self, entry: dict[str, Any], compute: Callable[..., Any]) -> Any:
+        """The result for an entry, that is `compute(**entry)`."""
+        for known, result in self._found:
+            if known == entry:
+                return result
+        result = as_json(compute(**entry))
+        self._found.append((entry, result))
+        if self._path is not None:
+            record = {"entry": entry, "settings": self._settings, "result": result}
+            with self._path.open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        return result
