@@ -26,27 +26,6 @@ def normal(dim, mean=0.0, std=1.0):
     return lambda key, n: mean + std * jax.random.normal(key, (n, dim))
 
 
-def failures(repeats, first_seed=0):
-    """How often a bound fails on 100 samples of each of two laws in the plane, W1 = 0.3 sqrt 2."""
-    failed = 0
-    for seed in range(first_seed, first_seed + repeats):
-        for_x, for_y, key = jax.random.split(jax.random.key(seed), 3)
-        x, y = normal(2)(for_x, 100), normal(2, 0.3)(for_y, 100)
-        e = estimate_w1(x, y, key=key, confidence=0.9, **_QUICK)
-        failed += not e.lower <= 0.3 * 2**0.5 <= e.upper
-        assert e.lower <= e.value <= e.upper
-    return failed
-
-
-def test_bounds_hold():
-    assert failures(40) <= 8
-
-
-@pytest.mark.slow
-def test_bounds_hold_as_often_as_stated():
-    assert failures(200, first_seed=1000) <= 20
-
-
 def test_bounds_of_equal_laws_hold(key):
     for_x, for_y, rest = jax.random.split(key, 3)
     e = estimate_w1(normal(3)(for_x, 200), normal(3)(for_y, 200), key=rest, **_QUICK)
@@ -99,7 +78,7 @@ def test_potentials_are_feasible_and_attain_the_distance():
 def test_the_potentials_start_is_optimal_for_its_own_points():
     r = np.random.default_rng(0)
     x, y = r.normal(size=(50, 2)), r.normal(size=(50, 2)) + 1
-    for start in starts(x, y)[3:]:
+    for start in starts(x, y, y.mean(0) - x.mean(0))[3:]:
         f = start.cones
         dual = float(f(jnp.asarray(y, jnp.float32)).mean() - f(jnp.asarray(x, jnp.float32)).mean())
         assert dual == pytest.approx(distances.exact_w1(x, y), rel=1e-4)

@@ -11,7 +11,7 @@ from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.fit import SEEN
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, draw_block, score_block, scores
-from wgan_jax.margins import held_out_difference, student_margin
+from wgan_jax.margins import bernstein_margin, bounded_differences_margin, held_out_difference
 from wgan_jax.types import Array
 
 
@@ -43,35 +43,65 @@ def _fresh_scores(critic: Any, sampler: Any, key: Array, n: int) -> np.ndarray:
 
 
 class Transport(NamedTuple):
-    """Exact W1 between samples: of each draw, their mean, and what follows from it."""
+    """Exact W1 between samples: of each draw, their mean, and what follows from it.
+
+    `uppers` are the upper bounds from the first draw, the first two, ...; the last one counts.
+    """
 
     draws: list[float]
-    mean: float
-    upper: float
+    uppers: list[float]
     floor: float
     debiased: float
     size: int
 
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.draws))
 
-def transport_between_samples(pair: Pair, size: int, transports: int, alpha: float) -> Transport:
+    @property
+    def upper(self) -> float:
+        return self.uppers[-1]
+
+
+def transport_between_samples(
+    pair: Pair, size: int, transports: int, alpha: float, diameter: float | None
+) -> Transport:
+    """W1(p_n, q_n) of independent batches of n points, and the bounds that follow.
+
+    With the optimal potential u of the laws, W1(p_n, q_n) >= E_qn u - E_pn u, whose
+    expectation is W1: it falls short of W1 no more than a mean of n values of u does.
+    """
     available = min(pair.sizes)
     n = int(min(size, available))
     batches = int(min(transports, available // n))
     keys = pair.keys(3, 4)
     xs, ys = _clouds(pair.p, n, batches, keys[0]), _clouds(pair.q, n, batches, keys[1])
-    if batches >= 4:
-        draws = [exact_w1(x, y) for x, y in zip(xs, ys, strict=True)]
-        error, freedom = float(np.std(draws, ddof=1)) / batches**0.5, batches - 1
-    else:
-        draw, phi, psi = transport_potentials(xs[0], ys[0])
-        draws, freedom = [draw], n - 1
-        error = float((np.var(phi, ddof=1) + np.var(psi, ddof=1)) / n) ** 0.5
-    mean = float(np.mean(draws))
+    first, phi, psi = transport_potentials(xs[0], ys[0])
+    draws = [first, *(exact_w1(x, y) for x, y in zip(xs[1:], ys[1:], strict=True))]
+    if diameter is not None:
+        _check_diameter(diameter, np.concatenate([xs[0], ys[0]]), float(pair.scale))
+
+    def margin(points: int) -> float:
+        if diameter is not None:
+            return bounded_differences_margin(diameter, points, alpha)
+        variance = float(np.var(phi, ddof=1) + np.var(psi, ddof=1))
+        return bernstein_margin(variance, float(np.ptp(phi) + np.ptp(psi)), points, alpha)
+
+    uppers = [float(np.mean(draws[:k])) + margin(k * n) for k in range(1, batches + 1)]
     x1, x2 = _clouds(pair.p, n // 2, 2, keys[2])
     y1, y2 = _clouds(pair.q, n // 2, 2, keys[3])
     floor = (exact_w1(x1, x2) + exact_w1(y1, y2)) / 2
     debiased = (exact_w1(x1, y1) + exact_w1(x2, y2)) / 2 - floor
-    return Transport(draws, mean, mean + student_margin(error, freedom, alpha), floor, debiased, n)
+    return Transport(draws, uppers, floor, debiased, n)
+
+
+def _check_diameter(diameter: float, points: np.ndarray, scale: float) -> None:
+    apart = float(np.linalg.norm(points - points[:1], axis=1).max())
+    if not diameter >= apart * (1 - 1e-5):
+        raise ValueError(
+            f"diameter must bound the distance between samples, got {diameter * scale:.6g} "
+            f"where samples are {apart * scale:.6g} apart"
+        )
 
 
 def _clouds(side: Any, n: int, count: int, key: Array) -> list[np.ndarray]:

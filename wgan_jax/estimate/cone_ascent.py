@@ -75,8 +75,10 @@ class Standardized:
         return (x.reshape(x.shape[0], -1) - self.center) / self.scale
 
 
-def starts(x: np.ndarray, y: np.ndarray) -> list[Start]:
+def starts(x: np.ndarray, y: np.ndarray, step: np.ndarray) -> list[Start]:
     """Where to start from: samples x ~ p and y ~ q, [k, d] each, of unit scale.
+
+    `step` [d] goes from the mean of p to that of q; it is worth more samples than k.
 
     - cones at samples of p, upward, or of q, downward. In high dimension they
       are drawn in toward the mean, where each still sees most of the data;
@@ -90,7 +92,6 @@ def starts(x: np.ndarray, y: np.ndarray) -> list[Start]:
         mean = z.mean(0)
         return _cones(mean + contraction * (z - mean), np.zeros(k), sign)
 
-    step = y.mean(0) - x.mean(0)
     direction = step / max(np.linalg.norm(step), 1e-30)
     behind = x.mean(0) + contraction * (x - x.mean(0)) - 30 * d**0.5 * direction
     _, phi, psi = transport_potentials(x, y)

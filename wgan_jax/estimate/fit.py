@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -37,7 +38,7 @@ class Fit(NamedTuple):
 
 
 def fit_cones(
-    pair: Pair, steps: int, cones: int, batch_size: int, alpha: float, progress: bool
+    pair: Pair, steps: int, cones: int, batch_size: int, alpha: float, progress: bool | None
 ) -> Fit:
     """Try every start for a tenth of the steps, then follow the best to the end."""
     p, q = pair.part(0, _FIT)
@@ -48,10 +49,11 @@ def fit_cones(
     batch_size = min(batch_size, 4 * k) if rows else batch_size
     ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch_size)
     first, second, third, fourth = jax.random.split(at_start, 4)
-    x, y = _distinct(p, first, k), _distinct(q, second, k)
+    x, y = _rows(p, first), _rows(q, second)
+    step, x, y = y.mean(0) - x.mean(0), x[:k], y[:k]
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     judge = _Judge.of(pair, seen, at_validation, alpha)
-    start, plan = _pilot(cone_ascent.starts(x, y), ascend, length, judge, at_pilot)
+    start, plan = _pilot(cone_ascent.starts(x, y, step), ascend, length, judge, at_pilot)
     plan = plan._replace(steps=jnp.float32(length * CHUNKS))
     with _bar(progress, steps, float(pair.scale)) as bar:
         history, converged = _climb(start, plan, ascend, judge, at_ascent, bar)
@@ -149,14 +151,13 @@ def _plateau(scores: list[float]) -> bool:
     return max(scores[-2:]) - max(scores[:-2]) <= 0.005 * abs(scores[-1])
 
 
-def _distinct(sampler: Any, key: Array, k: int) -> np.ndarray:
-    x = sampler.x[:k] if isinstance(sampler, Rows) else draw(sampler, key, k)
-    return np.asarray(x)
+def _rows(sampler: Any, key: Array) -> np.ndarray:
+    return np.asarray(sampler.x) if isinstance(sampler, Rows) else draw(sampler, key, 65536)
 
 
 @contextlib.contextmanager
-def _bar(show: bool, steps: int, scale: float) -> Iterator[Callable[[Progress], None]]:
-    if not show:
+def _bar(show: bool | None, steps: int, scale: float) -> Iterator[Callable[[Progress], None]]:
+    if not (sys.stderr.isatty() if show is None else show):
         yield lambda now: None
         return
     from tqdm import tqdm

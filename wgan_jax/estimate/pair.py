@@ -69,8 +69,11 @@ class Pair(NamedTuple):
             )
         flat = [x.reshape(len(x), -1).astype(np.float64) for x in draws]
         center = (flat[0].mean(0) + flat[1].mean(0)) / 2
-        spread = sum(((x - center) ** 2).mean() for x in flat) / 2
+        with np.errstate(over="ignore"):
+            spread = sum(((x - center) ** 2).mean() for x in flat) / 2
         scale = float(spread) ** 0.5 or 1.0
+        if not 1e-30 < scale < 1e30:
+            raise ValueError(f"samples of scale {scale:.3g} are beyond float32; rescale p and q")
         sides: list[Any] = []
         for source, x, one in zip((p, q), flat, jax.random.split(order), strict=True):
             if callable(source):

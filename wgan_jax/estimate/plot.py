@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.estimate.w1 import W1Estimate
-from wgan_jax.margins import student_margin
 
 
 def plot_bounds(estimate: W1Estimate) -> Any:
@@ -46,10 +45,8 @@ def plot_bounds(estimate: W1Estimate) -> Any:
     draws = np.array(estimate.transport_draws)
     counts = np.arange(1, len(draws) + 1)
     right.plot(counts, draws, ".", color="#c0c0c0", label="one transport")
-    if len(draws) > 1:
-        right.plot(
-            counts[1:], _upper(draws, estimate.confidence), color="#d1495b", label="mean and margin"
-        )
+    uppers = estimate.transport_uppers
+    right.plot(counts, uppers, ".-", color="#d1495b", label="mean and margin")
     less = estimate.transport - estimate.floor
     right.axhline(less, color="#e9a23b", linewidth=0.8, label="transport less its floor")
     left.set(xlabel="critic steps", ylabel="W1, in units of the samples", title="from below")
@@ -62,12 +59,3 @@ def plot_bounds(estimate: W1Estimate) -> Any:
         f"at {estimate.confidence:.0%} confidence"
     )
     return figure
-
-
-def _upper(draws: np.ndarray, confidence: float) -> list[float]:
-    """The upper bound from the first 2, 3, ... transports."""
-    alpha = (1 - confidence) / 2
-    return [
-        draws[:n].mean() + student_margin(draws[:n].std(ddof=1) / n**0.5, n - 1, alpha)
-        for n in range(2, len(draws) + 1)
-    ]

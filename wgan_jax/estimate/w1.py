@@ -32,6 +32,7 @@ class W1Estimate(NamedTuple):
       floor: mean exact W1 between samples of one law, at half that size.
       transport_size: points in each of those samples.
       transport_draws: exact W1 of each pair of samples, whose mean is `transport`.
+      transport_uppers: the upper bound from the first draw, the first two, and so on.
       n_p: held-out samples of p behind `lower`.
       n_q: held-out samples of q behind `lower`.
       steps: of the critic's ascent.
@@ -52,6 +53,7 @@ class W1Estimate(NamedTuple):
     floor: float
     transport_size: int
     transport_draws: tuple[float, ...]
+    transport_uppers: tuple[float, ...]
     n_p: int
     n_q: int
     steps: int
@@ -74,7 +76,8 @@ def estimate_w1(
     held_out: int = 524_288,
     transport_size: int = 1024,
     transports: int = 8,
-    progress: bool = False,
+    diameter: float | None = None,
+    progress: bool | None = None,
 ) -> W1Estimate:
     """Estimate W1 of two laws from arrays or samplers, with a lower and an upper bound.
 
@@ -85,11 +88,12 @@ def estimate_w1(
     nothing else, and holds for every number of samples.
 
     `upper` is exact transport between samples, whose expectation is never below
-    W1. With at least four batches its margin is Student's t over batches; for
-    one array it is a t quantile of the standard error of the transport
-    potentials. It assumes that exact transport between samples is close to
-    normal, with finite second moments. In high dimension `upper` is loose: it
-    exceeds W1 by about `floor`.
+    W1. No bound from above can hold for all laws: mass too rare to be sampled may
+    lie as far away as it likes. With a known `diameter` the margin holds at every
+    number of samples. Without one it assumes that the samples show the spread of
+    the laws: it is the empirical Bernstein bound of the transport potentials with
+    the variance and range that they have on the samples. In high dimension `upper`
+    is loose: it exceeds W1 by about `floor`.
 
     `value` is the larger of the held-out score and of transport less its
     floor, both of which tend to be below W1, kept inside the bounds.
@@ -115,7 +119,10 @@ def estimate_w1(
       held_out: samples of each law behind `lower`, for samplers.
       transport_size: points of one exact transport.
       transports: how many, where there are samples enough.
-      progress: show a progress bar. `plot_bounds` draws how the bounds closed in.
+      diameter: of a set that holds both laws, in the units of the samples, if known; for
+        instance sqrt(d) for values in [0, 1].
+      progress: show a progress bar; by default where stderr is a terminal. `plot_bounds`
+        draws how the bounds closed in.
 
     Returns:
       A `W1Estimate` of Python numbers.
@@ -137,7 +144,8 @@ def estimate_w1(
       Villani, Optimal Transport, Old and New, 2009, theorem 5.10 (duality);
       Maurer and Pontil, 2009 (the margin of `lower`); del Barrio and Loubes,
       Central limit theorems for empirical transportation cost in general
-      dimension, 2019 (the margin of `upper`).
+      dimension, 2019 (potentials in the margin of `upper`); McDiarmid, 1989 (that
+      with a diameter).
     """
     pair = Pair.of(p, q, typed(key))
     low_dimension = pair.center.shape[0] <= 32
@@ -151,10 +159,11 @@ def estimate_w1(
     else:
         fit = given(pair, critic, lipschitz)
     dual, margin, sizes = dual_score(pair, fit.critic, held_out, alpha)
-    transport = transport_between_samples(pair, transport_size, transports, alpha)
+    scale = float(pair.scale)
+    within = None if diameter is None else diameter / scale
+    transport = transport_between_samples(pair, transport_size, transports, alpha, within)
     lower = min(max(dual - margin, 0.0), transport.upper)
     value = min(max(dual, transport.debiased, lower), transport.upper)
-    scale = float(pair.scale)
     return W1Estimate(
         value=value * scale,
         lower=lower * scale,
@@ -166,6 +175,7 @@ def estimate_w1(
         floor=transport.floor * scale,
         transport_size=transport.size,
         transport_draws=tuple(w * scale for w in transport.draws),
+        transport_uppers=tuple(w * scale for w in transport.uppers),
         n_p=sizes[0],
         n_q=sizes[1],
         steps=fit.steps,

@@ -11,7 +11,7 @@ import numpy as np
 
 _GRAM_STEPS = 6
 _GRAM_STEPS_SMALL, _SMALL = 12, 1024
-_FREQUENCIES = 32
+_WIDE = 128
 
 
 def gram_norm(matrix: np.ndarray) -> float:
@@ -69,22 +69,32 @@ def convolution_norm(kernel: np.ndarray, stride: int) -> float:
     kernel's extent e = ceil(window / s) bounds the supremum: each entry of the
     squared symbol is a trigonometric polynomial of degree e - 1 in each axis,
     and exceeds its maximum on the grid by at most 1 / cos(pi (e - 1) / n) per axis
-    (Ehlich and Zeller, 1964).
+    (Ehlich and Zeller, 1964): 2% too large with n = 16 (e - 1), 8% with the 8 (e - 1)
+    taken for wide layers. The symbol of a real kernel is conjugate at opposite frequencies,
+    so half of them are enough.
     """
     a, b, i, o = kernel.shape
-    s, n = stride, _FREQUENCIES
-    rows, columns = -(-a // s), -(-b // s)
-    padded = np.zeros((rows * s, columns * s, i, o))
+    s = stride
+    degrees = -(-a // s) - 1, -(-b // s) - 1
+    finer = 16 if min(s * s * i, o) <= _WIDE else 8
+    n = [max(finer * degree, 1) for degree in degrees]
+    padded = np.zeros(((degrees[0] + 1) * s, (degrees[1] + 1) * s, i, o))
     padded[:a, :b] = kernel
-    blocks = padded.reshape(rows, s, columns, s, i, o).transpose(0, 2, 1, 3, 4, 5)
-    blocks = blocks.reshape(rows, columns, s * s * i, o)
-    symbol = np.fft.fft2(blocks, s=(n, n), axes=(0, 1)).reshape(n * n, s * s * i, o)
-    gram = (
-        symbol.conj().transpose(0, 2, 1) @ symbol
-        if o <= s * s * i
-        else (symbol @ symbol.conj().transpose(0, 2, 1))
+    blocks = padded.reshape(degrees[0] + 1, s, degrees[1] + 1, s, i, o).transpose(0, 2, 1, 3, 4, 5)
+    blocks = blocks.reshape(degrees[0] + 1, degrees[1] + 1, s * s * i, o)
+    symbol = np.fft.rfft2(blocks, s=n, axes=(0, 1)).reshape(-1, s * s * i, o)
+    largest = max(_symbol_norm(row) for row in np.array_split(symbol, max(len(symbol) // 32, 1)))
+    between = math.prod(
+        1 / math.cos(math.pi * degree / size) for degree, size in zip(degrees, n, strict=True)
     )
-    log_scale = np.zeros(n * n)
+    return min(round_up(largest * between**0.5), schur_norm(kernel, s))
+
+
+def _symbol_norm(symbol: np.ndarray) -> float:
+    """The largest of the norms of complex matrices [frequencies, m, n], from above."""
+    adjoint = symbol.conj().transpose(0, 2, 1)
+    gram = adjoint @ symbol if symbol.shape[2] <= symbol.shape[1] else symbol @ adjoint
+    log_scale = np.zeros(len(gram))
     for step in range(1, _GRAM_STEPS + 1):
         size = np.linalg.norm(gram, axis=(1, 2))
         size = np.where(size > 0, size, 1e-300)
@@ -92,6 +102,4 @@ def convolution_norm(kernel: np.ndarray, stride: int) -> float:
         gram = gram @ gram
         log_scale += np.log(size) / 2**step
     last = np.maximum(np.linalg.norm(gram, axis=(1, 2)), 1e-300)
-    largest = math.exp(float(np.max(log_scale + np.log(last) / 2 ** (_GRAM_STEPS + 1))))
-    between = [1 / math.cos(math.pi * (extent - 1) / n) for extent in (rows, columns)]
-    return min(round_up(largest * math.prod(between) ** 0.5), schur_norm(kernel, s))
+    return math.exp(float(np.max(log_scale + np.log(last) / 2 ** (_GRAM_STEPS + 1))))
