@@ -1,6 +1,6 @@
 """How close `estimate_w1` comes, and whether its bounds hold, on pairs whose W1 is known.
 
-    python benchmarks/w1_table.py [--only SUBSTRING] [--seed S] [--data-dir DIR]
+    python benchmarks/w1_table.py [--only SUBSTRING ...] [--seed S] [--data-dir DIR]
 
 The 28 funnel pairs are drawn by the recipe of Wasserstein1Benchmark; the other
 rows have other shapes. With a folder of prepared data sets there are two rows on
@@ -87,7 +87,7 @@ def cases(seed):
         for count in (4, 16, 64, 256):
             pair = Funnels.draw(dim, count, seed)
             table[f"funnels d{dim} w{count}"] = pair, pair.target, lambda k, f=pair: f.w1(k)[0]
-    for dim in (2, 16, 64):
+    for dim in (2, 4, 16, 64):
         for std in (1.5, 3.0):
             w1 = distances.w1_gaussians(dim, 1.0, std)
             row = gaussian(dim, 1.0), gaussian(dim, std), lambda k, w=w1: w
@@ -107,7 +107,7 @@ def cases(seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", default="", help="rows whose name contains this")
+    parser.add_argument("--only", nargs="*", help="rows whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data-dir", help="of prepared data sets, for two rows more")
     arguments = parser.parse_args()
@@ -120,7 +120,7 @@ def main():
     )
     errors, ratios = {}, {}
     for row, (name, (p, q, truth)) in enumerate(table.items()):
-        if arguments.only not in name:
+        if arguments.only and not any(part in name for part in arguments.only):
             continue
         for_truth, for_estimate = jax.random.split(jax.random.key(1000 * arguments.seed + row))
         w1 = float(truth(for_truth))

@@ -1,6 +1,7 @@
 """Distances: closed forms, metric properties and bad input."""
 
 import math
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -46,6 +47,26 @@ def test_weights_are_repetitions():
     x, y = rng().normal(size=(3, 2)), rng(1).normal(size=(6, 2))
     weighted = exact_w1(x, y, x_weights=np.array([1.0, 2.0, 3.0]))
     assert weighted == pytest.approx(exact_w1(x[[0, 1, 1, 2, 2, 2]], y), rel=1e-9)
+
+
+def test_network_flow_agrees_with_the_linear_program(monkeypatch):
+    x, y, w = rng().normal(size=(30, 3)), rng(1).normal(size=(20, 3)), rng(2).random(30)
+    flow = exact_w1(x, y, x_weights=w)
+    monkeypatch.setitem(sys.modules, "ot.lp", None)
+    assert exact_w1(x, y, x_weights=w) == pytest.approx(flow, rel=1e-9)
+    with pytest.raises(ValueError, match="2001 by 2000 points are too many"):
+        exact_w1(np.zeros((2001, 2)), np.zeros((2000, 2)))
+
+
+def test_chunks_are_never_below_the_whole():
+    x, y = rng().normal(size=(2, 100, 2))
+    whole, chunked = exact_w1(x, y), exact_w1(x, y, chunk=30)
+    assert whole < chunked < 3 * whole
+    assert exact_w1(x, y, chunk=100) == whole
+    assert exact_w1(x, x + 1, chunk=7) == pytest.approx(2**0.5)
+    for bad in ((x, y, 0), (x, y[:50], 10)):
+        with pytest.raises(ValueError, match="chunks need a size of at least 1"):
+            exact_w1(*bad[:2], chunk=bad[2])
 
 
 def test_exact_flattens_images():

@@ -16,7 +16,7 @@ from wgan_jax.distances.exact import transport_potentials
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.estimate.cone_ascent import starts
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.margins import bernstein_margin, difference_margin
+from wgan_jax.margins import betting_bound, difference_margin, unseen_margin
 from wgan_jax.networks import GroupSort
 
 _QUICK = {"steps": 20, "cones": 16, "transport_size": 64, "held_out": 4096}
@@ -84,7 +84,7 @@ def test_the_potentials_start_is_optimal_for_its_own_points():
         assert dual == pytest.approx(distances.exact_w1(x, y), rel=1e-4)
 
 
-@pytest.mark.parametrize(("high", "low"), [(200, 200), (300, 150)])
+@pytest.mark.parametrize(("high", "low"), [(200, 200), (300, 150), (10, 12)])
 def test_the_margin_covers_skewed_values(high, low):
     failed, r = 0, np.random.default_rng(0)
     for _ in range(1000):
@@ -92,7 +92,29 @@ def test_the_margin_covers_skewed_values(high, low):
         difference, margin = difference_margin(y, x, 1.0, 0.05)
         failed += difference - margin > 0.03
     assert failed <= 50
-    assert bernstein_margin(1.0, 1.0, 10_000, 0.05) < 0.03
+
+
+def test_the_margin_from_above_covers_skewed_values():
+    r = np.random.default_rng(0)
+    for draw, mean in (
+        (lambda: r.exponential(size=40), 1.0),
+        (lambda: (r.random(60) < 0.1) * 1.0, 0.1),
+        (lambda: np.exp(r.normal(size=60)), np.exp(0.5)),
+    ):
+        failed = 0
+        for _ in range(500):
+            z = draw()
+            failed += z.mean() + unseen_margin(z, 0.05) < mean
+        assert failed <= 25
+    assert unseen_margin(np.ones(5), 0.05) == 0
+
+
+def test_the_margins_are_close_to_those_of_normal_means():
+    z = np.random.default_rng(0).random(10_000)
+    normal = 1.645 * z.std() / 100
+    assert normal < z.mean() - betting_bound(z, 0.05) < 1.6 * normal
+    assert normal < unseen_margin(z, 0.05) < 1.6 * normal
+    assert betting_bound(np.zeros(5), 0.05) == 0
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.fit import SEEN
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, draw_block, score_block, scores
-from wgan_jax.margins import bernstein_margin, bounded_differences_margin, held_out_difference
+from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array
 
 
@@ -80,14 +80,10 @@ def transport_between_samples(
     draws = [first, *(exact_w1(x, y) for x, y in zip(xs[1:], ys[1:], strict=True))]
     if diameter is not None:
         _check_diameter(diameter, np.concatenate([xs[0], ys[0]]), float(pair.scale))
-
-    def margin(points: int) -> float:
-        if diameter is not None:
-            return bounded_differences_margin(diameter, points, alpha)
-        variance = float(np.var(phi, ddof=1) + np.var(psi, ddof=1))
-        return bernstein_margin(variance, float(np.ptp(phi) + np.ptp(psi)), points, alpha)
-
-    uppers = [float(np.mean(draws[:k])) + margin(k * n) for k in range(1, batches + 1)]
+        margin = bounded_differences_margin(diameter, n, alpha)
+    else:
+        margin = unseen_margin(phi + psi, alpha)
+    uppers = [float(np.mean(draws[:k])) + margin / k**0.5 for k in range(1, batches + 1)]
     x1, x2 = _clouds(pair.p, n // 2, 2, keys[2])
     y1, y2 = _clouds(pair.q, n // 2, 2, keys[3])
     floor = (exact_w1(x1, x2) + exact_w1(y1, y2)) / 2

@@ -14,7 +14,7 @@ import numpy as np
 
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
-from wgan_jax.estimate.pair import Pair, draw, scores
+from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
@@ -70,7 +70,7 @@ class _Judge:
     @classmethod
     def of(cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float) -> _Judge:
         held_out = [
-            side.x if isinstance(side, Rows) else draw(side, one, 16384)
+            side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK)
             for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
         ]
         return cls(seen, held_out, alpha)

@@ -73,7 +73,7 @@ def estimate_w1(
     steps: int | None = None,
     cones: int | None = None,
     batch_size: int | None = None,
-    held_out: int = 524_288,
+    held_out: int = 262_144,
     transport_size: int = 1024,
     transports: int = 8,
     diameter: float | None = None,
@@ -84,16 +84,16 @@ def estimate_w1(
     `lower` is a Kantorovich-Rubinstein score. A minimum of cones, 1-Lipschitz
     whatever its weights, is fitted on one half of the samples, clipped to the
     range it has there (still 1-Lipschitz), and scored on the other half. Its
-    margin is the empirical Bernstein bound: it assumes independent samples and
-    nothing else, and holds for every number of samples.
+    margin comes from betting against a smaller difference: it assumes independent
+    samples and nothing else, and holds for every number of samples.
 
     `upper` is exact transport between samples, whose expectation is never below
     W1. No bound from above can hold for all laws: mass too rare to be sampled may
     lie as far away as it likes. With a known `diameter` the margin holds at every
     number of samples. Without one it assumes that the samples show the spread of
-    the laws: it is the empirical Bernstein bound of the transport potentials with
-    the variance and range that they have on the samples. In high dimension `upper`
-    is loose: it exceeds W1 by about `floor`.
+    the laws: it is the betting margin of the transport potentials, as if these reached
+    no further above the samples than once more their range. In high dimension
+    `upper` is loose: it exceeds W1 by about `floor`.
 
     `value` is the larger of the held-out score and of transport less its
     floor, both of which tend to be below W1, kept inside the bounds.
@@ -142,7 +142,8 @@ def estimate_w1(
 
     References:
       Villani, Optimal Transport, Old and New, 2009, theorem 5.10 (duality);
-      Maurer and Pontil, 2009 (the margin of `lower`); del Barrio and Loubes,
+      Waudby-Smith and Ramdas, Estimating means of bounded random variables by
+      betting, 2024 (the margins); del Barrio and Loubes,
       Central limit theorems for empirical transportation cost in general
       dimension, 2019 (potentials in the margin of `upper`); McDiarmid, 1989 (that
       with a diameter).
