@@ -4,11 +4,16 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jax import lax
 
-from wgan_jax.networks.convolution import Geometry, convolve, spread
+from wgan_jax import GradientPenalty
+from wgan_jax.networks import DCGANCritic, winograd
+from wgan_jax.networks.convolution import Geometry, convolve, correlate, spread
 
 CASES = [(8, 4, 2, 1), (9, 4, 2, 1), (7, 3, 2, 1), (8, 3, 1, 1), (5, 1, 1, 0), (8, 5, 3, 0)]
+SHAPES = [(*case, 3, 5) for case in CASES] + [(8, 4, 2, 1, 32, 5)]  # the last by Winograd
 
 
 def plain(geometry, x, k):
@@ -21,12 +26,12 @@ def plain(geometry, x, k):
     )
 
 
-@pytest.mark.parametrize(("size", "window", "stride", "padding"), CASES)
-def test_value_gradient_and_second_derivative(size, window, stride, padding, key):
+@pytest.mark.parametrize(("size", "window", "stride", "padding", "i", "o"), SHAPES)
+def test_value_gradient_and_second_derivative(size, window, stride, padding, i, o, key):
     geometry = Geometry((size, size + 1), (window, window), stride, padding)
     keys = jax.random.split(key, 4)
-    x = jax.random.normal(keys[0], (2, size, size + 1, 3))
-    k = jax.random.normal(keys[1], (window, window, 3, 5))
+    x = jax.random.normal(keys[0], (2, size, size + 1, i))
+    k = jax.random.normal(keys[1], (window, window, i, o)) / i**0.5
     dx, dk = jax.random.normal(keys[2], x.shape), jax.random.normal(keys[3], k.shape)
 
     def energy(conv):
@@ -51,3 +56,73 @@ def test_spread_is_the_transpose(key):
     y = jax.random.normal(c, (2, 4, 4, 5))
     left = (convolve(geometry, x, k) * y).sum()
     np.testing.assert_allclose(left, (x * spread(geometry, y, k)).sum(), rtol=1e-4)
+
+
+geometries = st.builds(
+    lambda image, window, stride, padding: Geometry(image, (window,) * 2, stride, padding),
+    st.tuples(st.integers(4, 9), st.integers(4, 9)),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.integers(0, 2),
+)
+
+
+def close(ours, theirs):
+    np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
+
+
+@settings(max_examples=8, deadline=None)
+@given(geometries)
+def test_all_three_maps_are_those_of_lax_whatever_the_geometry(geometry):
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *geometry.image, 3))
+    k = jax.random.normal(keys[1], (*geometry.window, 3, 2))
+    y, pull = jax.vjp(lambda x, k: plain(geometry, x, k), x, k)
+    dy = jax.random.normal(keys[2], y.shape)
+    dx, dk = pull(dy)
+    close(convolve(geometry, x, k), y)
+    close(spread(geometry, dy, k), dx)
+    close(correlate(geometry, x, dy), dk)
+
+
+even_outputs = st.tuples(st.sampled_from([2, 4, 6]), st.sampled_from([2, 4, 6]))
+
+
+@settings(max_examples=8, deadline=None)
+@given(even_outputs, st.integers(0, 3), st.integers(0, 1))
+def test_winograd_is_the_convolution_that_it_saves(output, padding, odd):
+    image = tuple(max(2 * size + 2 + odd - 2 * padding, 1) for size in output)
+    geometry = Geometry(image, (4, 4), 2, padding)
+    assert winograd.applies(geometry.window, geometry.stride, geometry.output, 32) is (
+        all(size % 2 == 0 for size in geometry.output)
+    )
+    if geometry.output != output:
+        return
+    keys = jax.random.split(jax.random.key(0), 3)
+    x = jax.random.normal(keys[0], (2, *image, 3))
+    k = jax.random.normal(keys[1], (4, 4, 3, 2))
+    y, pull = jax.vjp(lambda x, k: plain(geometry, x, k), x, k)
+    dy = jax.random.normal(keys[2], y.shape)
+    dx, dk = pull(dy)
+    close(winograd.convolve(x, k, output, padding), y)
+    close(winograd.spread(dy, k, image, padding), dx)
+    close(winograd.correlate(x, dy, padding), dk)
+
+
+def test_a_penalty_on_a_critic_of_convolutions_differentiates_twice(key, monkeypatch):
+    critic = DCGANCritic(image_size=16, channels=1, filters=32, norm="layer")
+    keys = jax.random.split(key, 3)
+    x, y = (jax.random.normal(k, (2, 16, 16, 1)) for k in keys[:2])
+    params = critic.init(keys[2], x)
+
+    def slope():
+        def penalty(params):
+            return GradientPenalty()(lambda x: critic.apply(params, x), x, y, jax.random.key(1))
+
+        return jax.jit(jax.grad(penalty))(params)
+
+    ours = slope()
+    monkeypatch.setattr("wgan_jax.networks.convolution.convolve", plain)
+    theirs = slope()
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)

@@ -9,8 +9,9 @@ and the derivatives of each are the other two, so all orders are covered.
 
 XLA:CPU turns convolutions into its fast form only outside of loops (jax issue
 12868); what automatic differentiation emits is up to 95 times slower inside
-`lax.scan`. On CPU the two backward maps are therefore matrix products;
-elsewhere all three are plain `lax` convolutions, chosen when lowering.
+`lax.scan`. On CPU the two backward maps are therefore matrix products, and so are
+all three where Winograd's algorithm saves multiplications (`winograd`); elsewhere
+they are plain `lax` convolutions, chosen when lowering.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from wgan_jax.networks import winograd
 from wgan_jax.types import Array
 
 _NHWC = ("NHWC", "HWIO", "NHWC")
@@ -49,9 +51,14 @@ class Geometry(NamedTuple):
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """Images [n, H, W, i] and kernel [a, b, i, o] to outputs [n, h, w, o]."""
-    return lax.conv_general_dilated(
-        x, kernel, (geometry.stride,) * 2, ((geometry.padding,) * 2,) * 2, dimension_numbers=_NHWC
-    )
+    plain = partial(_plain, geometry)
+    if not _saves(geometry, x, kernel.shape[2]):
+        return plain(x, kernel)
+
+    def cpu(x: Array, kernel: Array) -> Array:
+        return winograd.convolve(x, kernel, geometry.output, geometry.padding)
+
+    return lax.platform_dependent(x, kernel, cpu=cpu, default=plain)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -60,9 +67,14 @@ def spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
     image = jax.ShapeDtypeStruct((y.shape[0], *geometry.image, kernel.shape[2]), y.dtype)
 
     def plain(y: Array, kernel: Array) -> Array:
-        return jax.linear_transpose(lambda x: convolve.fun(geometry, x, kernel), image)(y)[0]
+        return jax.linear_transpose(lambda x: _plain(geometry, x, kernel), image)(y)[0]
 
-    return lax.platform_dependent(y, kernel, cpu=partial(_spread_cpu, geometry), default=plain)
+    def cpu(y: Array, kernel: Array) -> Array:
+        if _saves(geometry, y, kernel.shape[2]):
+            return winograd.spread(y, kernel, geometry.image, geometry.padding)
+        return _spread_windows(geometry, y, kernel)
+
+    return lax.platform_dependent(y, kernel, cpu=cpu, default=plain)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -71,9 +83,14 @@ def correlate(geometry: Geometry, x: Array, y: Array) -> Array:
     window = jax.ShapeDtypeStruct((*geometry.window, x.shape[3], y.shape[3]), x.dtype)
 
     def plain(x: Array, y: Array) -> Array:
-        return jax.linear_transpose(lambda k: convolve.fun(geometry, x, k), window)(y)[0]
+        return jax.linear_transpose(lambda k: _plain(geometry, x, k), window)(y)[0]
 
-    return lax.platform_dependent(x, y, cpu=partial(_correlate_cpu, geometry), default=plain)
+    def cpu(x: Array, y: Array) -> Array:
+        if _saves(geometry, x, x.shape[3]):
+            return winograd.correlate(x, y, geometry.padding)
+        return _correlate_windows(geometry, x, y)
+
+    return lax.platform_dependent(x, y, cpu=cpu, default=plain)
 
 
 convolve.defvjp(
@@ -93,7 +110,21 @@ correlate.defvjp(
 )
 
 
-def _spread_cpu(geometry: Geometry, y: Array, kernel: Array) -> Array:
+def _plain(geometry: Geometry, x: Array, kernel: Array) -> Array:
+    return lax.conv_general_dilated(
+        x, kernel, (geometry.stride,) * 2, ((geometry.padding,) * 2,) * 2, dimension_numbers=_NHWC
+    )
+
+
+def _saves(geometry: Geometry, x: Array, channels: int) -> bool:
+    """Whether Winograd's algorithm saves time; in half precision it would lose bits."""
+    is_single = x.dtype == jnp.float32
+    return is_single and winograd.applies(
+        geometry.window, geometry.stride, geometry.output, channels
+    )
+
+
+def _spread_windows(geometry: Geometry, y: Array, kernel: Array) -> Array:
     """A matrix product gives the window of every output; overlapping windows are added."""
     stride, padding = geometry.stride, geometry.padding
     (n, h, w, o), i = y.shape, kernel.shape[2]
@@ -116,7 +147,7 @@ def _spread_cpu(geometry: Geometry, y: Array, kernel: Array) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
 
 
-def _correlate_cpu(geometry: Geometry, x: Array, y: Array) -> Array:
+def _correlate_windows(geometry: Geometry, x: Array, y: Array) -> Array:
     """A matrix product of the windows of the image with the outputs."""
     (h, w), (a, b), stride, i = geometry.output, geometry.window, geometry.stride, x.shape[3]
     margin = (geometry.padding,) * 2
