@@ -9,8 +9,7 @@ from collections.abc import Callable
 
 import jax
 import numpy as np
-from scipy import optimize, sparse
-from scipy.spatial import distance
+import scipy  # its parts are loaded when first used: half a second each
 
 from wgan_jax.types import Array
 
@@ -74,7 +73,7 @@ def exact_w1(
     if x.shape[1] == 1:
         return _sorted_w1(x[:, 0], y[:, 0], a, b)
     if len(x) == len(y) and a is None and b is None:
-        rows, columns = optimize.linear_sum_assignment(pairwise_distances(x, y))
+        rows, columns = scipy.optimize.linear_sum_assignment(pairwise_distances(x, y))
         return float(np.mean(np.linalg.norm(x[rows] - y[columns], axis=1)))
     return _transport(x, y, _equal(a, len(x)), _equal(b, len(y)))
 
@@ -109,7 +108,7 @@ def transport_potentials(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarra
     if x.shape != y.shape:
         raise ValueError(f"clouds must have one shape [n, ...], got {x.shape} and {y.shape}")
     cost = pairwise_distances(x, y)
-    pair = optimize.linear_sum_assignment(cost)[1]
+    pair = scipy.optimize.linear_sum_assignment(cost)[1]
     cost = cost[:, pair]
     matched = np.diagonal(cost).copy()
     cost -= matched
@@ -174,7 +173,7 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
       array([[5.]])
     """
     if x.shape[1] <= 16:
-        return distance.cdist(x, y)
+        return scipy.spatial.distance.cdist(x, y)
     center = (x.mean(0) + y.mean(0)) / 2
     x, y = x - center, y - center
     squares = (y**2).sum(1)
@@ -265,10 +264,10 @@ def _linear_program(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
             'install POT (pip install "wgan_jax[transport]"), or take clouds of equal size '
             "without weights"
         )
-    rows = sparse.kron(sparse.eye_array(n), np.ones((1, m)))
-    columns = sparse.kron(np.ones((1, n)), sparse.eye_array(m))
-    marginals = sparse.vstack([rows, columns], format="csr")
-    solution = optimize.linprog(
+    rows = scipy.sparse.kron(scipy.sparse.eye_array(n), np.ones((1, m)))
+    columns = scipy.sparse.kron(np.ones((1, n)), scipy.sparse.eye_array(m))
+    marginals = scipy.sparse.vstack([rows, columns], format="csr")
+    solution = scipy.optimize.linprog(
         cost.ravel(), A_eq=marginals, b_eq=np.concatenate([a, b]), method="highs"
     )
     if not solution.success:

@@ -1,0 +1,83 @@
+"""How long from the start of `train.py` to its first finished chunk, and where the time goes.
+
+    python benchmarks/start.py [--rounds N] [ARGUMENTS OF train.py ...]
+
+The first start finds no compiled programs, the others those that it left. The
+phases are those of one further start, in a process of its own.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+PHASES = """
+import sys, time
+began = time.perf_counter()
+def phase(name):
+    global began
+    now = time.perf_counter()
+    print(f"{name:34}{now - began:8.2f} s", flush=True)
+    began = now
+import jax; phase("import jax")
+import wgan_jax; phase("import wgan_jax")
+from wgan_jax import cli, flags
+from wgan_jax.experiment import trainer
+from wgan_jax.experiment.compiled import keep_compiled_programs
+from wgan_jax.experiment.schedule import next_piece
+phase("import the experiment")
+from pathlib import Path
+keep_compiled_programs()
+config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), prog="", about="")
+phase("read the config")
+run = trainer.open_run(config, Path(sys.argv[1]))
+jax.block_until_ready(run.state); phase("data, networks, initial weights")
+session = trainer._Session(run, Path(sys.argv[1])); phase("open the session")
+program = session._program(next_piece(config, 0))
+lowered = program.lower(run.state, run.data); phase("trace the chunk")
+compiled = lowered.compile(); phase("compile it, or read it")
+jax.block_until_ready(compiled(run.state, run.data)); phase("run it")
+"""
+
+
+def first_chunk(arguments: list[str], environment: dict[str, str]) -> float:
+    """Seconds from the start of the process to the first line of metrics.jsonl."""
+    with tempfile.TemporaryDirectory() as workdir:
+        metrics = Path(workdir, "metrics.jsonl")
+        began = time.perf_counter()
+        command = [sys.executable, "train.py", "--workdir", workdir, *arguments]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
+        try:
+            while not (metrics.exists() and metrics.stat().st_size):
+                if process.poll() is not None:
+                    raise SystemExit(f"train.py ended with status {process.returncode}")
+                time.sleep(0.01)
+            return time.perf_counter() - began
+        finally:
+            process.kill()
+            process.wait()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="starts after the first")
+    known, arguments = parser.parse_known_args()
+    with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as workdir:
+        environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}
+        environment["PYTHONPATH"] = str(ROOT)
+        print(f"first start   {first_chunk(arguments, environment):6.1f} s", flush=True)
+        for _ in range(known.rounds):
+            print(f"next start    {first_chunk(arguments, environment):6.1f} s", flush=True)
+        Path(workdir, "samples").mkdir()
+        command = [sys.executable, "-c", PHASES, workdir, *arguments]
+        subprocess.run(command, cwd=ROOT, env=environment, check=True)
+
+
+if __name__ == "__main__":
+    main()
