@@ -11,6 +11,7 @@ from wgan_jax import flags
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
+from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 
 _ABOUT = """Train a Wasserstein GAN.
@@ -27,6 +28,7 @@ Several hosts, each with the same command:
 
 def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
     """Run a command; bad input becomes one line on stderr and exit status 2."""
+    keep_compiled_programs()
     try:
         return command(args)
     except UserError as error:
@@ -52,10 +54,14 @@ def _train(args: list[str]) -> int:
     name, config = hosts.together(lambda: _config(args))
     hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
     count = None if devices is None else natural("devices", devices, 1)
-    from wgan_jax.experiment import trainer
+    from wgan_jax.experiment import population, trainer
 
     folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
     try:
+        if config.population is not None:
+            runs = population.train(config, folder, devices=count)
+            print(population.write_table(runs, folder))
+            return 0
         run = trainer.train(config, folder, devices=count)
     except trainer.Stopped as stop:
         print(stop, file=sys.stderr)

@@ -26,7 +26,7 @@ def evaluate(args: list[str]) -> int:
     """Judge the newest checkpoint: each number beside its floor, real against real.
 
     usage: python -m wgan_jax evaluate WORKDIR [--metrics NAME,NAME] [--num N]
-                                      [--features FILE [--sha256 HEX]]
+                                      [--features FILE [--sha256 HEX]] [--member K]
 
     Prints a table, writes WORKDIR/evaluation.json (and TensorBoard, where it is on) and brings
     WORKDIR/report.html up to date.
@@ -38,17 +38,26 @@ def evaluate(args: list[str]) -> int:
                 of Inception (docs/metrics.md); if not given, a small classifier is trained on
                 the data set itself at the first use and kept beside it
     --sha256    of a features file that carries no digest of its own
+    --member    of a population, counted from 0: this one as a run, into WORKDIR/members/K; a row
+                for each member if not given
     """
     from wgan_jax.experiment.quality import POINTS
 
     chosen, args = flags.option(args, "metrics")
     file, args = flags.option(args, "features")
     sha256, args = flags.option(args, "sha256")
+    member, args = flags.option(args, "member")
     num, args = flags.option(args, "num")
     names = _names(chosen)
     points = POINTS if num is None else natural("num", num, 8)
     folder = workdir("evaluate", args)
-    run = _finished(folder)
+    if member is None and flags.load(folder / "config.json").population is not None:
+        return _all_members(folder)
+    run = _finished(folder, member)
+    if member is not None:
+        from wgan_jax.experiment.population import write_member
+
+        folder = write_member(run, folder, int(member))
     judge = _features(run, folder, file, sha256) if _on_features(names) else None
     result = _measured(run, names, judge, points)
     if not result:
@@ -213,13 +222,23 @@ def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | 
     return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
 
 
-def _finished(folder: Path) -> Run:
-    from wgan_jax.experiment import trainer
+def _all_members(folder: Path) -> int:
+    from wgan_jax.experiment import population
+
+    runs = population.open_runs(flags.load(folder / "config.json"), folder, say=_tell)
+    print(population.write_table(runs, folder))
+    return 0
+
+
+def _finished(folder: Path, member: str | None = None) -> Run:
+    from wgan_jax.experiment import population, trainer
     from wgan_jax.experiment.checkpoint import Checkpoints
 
     config: Config = flags.load(folder / "config.json")
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
+    if member is not None:
+        return population.open_member(config, folder, natural("member", member), say=_tell)
     return trainer.open_run(config, folder, say=_tell)
 
 

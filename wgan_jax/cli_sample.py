@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def sample(args: list[str]) -> int:
 
     usage: python -m wgan_jax sample WORKDIR --out OUT [--num N] [--seed S] [--force]
                                     [--weights ema|raw] [--truncation T] [--label K]
-                                    [--interpolate FRAMES]
+                                    [--interpolate FRAMES] [--member K]
 
     --out          FILE.png (a grid), FILE.npz (arrays in [-1, 1]), FOLDER/ (a PNG each), or
                    with --interpolate FILE.gif and FILE.apng, which move
@@ -30,12 +31,14 @@ def sample(args: list[str]) -> int:
     --label        the one class to draw, of a conditional generator
     --interpolate  walks from one latent to another in so many frames: rows of a grid, arrays
                    [num, frames, ...], or animated as a tour of four
+    --member       of a population, counted from 0
 
     The data set need not be there. Images that were padded for training come out at
     their own size.
     """
     out, args = flags.option(args, "out")
     frames, args = flags.option(args, "interpolate")
+    member, args = flags.option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     wish, args = _wish(args, num="64" if frames is None else str(_WALKS))
     folder = workdir("sample", args)
@@ -45,7 +48,9 @@ def sample(args: list[str]) -> int:
     from wgan_jax.experiment.sample import Wish, open_sampler
 
     config = flags.load(folder / "config.json")
-    sampler = open_sampler(config, folder, Wish(**wish), lambda line: print(line, file=sys.stderr))
+    k = None if member is None else natural("member", member)
+    say = partial(print, file=sys.stderr)
+    sampler = open_sampler(config, folder, Wish(**wish), say, member=k)
     if steps is not None:
         walks = sampler.walk(steps, tour=sample_files.is_animated(path))
         sample_files.write_walks(walks, path)

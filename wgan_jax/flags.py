@@ -20,8 +20,9 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
     """The config that `args` make of `config`.
 
     `--penalty NAME` first exchanges a whole node for another kind with its
-    defaults (`none` removes it where it may be absent); all other flags are
-    tyro's, typed by the fields.
+    defaults (`none` removes it where it may be absent). An absent node of one
+    kind only is made by its own flags, as `--population.seeds 8`. All other
+    flags are tyro's, typed by the fields.
 
     Raises:
       UserError: an unknown flag or kind (with the nearest known name), a value
@@ -111,6 +112,8 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         name, args = option(args, field.replace("_", "-"))
         if name is None and "_" in field:
             name, args = option(args, field)
+        if name is None and getattr(config, field) is None:
+            name = _implied(field, offered, args)
         if name is None:
             continue
         plain = {_plain(kind): kind for kind in offered}
@@ -120,6 +123,14 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         exchanged: dict[str, Any] = {field: node() if node else None}
         config = dataclasses.replace(config, **exchanged)
     return config, args
+
+
+def _implied(field: str, offered: dict[str, type | None], args: list[str]) -> str | None:
+    """The kind of an absent part that its own flags call for: the only one that there is."""
+    named = [name for name, node in offered.items() if node]
+    prefixes = tuple(f"--{name}." for name in (field, field.replace("_", "-")))
+    is_called_for = any(word.startswith(prefixes) for word in args)
+    return named[0] if is_called_for and len(named) == 1 else None
 
 
 def _kinds_help() -> str:

@@ -89,13 +89,13 @@ def population(
         def one(member: tuple[Array, PyTree], real: PyTree) -> GANState:
             return make(member[1]).init(member[0], real)
 
-        return _each(one, (keys, hypers), real, devices)
+        return each_member(one, (keys, hypers), real, devices)
 
     def run(states: GANState, hypers: PyTree, sampler: Any) -> tuple[GANState, Metrics]:
         def one(member: tuple[GANState, PyTree], sampler: Any) -> tuple[GANState, Metrics]:
             return scan_steps(make(member[1]), **sizes)(member[0], sampler)
 
-        return _each(one, (states, hypers), sampler, devices)
+        return each_member(one, (states, hypers), sampler, devices)
 
     compiled = jax.jit(run)
     return Population(
@@ -119,13 +119,28 @@ def members_of(tree: PyTree) -> int:
     return counts.pop()[0]
 
 
-def _each(
+def each_member(
     one: Callable[[Any, Any], Any],
     members: PyTree,
     shared: PyTree,
-    devices: Sequence[jax.Device] | None,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Any:
-    """`one(member, shared)` for every member."""
+    """`one(member, shared)` for every member, as `population` runs them.
+
+    Args:
+      one: a pure function of a member, any pytree, and of what members share.
+      members: pytrees whose leaves are led by [m].
+      shared: a pytree that all members see.
+      devices: as of `population`.
+
+    Raises:
+      ValueError: leaves that are not led by one number of members.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> each_member(lambda x, y: x + y, jnp.array([1, 2, 3]), 10).tolist()
+      [11, 12, 13]
+    """
 
     def batched(members: PyTree, shared: PyTree) -> Any:
         return lax.platform_dependent(

@@ -8,6 +8,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Literal
 
+import jax
+
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
@@ -53,7 +55,7 @@ class Clip:
     """Leave the scales and shifts of normalisations alone; the reference clips them."""
 
     def __post_init__(self) -> None:
-        if not self.c > 0:
+        if not isinstance(self.c, jax.core.Tracer) and not self.c > 0:
             raise ValueError(f"clip.c must be positive, got {self.c}")
 
 
@@ -99,6 +101,41 @@ class Adaptive:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class Population:
+    """Many runs in one program: every seed with every combination of the values listed.
+
+    A list that is empty leaves the config's own value to all of them.
+    """
+
+    seeds: int = 4
+    """How many seeds, from the config's own upwards."""
+    learning_rates: tuple[float, ...] = ()
+    """Of both players."""
+    generator_learning_rates: tuple[float, ...] = ()
+    """Of the generator alone."""
+    critic_learning_rates: tuple[float, ...] = ()
+    """Of the critic alone."""
+    clip_values: tuple[float, ...] = ()
+    """Of clip.c."""
+    penalty_weights: tuple[float, ...] = ()
+    """Of the penalty."""
+
+    def __post_init__(self) -> None:
+        if self.seeds < 1:
+            raise ValueError(f"population.seeds must be at least 1, got {self.seeds}")
+        rates = self.generator_learning_rates + self.critic_learning_rates
+        if self.learning_rates and rates:
+            raise ValueError(
+                "population.learning_rates are those of both players: give them, or one list "
+                "for each player"
+            )
+        if not all(v > 0 for v in self.learning_rates + rates + self.clip_values):
+            raise ValueError("learning rates and clip values of a population must be positive")
+        if not all(v >= 0 for v in self.penalty_weights):
+            raise ValueError("penalty weights of a population must not be negative")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
     """An experiment. The defaults are those of the paper's algorithm 1."""
 
@@ -134,6 +171,8 @@ class Config:
     """Generator iterations to reach."""
     seed: int = 0
     """Of all randomness."""
+    population: Population | None = None
+    """Many runs in one program, over seeds and hyper-parameters."""
     non_finite: NonFinite = "stop"
     """What to do about a gradient that is not finite: stop, or skip the step and count it."""
     ema_decay: float = 0.0

@@ -56,7 +56,7 @@ def plane(
     real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, path: Path
 ) -> None:
     """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
-    plt = _pyplot()
+    plt = pyplot()
     reach = 1.25 * float(np.abs(real).max())
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     if critic is not None:
@@ -88,7 +88,7 @@ def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
 
 def points(samples: np.ndarray, path: Path) -> None:
     """Generated points [n, 2] of the plane."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
     axes.scatter(*samples.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
     axes.grid(alpha=0.3)
@@ -99,7 +99,7 @@ def points(samples: np.ndarray, path: Path) -> None:
 
 def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
     """The run's metrics over generator iterations; `estimates` says what the estimate is."""
-    plt = _pyplot()
+    plt = pyplot()
     evaluations = [line for line in lines if "w1/minibatch" in line]
     rows, columns, size = (2, 2, (12, 7.2)) if evaluations else (1, 3, (15, 4))
     figure, axes = plt.subplots(rows, columns, figsize=size, sharex=True, layout="constrained")
@@ -166,7 +166,7 @@ def _colours(*stops: str) -> Any:
     return LinearSegmentedColormap.from_list("shades", stops)
 
 
-def _pyplot() -> Any:
+def pyplot() -> Any:
     import matplotlib
 
     matplotlib.use("Agg")

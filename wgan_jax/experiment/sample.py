@@ -17,6 +17,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, sample_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.members import chosen, like, member_state
 from wgan_jax.gan import GAN
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
@@ -117,20 +118,28 @@ class Sampler:
         return {"samples": samples} | ({"labels": labels[0]} if labels else {})
 
 
-def open_sampler(config: Config, workdir: Path, wish: Wish, say: Callable[[str], None]) -> Sampler:
+def open_sampler(
+    config: Config,
+    workdir: Path,
+    wish: Wish,
+    say: Callable[[str], None],
+    *,
+    member: int | None = None,
+) -> Sampler:
     """The generator of a workdir at its newest good checkpoint; the data need not be there.
+
+    Of a population that of a member.
 
     Raises:
       UserError: no good checkpoint, or a wish that this run cannot fulfil.
     """
     _check(config, wish)
-    gan = build_gan(config)
     struct = sample_struct(config, config.batch_size)
-    like = jax.eval_shape(gan.init, jax.random.key(config.seed), struct)
-    found = Checkpoints(workdir / "checkpoints").restore(like, say)
+    gan = build_gan(chosen(config, member))
+    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct), say)
     if found is None:
         raise UserError(f"{workdir} holds no checkpoint")
-    state = found[1]
+    state = found[1] if member is None else member_state(found[1], member)
     if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
         raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
     return Sampler(config, gan, state if wish.weights == "raw" else with_ema(state), wish)

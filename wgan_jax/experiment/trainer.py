@@ -178,12 +178,7 @@ class _Session:
 
     @functools.cache  # noqa: B019  lives as long as the session, which is the process
     def _program(self, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
-        batch_size, adaptive = self._config.batch_size, self._config.adaptive
-        sizes = {"batch_size": batch_size, "length": piece.length}
-        if adaptive is None:
-            steps = scan_steps(self._trained, n_critic=piece.n_critic, **sizes)
-        else:
-            steps = scan_adaptive_steps(self._trained, **dataclasses.asdict(adaptive), **sizes)
+        steps = steps_of(self._config, self._trained, piece)
         return self._placement.compile(steps, self._run.state)
 
     def _evaluate(self, state: GANState, before: int, step: int) -> dict[str, float]:
@@ -231,3 +226,11 @@ class _Session:
     def _save(self, state: GANState, step: int) -> None:
         whole = self._placement.whole(state)
         hosts.together(lambda: self._checkpoints.save(step, whole) if self._first else None)
+
+
+def steps_of(config: Config, gan: GAN, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
+    """The steps of a piece, `(state, sampler) -> (state, metrics)`."""
+    sizes = {"batch_size": config.batch_size, "length": piece.length}
+    if config.adaptive is None:
+        return scan_steps(gan, n_critic=piece.n_critic, **sizes)
+    return scan_adaptive_steps(gan, **dataclasses.asdict(config.adaptive), **sizes)

@@ -1,0 +1,163 @@
+"""A population from the command line: one workdir, each member the run that it would be alone."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wgan_jax import cli
+from wgan_jax.__main__ import main
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import population, trainer
+from wgan_jax.experiment.codec import from_dict, to_dict
+from wgan_jax.experiment.config import Config, Population
+from wgan_jax.experiment.members import members, settings
+from wgan_jax.flags import load, parse
+from wgan_jax.penalties import GradientPenalty
+
+pytestmark = pytest.mark.filterwarnings("ignore")
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    *("--generator.features", "8", "--critic.features", "8", "--batch-size", "16"),
+    *("--n-critic", "2", "--chunk", "10", "--log-every", "10"),
+    *("--checkpoint-every", "10", "--sample-every", "1000", "--evaluate-every", "0"),
+]
+# The last learning rate is lost within a few steps; the first have to go on without it.
+GRID = ["--clip", "none", "--penalty", "gradient-penalty", "--population.seeds", "2"]
+GRID += ["--population.learning-rates", "1e-3", "1e30", "--population.penalty-weights", "0.1"]
+
+
+def train(*args):
+    return cli.guarded(cli.train, [*SMALL, *GRID, *map(str, args)])
+
+
+def leaves(state):
+    arrays = state._replace(key=jax.random.key_data(state.key))
+    return [np.asarray(x) for x in jax.tree.leaves(arrays)]
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("population")
+    assert train("--steps", "20", "--workdir", folder) == 0
+    return folder
+
+
+def opened(folder):
+    return population.open_runs(load(folder / "config.json"), folder)
+
+
+def test_each_member_is_its_solo_run(workdir, tmp_path):
+    runs = opened(workdir)
+    values = [json.loads(t) for t in (workdir / "members.jsonl").read_text().splitlines()]
+    k = 1
+    solo = trainer.train(members(runs.config)[k], tmp_path)
+    for ours, alone in zip(leaves(runs.state(k)), leaves(solo.state), strict=True):
+        np.testing.assert_allclose(ours, alone, rtol=1e-5, atol=1e-6)
+    lines = [json.loads(t) for t in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    for member, alone in zip(values, lines, strict=True):
+        assert member["step"] == alone["step"]
+        for name in ("critic/loss", "generator/loss", "critic/penalty"):
+            np.testing.assert_allclose(member[name][k], alone[name], rtol=1e-4, atol=1e-6)
+
+
+def test_a_lost_member_stays_finite_and_the_others_go_on(workdir):
+    runs = opened(workdir)
+    assert np.asarray(runs.states.step.generator).tolist() == [20, 20, 0, 0]
+    assert runs.step == 20
+    assert all(np.isfinite(x).all() for x in leaves(runs.states) if x.dtype.kind == "f")
+    last = json.loads((workdir / "members.jsonl").read_text().splitlines()[-1])
+    assert last["critic/loss"][2:] == [None, None]
+    summary = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
+    assert summary["members"] == 2
+    np.testing.assert_allclose(summary["critic/loss"], np.mean(last["critic/loss"][:2]))
+    np.testing.assert_allclose(summary["critic/loss/std"], np.std(last["critic/loss"][:2]))
+
+
+def test_it_resumes_bitwise(workdir, tmp_path):
+    config = load(workdir / "config.json")
+    for steps in (10, 20):
+        population.train(dataclasses.replace(config, steps=steps), tmp_path)
+    for whole, resumed in zip(
+        *(leaves(opened(f).states) for f in (workdir, tmp_path)), strict=True
+    ):
+        np.testing.assert_array_equal(whole, resumed)
+    assert (workdir / "members.jsonl").read_text() == (tmp_path / "members.jsonl").read_text()
+
+
+def test_what_it_leaves_and_samples_of_a_member(workdir, tmp_path):
+    for name in ("config.json", "metrics.jsonl", "curves.png", "samples/20.png"):
+        assert (workdir / name).stat().st_size > 0
+    rows = json.loads((workdir / "members.json").read_text())
+    assert [row["seed"] for row in rows] == [0, 1, 0, 1]
+    assert [row["critic_optimizer.learning_rate"] for row in rows] == [1e-3, 1e-3, 1e30, 1e30]
+    assert all(row["w1/exact"] > 0 and row["modes/total"] == 8 for row in rows)
+    drawn = []
+    for member in ("0", "1"):
+        out = str(tmp_path / f"{member}.npz")
+        command = ["sample", str(workdir), "--num", "5", "--member", member, "--out", out]
+        assert main(command) == 0
+        drawn.append(np.load(out)["samples"])
+    assert drawn[0].shape == (5, 2)
+    assert not np.array_equal(*drawn)
+    for member, told in ((["--member", "4"], "--member 0 to 3"), ([], "--member 0 to 3")):
+        with pytest.raises(UserError, match=told):
+            main(["sample", str(workdir), *member, "--out", str(tmp_path / "new.npz")])
+
+
+@pytest.mark.slow
+def test_one_member_is_evaluated_as_a_run(workdir, capsys):
+    assert main(["evaluate", str(workdir), "--member", "1"]) == 0
+    assert "exact W1" in capsys.readouterr().out
+    assert json.loads((workdir / "members/1/evaluation.json").read_text())["step"] == 20
+    assert (workdir / "members/1/report.html").stat().st_size > 0
+    assert load(workdir / "members/1/config.json").seed == 1
+
+
+def test_the_field_is_made_by_its_own_flags():
+    args = ["--population.seeds", "3", "--population.clip-values", "0.1", "0.2", "--seed", "7"]
+    config = parse(args, Config(), prog="train.py", about="")
+    assert config.population == Population(seeds=3, clip_values=(0.1, 0.2))
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+    assert [(s["seed"], s["clip.c"]) for s in settings(config)] == [
+        *((7, 0.1), (8, 0.1), (9, 0.1)),
+        *((7, 0.2), (8, 0.2), (9, 0.2)),
+    ]
+    solo = members(config)[4]
+    assert (solo.seed, solo.clip.c, solo.population) == (8, 0.2, None)
+
+
+@pytest.mark.parametrize(
+    ("config", "told"),
+    [
+        ({"population": Population(penalty_weights=(1.0,))}, "penalty_weights sets penalty.weight"),
+        (
+            {
+                "clip": None,
+                "penalty": GradientPenalty(),
+                "population": Population(clip_values=(0.1,)),
+            },
+            r"clip_values sets clip\.c",
+        ),
+    ],
+)
+def test_a_grid_over_what_is_not_there_is_refused(config, told):
+    with pytest.raises(UserError, match=told):
+        members(Config(**config))
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"seeds": 0}, "seeds must be at least 1"),
+        ({"clip_values": (0.0,)}, "must be positive"),
+        ({"learning_rates": (1e-3,), "critic_learning_rates": (1e-3,)}, "both players"),
+        ({"penalty_weights": (-1.0,)}, "not be negative"),
+    ],
+)
+def test_bad_populations_are_named(fields, told):
+    with pytest.raises(ValueError, match=told):
+        Population(**fields)

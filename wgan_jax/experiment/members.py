@@ -1,0 +1,139 @@
+"""Which runs a population consists of: a seed and hyper-parameters for each member."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.build import build_gan
+from wgan_jax.experiment.config import Config, Population
+from wgan_jax.population import each_member
+from wgan_jax.types import Array, GANState, PyTree
+
+_RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
+# Which fields of the config each list of a population sets.
+_SETS = {
+    "learning_rates": _RATES,
+    "generator_learning_rates": _RATES[:1],
+    "critic_learning_rates": _RATES[1:],
+    "clip_values": ("clip.c",),
+    "penalty_weights": ("penalty.weight",),
+}
+
+
+def combinations(config: Config) -> list[dict[str, float]]:
+    """Hyper-parameters by dotted name: each combination of what the population lists.
+
+    Raises:
+      UserError: a list for a part that the config does not have.
+    """
+    population = config.population or Population(seeds=1)
+    grids = []
+    for field, names in _SETS.items():
+        values = getattr(population, field)
+        for name in names if values else ():
+            part, attribute = name.split(".")
+            if not hasattr(getattr(config, part), attribute):
+                raise UserError(f"population.{field} sets {name}, which this config does not have")
+        if values:
+            grids.append([dict.fromkeys(names, value) for value in values])
+    chosen = (itertools.chain.from_iterable(map(dict.items, c)) for c in itertools.product(*grids))
+    return [dict(values) for values in chosen]
+
+
+def members(config: Config) -> list[Config]:
+    """The run that each member is, as a config of its own: seeds within combinations."""
+    seeds = config.population.seeds if config.population else 1
+    return [
+        dataclasses.replace(
+            replaced(config, values), population=None, seed=config.seed + i, steps=config.steps
+        )
+        for values in combinations(config)
+        for i in range(seeds)
+    ]
+
+
+def chosen(config: Config, k: int | None) -> Config:
+    """Member `k` as a run; a config without a population as it is.
+
+    Raises:
+      UserError: no such member, none chosen, or one of what has none.
+    """
+    if config.population is None:
+        if k is None:
+            return config
+        raise UserError("this is one run and no population: leave --member out")
+    runs = members(config)
+    if k is None or not k < len(runs):
+        raise UserError(
+            f"this is a population of {len(runs)}: choose one with --member 0 to {len(runs) - 1}"
+        )
+    return runs[k]
+
+
+def init(config: Config, keys: Array, hypers: PyTree, real: PyTree) -> GANState:
+    """The states that members start from, every leaf led by [m]."""
+
+    def one(member: tuple[Array, PyTree], real: PyTree) -> GANState:
+        return build_gan(replaced(config, member[1])).init(member[0], real)
+
+    return each_member(one, (keys, hypers), real)
+
+
+def like(config: Config, real: PyTree) -> GANState:
+    """Shapes and dtypes of the state of a run, or of the states of a population."""
+    if config.population is None:
+        return jax.eval_shape(build_gan(config).init, jax.random.key(config.seed), real)
+    return jax.eval_shape(partial(init, config), *stacked(config), real)
+
+
+def member_state(states: GANState, k: int) -> GANState:
+    return jax.tree.map(lambda x: x[k], states._replace(key=jax.random.clone(states.key)))
+
+
+def settings(config: Config) -> list[dict[str, Any]]:
+    """What sets each member apart, by dotted name."""
+    varied = combinations(config)[0]
+    return [
+        {"seed": member.seed} | {name: value_at(member, name) for name in varied}
+        for member in members(config)
+    ]
+
+
+def stacked(config: Config) -> tuple[Array, dict[str, Array]]:
+    """Root keys [m] and hyper-parameters, each [m], of all members."""
+    varied = combinations(config)[0]
+    runs = members(config)
+    keys = jnp.stack([jax.random.key(member.seed) for member in runs])
+    hypers = {name: np.array([value_at(m, name) for m in runs], np.float32) for name in varied}
+    return keys, jax.tree.map(jnp.asarray, hypers)
+
+
+def replaced(config: Config, values: Mapping[str, Any]) -> Config:
+    """The config with other values at dotted names; they may be traced.
+
+    Example:
+      >>> from wgan_jax.experiment.config import Config
+      >>> replaced(Config(), {"clip.c": 0.1}).clip.c
+      0.1
+    """
+    for name, value in values.items():
+        part, attribute = name.split(".")
+        node = dataclasses.replace(getattr(config, part), **{attribute: value})
+        changed: dict[str, Any] = {part: node}
+        config = dataclasses.replace(config, **changed)
+    return config
+
+
+def value_at(config: Config, name: str) -> Any:
+    """The value at a dotted name."""
+    part, attribute = name.split(".")
+    return getattr(getattr(config, part), attribute)

@@ -1,0 +1,180 @@
+"""What a population looks like: a table of its members, their spread, and their samples."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from wgan_jax.data.toy import Grid, Ring
+from wgan_jax.distances.exact import exact_w1
+from wgan_jax.ema import with_ema
+from wgan_jax.experiment import pictures
+from wgan_jax.experiment.build import real_struct
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluate import flat, real_clouds
+from wgan_jax.experiment.members import combinations, settings
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Draw, key_for
+from wgan_jax.metrics import mode_coverage
+from wgan_jax.types import GANState
+
+_POINTS, _ON_THE_WAY, _DRAWN = 1_000, 500, 2_000
+SHOWN, _SAMPLES = 16, 16
+_REAL, _FAKE = "#2a9d8f", "#d1495b"
+
+
+def rows(
+    config: Config, gan: GAN, data: Any, states: list[GANState], points: int = _POINTS
+) -> list[dict[str, Any]]:
+    """For each member what sets it apart, how far it is and how good its samples are.
+
+    W1 is exact, between `points` samples and as many data points that all members
+    share; the floor is exact W1 between data and other data.
+    """
+    key = key_for(jax.random.key(config.seed), Draw.EVALUATION)
+    size = getattr(data, "size", None)
+    points = points if size is None else min(points, size // 2)
+    reals = real_clouds(data, key, points, size, config.seed)
+    floor = float(np.mean([exact_w1(one, other) for one, other in itertools.pairwise(reals)]))
+    found = []
+    for k, (state, apart) in enumerate(zip(states, settings(config), strict=True)):
+        fake = flat(gan.generate(with_ema(state), key_for(state.key, Draw.EVALUATION), points))
+        w1 = exact_w1(fake, reals[0])
+        row = {"member": k, **apart, "step": int(state.step), "points": points}
+        row |= {"w1/exact": w1, "w1/floor": floor, "w1/ratio": w1 / floor}
+        if isinstance(config.dataset, Ring | Grid):
+            coverage = mode_coverage(fake, config.dataset.centers, config.dataset.std)
+            row |= {"modes/found": coverage.found, "modes/total": coverage.modes}
+            row |= {"modes/high_quality": float(coverage.high_quality)}
+        found.append(row)
+    return found
+
+
+def evaluation(
+    config: Config, gan: GAN, data: Any, states: list[GANState]
+) -> dict[str, np.ndarray]:
+    """The measures of `rows` by name, each [m], of fewer points: for use on the way."""
+    measured = rows(config, gan, data, states, _ON_THE_WAY)
+    names = [name for name in measured[0] if "/" in name and name != "modes/total"]
+    return {name: np.array([row[name] for row in measured], float) for name in names}
+
+
+def table(rows: list[dict[str, Any]]) -> str:
+    """The members as lines to read, with mean and spread over seeds below."""
+    measures = [name for name in rows[0] if "/" in name and name != "modes/total"]
+    apart = [name for name in rows[0] if name not in ("points", "modes/total", *measures)]
+    names = [*apart, *measures]
+    cells = [names] + [[_cell(name, row) for name in names] for row in rows]
+    for group in _by_combination(rows, apart):
+        spread = {name: _spread([row[name] for row in group]) for name in measures}
+        head = ["mean"] + [_cell(n, group[0]) if "." in n else "" for n in apart[1:]]
+        cells.append(head + [spread[name] for name in measures])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
+    )
+    return "\n".join(lines)
+
+
+def curves(lines: list[dict[str, Any]], config: Config, path: Path) -> None:
+    """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
+    plt = pictures.pyplot()
+    steps = [line["step"] for line in lines]
+    groups, seeds = combinations(config), config.population.seeds if config.population else 1
+    panels = [("critic/estimate", config.objective.estimates), ("generator/loss", "")]
+    if any("w1/ratio" in line for line in lines):
+        panels.append(("w1/ratio", "exact W1 between samples and data, over its floor"))
+    figure, axes = plt.subplots(
+        len(panels), 1, figsize=(8, 3 * len(panels) + 0.5), sharex=True, layout="constrained"
+    )
+    colors = plt.get_cmap("viridis")(np.linspace(0, 0.9, len(groups)))
+    for ax, (name, title) in zip(axes, panels, strict=True):
+        for g, (values, color) in enumerate(zip(groups, colors, strict=True)):
+            ours = slice(g * seeds, (g + 1) * seeds)
+            found = [
+                (s, line[name][ours]) for s, line in zip(steps, lines, strict=True) if name in line
+            ]
+            at, each = [s for s, _ in found], np.array([v for _, v in found], float)
+            label = ", ".join(f"{n} {v:g}" for n, v in values.items()) or f"mean of {seeds} seeds"
+            _band(ax, at, each, color, label if name == panels[0][0] else None)
+        ax.set(title=f"{name}\n{title}".strip(), ylabel=name)
+        ax.grid(alpha=0.3)
+    axes[-1].set_xlabel("generator iterations; bands are one standard deviation over seeds")
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def samples(
+    config: Config, gan: GAN, data: Any, states: list[GANState], step: int, path: Path
+) -> None:
+    """Samples of members side by side: rows of images, or panels of points of the plane."""
+    shape = jax.tree.leaves(real_struct(data, 1))[0].shape[1:]
+    count = _SAMPLES if len(shape) == 3 else _DRAWN
+    drawn = [
+        gan.generate(with_ema(state), key_for(state.key, Draw.SAMPLES), count) for state in states
+    ]
+    fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
+    if len(shape) == 3:
+        pictures.image_grid(np.concatenate(fakes), path, columns=_SAMPLES)
+    elif shape == (2,):
+        key = key_for(jax.random.key(config.seed), Draw.SAMPLES)
+        real = np.asarray(data(key_for(key, Draw.CRITIC_DATA), count))
+        _panels(real, fakes, settings(config), step, path)
+
+
+def _panels(
+    real: np.ndarray, fakes: list[np.ndarray], apart: list[dict[str, Any]], step: int, path: Path
+) -> None:
+    plt = pictures.pyplot()
+    columns = math.ceil(math.sqrt(len(fakes)))
+    across = (math.ceil(len(fakes) / columns), columns)
+    figure, axes = plt.subplots(
+        *across, figsize=(2.6 * columns, 2.8 * across[0]), squeeze=False, layout="constrained"
+    )
+    reach = 1.25 * float(np.abs(real).max())
+    for k, ax in enumerate(axes.flat):
+        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
+        if k >= len(fakes):
+            ax.axis("off")
+            continue
+        ax.scatter(*real.T, s=12, c=_REAL, alpha=0.25, linewidths=0)
+        ax.scatter(*fakes[k].T, s=2, c=_FAKE, alpha=0.5, linewidths=0)
+        values = "\n".join(f"{name} {value:g}" for name, value in apart[k].items())
+        ax.set_title(f"member {k}: {values}", fontsize="x-small")
+    figure.suptitle(f"Samples (red) over data after {step:,} iterations")
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def _band(ax: Any, steps: list[int], each: np.ndarray, color: Any, label: str | None) -> None:
+    """Values [steps, seeds], not a number where a member was lost."""
+    there = np.isfinite(each).any(1)
+    steps, each = np.asarray(steps)[there], each[there]
+    mean, spread = np.nanmean(each, 1), np.nanstd(each, 1)
+    ax.plot(steps, mean, color=color, label=label)
+    ax.fill_between(steps, mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
+
+
+def _by_combination(rows: list[dict[str, Any]], apart: list[str]) -> list[list[dict[str, Any]]]:
+    hypers = [name for name in apart if "." in name]
+    groups = itertools.groupby(rows, lambda row: [row[name] for name in hypers])
+    found = [list(group) for _, group in groups]
+    return found if len(found[0]) > 1 else []
+
+
+def _cell(name: str, row: dict[str, Any]) -> str:
+    if name == "modes/found":
+        return f"{row[name]} of {row['modes/total']}"
+    if name == "modes/high_quality":
+        return f"{row[name]:.1%}"
+    return f"{row[name]:.4f}" if "/" in name else f"{row[name]:g}"
+
+
+def _spread(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"
