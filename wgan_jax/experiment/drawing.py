@@ -45,7 +45,7 @@ def draw_data(run: Run, path: Path) -> None:
     shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
     if len(shape) != 3 or path.exists():
         return
-    key = key_for(jax.random.key(run.config.seed), Draw.SAMPLES)
+    key = key_for(jax.random.key(run.config.seed), Draw.CRITIC_DATA)
     size = run.data.size if hasattr(run.data, "size") else None
     real, *_ = real_clouds(run.data, key, _GRID, size, run.config.seed)
     with replacing(path) as part:
