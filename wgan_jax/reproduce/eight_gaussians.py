@@ -5,6 +5,7 @@ Each seed is a run of its own; tables hold means and standard deviations over th
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import jax
@@ -14,6 +15,7 @@ import numpy as np
 from wgan_jax import distances
 from wgan_jax.data.toy import Ring
 from wgan_jax.metrics import mode_coverage
+from wgan_jax.networks import MLP
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
 from wgan_jax.reproduce.methods import toy_methods
 from wgan_jax.reproduce.runs import Track, train_seeds
@@ -21,7 +23,7 @@ from wgan_jax.reproduce.runs import Track, train_seeds
 METHODS = ("GAN", "Unrolled GAN", "WGAN", "WGAN-GP", "WGAN-LP")
 COLORS = ("#d1495b", "#e9c46a", "#2a9d8f", "#264653", "#7b2d8b")
 RING = Ring()
-_POINTS, _SECTORS = 500, 72
+_POINTS, _SECTORS = 400, 72
 _NEAR = 0.1
 _RING_THEN_DENSITY = ("radial_w1", "angular_kl")
 _HEAD = [
@@ -37,8 +39,13 @@ _HEAD = [
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 1_500, 25_000), settings.pick(2, 25)
-    configs = toy_methods(steps, RING)
+    steps, snapshots = settings.pick(20, 1_500, 25_000), settings.pick(2, 20)
+    width, batch_size = settings.pick((8, 16), (64, 64), (128, 256))
+    generator = MLP(features=(width,) * 3, output_shape=(2,))
+    configs = {
+        name: dataclasses.replace(config, generator=generator, batch_size=batch_size)
+        for name, config in toy_methods(steps, RING).items()
+    }
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
     for name in METHODS:
