@@ -2,7 +2,8 @@
 
     python docs/gallery.py DIR
 
-Every number on the page is read from a figure's JSON; nothing is typed in.
+Every number on the page is read from a figure's JSON; nothing is typed in. Figures
+that DIR does not hold stay on the page as they are.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import argparse
 import importlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from PIL import Image
 
@@ -39,15 +40,39 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dir", type=Path, help="what `reproduce --out` wrote to")
     folder = parser.parse_args().dir
-    names = [name for name in FIGURES if (folder / f"{name}.json").exists()]
-    records = [json.loads((folder / f"{name}.json").read_text()) for name in names]
+    page = DOCS / "paper.md"
+    entries = read(page.read_text()) if page.exists() else {}
+    found = [name for name in FIGURES if (folder / f"{name}.json").exists()]
     (DOCS / "figures").mkdir(exist_ok=True)
-    for name in names:
+    for name in found:
+        record = json.loads((folder / f"{name}.json").read_text())
         shrink(folder / f"{name}.png", DOCS / "figures" / f"{name}.png")
-    sections = [HEAD, summary(records), *map(section, records)]
-    (DOCS / "paper.md").write_text("\n".join(sections))
-    missing = [name for name in FIGURES if name not in names]
-    print(f"{len(names)} figures" + (f"; not there: {', '.join(missing)}" if missing else ""))
+        entries[name] = Entry(row(record), section(record))
+    page.write_text(write(entries))
+    missing = [name for name in FIGURES if name not in entries]
+    print(f"{len(found)} figures" + (f"; not there: {', '.join(missing)}" if missing else ""))
+
+
+class Entry(NamedTuple):
+    """What the page says of a figure: a row of the table at the top, and a section."""
+
+    row: str
+    section: str
+
+
+def read(page: str) -> dict[str, Entry]:
+    """The figures of a page that `write` made."""
+    head, *sections = page.split("\n## ")
+    rows = {line.split("`")[1]: line for line in head.splitlines() if line.startswith("| [`")}
+    texts = {text.split("\n", 1)[0].replace("-", "_"): f"## {text.rstrip()}\n" for text in sections}
+    return {name: Entry(rows[name], texts[name]) for name in rows if name in texts}
+
+
+def write(entries: dict[str, Entry]) -> str:
+    """The page, in the order of `FIGURES`."""
+    ordered = [entries[name] for name in FIGURES if name in entries]
+    table = ["| figure | claims that hold | time |", "|---|---|---|", *(e.row for e in ordered)]
+    return "\n".join([HEAD, "\n".join(table) + "\n", *(entry.section for entry in ordered)])
 
 
 def shrink(source: Path, target: Path) -> None:
@@ -62,15 +87,10 @@ def shrink(source: Path, target: Path) -> None:
                 return
 
 
-def summary(records: list[dict[str, Any]]) -> str:
-    lines = ["| figure | claims that hold | CPU time |", "|---|---|---|"]
-    for record in records:
-        held = sum(claim["holds"] is True for claim in record["claims"])
-        link = f"[`{record['figure']}`](#{record['figure'].replace('_', '-')})"
-        lines.append(
-            f"| {link} | {held} of {len(record['claims'])} | {took(record['cpu_seconds'])} |"
-        )
-    return "\n".join(lines) + "\n"
+def row(record: dict[str, Any]) -> str:
+    held = sum(claim["holds"] is True for claim in record["claims"])
+    link = f"[`{record['figure']}`](#{record['figure'].replace('_', '-')})"
+    return f"| {link} | {held} of {len(record['claims'])} | {took(record['cpu_seconds'])} of CPU |"
 
 
 def section(record: dict[str, Any]) -> str:

@@ -183,12 +183,16 @@ def test_the_gallery_shows_what_a_record_holds():
         "note": "Shared.",
         "machine": {"cores": 2, "device": "cpu", "architecture": "x86_64", "jax": "0.10"},
     }
-    page = gallery().section(record)
+    module = gallery()
+    page = module.section(record)
     assert "- **does not hold**: W1 grows (it does not)" in page
     assert "| method | W1 |\n| --- | --- |\n| ours | 1.25 ± 0.50 |" in page
     assert "`python -m wgan_jax reproduce fig1 --size full --seeds 3`: 61 s of CPU time" in page
     assert "20 min on the clock" in page
     assert page.rstrip().endswith("Shared.")
+    other = module.Entry("| [`fig2`](#fig2) | 1 of 1 | 2 s |", "## fig2\n\nText.\n")
+    entries = {"fig1": module.Entry(module.row(record), page), "fig2": other}
+    assert module.read(module.write(entries)) == entries
 
 
 def test_the_ring_comes_first_only_where_the_radius_arrives_first():
