@@ -180,6 +180,21 @@ def test_files_that_are_odd_are_shown_as_far_as_they_go(name, text, tmp_path):
     assert "</html>" in write_report(workdir).read_text()
 
 
+def test_the_members_of_a_population_are_told_of(tmp_path):
+    means = {"members": 3, "critic/loss/std": 0.5, "w1/exact": 2.0, "w1/exact/std": 1.0}
+    workdir = make(tmp_path / "run", extra=means)
+    rows = [{"member": k, "clip.c": 0.1 * k, "w1/exact": None, "step": 9} for k in range(70)]
+    (workdir / "members.json").write_text(json.dumps(rows))
+    text = write_report(workdir).read_text()
+    assert "3 runs side by side" in text
+    assert "the first 64 of 70" in text
+    assert text.count("<td>6.3</td>") == 1
+    assert "loss/std" not in text
+    for odd in ("{}", "[1, []]", "[[[", '[{"a": {"b": 1}, "c": NaN}]'):
+        (workdir / "members.json").write_text(odd)
+        assert "</html>" in write_report(workdir).read_text()
+
+
 def test_a_folder_that_is_no_workdir_is_told(tmp_path):
     for args in ([str(tmp_path)], [str(tmp_path / "nonesuch")], []):
         with pytest.raises(UserError):

@@ -55,12 +55,14 @@ def _train(args: list[str]) -> int:
     hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
     count = None if devices is None else natural("devices", devices, 1)
     from wgan_jax.experiment import population, trainer
+    from wgan_jax.experiment.report.reporter import write_report
 
     folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
     try:
         if config.population is not None:
             runs = population.train(config, folder, devices=count)
             print(population.write_table(runs, folder))
+            print(f"report  {write_report(folder)}")
             return 0
         run = trainer.train(config, folder, devices=count)
     except trainer.Stopped as stop:

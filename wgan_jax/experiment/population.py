@@ -31,6 +31,7 @@ from wgan_jax.experiment.members import (
     settings,
     stacked,
 )
+from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
 from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.trainer import Run, steps_of
@@ -186,6 +187,7 @@ class _Session:
         self._console = Console(start, config.steps)
         self._board = TensorBoard(workdir, start) if config.tensorboard else None
         self._lost = np.asarray(runs.states.step.generator) < start
+        self._report = Reporter(workdir, say=self._console.say)
 
     def advance(self, received: list[int]) -> Runs:
         config, runs, step = self._config, self._runs, self._start
@@ -204,6 +206,7 @@ class _Session:
                 self._draw(runs, step)
             if last or crosses(config.checkpoint_every, before, step):
                 self._checkpoints.save(step, states)
+            self._report.update(last=last)
             if received:
                 raise Stopped(received[0], step)
         return runs

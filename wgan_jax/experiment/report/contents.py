@@ -27,6 +27,7 @@ class Contents(NamedTuple):
     config: dict[str, Any]
     lines: Lines
     evaluation: dict[str, Any]
+    members: Lines
     machine: dict[str, Any]
     pictures: list[tuple[int, str]]
     data: str | None
@@ -46,6 +47,7 @@ def read_contents(workdir: Path) -> Contents:
         config=config,
         lines=[_sound(line) for line in read_metrics(workdir / "metrics.jsonl")],
         evaluation=_json(workdir / "evaluation.json") or {},
+        members=_members(workdir / "members.json"),
         machine=_json(workdir / "machine.json") or {},
         pictures=read_pictures(workdir / "samples"),
         data=_data_uri(workdir / "samples" / "data.png"),
@@ -109,11 +111,21 @@ def _drawn_anew(path: Path, changed: int) -> str | None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
+    found = _anything(path)
+    return found if isinstance(found, dict) else None
+
+
+def _members(path: Path) -> Lines:
+    """The rows of a population's members, where there are some."""
+    found = _anything(path)
+    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
+
+
+def _anything(path: Path) -> Any:
     try:
-        found = json.loads(path.read_text(errors="replace"))
+        return json.loads(path.read_text(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, dict) else None
 
 
 def _sound(line: dict[str, Any]) -> dict[str, Any]:

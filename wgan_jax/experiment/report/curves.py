@@ -15,11 +15,12 @@ _OTHERS, _TOGETHER = 8, 5
 
 def distance(contents: Contents) -> list[Markup]:
     found, lines = evaluations(contents), contents.lines
+    exact, floor = "w1/minibatch", "w1/minibatch_floor"
+    if not any(exact in line for line in found):
+        exact, floor = "w1/exact", "w1/floor"
     w1 = [
-        _series("exact, samples against data", found, "w1/minibatch", "a", every=True),
-        _series(
-            "exact, data against data: the floor", found, "w1/minibatch_floor", "c", every=True
-        ),
+        _series("exact, samples against data", found, exact, "a", every=True),
+        _series("exact, data against data: the floor", found, floor, "c", every=True),
         _series("certified lower bound", found, "w1/lower", "b", every=True),
     ]
     estimate = [
@@ -29,7 +30,7 @@ def distance(contents: Contents) -> list[Markup]:
     meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
     charts = [
         chart(
-            _course("W1", found, "w1/minibatch", "w1/minibatch_floor"),
+            _course("W1", found, exact, floor),
             "W1 in units of the data",
             w1,
             zero=True,
@@ -69,7 +70,7 @@ def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
     groups: dict[str, list[str]] = {}
     for name in {name: None for line in contents.lines for name in line}:
         family, _, rest = name.rpartition("/")
-        known = name in shown or family.startswith(("w1", "health")) or not rest
+        known = name in shown or family.startswith(("w1", "health")) or rest in ("", "std")
         if not known and len({line[name] for line in contents.lines if name in line}) > 1:
             groups.setdefault(family, []).append(name)
     few = [(family, names[:_TOGETHER]) for family, names in groups.items()][:_OTHERS]

@@ -22,6 +22,8 @@ def head(contents: Contents) -> Markup:
     done, steps = _progress(contents)
     said = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
     state = "done" if done >= steps else "not finished when this was written"
+    several = contents.lines[-1].get("members", 0) if contents.lines else 0
+    means = f" {several:,.0f} runs side by side: curves are means over them." if several else ""
     when = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
     bar = tag("progress", value=done, max=max(steps, 1), aria_label=said)
     return tag(
@@ -29,7 +31,7 @@ def head(contents: Contents) -> Markup:
         tag("p", f"Run {contents.name}", class_="run"),
         tag("h1", title(contents)),
         bar,
-        tag("p", f"{said}, {state}. Written {when}."),
+        tag("p", f"{said}, {state}.{means} Written {when}."),
     )
 
 

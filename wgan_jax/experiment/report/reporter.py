@@ -91,6 +91,7 @@ def _body(contents: Contents) -> Markup:
         "Can the critic be trusted?": health,
         "Training": curves.training,
         "Evaluation": tables.evaluation,
+        "Members": tables.members,
         "Settings": tables.settings,
         "Speed and machine": tables.speed_and_machine,
     }

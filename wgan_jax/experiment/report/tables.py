@@ -13,6 +13,7 @@ from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.names import kind, meaning
 
+_ROWS = 64
 _LEAVES = {"error": "standard error", "floor": "real against real", "points": "samples"}
 
 
@@ -35,6 +36,22 @@ def evaluation(contents: Contents) -> list[Markup]:
         return []
     when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
     return [table(["measure", "value", *(_LEAVES[leaf] for leaf in leaves)], rows, when)]
+
+
+def members(contents: Contents) -> list[Markup]:
+    """A row for each member of a population."""
+    rows = contents.members[:_ROWS]
+    names = list({name: None for row in rows for name in row if name not in ("points", "step")})
+    if not names:
+        return []
+    cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
+    more = f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
+    return [table(names, cells, f"The newest evaluation of each member{more}")]
+
+
+def _cell(value: Any) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return number(value) if is_number and abs(value) < 1e100 else _value(value)
 
 
 def _beside(found: dict[str, float]) -> dict[str, float]:
