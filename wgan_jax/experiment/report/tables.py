@@ -45,7 +45,9 @@ def members(contents: Contents) -> list[Markup]:
     if not names:
         return []
     cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
-    more = f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
+    more = (
+        f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
+    )
     return [table(names, cells, f"The newest evaluation of each member{more}")]
 
 
