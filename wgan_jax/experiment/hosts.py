@@ -13,6 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.manifest import arrays_of, state_of
 from wgan_jax.types import PyTree
 
 T = TypeVar("T")
@@ -197,15 +198,12 @@ def from_first(work: Callable[[], PyTree | None], like: PyTree) -> PyTree | None
     found = together(lambda: work() if is_first() else None)
     if not gathered(found is not None)[0]:
         return None
-    shapes = jax.eval_shape(_as_data, like)
-    mine = [np.zeros(x.shape, x.dtype) for x in jax.tree.leaves(shapes)]
-    if found is not None:
-        mine = [np.asarray(x) for x in jax.tree.leaves(_as_data(found))]
-    data = _unpacked(multihost_utils.broadcast_one_to_all(_packed(mine)), mine)
-    leaves, treedef = jax.tree.flatten(like)
-    return jax.tree.unflatten(
-        treedef, [_as_leaf(x, want) for x, want in zip(data, leaves, strict=True)]
-    )
+    mine = arrays_of(like if found is None else found)
+    if found is None:
+        mine = jax.tree.map(np.zeros_like, mine)
+    leaves, structure = jax.tree.flatten(mine)
+    data = _unpacked(multihost_utils.broadcast_one_to_all(_packed(leaves)), leaves)
+    return state_of(jax.tree.unflatten(structure, data), like)
 
 
 def _packed(arrays: list[np.ndarray]) -> np.ndarray:
@@ -220,17 +218,3 @@ def _unpacked(words: Any, like: list[np.ndarray]) -> list[np.ndarray]:
         arrays.append(np.frombuffer(data[at : at + x.nbytes], x.dtype).reshape(x.shape))
         at += x.nbytes
     return arrays
-
-
-def _as_data(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda x: jax.random.key_data(x) if _is_key(x) else x, tree)
-
-
-def _as_leaf(x: np.ndarray, like: Any) -> jax.Array:
-    if _is_key(like):
-        return jax.random.wrap_key_data(jax.numpy.asarray(x), impl=jax.random.key_impl(like))
-    return jax.numpy.asarray(x)
-
-
-def _is_key(x: Any) -> bool:
-    return jax.numpy.issubdtype(x.dtype, jax.dtypes.prng_key)

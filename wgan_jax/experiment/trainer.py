@@ -153,10 +153,10 @@ class _Session:
             # A signal that comes from here on ends the next piece.
             stop = hosts.largest(received[0] if received else 0)
             last = step == config.steps or stop > 0
-            if last or crosses(config.sample_every, before, step):
-                self._draw(state, step)
             if last or crosses(config.checkpoint_every, before, step):
                 self._save(state, step)
+            if step == config.steps or (not stop and crosses(config.sample_every, before, step)):
+                self._draw(state, step)
             if self._first:
                 self._report.update(last=last)
             if stop:

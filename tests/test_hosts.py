@@ -1,0 +1,220 @@
+"""Several hosts as one run: real processes on loopback, stopped and killed."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from wgan_jax import cli
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import hosts, last_words, trainer
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.flags import load
+
+ROOT = Path(__file__).parents[1]
+TINY = [
+    *("--generator.features", "16", "--critic.features", "16", "--batch-size", "32"),
+    *("--chunk", "7", "--log-every", "7", "--checkpoint-every", "20", "--sample-every", "1000"),
+]
+DEADLINE = 10.0
+
+
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+def start(index, address, args, workdir):
+    told = ["--coordinator", address, "--process-count", "2", "--process-index", str(index)]
+    env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "train.py", *args, "--workdir", str(workdir), *told]
+    return subprocess.Popen(
+        command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+
+
+def start_both(args, workdir, other=None):
+    address = f"127.0.0.1:{port()}"
+    return [start(i, address, a, workdir) for i, a in enumerate((args, other or args))]
+
+
+def finish(pair, timeout=300):
+    """Exit status and stderr of each; none of them outlives the test."""
+    try:
+        said = [process.communicate(timeout=timeout)[1] for process in pair]
+    finally:
+        for process in pair:
+            process.kill()
+    return [process.returncode for process in pair], said
+
+
+def wait_for_checkpoint(pair, workdir, after=0):
+    until = time.monotonic() + 200
+    while max(Checkpoints(workdir / "checkpoints").steps(), default=0) <= after:
+        assert all(process.poll() is None for process in pair), finish(pair)
+        assert time.monotonic() < until, finish(pair, 1)
+        time.sleep(0.02)
+
+
+def leave_after(pair, number, victim):
+    """Signal one of them; seconds until both are gone, and how the other went."""
+    pair[victim].send_signal(number)
+    began = time.monotonic()
+    statuses, said = finish(pair)
+    return time.monotonic() - began, statuses, said
+
+
+def leaves(workdir):
+    run = trainer.open_run(load(workdir / "config.json"), workdir)
+    is_key = [
+        jax.dtypes.issubdtype(x.dtype, jax.dtypes.prng_key) for x in jax.tree.leaves(run.state)
+    ]
+    return [
+        np.asarray(jax.random.key_data(x) if key else x)
+        for x, key in zip(jax.tree.leaves(run.state), is_key, strict=True)
+    ]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_two_hosts_stop_together_and_train_as_one_does(tmp_path):
+    args, two = [*TINY, "--steps", "2000"], tmp_path / "two"
+    pair = start_both(args, two)
+    wait_for_checkpoint(pair, two)
+    seconds, statuses, said = leave_after(pair, signal.SIGTERM, victim=1)
+    assert statuses == [143, 143]
+    assert seconds < DEADLINE
+    saved = Checkpoints(two / "checkpoints").steps()[0]
+    assert said[0] == said[1] == f"stopped by SIGTERM, step {saved} is saved\n"
+
+    pair = start_both(args, two)
+    wait_for_checkpoint(pair, two, after=saved)
+    seconds, statuses, said = leave_after(pair, signal.SIGKILL, victim=0)
+    assert seconds < DEADLINE
+    assert statuses == [-signal.SIGKILL, 1]
+    assert said[1].count("\n") == 1
+    assert "another host is gone" in said[1]
+
+    saved = Checkpoints(two / "checkpoints").steps()[0]
+    statuses, said = finish(start_both([*TINY, "--steps", str(saved + 20)], two))
+    assert statuses == [0, 0], said
+    one = tmp_path / "one"
+    command = [*TINY, "--steps", str(saved + 20), "--devices", "1", "--workdir", str(one)]
+    assert cli.guarded(cli.train, command) == 0
+    for a, b in zip(leaves(two), leaves(one), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_hosts_that_disagree_are_told_and_gone(tmp_path):
+    pair = start_both([*TINY, "--steps", "20"], tmp_path, [*TINY, "--steps", "20", "--seed", "3"])
+    statuses, said = finish(pair)
+    assert statuses == [2, 2]
+    assert said[0] == said[1] == "error: host 1 differs from host 0 in seed\n"
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("victim", [0, 1])
+def test_a_host_is_killed_and_the_run_goes_on_bitwise(victim, tmp_path):
+    args = [
+        *("--config", "configs/digits.py", "--critic.norm", "batch", "--steps", "150"),
+        *("--generator.filters", "8", "--critic.filters", "8", *TINY[4:]),
+    ]
+    assert finish(start_both(args, tmp_path / "whole"))[0] == [0, 0]
+    pair = start_both(args, tmp_path / "killed")
+    wait_for_checkpoint(pair, tmp_path / "killed")
+    seconds, statuses, said = leave_after(pair, signal.SIGKILL, victim)
+    assert seconds < DEADLINE
+    assert statuses[1 - victim] == 1
+    assert said[1 - victim].count("\n") == 1
+    assert finish(start_both(args, tmp_path / "killed"))[0] == [0, 0]
+    for a, b in zip(leaves(tmp_path / "whole"), leaves(tmp_path / "killed"), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_slurm_is_found_by_itself(tmp_path):
+    def slurm(index):
+        job = {"SLURM_JOB_ID": str(port()), "SLURM_STEP_NODELIST": "localhost"}
+        task = {"SLURM_NTASKS": "2", "SLURM_PROCID": str(index), "SLURM_LOCALID": str(index)}
+        return {**os.environ, **job, **task, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+
+    job = slurm(0)
+    command = [sys.executable, "train.py", *TINY, "--steps", "20", "--workdir", str(tmp_path)]
+    pair = [
+        subprocess.Popen(
+            command,
+            cwd=ROOT,
+            env={**job, "SLURM_PROCID": str(i), "SLURM_LOCALID": str(i)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for i in range(2)
+    ]
+    statuses, said = finish(pair)
+    assert statuses == [0, 0], said
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [20]
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (["--distributed", "yes"], "auto, on, off"),
+        (["--distributed", "on"], "found no cluster"),
+        (["--coordinator", "127.0.0.1:1234"], "go together"),
+        (["--distributed", "off", "--process-count", "2"], "goes without"),
+        (
+            ["--coordinator", "here", "--process-count", "2", "--process-index", "0"],
+            "HOST:PORT",
+        ),
+        (
+            ["--coordinator", "here:1", "--process-count", "2", "--process-index", "2"],
+            "from 0 to 1",
+        ),
+        (["--devices", "3"], "1 to 2"),
+        (["--batch-size", "33"], "--batch-size 32 or 34, or --devices 1"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_bad_topologies_are_told_in_one_line(args, told, tmp_path, capsys, monkeypatch):
+    for name in ("SLURM_STEP_NODELIST", "KUBERNETES_SERVICE_HOST", "OMPI_COMM_WORLD_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    assert cli.guarded(cli.train, [*args, "--workdir", str(tmp_path)]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert told in said
+
+
+def test_one_host_agrees_with_itself():
+    assert hosts.gathered({"a": 1}) == [{"a": 1}]
+    assert hosts.largest(3) == 3
+    assert hosts.together(lambda: 5) == 5
+    hosts.agree({"a": 1}, lambda a, b: "nothing")
+    with pytest.raises(UserError, match="mine"):
+        hosts.together(lambda: (_ for _ in ()).throw(UserError("mine")))
+
+
+def test_what_is_handed_over_comes_out_bitwise():
+    arrays = [np.float32([-0.0, np.nan]), np.arange(3, dtype=np.uint8), np.int32(7).reshape(())]
+    words = hosts._packed(arrays)
+    assert words.dtype == np.uint32
+    for a, b in zip(arrays, hosts._unpacked(words, arrays), strict=True):
+        assert a.tobytes() == b.tobytes()
+        assert (a.shape, a.dtype) == (b.shape, b.dtype)
+
+
+def test_what_the_runtime_says_of_a_lost_host_is_known():
+    lost = "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:57540"
+    assert last_words.means_gone(ValueError(lost))
+    assert not last_words.means_gone(ValueError("a batch of 3 is larger than the 2 examples"))
+    assert not last_words.means_gone(OSError(lost))
