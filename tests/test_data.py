@@ -111,50 +111,6 @@ def test_another_number_of_channels_is_refused():
         decode(encoded(np.zeros((8, 8), np.uint8)), 8, 3)
 
 
-def write_lsun(folder, count):
-    """A data set of the features of TFDS's lsun/bedroom, in ArrayRecord form."""
-    import tensorflow_datasets as tfds
-
-    with tfds.core.registered.skip_registration():
-
-        class Lsun(tfds.core.GeneratorBasedBuilder):
-            name = "lsun"
-            BUILDER_CONFIGS = [tfds.core.BuilderConfig(name="bedroom", version="3.1.0")]  # noqa: RUF012
-
-            def _info(self):
-                image = tfds.features.Image(encoding_format="jpeg")
-                features = {"id": tfds.features.Text(), "image": image}
-                return tfds.core.DatasetInfo(
-                    builder=self, features=tfds.features.FeaturesDict(features)
-                )
-
-            def _split_generators(self, dl_manager):
-                return {"train": self._generate_examples()}
-
-            def _generate_examples(self):
-                for i in range(count):
-                    pixels = np.full((70, 90, 3), i, np.uint8)
-                    yield i, {"id": str(i), "image": io.BytesIO(encoded(pixels, "jpeg"))}
-
-        builder = Lsun(data_dir=folder, config="bedroom", file_format="array_record")
-        builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(try_download_gcs=False)
-        )
-
-
-@pytest.mark.filterwarnings("ignore")
-def test_a_stream_reads_lsun_in_the_same_order_from_any_step(tmp_path):
-    write_lsun(tmp_path, 12)
-    stream = TFDSStream(image_size=16, data_dir=str(tmp_path)).open()
-    batches = stream.batches(seed=3, batch_size=4, first=0)
-    read = [next(batches) for _ in range(6)]
-    assert read[0].shape == (4, 16, 16, 3)
-    for epoch in (read[:3], read[3:]):
-        assert sorted(int(x) for b in epoch for x in b[:, 8, 8, 0]) == list(range(12))
-    later = stream.batches(seed=3, batch_size=4, first=4)
-    np.testing.assert_array_equal(next(later), read[4])
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_not_prepared_names_the_command_at_once(tmp_path):
     with pytest.raises(UserError, match="python -m wgan_jax prepare fashion_mnist --data-dir"):

@@ -14,22 +14,33 @@ from jax.sharding import Mesh
 
 from wgan_jax.sharding import data_mesh, sharded_state, spread
 
-PROGRAM = pathlib.Path(__file__).with_name("on_eight_devices.py")
+
+def on_eight_devices(program, *args):
+    """What a program beside this file prints as JSON, in a process that has 8 devices."""
+    flags = "--xla_force_host_platform_device_count=8"
+    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, str(pathlib.Path(__file__).with_name(program)), *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_eight_devices_train_as_one_does():
-    flags = "--xla_force_host_platform_device_count=8"
-    env = {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM)], env=env, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    found = json.loads(done.stdout.splitlines()[-1])
+    found = on_eight_devices("on_eight_devices.py")
     assert found["mlp"]["params"] < 1e-5
     assert found["dcgan"]["losses"] < 1e-3
     assert found["cut"]["params"] < 1e-5
     assert found["mlp"]["parts"] == 1
     assert found["cut"]["parts"] == 8
+
+
+def test_a_checkpoint_of_eight_devices_goes_on_on_any_number(tmp_path):
+    found = on_eight_devices("elastic.py", tmp_path)
+    assert found["exact"]
+    assert found["apart"] < 1e-5
+    assert found["parts"] == {
+        f"{n}{cut}": n if cut else 1 for n in (1, 2, 4, 8) for cut in ("", " cut")
+    }
 
 
 def test_samples_do_not_depend_on_the_devices():

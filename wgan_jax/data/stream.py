@@ -18,6 +18,8 @@ from wgan_jax.data.pixels import decode
 from wgan_jax.errors import UserError
 from wgan_jax.types import Array
 
+_MOST_EXAMPLES = 2**48  # of a run
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFDSStream:
@@ -83,7 +85,9 @@ class ImageStream:
             raise UserError(f"a batch of {batch_size} is larger than the {self.size} examples")
         if batch_size % parts:
             raise UserError(f"{parts} hosts cannot share a batch of {batch_size} evenly")
-        examples = grain.MapDataset.source(self._source).seed(seed).shuffle().repeat()
+        # Grain's own "for ever" is a length that overflows where parts of it are taken.
+        epochs = _MOST_EXAMPLES // self.size + 1
+        examples = grain.MapDataset.source(self._source).seed(seed).shuffle().repeat(epochs)
         shares = examples.map(self._decode).batch(batch_size // parts)[part::parts]
         threads = os.cpu_count() or 1
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
