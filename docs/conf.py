@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from docutils import nodes
+from docutils.utils.math.latex2mathml import tex2mathml
+
 import wgan_jax
 
 project = "wgan_jax"
@@ -15,7 +18,6 @@ version = release = wgan_jax.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
-    "sphinx.ext.mathjax",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
 ]
@@ -30,15 +32,16 @@ html_copy_source = False
 default_role = "code"
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"
-autodoc_default_options = {"members": True, "show-inheritance": False}
+autodoc_default_options = {"members": True}
 napoleon_use_ivar = True
 napoleon_use_rtype = False
-# Types that docstrings share with the type checker have no page of their own.
-nitpicky = False
+html_math_renderer = "mathml"
 
 
 def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
     """Docstrings are plain text with examples: outside of code, `|` and `*` mean themselves."""
+    if what == "attribute":  # napoleon would take what stands before a colon for its type
+        lines[:] = [line.replace(": ", " \u2013 ") for line in lines]
     in_example = False
     for i, line in enumerate(lines):
         in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
@@ -64,7 +67,18 @@ def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) 
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field") else None
 
 
+def math(translator: Any, node: Any) -> None:
+    """Formulas as MathML, which browsers draw without a script from elsewhere."""
+    is_inline = isinstance(node, nodes.math)
+    formula = str(tex2mathml(node.astext(), as_block=not is_inline))
+    translator.body.append(
+        formula if is_inline else f'<div style="margin: 1em 2em">{formula}</div>'
+    )
+    raise nodes.SkipNode
+
+
 def setup(app: Any) -> None:
+    app.add_html_math_renderer("mathml", (math, None), (math, None))
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, at 500
     app.connect("autodoc-process-signature", shorten)
     app.connect("autodoc-skip-member", skip)

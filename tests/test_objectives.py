@@ -51,27 +51,6 @@ def test_values_are_those_computed_by_hand(objective, critic, generator, estimat
 
 
 @OBJECTIVES
-def test_losses_and_gradients_stay_finite_at_any_score(objective):
-    scores = jnp.array([-1e4, -100.0, 0.0, 100.0, 1e4])
-    for function in (
-        lambda s: objective.critic_loss(s, s),
-        objective.generator_loss,
-        lambda s: objective.estimate(s, -s),
-    ):
-        value, slope = jax.value_and_grad(function)(scores)
-        assert jnp.isfinite(value)
-        assert jnp.isfinite(slope).all()
-
-
-@OBJECTIVES
-def test_the_players_oppose_each_other(objective):
-    scores = jnp.linspace(0.1, 0.9, 5)
-    raises = jax.grad(lambda s: objective.critic_loss(scores, s))(scores)
-    lowers = jax.grad(objective.generator_loss)(scores)
-    assert (raises * lowers <= 0).all()
-
-
-@OBJECTIVES
 def test_it_trains_in_one_exported_program_over_hyper_parameters(objective, key):
     """jit, vmap over a learning rate, scan and export at once."""
     ring = toy.Ring()
