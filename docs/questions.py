@@ -80,12 +80,12 @@ def curves():
     model, score, state = ring_gan()
     run = scan_steps(model, n_critic=5, batch_size=256, length=50)
     history, steps, distances, fresh = [], [], [], []
-    real, other = RING(jax.random.key(3), 1_000), RING(jax.random.key(4), 1_000)
-    for _ in range(60):
+    real, other = RING(jax.random.key(3), 500), RING(jax.random.key(4), 500)
+    for _ in range(40):
         state, metrics = run(state, RING)
         history.append(metrics)
         steps.append(int(state.step))
-        distances.append(exact_w1(model.generate(state, jax.random.key(5), 1_000), real))
+        distances.append(exact_w1(model.generate(state, jax.random.key(5), 500), real))
         fresh.append(held_out(model, score, state))
     told = {k: np.concatenate([h[k] for h in history]) for k in history[0]}
     floor = exact_w1(other, real)
@@ -99,7 +99,7 @@ def curves():
     axes[1].set(title="Estimate", xlabel="generator iterations", ylim=(0, None))
     axes[2].plot(steps, distances, label="samples to data")
     axes[2].axhline(floor, color="0.5", ls="--", label="data to data")
-    axes[2].set(title="Exact W1, 1,000 points", xlabel="generator iterations", ylim=(0, None))
+    axes[2].set(title="Exact W1, 500 points", xlabel="generator iterations", ylim=(0, None))
     for axis in axes:
         axis.legend(fontsize=8)
     late = np.array(steps) > 200
@@ -184,7 +184,7 @@ def norms():
         size = {"image_size": 8, "channels": 1, "filters": 8}
         model = gan(
             from_linen(DCGANGenerator(**size)),
-            from_linen(DCGANCritic(norm="batch", **size)),
+            from_linen(DCGANCritic(norm="batch", extra_layers=1, **size)),
             Wasserstein(),
             generator_tx=rmsprop,
             critic_tx=optax.chain(rmsprop, clip_weights(0.01, mask)),

@@ -268,7 +268,16 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize("name", quick_and_slow(["wgan"], [m for m in METHODS if m != "wgan"]))
+SLOWEST = ("jit", "vmap", "export")  # many compilations
+
+
+def test_wgan():
+    model, real, clip = METHODS["wgan"]()
+    check_gan(model, real, clip=clip, skip=SLOWEST)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
 def test_methods(name):
     model, real, clip = METHODS[name]()
     check_gan(model, real, clip=clip, rtol=1e-3)
