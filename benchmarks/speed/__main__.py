@@ -7,6 +7,10 @@ Every contender trains the same networks on the same data; counts of parameters
 and the critic's loss at the same weights are compared first. Rounds are
 interleaved; windows in which other processes took more than a twentieth of the
 machine are measured again. Ratios are to the fastest float32 PyTorch.
+
+On a machine that is never quiet, processor time on one core can still be compared:
+
+    OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.speed --clock cpu
 """
 
 from __future__ import annotations
@@ -22,9 +26,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from benchmarks.speed.measure import Clock
 from benchmarks.speed.workloads import WORKLOADS, Workload
 
 _TOLERATED = 0.05
+_CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time}
 
 
 def contenders(workload: Workload) -> dict[str, Callable[[], Any]]:
@@ -74,7 +80,9 @@ def contenders(workload: Workload) -> dict[str, Callable[[], Any]]:
     return found
 
 
-def measured(name: str, workload: Workload, only: list[str], rounds: int) -> dict[str, Any]:
+def measured(
+    name: str, workload: Workload, only: list[str], rounds: int, clock: Clock
+) -> dict[str, Any]:
     from benchmarks.speed.contender import probe
     from benchmarks.speed.measure import interleave, matmul_peak, median
 
@@ -88,8 +96,8 @@ def measured(name: str, workload: Workload, only: list[str], rounds: int) -> dic
             refused[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     check_same_work(built, workload, *probe(workload))
     lengths = {label: max(1, getattr(c, "_chunk", 1)) for label, c in built.items()}
-    seconds = interleave(built, lengths, rounds, _TOLERATED)
-    peak = matmul_peak()
+    seconds = interleave(built, lengths, rounds, _TOLERATED, clock)
+    peak = matmul_peak(clock=clock)
     rows = {label: {"ms": 1e3 * median(s), "rounds": len(s)} for label, s in seconds.items()}
     for row in rows.values():
         row["share_of_peak"] = workload.gflop() * 1e9 / (row["ms"] / 1e3) / peak
@@ -159,6 +167,7 @@ def main() -> None:
     parser.add_argument("workloads", nargs="*", metavar="W", help=f"of {', '.join(WORKLOADS)}")
     parser.add_argument("--rounds", type=int, default=7, help="windows of each contender")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders to run")
+    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="of the wall, or CPU time")
     parser.add_argument("--out", help="write the numbers as JSON")
     parser.add_argument("--start", action="store_true", help="start-up times and peak memory")
     parser.add_argument("--first", metavar="NAME", help=argparse.SUPPRESS)
@@ -175,9 +184,9 @@ def main() -> None:
 
     print(f"{os.cpu_count()} cores, {platform.machine()}, {jax.devices()[0].device_kind}, ", end="")
     print(f"jax {jax.__version__}, {arguments.rounds} rounds\n")
-    results = []
+    results, clock = [], _CLOCKS[arguments.clock]
     for name in names:
-        results.append(measured(name, WORKLOADS[name], arguments.only, arguments.rounds))
+        results.append(measured(name, WORKLOADS[name], arguments.only, arguments.rounds, clock))
         print(table(results[-1]), flush=True)
     if arguments.out:
         with open(arguments.out, "w") as file:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 from benchmarks.speed.contender import Contender
 
+Clock = Callable[[], float]
 _STAT = Path("/proc/stat")
 
 
@@ -29,11 +30,13 @@ def interleave(
     lengths: Mapping[str, int],
     rounds: int,
     tolerated: float,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds per iteration of each contender, in `rounds` rounds of one window each.
 
-    A disturbed window is measured again, up to as many times as there are rounds;
-    then the undisturbed ones count, or all where there are none.
+    With a clock of processor time nothing is disturbed. With that of the wall a
+    disturbed window is measured again, up to as many times as there are rounds; then
+    the undisturbed ones count, or all where there are none.
     """
     windows: dict[str, list[Window]] = {name: [] for name in contenders}
     for name, contender in contenders.items():
@@ -45,7 +48,7 @@ def interleave(
             if round_ < rounds or sum(w.others <= tolerated for w in found) < rounds
         ]
         for name in wanting:
-            windows[name].append(window(contenders[name], lengths[name]))
+            windows[name].append(window(contenders[name], lengths[name], clock))
     return {name: kept(found, tolerated) for name, found in windows.items()}
 
 
@@ -54,12 +57,14 @@ def kept(windows: list[Window], tolerated: float) -> list[float]:
     return quiet or [w.seconds for w in windows]
 
 
-def window(contender: Contender, length: int) -> Window:
-    busy, own, start = machine_seconds(), own_seconds(), time.perf_counter()
+def window(contender: Contender, length: int, clock: Clock = time.perf_counter) -> Window:
+    busy, own, start, began = machine_seconds(), own_seconds(), time.perf_counter(), clock()
     contender.iterate(length)
-    elapsed = time.perf_counter() - start
+    seconds, elapsed = clock() - began, time.perf_counter() - start
+    if clock is time.process_time:
+        return Window(seconds / length, 0.0)
     others = (machine_seconds() - busy) - (own_seconds() - own)
-    return Window(elapsed / length, max(others, 0.0) / (elapsed * (os.cpu_count() or 1)))
+    return Window(seconds / length, max(others, 0.0) / (elapsed * (os.cpu_count() or 1)))
 
 
 def machine_seconds() -> float:
@@ -74,15 +79,15 @@ def own_seconds() -> float:
     return sum(os.times()[:4]) if _STAT.exists() else 0.0
 
 
-def matmul_peak(size: int = 2_048, rounds: int = 9) -> float:
+def matmul_peak(size: int = 2_048, rounds: int = 9, clock: Clock = time.perf_counter) -> float:
     """FLOP/s of the fastest of some float32 matrix products."""
     product = jax.jit(lambda a, b: a @ b)
     a = jnp.ones((size, size), jnp.float32)
     seconds = []
     for _ in range(rounds):
-        start = time.perf_counter()
+        start = clock()
         jax.block_until_ready(product(a, a))
-        seconds.append(time.perf_counter() - start)
+        seconds.append(clock() - start)
     return 2 * size**3 / min(seconds)
 
 
