@@ -27,6 +27,9 @@ def distance(contents: Contents) -> list[Markup]:
         _series("training batches", lines, "critic/estimate", "a"),
         _series("held-out data", found, "w1/held_out", "b", every=True),
     ]
+    notes = ["Minibatches on held-out data."] if exact == "w1/minibatch" else []
+    if any("w1/lower" in line for line in found):
+        notes.append("The bound holds with 95% confidence at each point.")
     meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
     charts = [
         chart(
@@ -34,7 +37,7 @@ def distance(contents: Contents) -> list[Markup]:
             "W1 in units of the data",
             w1,
             zero=True,
-            note="Minibatches on held-out data. The bound holds with 95% confidence at each point.",
+            note=" ".join(notes),
         ),
         chart(_course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
     ]
@@ -72,18 +75,18 @@ def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
         family, _, rest = name.rpartition("/")
         known = name in shown or family.startswith(("w1", "health")) or rest in ("", "std")
         if not known and len({line[name] for line in contents.lines if name in line}) > 1:
-            groups.setdefault(family, []).append(name)
-    few = [(family, names[:_TOGETHER]) for family, names in groups.items()][:_OTHERS]
+            groups.setdefault(name if family == "modes" else family, []).append(name)
+    few = [names[:_TOGETHER] for names in groups.values()][:_OTHERS]
     return [
         chart(
-            f"{family or 'Others'}: {', '.join(name.rpartition('/')[2] for name in names)}",
+            f"{names[0].rpartition('/')[0]}: {', '.join(n.rpartition('/')[2] for n in names)}",
             "as logged",
             [
                 _series(name, contents.lines, name, look)
                 for name, look in zip(names, "abcde", strict=False)
             ],
         )
-        for family, names in few
+        for names in few
     ]
 
 
