@@ -154,16 +154,16 @@ def test_bound_of_random_and_of_trained_networks(module):
         Wasserstein(),
         lambda key, n: jax.random.normal(key, (n, *shape)),
         lambda key, n: 0.5 + 2 * jax.random.normal(key, (n, *shape)),
-        critic_tx=optax.adam(1e-2),
+        critic_tx=optax.rmsprop(1e-2),
         steps=30,
         batch_size=16,
     )
     ascend = jax.jit(lambda variables, x: steepest(module, variables, x, steps=5))
-    init = jax.jit(module.init)
+    begin = jax.jit(lambda key, x: with_statistics(module, module.init(key, x), x))
     for seed in range(40):
         of_init, data, scale, training = jax.random.split(jax.random.key(seed), 4)
         x = jax.random.normal(data, (8, *shape))
-        fresh = with_statistics(module, init(of_init, x), x)
+        fresh = begin(of_init, x)
         fresh["params"] = jax.tree.map(
             jnp.exp(2 * jax.random.normal(scale)).__mul__, fresh["params"]
         )

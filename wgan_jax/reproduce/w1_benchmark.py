@@ -24,7 +24,7 @@ from wgan_jax.networks import MLP, GroupSort
 from wgan_jax.objectives import Wasserstein
 from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import GradientPenalty, LipschitzPenalty
-from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
 from wgan_jax.reproduce.journal import Journal
 from wgan_jax.types import Array, from_linen
 
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Result:
             print(_line(entry, found), flush=True)
     summary = {name: summarize(rows, name) for name in LABELS}
     numbers = {"pairs": rows, "summary": summary, "published": PUBLISHED}
-    return Result(draw(rows), numbers, claims(rows, summary))
+    return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary))
 
 
 def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, Any]:
@@ -154,6 +154,30 @@ def summarize(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
         "worst_error": float(np.max(errors)),
         "cosine": float(np.mean([row[name]["cosine"] for row in rows])),
     }
+
+
+def table(rows: list[dict[str, Any]], summary: dict[str, dict[str, float]]) -> Table:
+    """Each pair, then mean error, worst error and gradient cosine beside the published ones."""
+    head = ["pair", "W1", "lower", "value", "upper", *(LABELS[name] for name in BASELINES)]
+    body = [
+        [
+            f"d {row['dim']}, {row['funnels']} funnels",
+            f"{row['truth']:.4f}",
+            *(f"{row[OURS][field]:.4f}" for field in ("lower", "value", "upper")),
+            *(f"{row[name]['value']:.4f}" for name in BASELINES),
+        ]
+        for row in rows
+    ]
+    for field, title, form in (
+        ("mean_error", "mean error", ".1%"),
+        ("worst_error", "worst error", ".1%"),
+        ("cosine", "gradient cosine", ".2f"),
+    ):
+        here = [f"{summary[name][field]:{form}}" for name in (OURS, *BASELINES)]
+        there = [f"{PUBLISHED[name][field]:{form}}" for name in BASELINES]
+        body.append([title, "", "", here[0], "", *here[1:]])
+        body.append([f"{title}, published", "", "", "", "", *there])
+    return Table(head, body)
 
 
 def claims(rows: list[dict[str, Any]], summary: dict[str, dict[str, float]]) -> list[Claim]:
