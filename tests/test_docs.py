@@ -70,7 +70,7 @@ def test_the_public_submodules_are_in_the_reference():
         assert not missing, f"docs/api leaves out {missing} of wgan_jax.{name}"
 
 
-@pytest.mark.parametrize("name", DOCUMENTED)
+@pytest.mark.parametrize("name", sorted(DOCUMENTED))
 def test_every_docstring_says_what_it_should(name):
     value = DOCUMENTED[name]
     text = inspect.getdoc(value) or ""
