@@ -73,7 +73,8 @@ def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
     trained = time.perf_counter() - start
     state = with_ema(run.state)
     features = default_features(config.dataset, folder)
-    found = quality(run.gan, state, run.data, features, points=points, seed=config.seed)
+    names = ("frechet", "kernel", "coverage")
+    found = quality(run.gan, state, run.data, features, names=names, points=points)
     found |= evaluate.evaluate(config, run.gan, state, run.data)
     found |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
     write_json(path, found)
@@ -104,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data-dir", help="of the prepared Fashion-MNIST")
     parser.add_argument("--steps", type=int, default=5_000, help="generator iterations")
-    parser.add_argument("--points", type=int, default=10_000, help="samples of each kind")
+    parser.add_argument("--points", type=int, default=5_000, help="samples of each kind")
     parser.add_argument("--methods", nargs="+", default=["WGAN", "WGAN-GP", "GAN"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/image_quality"))

@@ -24,10 +24,10 @@ def watch(dataset: Any, fake: np.ndarray, real: np.ndarray, key: Array) -> dict[
     """
     half = min(_POINTS, len(real) // 2)
     one, other, fake_half = real[:half], real[half : 2 * half], fake[:half]
-    sliced = jax.jit(sliced_w1)
+    sliced, (on_fake, on_real) = jax.jit(sliced_w1), jax.random.split(key)
     found = {
-        "w1/sliced": float(sliced(fake_half, one, key)),
-        "w1/sliced_floor": float(sliced(other, one, key)),
+        "w1/sliced": float(sliced(fake_half, one, on_fake)),
+        "w1/sliced_floor": float(sliced(other, one, on_real)),
     }
     if isinstance(dataset, Ring | Grid):
         coverage = mode_coverage(fake, dataset.centers, dataset.std)

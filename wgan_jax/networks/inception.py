@@ -13,6 +13,7 @@ the maximum. Parameters carry the names of the pytorch-fid port's state dict:
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -226,6 +227,7 @@ _LEAVES = {
 }
 
 
+@functools.cache
 def inception_state() -> dict[str, tuple[int, ...]]:
     """The shapes of a state dict by name, in alphabetical order.
 
