@@ -121,7 +121,10 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
             raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
         node = offered[plain[_plain(name)]]
         exchanged: dict[str, Any] = {field: node() if node else None}
-        config = dataclasses.replace(config, **exchanged)
+        try:
+            config = dataclasses.replace(config, **exchanged)
+        except ValueError as error:
+            raise UserError(str(error)) from error
     return config, args
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -122,6 +123,11 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
         raise UserError(
             f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
         ) from error
+    except Exception as error:
+        raise UserError(
+            f"{name} is damaged ({_one_line(error)}); delete its folder and run: "
+            f"{_how_to_prepare(name, data_dir)}"
+        ) from error
     features = dict(builder.info.features.items())
     wanted = {"image", "label"} if labels else {"image"}
     if not wanted <= set(features):
@@ -137,9 +143,34 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     except ValueError as error:
         splits = ", ".join(builder.info.splits)
         raise UserError(f"{name} has no split {split!r}; it has {splits}") from error
+    except Exception as error:
+        raise UserError(f"{name} is damaged ({_one_line(error)})") from error
     if len(source) == 0:
         raise UserError(f"the split {split!r} of {name} is empty")
-    return source
+    return Records(name, source)
+
+
+class Records:
+    """A TFDS source whose errors say what is wrong in one line."""
+
+    def __init__(self, name: str, source: Any):
+        self._name, self._source = name, source
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return self.__getitems__([index])[0]
+
+    def __getitems__(self, index: Sequence[int]) -> list[dict[str, Any]]:
+        try:
+            return self._source.__getitems__(index)
+        except Exception as error:
+            raise UserError(f"{self._name} is damaged ({_one_line(error)})") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
 
 
 def _how_to_prepare(name: str, data_dir: str | None) -> str:

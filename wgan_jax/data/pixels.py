@@ -21,7 +21,7 @@ def decode(encoded: bytes, image_size: int, channels: int) -> np.ndarray:
 
     Raises:
       UserError: not an image, too large to be opened safely, or with another
-        number of channels.
+        number of channels or more bits than 8 in each.
     """
     try:
         image: Image.Image = Image.open(io.BytesIO(encoded))
@@ -31,8 +31,12 @@ def decode(encoded: bytes, image_size: int, channels: int) -> np.ndarray:
             raise UserError(
                 f"an image has {len(image.getbands())} channels, but {channels} were asked for"
             )
+        if image.mode.startswith(("I", "F")):
+            raise UserError(f"an image has more than 8 bits a channel ({image.mode})")
         image = image.convert(_MODES[channels])
-    except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except UnidentifiedImageError as error:
+        raise UserError("an image cannot be decoded: it is in no known format") from error
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"an image cannot be decoded: {error}") from error
     if max(image.size) > image_size:
         image = _cover(image, image_size)

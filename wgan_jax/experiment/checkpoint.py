@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -42,6 +43,7 @@ from wgan_jax.types import PyTree
 
 _PART, _GONE, _ASIDE = ".part", ".gone", "skipped"
 _OVERHEAD, _OVERHEAD_PER_LEAF = 2**16, 2**12
+_PLAIN = {"compressor": None, "filters": None, "zarr_format": 2}
 
 
 class Checkpoints:
@@ -186,19 +188,29 @@ def _read(path: Path, like: PyTree) -> PyTree:
 
 def _check_claims(folder: Path, target: PyTree) -> None:
     """What the arrays say of themselves, against the run's tree, before any is read."""
-    claims = [json.loads(file.read_text()) for file in folder.glob("*/.zarray")]
-    plain = {"compressor": None, "filters": None, "zarr_format": 2}
-    for claim in claims:
-        if {name: claim[name] for name in plain} != plain:
-            raise ValueError("an array of it is not stored plainly")
-        if len(claim["chunks"]) != len(claim["shape"]) or any(
-            not 0 < chunk <= max(side, 1)
-            for chunk, side in zip(claim["chunks"], claim["shape"], strict=True)
-        ):
-            raise ValueError(f"an array of it has chunks {claim['chunks']} of {claim['shape']}")
-    ours = sorted(str(list(x.shape)) for x in jax.tree.leaves(target))
-    if sorted(str(claim["shape"]) for claim in claims) != ours:
+    places = list(folder.glob("*/.zarray"))
+    found = sorted(_claimed(place) for place in places)
+    ours = sorted((str(x.dtype), list(x.shape)) for x in jax.tree.leaves(target))
+    if found != ours:
         raise ValueError("it holds other arrays than this run")
+
+
+def _claimed(place: Path) -> tuple[str, list[int]]:
+    """Dtype and shape of one array, whose files are as many and as large as these ask for."""
+    claim = json.loads(place.read_text())
+    shape, chunks, dtype = claim["shape"], claim["chunks"], np.dtype(claim["dtype"])
+    if {name: claim[name] for name in _PLAIN} != _PLAIN:
+        raise ValueError(f"{place.parent.name} is not stored plainly")
+    sides = list(zip(shape, chunks, strict=True))
+    if any(not 0 < chunk <= max(side, 1) for side, chunk in sides):
+        raise ValueError(f"{place.parent.name} has chunks {chunks} of {shape}")
+    sizes = [p.stat().st_size for p in place.parent.iterdir() if p != place]
+    count = math.prod(-(-side // chunk) for side, chunk in sides)
+    if sizes != [math.prod(chunks) * dtype.itemsize] * count:
+        raise ValueError(
+            f"{place.parent.name} has files of other sizes than {dtype}{shape} asks for"
+        )
+    return str(dtype), shape
 
 
 def _checkpointer() -> Any:

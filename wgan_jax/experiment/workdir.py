@@ -77,7 +77,7 @@ def read_config(path: Path) -> Config:
         data = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise UserError(f"there is no config file {path}") from error
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path} cannot be read: {error}") from error
     return from_dict(data)
 

@@ -1,0 +1,177 @@
+"""Real `train.py` processes, forked from one that has loaded JAX already but not used it."""
+
+import contextlib
+import json
+import multiprocessing
+import os
+import resource
+import runpy
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from wgan_jax.experiment import trainer
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.flags import load
+
+ROOT = Path(__file__).parents[2]
+PRELOADED = (
+    "jax.numpy",
+    "matplotlib.pyplot",
+    "orbax.checkpoint",
+    "sklearn.datasets",
+    "tests.faults.processes",
+    "tqdm",
+    "tyro",
+    "wgan_jax.cli",
+    "wgan_jax.experiment.trainer",
+)
+CADENCE = [
+    *("--batch-size", "16", "--chunk", "7", "--log-every", "10"),
+    *("--checkpoint-every", "10", "--sample-every", "1000000"),
+]
+TINY = ["--generator.features", "16", "--critic.features", "16", *CADENCE]
+MODELS = {
+    "clipped MLPs": TINY,
+    "DCGANs with batch norm": [
+        *("--config", "configs/digits.py", "--critic.norm", "batch"),
+        *("--generator.filters", "4", "--critic.filters", "4", *CADENCE),
+    ],
+    "gradient penalty, Adam": [
+        *("--clip", "none", "--penalty", "gradient-penalty", *TINY),
+        *("--generator-optimizer", "adam", "--critic-optimizer", "adam"),
+    ],
+}
+_SECONDS = 300
+
+
+@contextlib.contextmanager
+def forks(cache):
+    """A function `(args, workdir, **how) -> Trainer` whose processes share compiled programs."""
+    shared = {
+        "JAX_COMPILATION_CACHE_DIR": str(cache),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+        "JAX_PLATFORMS": "cpu",
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "PYTHONWARNINGS": "ignore",
+    }
+    former = {name: os.environ.get(name) for name in shared}
+    os.environ.update(shared)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(list(PRELOADED))
+    started = []
+
+    def start(args, workdir, **how):
+        started.append(Trainer(context, args, workdir, how))
+        return started[-1]
+
+    try:
+        yield start
+    finally:
+        for one in started:
+            one.kill()
+        for name, value in former.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+class Trainer:
+    """`python train.py ARGS --workdir WORKDIR`, its output in a file beside the workdir."""
+
+    def __init__(self, context, args, workdir, how):
+        self.said = Path(tempfile.mkstemp(prefix="said-", dir=workdir.parent)[1])
+        command = ["train.py", *args, "--workdir", str(workdir)]
+        self._process = context.Process(target=_run, args=(command, self.said, how), daemon=True)
+        self._process.start()
+        self.pid = self._process.pid
+
+    def wait(self, seconds=_SECONDS):
+        """The exit status, negative for a signal."""
+        self._process.join(seconds)
+        assert self._process.exitcode is not None, f"it hangs: {self.said.read_text()}"
+        return self._process.exitcode
+
+    def running(self):
+        return self._process.is_alive()
+
+    def signal(self, number):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
+    def kill(self):
+        self._process.kill()
+        self._process.join()
+
+    def wait_for(self, condition):
+        until = time.monotonic() + _SECONDS
+        while not condition():
+            assert self.running(), self.said.read_text()
+            assert time.monotonic() < until
+            time.sleep(0.005)
+
+    def lines(self):
+        """What went to stderr, without the progress on stdout."""
+        return Path(f"{self.said}.err").read_text().splitlines()
+
+
+def _run(command, said, how):
+    """In the fork: the door itself, its output redirected.
+
+    pictures: whether to draw them; they take most of a short run's time.
+    points: of an evaluation, which takes ten seconds with all; 0 for none.
+    largest: bytes that a file may have.
+    patch: a function to call first.
+    """
+    for stream, path in ((sys.stdout, said), (sys.stderr, f"{said}.err")):
+        os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
+    os.chdir(ROOT)
+    from wgan_jax import cli
+    from wgan_jax.experiment import evaluate, pictures
+
+    if not how.get("pictures"):
+        pictures.plane = pictures.image_grid = pictures.curves = _no_picture
+        trainer.Reporter.update = lambda self, *, last=False: None
+    if points := how.get("points", 0):
+        evaluate._POINTS = points
+    else:
+        cli._evaluate = lambda *_: None
+    if largest := how.get("largest"):
+        resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    if patch := how.get("patch"):
+        patch()
+    sys.argv = command
+    runpy.run_path("train.py", run_name="__main__")
+
+
+def _no_picture(*arguments):
+    arguments[-1].write_bytes(b"a picture")
+
+
+def state_of(workdir):
+    """The arrays of the newest checkpoint and the metrics without times."""
+    run = trainer.open_run(load(workdir / "config.json"), workdir)
+    return [as_data(leaf) for leaf in jax.tree.leaves(run.state)], metrics_of(workdir)
+
+
+def metrics_of(workdir):
+    lines = [json.loads(text) for text in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if "time/" not in k} for line in lines]
+
+
+def manifest_of(workdir, step):
+    """SHA-256 of each leaf of a checkpoint, as its manifest has them."""
+    path = workdir / "checkpoints" / str(step) / "manifest" / "metadata"
+    return [leaf["sha256"] for leaf in json.loads(path.read_text())["leaves"]]
+
+
+def steps_of(workdir):
+    return Checkpoints(workdir / "checkpoints").steps()
+
+
+def as_data(leaf):
+    is_key = jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+    return np.asarray(jax.random.key_data(leaf) if is_key else leaf)

@@ -1,0 +1,58 @@
+"""Many iterations and saves in one process: nothing grows."""
+
+import json
+import os
+from functools import partial
+from pathlib import Path
+
+from .processes import TINY
+
+_EVERY = 20
+
+
+def soak(start, folder, saves):
+    """`saves` saves, one in 20 iterations.
+
+    Returns the growth of memory in MB from a tenth of the way to the end, that of
+    open files and of threads, and how many programs of the train step were compiled.
+    """
+    record = folder / "record.jsonl"
+    args = [*TINY, "--chunk", str(_EVERY), "--log-every", str(_EVERY), "--generator.features", "8"]
+    args += ["--checkpoint-every", str(_EVERY), "--steps", str(_EVERY * saves)]
+    process = start(args, folder / "soaked", patch=partial(_observed, record))
+    assert process.wait(3600) == 0, process.said.read_text()
+    seen = [json.loads(line) for line in record.read_text().splitlines()]
+    assert len(seen) == saves
+    first, last = seen[saves // 10], seen[-1]
+    growth = {name: last[name] - first[name] for name in ("megabytes", "files", "threads")}
+    return growth | {"programs": last["programs"]}
+
+
+def _observed(record):
+    """In the fork: write down what the process holds after each save."""
+    from jax import monitoring
+
+    from wgan_jax.experiment.checkpoint import Checkpoints
+
+    save, programs = Checkpoints.save, []
+
+    def compiled(name, seconds, **more):
+        if name == "/jax/core/compile/backend_compile_duration":
+            programs.append(more.get("fun_name"))
+
+    def saved(self, step, state):
+        save(self, step, state)
+        status = dict(
+            line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
+        )
+        seen = {
+            "megabytes": int(status["VmRSS"].split()[0]) / 1024,
+            "threads": int(status["Threads"]),
+            "files": len(os.listdir("/proc/self/fd")),
+            "programs": sum("run" in str(name) for name in programs),
+        }
+        with record.open("a") as file:
+            file.write(json.dumps(seen) + "\n")
+
+    monitoring.register_event_duration_secs_listener(compiled)
+    Checkpoints.save = saved
