@@ -145,6 +145,13 @@ def prepared(folder, images):
     return builder.data_path
 
 
+def reading(data_dir, workdir):
+    """Arguments of a run on `prepared` data."""
+    words = "--config configs/digits.py --dataset tfds --dataset.name strange --batch-size 4"
+    where = ["--dataset.data-dir", str(data_dir), "--workdir", str(workdir)]
+    return [*words.split(), "--dataset.image-size", "8", "--steps", "1", *where]
+
+
 def png(size=8, channels=1, mode="png"):
     shape = (size, size) if channels == 1 else (size, size, channels)
     file = io.BytesIO()

@@ -21,7 +21,10 @@ import contextlib
 import json
 import logging
 import math
+import os
+import re
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -71,7 +74,9 @@ class Checkpoints:
             raise UserError(f"step {step} is not saved: {place} holds values not finite")
         part = self._folder / f"{step}{_PART}"
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
             self._clear()
+            _reserve(self._folder, _most_bytes(state))
             _write(part, state)
             for later in (s for s in self.steps() if s >= step):
                 self._set_aside(later)
@@ -154,6 +159,15 @@ class Checkpoints:
                 shutil.rmtree(path)
 
 
+def _reserve(folder: Path, size: int) -> None:
+    """Raise OSError unless the disk takes so many bytes now.
+
+    Orbax finds it full in the midst of many writes, and its threads go on to complain.
+    """
+    with tempfile.TemporaryFile(dir=folder) as file:
+        os.posix_fallocate(file.fileno(), 0, size)
+
+
 def _write(part: Path, state: PyTree) -> None:
     import orbax.checkpoint as ocp
 
@@ -216,7 +230,7 @@ def _claimed(place: Path) -> tuple[str, list[int]]:
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised as well
     ours = _one_process()
     plain = ocp.PyTreeCheckpointHandler(
         use_ocdbt=False, use_zarr3=False, use_compression=False, multiprocessing_options=ours
@@ -246,6 +260,10 @@ def _most_bytes(like: PyTree) -> int:
 
 
 def _one_line(error: Exception) -> str:
+    if refused := re.search(r": ([^:]+) \[os_error_code", str(error)):
+        return refused[1]  # what the system said, without the native library's account of it
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     lines = str(error).strip().splitlines()
-    kind = "" if type(error) in (ValueError, OSError) else f"{type(error).__name__}: "
+    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
     return f"{kind}{lines[0][:300]}" if lines else type(error).__name__

@@ -53,11 +53,13 @@ def replacing(path: Path) -> Iterator[Path]:
 def claim(workdir: Path, config: Config) -> None:
     """Write config.json, unless the workdir belongs to a run of another config.
 
+    A run that came to nothing, say for want of its data, leaves the workdir free.
+
     Raises:
       UserError: it does; the fields that differ are named.
     """
     path = workdir / "config.json"
-    if path.exists():
+    if path.exists() and _has_begun(workdir):
         changed = differences(identity(config), identity(read_config(path)))
         if changed:
             raise UserError(
@@ -65,6 +67,11 @@ def claim(workdir: Path, config: Config) -> None:
                 f"choose another --workdir"
             )
     write_json(path, to_dict(config))
+
+
+def _has_begun(workdir: Path) -> bool:
+    metrics = workdir / "metrics.jsonl"
+    return (workdir / "checkpoints").exists() or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def read_config(path: Path) -> Config:
