@@ -9,7 +9,6 @@ import optax
 from flax import nnx
 
 from wgan_jax import MLP, Network, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
-from wgan_jax.testing import check_network
 
 
 class Generator(nnx.Module):
@@ -45,8 +44,6 @@ def from_nnx(build):
 
 def main():
     generator, ring = from_nnx(lambda rngs: Generator(32, rngs=rngs)), toy.Ring()
-    check_network(generator, jax.random.normal(jax.random.key(0), (8, 2)), skip=("jit",))
-
     model = gan(
         generator,
         from_linen(MLP(features=(32,))),

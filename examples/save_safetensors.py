@@ -27,10 +27,11 @@ def load(path):
 def main(path):
     generator = from_linen(DCGANGenerator(image_size=16, channels=1, filters=4))
     z = jax.random.normal(jax.random.key(1), (3, 100))
-    player = generator.init(jax.random.key(0), z)
+    player = jax.jit(generator.init)(jax.random.key(0), z)
     save(path, player)
     restored = load(path)
-    before, after = (generator.apply(*p, z, train=False)[0] for p in (player, restored))
+    images = jax.jit(lambda params, stats: generator.apply(params, stats, z, train=False)[0])
+    before, after = images(*player), images(*restored)
     same = bool(jnp.array_equal(before, after))
     names = sorted(load_file(path))
     print(f"{len(names)} arrays, {names[0]} first; the images are the same: {same}")

@@ -93,3 +93,12 @@ def test_pages_name_files_that_exist():
         for config in re.findall(r"`(?:configs/)?(\w+\.py)`", text):
             places = [ROOT / "configs", ROOT, ROOT / "docs", ROOT / "tests"]
             assert any((place / config).exists() for place in places), f"{page.name}: {config}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", ["quickstart", "adding"])
+def test_the_python_on_a_page_runs(page):
+    text = (ROOT / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    assert blocks
+    exec("\n".join(blocks), {"__name__": page})

@@ -5,8 +5,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
+
+from wgan_jax.testing import check_network
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -33,6 +36,18 @@ def test_a_generator_in_nnx_is_trained():
 def test_a_critic_in_equinox_is_trained():
     pytest.importorskip("equinox", reason="equinox comes with the extra 'examples'")
     assert 0 < example("equinox_network").main() <= np.float32(0.1)
+
+
+@pytest.mark.slow
+def test_networks_of_other_libraries_keep_the_contract():
+    x = jax.random.normal(jax.random.key(0), (4, 2))
+    nnx = example("nnx_network")
+    check_network(nnx.from_nnx(lambda rngs: nnx.Generator(8, rngs=rngs)), x, skip=("jit",))
+    eqx = pytest.importorskip("equinox", reason="equinox comes with the extra 'examples'")
+    critic = example("equinox_network").from_equinox(
+        lambda key: eqx.nn.MLP(2, "scalar", width_size=8, depth=1, key=key)
+    )
+    check_network(critic, x, scores=True)
 
 
 def test_somebody_elses_loop_trains_it():

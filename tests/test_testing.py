@@ -212,10 +212,19 @@ BROKEN = [
 PROGRAMS = {"purity", "chunks", "jit", "vmap", "donation", "export"}
 
 
+COMPILES_MUCH = {"jit", "vmap", "donation"}
+
+
 @pytest.mark.parametrize(
     ("name", "functions", "told"),
-    BROKEN,
-    ids=[next(iter(row[1].values())).__name__ for row in BROKEN],
+    [
+        pytest.param(
+            *row,
+            id=next(iter(row[1].values())).__name__,
+            marks=[pytest.mark.slow] if row[0] in COMPILES_MUCH else [],
+        )
+        for row in BROKEN
+    ],
 )
 def test_a_broken_gan_is_caught(name, functions, told):
     # A step that is not seen to be broken is stopped by an earlier property otherwise.
