@@ -1,11 +1,12 @@
-"""The scanned train step of the 32-pixel DCGAN beside a Python loop over jitted critic steps.
+"""The scanned train step of a DCGAN beside a Python loop over jitted critic steps.
 
-    python benchmarks/scan_vs_loop.py
+    python -m benchmarks.scan_vs_loop [W3 | W4] [--rounds N] [--clock wall | cpu]
 
 Both do one generator iteration of n_critic = 5, from the same state and data,
 in interleaved rounds; medians and their ratio are printed.
 """
 
+import argparse
 import statistics
 import time
 
@@ -13,22 +14,32 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from wgan_jax import DCGANCritic, DCGANGenerator, Wasserstein, clip_weights, from_linen, gan
+from benchmarks.speed.ours import networks
+from benchmarks.speed.workloads import N_CRITIC, WORKLOADS
+from wgan_jax import Wasserstein, clip_weights, from_linen, gan
 from wgan_jax.optimizers import RMSProp
-
-ROUNDS, N_CRITIC, BATCH, SIZE = 9, 5, 64, 32
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("workload", nargs="?", choices=["W3", "W4"], default="W3")
+    parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
+    arguments = parser.parse_args()
+    clock = time.process_time if arguments.clock == "cpu" else time.perf_counter
+    workload = WORKLOADS[arguments.workload]
+    (pixels, channels, _), batch = workload.image, workload.batch
     model = gan(
-        from_linen(DCGANGenerator(image_size=SIZE, channels=1)),
-        from_linen(DCGANCritic(image_size=SIZE, channels=1)),
+        *map(from_linen, networks(workload)),
         Wasserstein(),
         generator_tx=RMSProp().build(),
         critic_tx=optax.chain(RMSProp().build(), clip_weights(0.01)),
         latent=lambda key, n: jax.random.normal(key, (n, 100)),
     )
-    reals = jax.random.uniform(jax.random.key(1), (N_CRITIC, BATCH, SIZE, SIZE, 1), minval=-1.0)
+    shape = (N_CRITIC, batch, pixels, pixels, channels)
+    reals = jax.random.uniform(jax.random.key(1), shape, minval=-1.0)
     start = model.init(jax.random.key(0), reals[0])
 
     def scan():
@@ -38,20 +49,21 @@ def main() -> None:
         state = start
         for real in reals:
             state, _ = model.critic_step(state, real)
-        return model.generator_step(state, BATCH)[0]
+        return model.generator_step(state, batch)[0]
 
     seconds: dict[str, list[float]] = {"scan": [], "loop": []}
     results = {}
-    for _ in range(ROUNDS + 1):
+    for _ in range(arguments.rounds + 1):
         for name, run in (("scan", scan), ("loop", loop)):
-            began = time.perf_counter()
+            began = clock()
             results[name] = jax.block_until_ready(run())
-            seconds[name].append(time.perf_counter() - began)
+            seconds[name].append(clock() - began)
     scan_s, loop_s = (statistics.median(seconds[name][1:]) for name in ("scan", "loop"))
     scores = {name: state.critic.params for name, state in results.items()}
     gap = optax.tree.norm(jax.tree.map(jnp.subtract, scores["scan"], scores["loop"]))
     print(
-        f"scan {1e3 * scan_s:.0f} ms, loop {1e3 * loop_s:.0f} ms, scan / loop {scan_s / loop_s:.2f}"
+        f"{arguments.workload}: scan {1e3 * scan_s:.0f} ms, loop {1e3 * loop_s:.0f} ms, "
+        f"scan / loop {scan_s / loop_s:.2f}"
     )
     print(f"relative difference of the critics {gap / optax.tree.norm(scores['loop']):.1e}")
 

@@ -20,6 +20,7 @@ With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 --config FILE    a configs/NAME.py, or the config.json of a workdir
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it
 --devices N      share the batch among the first N devices of this host, not all
+--population.seeds N    train N seeds as one program; --population population --help tells more
 
 Several hosts, each with the same command:
 --distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
