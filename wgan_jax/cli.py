@@ -8,17 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
+from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.mirror import Mirror
 
 _ABOUT = """Train a Wasserstein GAN.
 
 With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 --config FILE    a configs/NAME.py, or the config.json of a workdir
---workdir DIR    where the run is kept; one that holds a checkpoint goes on from it
+--workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
+                 gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
 --devices N      share the batch among the first N devices of this host, not all
 --population.seeds N    train N seeds as one program; --population population --help tells more
 
@@ -58,14 +61,20 @@ def _train(args: list[str]) -> int:
     from wgan_jax.experiment import population, trainer
     from wgan_jax.experiment.report.reporter import write_report
 
+    if config.population is not None and (hosts.count() > 1 or is_remote(given or "")):
+        raise UserError("a population trains on one host, in a folder of that host")
+    mirror = Mirror(given) if given is not None and is_remote(given) else None
     folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
+    if mirror is not None:
+        folder = mirror.folder
+        hosts.together(lambda: mirror.pull() if hosts.is_first() else None)
     try:
         if config.population is not None:
             runs = population.train(config, folder, devices=count)
             print(population.write_table(runs, folder))
             print(f"report  {write_report(folder)}")
             return 0
-        run = trainer.train(config, folder, devices=count)
+        run = trainer.train(config, folder, devices=count, saved=mirror.push if mirror else None)
     except trainer.Stopped as stop:
         print(stop, file=sys.stderr)
         return stop.exit_status
@@ -77,6 +86,8 @@ def _train(args: list[str]) -> int:
         from wgan_jax.cli_evaluate import at_the_end
 
         at_the_end(run, folder)
+        if mirror is not None:
+            mirror.push()
     return 0
 
 

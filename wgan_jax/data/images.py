@@ -13,6 +13,7 @@ import numpy as np
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
+from wgan_jax.data.remote import cached, is_remote
 from wgan_jax.errors import UserError
 
 # Whose images are smaller than the networks' and get a black margin.
@@ -69,7 +70,7 @@ class TFDS:
     labels: bool = False
     """Pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
-    """TFDS's data folder; its own default if not given."""
+    """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
     @property
     def native_size(self) -> int:
@@ -117,6 +118,8 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     from tensorflow_datasets.core import read_only_builder
     from tensorflow_datasets.core.registered import DatasetNotFoundError
 
+    if data_dir is not None and is_remote(data_dir):
+        data_dir = str(cached(data_dir, name.partition(":")[0]))
     try:
         builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
     except (DatasetNotFoundError, OSError, ValueError) as error:

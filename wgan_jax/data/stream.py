@@ -38,7 +38,7 @@ class TFDSStream:
     channels: int = 3
     """Of the images; others are refused."""
     data_dir: str | None = None
-    """TFDS's data folder; its own default if not given."""
+    """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
     def open(self) -> ImageStream:
         return ImageStream(self)

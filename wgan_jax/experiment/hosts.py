@@ -121,6 +121,11 @@ def _mpi() -> str | None:
     return "mpi4py" if ours and not known and found else None
 
 
+def count() -> int:
+    """How many hosts there are."""
+    return jax.process_count()
+
+
 def is_first() -> bool:
     """Whether this is the host that writes."""
     return jax.process_index() == 0

@@ -67,6 +67,7 @@ def train(
     workdir: Path,
     *,
     devices: int | None = None,
+    saved: Callable[[], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> Run:
     """Train until `config.steps`, saving as it goes; goes on from a checkpoint if there is one.
@@ -75,6 +76,7 @@ def train(
       config: the experiment.
       workdir: where the run is kept.
       devices: how many of this host's share the batch; all if not given.
+      saved: is called on the first host after each checkpoint.
       say: is told, a line each, what goes on.
 
     Raises:
@@ -88,7 +90,7 @@ def train(
         start = int(run.state.step)
         if first:
             say(f"{workdir}: generator iteration {start:,} of {config.steps:,}")
-        session = _Session(run, workdir, placement)
+        session = _Session(run, workdir, placement, saved)
         try:
             state = session.advance(received)
         finally:
@@ -118,7 +120,10 @@ def _kept(workdir: Path, config: Config) -> Iterator[None]:
 class _Session:
     """One process's share of a run: fixed order, side effects at piece boundaries only."""
 
-    def __init__(self, run: Run, workdir: Path, placement: Placement):
+    def __init__(
+        self, run: Run, workdir: Path, placement: Placement, saved: Callable[[], None] | None
+    ):
+        self._saved = saved
         self._run, self._config, self._workdir = run, run.config, workdir
         self._placement, self._trained = placement, build_gan(run.config, placement)
         self._start, self._first = int(run.state.step), hosts.is_first()
@@ -225,7 +230,14 @@ class _Session:
 
     def _save(self, state: GANState, step: int) -> None:
         whole = self._placement.whole(state)
-        hosts.together(lambda: self._checkpoints.save(step, whole) if self._first else None)
+
+        def keep() -> None:
+            if self._first:
+                self._checkpoints.save(step, whole)
+                if self._saved is not None:
+                    self._saved()
+
+        hosts.together(keep)
 
 
 def steps_of(config: Config, gan: GAN, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:

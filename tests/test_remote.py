@@ -1,0 +1,79 @@
+"""Folders in a bucket, with fsspec's memory in place of the bucket."""
+
+from pathlib import Path
+
+import fsspec
+import pytest
+from small_sets import grey, write
+
+from wgan_jax import cli
+from wgan_jax.data.stream import TFDSStream
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.mirror import Mirror
+
+
+@pytest.fixture
+def bucket():
+    files = fsspec.filesystem("memory")
+    files.store.clear()
+    yield files
+    files.store.clear()
+
+
+def test_a_workdir_and_its_copy_stay_alike(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mirror = Mirror("memory://bucket/run")
+    mirror.pull()
+    assert list(mirror.folder.iterdir()) == []
+    for step in (1, 2):
+        (mirror.folder / f"checkpoints/{step}/state").mkdir(parents=True)
+        (mirror.folder / f"checkpoints/{step}/state/0").write_bytes(bytes([step]))
+    (mirror.folder / "metrics.jsonl").write_text("1\n")
+    (mirror.folder / ".lock").write_text("7")
+    mirror.push()
+    (mirror.folder / "checkpoints/1/state/0").unlink()
+    (mirror.folder / "metrics.jsonl").write_text("1\n2\n")
+    mirror.push()
+    there = ["/bucket/run/checkpoints/2/state/0", "/bucket/run/metrics.jsonl"]
+    assert bucket.find("/bucket/run") == there
+    assert bucket.cat(there[1]) == b"1\n2\n"
+
+    (mirror.folder / "metrics.jsonl").write_text("of another run")
+    again = Mirror("memory://bucket/run/")
+    again.pull()
+    assert again.folder == mirror.folder
+    assert (again.folder / "metrics.jsonl").read_text() == "1\n2\n"
+    assert (again.folder / "checkpoints/2/state/0").read_bytes() == b"\2"
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_data_set_is_copied_once(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    write(tmp_path / "data", "lsun", [grey("lsun", i) for i in range(3)])
+    bucket.put(str(tmp_path / "data/lsun"), "/data/lsun", recursive=True)
+    spec = TFDSStream(image_size=16, data_dir="memory://data")
+    assert spec.open().size == 3
+    bucket.store.clear()
+    assert sorted(x[8, 8, 0] for x in next(spec.open().batches(0, 3, 0))) == [0, 1, 2]
+    with pytest.raises(UserError, match="holds no celeb_a"):
+        TFDSStream(name="celeb_a", data_dir="memory://data").open()
+
+
+def test_no_file_leaves_its_folder(tmp_path):
+    class Files:
+        def find(self, root):
+            return [f"{root}/../../evil"]
+
+    from wgan_jax.data.remote import download
+
+    with pytest.raises(UserError, match="outside"):
+        download(Files(), "/bucket", tmp_path / "here")
+
+
+def test_what_cannot_be_reached_is_told_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = ["--config", str(Path(cli.__file__).parents[1] / "configs/ring_gan.py")]
+    assert cli.guarded(cli.train, [*config, "--workdir", "nonesuch://run", "--steps", "1"]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "nonesuch://run" in said
