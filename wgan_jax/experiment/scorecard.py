@@ -13,10 +13,10 @@ def scorecard(result: Mapping[str, Any]) -> str:
     """A row for each measure: its value with its error, and real against real.
 
     Example:
-      >>> print(scorecard({"frechet/lenet": 3.25, "frechet/lenet/error": 0.125,
+      >>> print(scorecard({"frechet/lenet": 3.25, "frechet/lenet/error": 0.25,
       ...     "frechet/lenet/floor": 0.5, "frechet/lenet/points": 5000}))
       measure              value     error  real/real  samples  better
-      frechet/lenet         3.25     0.125        0.5    5,000  lower
+      frechet/lenet         3.25      0.25        0.5    5,000  lower
     """
     rows = [f"{'measure':18} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"]
     for name in rows_of(result):
