@@ -236,15 +236,28 @@ def downloads(folder):
 
 
 _IDX = ("images-idx3", "labels-idx1")
+_TEN = range(10)
 EVIL = "evil-outside"
 
 
-def traversing_archive(path):
-    """A tar with members that lead out of the folder that it is extracted to."""
-    names = (f"../{EVIL}", f"/tmp/{EVIL}", f"a/../../{EVIL}")
+def traversing_archive(path, images=(), link=False):
+    """CIFAR-10's archive, with members that lead out of the folder that it is extracted to.
+
+    images: one in each training file and then the test file.
+    link: whether the first of these is a link instead.
+    """
+    evil = [f"../{EVIL}", f"/tmp/{EVIL}", f"a/../../{EVIL}"]
+    members = dict.fromkeys(evil, b"evil")
+    members["cifar-10-batches-bin/batches.meta.txt"] = b"\n".join(b"class-%d" % i for i in _TEN)
+    files = [f"data_batch_{i}" for i in range(1, 6)] + ["test_batch"]
+    for label, (file, image) in enumerate(zip(files, images, strict=False)):
+        record = bytes([label]) + image.transpose(2, 0, 1).tobytes()
+        members[f"cifar-10-batches-bin/{file}.bin"] = record
     with tarfile.open(path, "w:gz") as archive:
-        for name in names:
+        for name, data in members.items():
             member = tarfile.TarInfo(name)
-            member.size = 4
-            archive.addfile(member, io.BytesIO(b"evil"))
+            member.size = len(data)
+            if link and name.endswith("data_batch_1.bin"):
+                member.type, member.size, member.linkname = tarfile.SYMTYPE, 0, "/etc/hostname"
+            archive.addfile(member, io.BytesIO(data))
     return path

@@ -4,6 +4,7 @@ import itertools
 import random
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax.numpy as jnp
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.data import prepare
 from wgan_jax.data.pixels import decode
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint import Checkpoints
@@ -163,6 +165,22 @@ def test_wrong_downloads_are_told_in_one_line_and_write_nothing_outside(tmp_path
         args = ["prepare", name, "--manual-dir", str(folder), "--data-dir", str(tmp_path / "data")]
         refused(capsys, main, args)
     assert not [*tmp_path.rglob(inputs.EVIL), *Path("/tmp").glob(inputs.EVIL)]
+
+
+def test_an_archive_is_read_in_memory_and_writes_nothing_outside(tmp_path):
+    """CIFAR-10's format, good members among evil ones; its checksum alone is not the official."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 32, 32, 3), np.uint8)
+    archive = inputs.traversing_archive(tmp_path / "cifar.tar.gz", images)
+    builder = prepare._builder("cifar10", str(tmp_path / "deep/deeper/data"))
+    manager = SimpleNamespace(download=lambda url: archive)
+    examples = list(builder._split_generators(manager)["train"])
+    assert [example["label"] for _, example in examples] == list(range(5))
+    for (_, example), image in zip(examples, images, strict=False):
+        np.testing.assert_array_equal(decode(example["image"].getvalue(), 32, 3), image)
+    assert not [*tmp_path.rglob(inputs.EVIL), *Path("/tmp").glob(inputs.EVIL)]
+    inputs.traversing_archive(archive, images, link=True)
+    with pytest.raises(ValueError, match="no plain file"):
+        list(builder._split_generators(manager)["train"])
 
 
 def test_images_of_other_depth_are_refused_not_cut():

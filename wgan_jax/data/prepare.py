@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +42,8 @@ def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = 
         raise UserError(f"--manual-dir {manual_dir} is not a folder")
     import tensorflow_datasets as tfds
 
+    if not sys.stderr.isatty():
+        tfds.disable_progress_bar()
     builder = _builder(name, data_dir)
     config = tfds.download.DownloadConfig(
         manual_dir=manual_dir, verify_ssl=True, num_shards=1, try_download_gcs=False
@@ -59,15 +63,16 @@ def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = 
 
 def _builder(name: str, data_dir: str | None) -> Any:
     import tensorflow_datasets as tfds
-
-    if name == "cifar10":
-        return tfds.builder(name, data_dir=data_dir, file_format="array_record")
-    from tensorflow_datasets.image_classification import mnist
+    from tensorflow_datasets.image_classification import cifar, mnist
 
     with tfds.core.registered.skip_registration():
-        stock = {"mnist": mnist.MNIST, "fashion_mnist": mnist.FashionMNIST}[name]
+        stock, reader = {
+            "mnist": (mnist.MNIST, _IdxBuilder),
+            "fashion_mnist": (mnist.FashionMNIST, _IdxBuilder),
+            "cifar10": (cifar.Cifar10, _CifarBuilder),
+        }[name]
         # TFDS names a data set, its folder and its checksums after the class.
-        cls: Any = type(stock.__name__, (_IdxBuilder, stock), {"__module__": stock.__module__})
+        cls: Any = type(stock.__name__, (reader, stock), {"__module__": stock.__module__})
         cls.name = stock.name
         return cls(data_dir=data_dir, file_format="array_record")
 
@@ -93,6 +98,37 @@ class _IdxBuilder:
             yield index, {"image": _png(image), "label": int(label)}
 
 
+class _CifarBuilder:
+    """Reads CIFAR-10's tar in memory: nothing of it is extracted, so no member leads anywhere."""
+
+    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
+        info = self._cifar_info  # type: ignore[attr-defined]
+        archive = dl_manager.download(info.url)
+        names = _member(archive, f"{info.prefix}{info.label_files[0]}").decode().split()
+        self.info.features["label"].names = names  # type: ignore[attr-defined]
+        parts = {"train": info.train_files, "test": info.test_files}
+        return {
+            split: self._generate_examples(archive, split, [info.prefix + file for file in files])
+            for split, files in parts.items()
+        }
+
+    def _generate_examples(self, archive: Any, split: str, members: list[str]) -> Any:
+        records = b"".join(_member(archive, member) for member in members)
+        rows = np.frombuffer(records, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
+        for index, row in enumerate(rows):
+            image = row[1:].reshape(3, 32, 32).transpose(1, 2, 0)
+            name = f"{split}_{index:05d}"
+            yield index, {"id": name, "image": _png(image), "label": int(row[0])}
+
+
+def _member(archive: Any, name: str) -> bytes:
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile(name) if tar.getmember(name).isreg() else None
+        if file is None:
+            raise ValueError(f"{name} is no plain file in the archive")
+        return file.read()
+
+
 def _gunzip(path: Any) -> bytes:
     with gzip.open(path) as file:
         return file.read()
@@ -102,7 +138,7 @@ def _png(image: np.ndarray) -> io.BytesIO:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(image).save(file, "png")
+    Image.fromarray(np.ascontiguousarray(image)).save(file, "png")
     file.seek(0)
     return file
 
