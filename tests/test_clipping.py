@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wgan_jax import all_but_norms, clip_weights, project_weights
@@ -14,7 +14,6 @@ DTYPES = ["float32", "bfloat16", "float16"]
 finite = st.floats(-1e4, 1e4, width=16)
 
 
-@settings(max_examples=200, deadline=None)
 @given(
     w=st.lists(finite, min_size=8, max_size=8),
     u=st.lists(finite, min_size=8, max_size=8),

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wgan_jax import distances
@@ -24,7 +24,6 @@ def test_exact_of_a_translation():
     assert exact_w1(x, x[::-1] + shift) == pytest.approx(np.linalg.norm(shift), rel=1e-12)
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 8), st.integers(1, 8), st.integers(1, 20))
 def test_exact_is_a_metric(seed, n, m, d):
     r = rng(seed)
@@ -130,7 +129,6 @@ def test_divergences_saturate_where_w1_does_not():
         assert distances.w1_on_grid(p, q, positions) == distance
 
 
-@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 10**6), st.integers(2, 30))
 def test_divergences_of_histograms(seed, k):
     p, q = (jnp.asarray(h, jnp.float32) for h in rng(seed).dirichlet(np.ones(k), size=2))
@@ -164,7 +162,6 @@ def test_closed_forms_agree_with_exact_transport_along_rays():
     assert distances.w1_translation(jnp.array([3.0, 4.0])) == 5
 
 
-@settings(max_examples=10, deadline=None)
 @given(st.integers(0, 10**6), st.integers(1, 10))
 def test_slices_are_below_exact(seed, d):
     r = rng(seed)
