@@ -14,7 +14,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment import pictures
 from wgan_jax.experiment.codec import to_dict
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.report import reporter
+from wgan_jax.experiment.report import curves, reporter
 from wgan_jax.experiment.report.axis import Axis
 from wgan_jax.experiment.report.charts import Series, chart, smooth, thin
 from wgan_jax.experiment.report.health import verdicts
@@ -256,6 +256,21 @@ def test_health_says_what_is_off_what_is_well_and_what_was_not_measured():
     assert later["Trained enough?"].answer == "not now"
     assert later["Trained enough?"].before == "1 of 2 evaluations"
     assert later["Room in the clip box?"].answer == "yes"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ([3.0, 2.0, 1.0], "W1 fell from 3 to 1"),
+        ([-1.0, 0.0, 1.0], "W1 rose from −1 to 1"),  # noqa: RUF001  a minus sign
+        ([4.19, 5.0, 4.16], "W1 stayed near 4.16"),
+        ([0.0, 0.0], "W1 stayed near 0"),
+        ([1.0], "W1"),
+    ],
+)
+def test_titles_say_what_curves_do(values, told):
+    lines = [{"step": k, "w": value} for k, value in enumerate(values)]
+    assert curves.course("W1", lines, "w") == told
 
 
 def test_text_in_markup_stays_text():

@@ -10,7 +10,7 @@ from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
 from wgan_jax.experiment.report.names import ESTIMATES, kind
 
-_OTHERS, _TOGETHER = 8, 5
+_OTHERS, _TOGETHER, _STILL = 8, 5, 0.05
 
 
 def distance(contents: Contents) -> list[Markup]:
@@ -33,13 +33,13 @@ def distance(contents: Contents) -> list[Markup]:
     meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
     charts = [
         chart(
-            _course("W1", found, exact, floor),
+            course("W1", found, exact, floor),
             "W1 in units of the data",
             w1,
             zero=True,
             note=" ".join(notes),
         ),
-        chart(_course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
+        chart(course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
     ]
     return _grid(charts)
 
@@ -96,15 +96,18 @@ def _series(name: str, lines: Lines, key: str, look: str, *, every: bool = False
     return Series(name, np.array(x, float), np.array(y, float), look, every)
 
 
-def _course(what: str, lines: Lines, key: str, floor: str = "") -> str:
+def course(what: str, lines: Lines, key: str, floor: str = "") -> str:
     """A title that says what the curve says."""
     values = [line[key] for line in lines if key in line]
     if len(values) < 2:
         return what
     part = max(1, len(values) // 20)
     first, last = np.median(values[:part]), np.median(values[-part:])
-    verb = "fell" if last < first else "rose"
-    said = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
+    if abs(last - first) <= _STILL * max(abs(first), abs(last)):
+        said = f"{what} stayed near {number(last, 3)}"
+    else:
+        verb = "fell" if last < first else "rose"
+        said = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
     floors = [line[floor] for line in lines if floor in line]
     return f"{said}; the floor is {number(np.median(floors), 3)}" if floors else said
 
