@@ -289,3 +289,32 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path, capsys):
     (tmp_path / "file").touch()
     assert reproduce("fig1", "--out", str(tmp_path / "file")) == 2
     assert "cannot be written" in capsys.readouterr().err
+
+
+def test_an_interrupted_benchmark_goes_on_where_it_was(tmp_path, monkeypatch):
+    from wgan_jax.reproduce import w1_benchmark
+
+    measured = []
+
+    def measure(dim, count, name, settings):
+        if len(measured) == 3:
+            measured.append("interrupted")
+            raise KeyboardInterrupt
+        measured.append((dim, count, name))
+        numbers = {"value": 0.9 * dim, "cosine": 0.5, "seconds": 1.0}
+        if name != w1_benchmark.OURS:
+            return {name: numbers}
+        bounds = {"lower": 0.8 * dim, "upper": 2.0 * dim, "converged": True, "steps": 10}
+        return {"truth": float(dim), "truth_error": 0.01, name: numbers | bounds}
+
+    monkeypatch.setattr(w1_benchmark, "measure", measure)
+    out = ["w1_benchmark", "--size", "quick", "--out", str(tmp_path)]
+    with pytest.raises(KeyboardInterrupt):
+        main(["reproduce", *out])
+    assert len((tmp_path / "w1_benchmark.unfinished.jsonl").read_text().splitlines()) == 3
+    assert reproduce(*out) == 0
+    assert len(measured) == 2 * 5 + 1
+    assert len(set(measured)) == len(measured)
+    found = record(tmp_path, "w1_benchmark")
+    assert found["numbers"]["summary"]["estimate_w1"]["mean_error"] == pytest.approx(0.1)
+    assert not (tmp_path / "w1_benchmark.unfinished.jsonl").exists()

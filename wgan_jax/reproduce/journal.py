@@ -7,22 +7,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from wgan_jax.reproduce.figure import as_json
-
 
 class Journal:
     """Computes what its file does not hold yet, and adds it there at once.
 
     Args:
       path: of JSON lines, made when the first result comes; none is kept without one.
-      settings: of the run (JSON types); results of others are left alone.
+      settings: of the run; results of others are left alone. These, entries and results
+        are JSON types.
 
     Example:
       >>> import pathlib, tempfile
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "squares.jsonl"
       >>> Journal(path, {})({"x": 3}, lambda x: x * x)
       9
-      >>> Journal(path, {})({"x": 3}, lambda x: 0 / 0)
+      >>> Journal(path, {})({"x": 3}, lambda x: 0 / 0)  # doctest: +ELLIPSIS
+      going on after 1 results in ...
       9
     """
 
@@ -44,7 +44,7 @@ class Journal:
         for known, result in self._found:
             if known == entry:
                 return result
-        result = as_json(compute(**entry))
+        result = compute(**entry)
         self._found.append((entry, result))
         if self._path is not None:
             record = {"entry": entry, "settings": self._settings, "result": result}
