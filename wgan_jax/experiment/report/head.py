@@ -82,7 +82,7 @@ def samples(contents: Contents) -> list[Markup]:
             "li",
             tag(
                 "button",
-                tag("img", src=uri, alt=f"Samples after {step:,} iterations", loading="lazy"),
+                tag("img", src=uri, alt=f"Samples after {step:,} iterations"),
                 tag("span", f"{step:,}"),
                 type="button",
             ),
