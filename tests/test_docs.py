@@ -88,8 +88,7 @@ def test_pages_name_files_that_exist():
     for page in (ROOT / "docs").rglob("*.md"):
         text = page.read_text()
         for target in re.findall(r"\]\(([^)#:]+?\.(?:md|png))[#)]", text):
-            late = target in ("metrics.md", "performance.md", "tpu_vm.md")
-            assert late or (page.parent / target).exists(), f"{page.name} links to {target}"
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
         for config in re.findall(r"`(?:configs/)?(\w+\.py)`", text):
             places = [ROOT / "configs", ROOT, ROOT / "docs", ROOT / "tests"]
             assert any((place / config).exists() for place in places), f"{page.name}: {config}"
