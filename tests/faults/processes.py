@@ -123,23 +123,21 @@ def _run(command, said, how):
     """In the fork: the door itself, its output redirected.
 
     pictures: whether to draw them; they take most of a short run's time.
-    points: of an evaluation, which takes ten seconds with all; 0 for none.
+    evaluation: whether to judge the samples at the end, which takes ten seconds.
     largest: bytes that a file may have.
     patch: a function to call first.
     """
     for stream, path in ((sys.stdout, said), (sys.stderr, f"{said}.err")):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
     os.chdir(ROOT)
-    from wgan_jax import cli
-    from wgan_jax.experiment import evaluate, pictures
+    from wgan_jax import cli_evaluate
+    from wgan_jax.experiment import pictures
 
     if not how.get("pictures"):
         pictures.plane = pictures.image_grid = pictures.curves = _no_picture
         trainer.Reporter.update = lambda self, *, last=False: None
-    if points := how.get("points", 0):
-        evaluate._POINTS = points
-    else:
-        cli._evaluate = lambda *_: None
+    if not how.get("evaluation"):
+        cli_evaluate.at_the_end = lambda *_: None
     if largest := how.get("largest"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if patch := how.get("patch"):

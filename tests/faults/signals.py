@@ -21,7 +21,7 @@ def stopped(start, args, folder, number, random, repeat=False):
     good, longest, training = 0, 0.0, 0
     for i in range(number):
         workdir, kind = folder / f"stopped-{i}", random.choice(list(STATUS))
-        process = start([*args, "--steps", "1000000"], workdir, points=100)
+        process = start([*args, "--steps", "1000000"], workdir)
         time.sleep(random.uniform(0.3, 1.0) * seconds)
         began = time.monotonic()
         process.signal(kind)
