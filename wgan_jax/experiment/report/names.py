@@ -19,6 +19,8 @@ MEANINGS = {
     "w1/lower": "W1 is at least this, at 95% confidence",
     "w1/minibatch": "exact W1 at the size of a minibatch",
     "w1/minibatch_floor": "the same between data and data",
+    "w1/sliced": "sliced W1 between samples and held-out data",
+    "w1/sliced_floor": "the same between data and data",
     "modes/found": "modes with a sample within three standard deviations",
     "modes/total": "modes of the data",
     "modes/high_quality": "share of samples within three standard deviations of a mode",
