@@ -19,6 +19,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
 from wgan_jax.reproduce.figure import Claim, Settings, as_json, mean_std, verdict
+from wgan_jax.reproduce.journal import Journal
 from wgan_jax.reproduce.runs import train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
@@ -161,6 +162,23 @@ def test_quick_runs_judge_nothing():
     claim = Claim("text", True, "evidence")
     assert verdict(claim, Settings(size="quick")) is None
     assert verdict(claim, Settings()) is True
+
+
+def test_a_figure_that_goes_on_counts_what_it_had_cost(tmp_path):
+    path, times = tmp_path / "figure.unfinished.jsonl", []
+
+    def slowly(name):
+        times.append(name)
+        return float(np.linalg.norm(np.random.default_rng(0).normal(size=(300, 300)), 2))
+
+    first = Journal(path, {"size": "default"})
+    found = [first({"name": name}, slowly) for name in "ab"]
+    assert first.earlier == (0.0, 0.0)
+    again = Journal(path, {"size": "default"})
+    assert [again({"name": name}, slowly) for name in "ab"] == found
+    assert times == ["a", "b"]
+    assert min(again.earlier) > 0
+    assert Journal(path, {"size": "full"}).earlier == (0.0, 0.0)
 
 
 def gallery():

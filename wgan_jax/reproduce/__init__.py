@@ -57,6 +57,7 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
     wall, cpu = time.perf_counter(), time.process_time()
     result = module.run(settings._replace(unfinished=unfinished))
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
+    seconds, cpu_seconds = seconds + result.earlier[0], cpu_seconds + result.earlier[1]
     result.picture.savefig(out / f"{name}.png", dpi=120)
     record = {
         "figure": name,

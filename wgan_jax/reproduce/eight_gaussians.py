@@ -14,9 +14,11 @@ import numpy as np
 
 from wgan_jax import distances
 from wgan_jax.data.toy import Ring
+from wgan_jax.experiment.codec import fingerprint
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.journal import Journal
 from wgan_jax.reproduce.methods import toy_methods
 from wgan_jax.reproduce.runs import Track, train_seeds
 
@@ -46,14 +48,20 @@ def run(settings: Settings) -> Result:
         name: dataclasses.replace(config, generator=generator, batch_size=batch_size)
         for name, config in toy_methods(steps, RING).items()
     }
+    journal = Journal(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+
+    def method(name: str, config: str) -> dict[str, Any]:
+        tracks = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
+        shown = tracks[0].samples[_shown(snapshots + 1)].astype(float).round(4).tolist()
+        return {"runs": [history(track) for track in tracks], "shown": shown}
+
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
     for name in METHODS:
-        tracks = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
-        strips[name] = tracks[0].samples
-        measured[name] = [history(track) for track in tracks]
+        found = journal({"name": name, "config": fingerprint(configs[name])}, method)
+        measured[name], strips[name] = found["runs"], np.array(found["shown"])
         print(f"{name:13} {' '.join(_row(measured[name]))}", flush=True)
-    at = tracks[0].steps
+    at = max(1, steps // snapshots) * np.arange(snapshots + 1)
     numbers = {
         "steps": at.tolist(),
         "w1_floor": distances.w1_floor(RING, _POINTS, jax.random.key(5)),
@@ -62,7 +70,12 @@ def run(settings: Settings) -> Result:
         "runs": measured,
     }
     table = Table(_HEAD, [[name, *_row(runs)] for name, runs in measured.items()])
-    return Result(draw(strips, at, numbers), numbers, claims(measured, at), table)
+    return Result(draw(strips, at, numbers), numbers, claims(measured, at), table, journal.earlier)
+
+
+def _shown(snapshots: int) -> np.ndarray:
+    """Which snapshots a strip shows, early ones closer together."""
+    return np.unique((np.linspace(0, 1, 6) ** 2 * (snapshots - 1)).round().astype(int))
 
 
 def history(track: Track) -> dict[str, list[float]]:
@@ -192,13 +205,13 @@ PANELS = {
 
 def draw(strips: dict[str, np.ndarray], steps: np.ndarray, numbers: dict[str, Any]) -> Any:
     plt = pyplot()
-    shown = np.unique((np.linspace(0, 1, 6) ** 2 * (len(steps) - 1)).round().astype(int))
+    shown = _shown(len(steps))
     rows, columns = len(METHODS), len(shown) + 1
     figure = plt.figure(figsize=(1.5 * columns + 1, 1.5 * rows + 6.4), layout="constrained")
     above, below = figure.subfigures(2, 1, height_ratios=[1.5 * rows, 6.0])
     real = np.asarray(RING(jax.random.key(1), 2_500))
     for cells, name in zip(above.subplots(rows, columns), METHODS, strict=True):
-        for ax, points in zip(cells, [*strips[name][shown], real], strict=True):
+        for ax, points in zip(cells, [*strips[name], real], strict=True):
             density(ax, points)
         cells[0].set_ylabel(name, fontsize=9)
     for ax, step in zip(above.axes, [*steps[shown], None], strict=False):

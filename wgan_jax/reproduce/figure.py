@@ -54,12 +54,21 @@ class Table(NamedTuple):
 
 
 class Result(NamedTuple):
-    """A figure: a matplotlib figure, the numbers behind it (JSON types), its claims, a table."""
+    """A figure.
+
+    Attributes:
+      picture: a matplotlib figure.
+      numbers: what is behind it, JSON types.
+      claims: what it supports or does not.
+      table: numbers to read beside it.
+      earlier: seconds on the clock and of CPU time that an interrupted run had spent on it.
+    """
 
     picture: Any
     numbers: dict[str, Any]
     claims: list[Claim]
     table: Table | None = None
+    earlier: tuple[float, float] = (0.0, 0.0)
 
 
 def verdict(claim: Claim, settings: Settings) -> bool | None:

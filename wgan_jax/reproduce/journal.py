@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,10 @@ class Journal:
       path: of JSON lines, made when the first result comes; none is kept without one.
       settings: of the run; results of others are left alone. These, entries and results
         are JSON types.
+
+    Attributes:
+      earlier: what the results that were read from the file had cost, in seconds
+        on the clock and of CPU time.
 
     Example:
       >>> import pathlib, tempfile
@@ -29,6 +34,7 @@ class Journal:
     def __init__(self, path: Path | None, settings: dict[str, Any]):
         self._path, self._settings = path, settings
         self._found: list[tuple[dict[str, Any], Any]] = []
+        self.earlier = (0.0, 0.0)
         for line in path.read_text().splitlines() if path is not None and path.exists() else []:
             try:
                 record = json.loads(line)
@@ -36,6 +42,11 @@ class Journal:
                 continue
             if record["settings"] == settings:
                 self._found.append((record["entry"], record["result"]))
+                seconds, cpu_seconds = self.earlier
+                self.earlier = (
+                    seconds + record.get("seconds", 0.0),
+                    cpu_seconds + record.get("cpu_seconds", 0.0),
+                )
         if self._found:
             print(f"going on after {len(self._found)} results in {path}; remove it to start anew")
 
@@ -44,10 +55,12 @@ class Journal:
         for known, result in self._found:
             if known == entry:
                 return result
+        wall, cpu = time.perf_counter(), time.process_time()
         result = compute(**entry)
+        cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         self._found.append((entry, result))
         if self._path is not None:
-            record = {"entry": entry, "settings": self._settings, "result": result}
+            record = {"entry": entry, "settings": self._settings, "result": result, **cost}
             with self._path.open("a") as file:
                 file.write(json.dumps(record) + "\n")
         return result

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.toy import Grid, Ring
+from wgan_jax.experiment.codec import fingerprint
 from wgan_jax.experiment.config import Config
 from wgan_jax.metrics import Coverage, mode_coverage
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.journal import Journal
 from wgan_jax.reproduce.methods import best_toy_method, toy_methods
 from wgan_jax.reproduce.runs import train_seeds
 
@@ -44,19 +46,28 @@ PUBLISHED = {
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
     steps = settings.pick(20, 1_200, 20_000)
-    boards: dict[str, Any] = {}
-    for mixture, dataset in MIXTURES.items():
-        configs = toy_methods(steps, dataset)
-        configs[BEST] = best_toy_method(settings.pick(20, 5_000, 20_000), dataset)
-        boards[mixture] = {}
-        for name, config in configs.items():
-            start = time.perf_counter()
-            row = statistics(coverages(config, seeds, dataset))
-            row |= {"steps": config.steps, "seconds": round(time.perf_counter() - start, 1)}
-            boards[mixture][name] = row
-            print(f"{mixture:11} {name:15} {_line(row)}", flush=True)
+    configs = {
+        mixture: toy_methods(steps, dataset)
+        | {BEST: best_toy_method(settings.pick(20, 5_000, 20_000), dataset)}
+        for mixture, dataset in MIXTURES.items()
+    }
+    journal = Journal(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+
+    def row(mixture: str, name: str, config: str) -> dict[str, Any]:
+        start = time.perf_counter()
+        chosen = configs[mixture][name]
+        found = statistics(coverages(chosen, seeds, MIXTURES[mixture]))
+        return found | {"steps": chosen.steps, "seconds": round(time.perf_counter() - start, 1)}
+
+    boards: dict[str, Any] = {mixture: {} for mixture in MIXTURES}
+    for mixture in MIXTURES:
+        for name, config in configs[mixture].items():
+            entry = {"mixture": mixture, "name": name, "config": fingerprint(config)}
+            boards[mixture][name] = journal(entry, row)
+            print(f"{mixture:11} {name:15} {_line(boards[mixture][name])}", flush=True)
     numbers = {"seeds": len(seeds), "samples": _SAMPLES, "boards": boards, "published": PUBLISHED}
-    return Result(draw(boards, len(seeds)), numbers, claims(boards), table(boards))
+    picture = draw(boards, len(seeds))
+    return Result(picture, numbers, claims(boards), table(boards), journal.earlier)
 
 
 def coverages(config: Config, seeds: range, dataset: Ring | Grid) -> list[Coverage]:

@@ -65,7 +65,7 @@ def run(settings: Settings) -> Result:
             print(_line(entry, found), flush=True)
     summary = {name: summarize(rows, name) for name in LABELS}
     numbers = {"pairs": rows, "summary": summary, "published": PUBLISHED}
-    return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary))
+    return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary), journal.earlier)
 
 
 def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, Any]:
