@@ -90,7 +90,13 @@ def layer_gradients(params: PyTree, real: Array, fake: Array) -> Array:
         return (sign * (h @ last["kernel"] + last["bias"][None, :])[:, 0]).sum()
 
     zeros = [jnp.zeros((2 * n, w.shape[1])) for w in kernels(params)[:-1]]
-    return jnp.stack([jnp.sqrt((g**2).mean()) for g in jax.grad(loss)(zeros)])
+    return jnp.stack([_rms(g) for g in jax.grad(loss)(zeros)])
+
+
+def _rms(x: Array) -> Array:
+    """The root mean square, over the largest value first: squares of what vanishes underflow."""
+    largest = jnp.maximum(jnp.abs(x).max(), jnp.finfo(x.dtype).tiny)
+    return largest * jnp.sqrt(((x / largest) ** 2).mean())
 
 
 def growth(norms: np.ndarray) -> np.ndarray:
@@ -160,5 +166,6 @@ def draw(norms: dict[str, np.ndarray], weights: dict[str, np.ndarray]) -> Any:
     ):
         panel = figure.add_subplot(cells[row, 1])
         panel.hist(weights[name], bins=_BINS, color="#2a9d8f", density=True)
+        panel.locator_params(axis="x", nbins=5)
         panel.set(title=title, xlabel="weight", ylabel="density")
     return figure
