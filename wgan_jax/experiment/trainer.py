@@ -139,10 +139,11 @@ class _Session:
         self._monitor = Monitor(run.config, run.gan, run.data)
         self._warned: set[str] = set()
         self._report = Reporter(workdir, say=self._console.say)
-        draw_data(run, workdir / "samples" / "data.png")
 
     def advance(self, received: list[int]) -> GANState:
         config, step = self._config, self._start
+        if self._first:
+            draw_data(self._run, self._workdir / "samples" / "data.png")
         state = self._placement.state(self._run.state)
         stop = hosts.largest(received[0] if received else 0)
         if stop and step < config.steps:
