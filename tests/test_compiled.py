@@ -42,6 +42,7 @@ def metrics(workdir, cache):
     return [{k: v for k, v in line.items() if "time/" not in k} for line in lines]
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore")
 def test_damaged_programs_are_compiled_anew_and_whole_ones_give_the_same_numbers(tmp_path):
     first = metrics(tmp_path / "first", tmp_path / "cache")

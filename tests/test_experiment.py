@@ -68,6 +68,7 @@ def result(workdir):
     return [as_data(leaf) for leaf in jax.tree.leaves(run.state)], kept
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("args", [TINY, DIGITS], ids=["toy", "dcgan with batch norm"])
 def test_a_killed_run_goes_on_bitwise(args, tmp_path):

@@ -88,6 +88,7 @@ def losses(workdir):
     return np.array([[line["critic/loss"], line["generator/loss"]] for line in lines])
 
 
+@pytest.mark.process
 @pytest.mark.filterwarnings("ignore")
 def test_two_hosts_stop_together_and_train_as_one_does(tmp_path):
     args, two = [*TINY, "--steps", "2000"], tmp_path / "two"

@@ -116,8 +116,13 @@ def with_statistics(module, variables, x):
     [
         *(ResNetCritic(image_size=8, channels=1, filters=3, norm=n) for n in NORMS),
         *(DCGANCritic(image_size=8, channels=1, filters=3, norm=n, extra_layers=1) for n in NORMS),
-        ResNetCritic(image_size=32, channels=1, filters=2, norm="none"),
-        ResNetCritic(image_size=64, channels=1, filters=1, norm="batch"),
+        *(
+            pytest.param(critic, marks=pytest.mark.slow)
+            for critic in (
+                ResNetCritic(image_size=32, channels=1, filters=2, norm="none"),
+                ResNetCritic(image_size=64, channels=1, filters=1, norm="batch"),
+            )
+        ),
     ],
     ids=lambda module: f"{type(module).__name__}{module.image_size}-{module.norm}",
 )

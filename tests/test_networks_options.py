@@ -45,7 +45,10 @@ PAIRS = {
         (64, 64, 1),
     ),
 }
-NETWORKS = pytest.mark.parametrize("name", PAIRS)
+LARGE = {"resnet64"}
+NETWORKS = pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in LARGE else n for n in PAIRS]
+)
 IMAGES = pytest.mark.parametrize("name", ["mlp", "dcgan", "resnet8"])
 
 

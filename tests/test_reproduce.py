@@ -23,7 +23,7 @@ from wgan_jax.reproduce.journal import Journal
 from wgan_jax.reproduce.runs import train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
-FAST = ("fig1", "fig2", "gp_fig1b")
+FAST = ("fig1", "fig2")
 
 
 def reproduce(*args):

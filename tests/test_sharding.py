@@ -25,6 +25,7 @@ def on_eight_devices(program, *args):
     return json.loads(done.stdout.splitlines()[-1])
 
 
+@pytest.mark.process
 def test_eight_devices_train_as_one_does():
     found = on_eight_devices("on_eight_devices.py")
     assert found["mlp"]["params"] < 1e-5
@@ -34,6 +35,7 @@ def test_eight_devices_train_as_one_does():
     assert found["cut"]["parts"] == 8
 
 
+@pytest.mark.process
 def test_a_checkpoint_of_eight_devices_goes_on_on_any_number(tmp_path):
     found = on_eight_devices("elastic.py", tmp_path)
     assert found["exact"]

@@ -31,17 +31,20 @@ def start(tmp_path_factory):
         yield start
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("model", MODELS)
 def test_runs_that_are_killed_go_on_bitwise(model, start, tmp_path):
     done, _, wrong = kills.killed(start, MODELS[model], tmp_path, KILLS[model], random.Random(0))
     assert (done, wrong) == (KILLS[model], 0)
 
 
+@pytest.mark.process
 def test_signals_again_and_again_save_and_tell(start, tmp_path):
     good, _, _ = signals.stopped(start, TINY, tmp_path, 2, random.Random(0), repeat=True)
     assert good == 2
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("place", disk.PLACES)
 def test_a_disk_that_refuses_is_told_in_one_line(place, start, tmp_path):
     assert disk.refused(start, place, tmp_path) == ""
