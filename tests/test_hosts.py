@@ -174,7 +174,6 @@ def test_slurm_is_found_by_itself(tmp_path):
     ("args", "told"),
     [
         (["--distributed", "yes"], "auto, on, off"),
-        (["--distributed", "on"], "found no cluster"),
         (["--coordinator", "127.0.0.1:1234"], "go together"),
         (["--distributed", "off", "--process-count", "2"], "goes without"),
         (
@@ -197,6 +196,22 @@ def test_bad_topologies_are_told_in_one_line(args, told, tmp_path, capsys, monke
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert told in said
+
+
+def test_where_a_cluster_must_be_its_absence_is_told_in_one_line(tmp_path):
+    clusters = ("SLURM", "KUBERNETES", "OMPI", "PMI")
+    env = {k: v for k, v in os.environ.items() if not k.startswith(clusters)}
+    done = subprocess.run(
+        [sys.executable, "train.py", "--distributed", "on", "--workdir", str(tmp_path)],
+        cwd=ROOT,
+        env=env | {"JAX_PLATFORMS": "cpu"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    assert "found no cluster" in done.stderr
 
 
 def test_one_host_agrees_with_itself():

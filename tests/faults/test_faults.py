@@ -1,8 +1,8 @@
 """The quick part of what is done to runs on purpose; `python -m tests.faults` is the long one."""
 
-import itertools
 import random
 import re
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -106,9 +106,15 @@ def test_what_is_not_finite_is_not_saved_and_room_is_asked_for(tmp_path, monkeyp
 
 
 def test_a_clock_that_jumps_changes_no_choice(tmp_path, monkeypatch):
-    clock = itertools.cycle([2e9, 1e9, 0.0, 3e9])
-    monkeypatch.setattr("time.time", lambda: next(clock))
-    monkeypatch.setattr("time.time_ns", lambda: int(next(clock) * 1e9))
+    save, jumps, now, now_ns = Checkpoints.save, iter([1e9, -1e9]), time.time, time.time_ns
+
+    def save_after_a_jump(self, *args):
+        jump = next(jumps)
+        monkeypatch.setattr("time.time", lambda: now() + jump)
+        monkeypatch.setattr("time.time_ns", lambda: now_ns() + int(jump * 1e9))
+        save(self, *args)
+
+    monkeypatch.setattr(Checkpoints, "save", save_after_a_jump)
     folder = damage.pristine(tmp_path / "checkpoints")
     assert damage.outcome(folder) == "newer"
 
