@@ -2,7 +2,7 @@
 
     python train.py --config configs/ring_groupsort.py
 
-RESULT
+Its steps are compiled in the tests; the whole run has not been made and judged yet.
 """
 
 from wgan_jax.data.toy import Ring
