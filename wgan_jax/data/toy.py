@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,10 +17,11 @@ import numpy as np
 from wgan_jax.types import Array
 
 
-def _mixture(key: Array, n: int, centers: np.ndarray, std: float) -> Array:
+@partial(jax.jit, static_argnames="n", inline=True)
+def _mixture(key: Array, centers: Array, std: float, n: int) -> Array:
     which, where = jax.random.split(key)
     mode = jax.random.randint(which, (n,), 0, len(centers))
-    return jnp.asarray(centers)[mode] + std * jax.random.normal(where, (n, 2))
+    return centers[mode] + std * jax.random.normal(where, (n, 2))
 
 
 @jax.tree_util.register_static
@@ -52,7 +54,7 @@ class Ring:
         return (self.radius * np.stack([np.cos(angles), np.sin(angles)], -1)).astype(np.float32)
 
     def __call__(self, key: Array, n: int) -> Array:
-        return _mixture(key, n, self.centers, self.std)
+        return _mixture(key, self.centers, self.std, n)
 
 
 @jax.tree_util.register_static
@@ -85,7 +87,7 @@ class Grid:
         return np.stack(np.meshgrid(line, line), -1).reshape(-1, 2).astype(np.float32)
 
     def __call__(self, key: Array, n: int) -> Array:
-        return _mixture(key, n, self.centers, self.std)
+        return _mixture(key, self.centers, self.std, n)
 
 
 @jax.tree_util.register_static
