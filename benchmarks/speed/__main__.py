@@ -91,17 +91,24 @@ def measured(
         if only and label not in only:
             continue
         try:
-            built[label] = build()
-        except Exception as error:  # a variant that this machine does not offer
+            contender = build()
+            contender.iterate(chunk_of(contender))
+            built[label] = contender
+        except Exception as error:  # a variant that this machine or this workload does not offer
             refused[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
     check_same_work(built, workload, *probe(workload))
-    lengths = {label: max(1, getattr(c, "_chunk", 1)) for label, c in built.items()}
+    lengths = {label: chunk_of(contender) for label, contender in built.items()}
     seconds = interleave(built, lengths, rounds, _TOLERATED, clock)
     peak = matmul_peak(clock=clock)
     rows = {label: {"ms": 1e3 * median(s), "rounds": len(s)} for label, s in seconds.items()}
     for row in rows.values():
         row["share_of_peak"] = workload.gflop() * 1e9 / (row["ms"] / 1e3) / peak
     return {"workload": name, "gflop": workload.gflop(), "rows": rows, "refused": refused}
+
+
+def chunk_of(contender: Any) -> int:
+    """Iterations of one dispatch."""
+    return max(1, getattr(contender, "_chunk", 1))
 
 
 def check_same_work(
@@ -156,7 +163,7 @@ def start_up(names: list[str]) -> None:
 
 def first_iteration(name: str, label: str) -> None:
     contender = contenders(WORKLOADS[name])[label]()
-    contender.iterate(max(1, getattr(contender, "_chunk", 1)))
+    contender.iterate(chunk_of(contender))
     print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at most")
 
 

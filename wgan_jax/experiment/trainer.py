@@ -12,23 +12,19 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from wgan_jax.adaptive import scan_adaptive_steps
-from wgan_jax.experiment import hosts, pictures
+from wgan_jax.experiment import hosts
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.drawing import draw_data, draw_samples
 from wgan_jax.experiment.feed import open_feed
-from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.placement import Placement, place
-from wgan_jax.experiment.report.reporter import Reporter
+from wgan_jax.experiment.recorder import Bystander, Recorder
 from wgan_jax.experiment.schedule import Piece, crosses, next_piece
 from wgan_jax.experiment.signals import Stopped, collected
-from wgan_jax.experiment.workdir import MetricsLog, claim, locked, read_metrics, replacing
-from wgan_jax.experiment.writers import Console, TensorBoard
+from wgan_jax.experiment.workdir import claim, locked
 from wgan_jax.gan import GAN
 from wgan_jax.loop import scan_steps
 from wgan_jax.types import GANState, Metrics
@@ -90,15 +86,14 @@ def train(
         start = int(run.state.step)
         if first:
             say(f"{workdir}: generator iteration {start:,} of {config.steps:,}")
-        session = _Session(run, workdir, placement, saved)
+        recorder = Recorder(run, workdir, saved) if first else Bystander()
+        session = _Session(run, placement, recorder)
         try:
             state = session.advance(received)
         finally:
             session.close()
-        if first and int(state.step) > start:
-            lines = read_metrics(workdir / "metrics.jsonl")
-            with replacing(workdir / "curves.png") as part:
-                pictures.curves(lines, config.objective.estimates, part)
+        if int(state.step) > start:
+            recorder.draw_curves()
         if received:
             raise Stopped(received[0], int(state.step))
         return dataclasses.replace(run, state=state)
@@ -118,69 +113,54 @@ def _kept(workdir: Path, config: Config) -> Iterator[None]:
 
 
 class _Session:
-    """One process's share of a run: fixed order, side effects at piece boundaries only."""
+    """One process's share of a run: fixed order, side effects at piece boundaries only.
 
-    def __init__(
-        self, run: Run, workdir: Path, placement: Placement, saved: Callable[[], None] | None
-    ):
-        self._saved = saved
-        self._run, self._config, self._workdir = run, run.config, workdir
+    All hosts ask the placement for the whole state, and in the same order; one records it.
+    """
+
+    def __init__(self, run: Run, placement: Placement, recorder: Recorder | Bystander):
+        self._run, self._config, self._recorder = run, run.config, recorder
         self._placement, self._trained = placement, build_gan(run.config, placement)
-        self._start, self._first = int(run.state.step), hosts.is_first()
         self._feed = open_feed(run.config, run.data, run.state, placement)
-        self._watch = Watch(run.config.non_finite, run.state, self._say)
-        if not self._first:
-            return
-        self._checkpoints = Checkpoints(workdir / "checkpoints", run.config.keep_checkpoints)
-        self._checkpoints.require_room(run.state)
-        self._log = MetricsLog(workdir / "metrics.jsonl", self._start)
-        self._console = Console(self._start, run.config.steps)
-        self._board = TensorBoard(workdir, self._start) if run.config.tensorboard else None
-        self._monitor = Monitor(run.config, run.gan, run.data)
-        self._warned: set[str] = set()
-        self._report = Reporter(workdir, say=self._console.say)
+        self._watch = Watch(run.config.non_finite, run.state, recorder.say)
 
     def advance(self, received: list[int]) -> GANState:
-        config, step = self._config, self._start
-        if self._first:
-            draw_data(self._run, self._workdir / "samples" / "data.png")
+        config, step = self._config, int(self._run.state.step)
+        self._recorder.draw_data()
         state = self._placement.state(self._run.state)
         stop = hosts.largest(received[0] if received else 0)
         if stop and step < config.steps:
             raise Stopped(stop, step)
         while step < config.steps:
-            piece, began = next_piece(config, step), time.perf_counter()
-            state, metrics = self._program(piece)(state, self._feed.take())
-            metrics = jax.device_get(metrics)
-            self._watch(metrics, step)
-            before, step = step, step + piece.length
-            speed = piece.length / (time.perf_counter() - began)
-            self._write(metrics, before, speed, self._evaluate(state, before, step))
+            before, piece = step, next_piece(config, step)
+            state, step = self._take(state, piece, before), before + piece.length
             # A signal that comes from here on ends the next piece.
             stop = hosts.largest(received[0] if received else 0)
             last = step == config.steps or stop > 0
             if last or crosses(config.checkpoint_every, before, step):
                 self._save(state, step)
             if step == config.steps or (not stop and crosses(config.sample_every, before, step)):
-                self._draw(state, step)
-            if self._first:
-                self._report.update(last=last)
+                self._recorder.draw(self._placement.whole(state), step)
+            self._recorder.report(last=last)
             if stop:
                 raise Stopped(stop, step)
         return self._placement.whole(state)
 
     def close(self) -> None:
         self._feed.close()
-        if not self._first:
-            return
-        self._console.close()
-        self._log.close()
-        if self._board is not None:
-            self._board.close()
+        self._recorder.close()
 
-    def _say(self, line: str) -> None:
-        if self._first:
-            self._console.say(line)
+    def _take(self, state: GANState, piece: Piece, before: int) -> GANState:
+        """The steps of a piece, their numbers looked at and written."""
+        began = time.perf_counter()
+        state, metrics = self._program(piece)(state, self._feed.take())
+        metrics = jax.device_get(metrics)
+        self._watch(metrics, before)
+        speed = piece.length / (time.perf_counter() - began)
+        times = {"time/steps_per_second": round(speed, 3)} | self._feed.times()
+        found = self._evaluate(state, before, before + piece.length)
+        self._recorder.metrics(metrics, before, found, times)
+        return state
 
     @functools.cache  # noqa: B019  lives as long as the session, which is the process
     def _program(self, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
@@ -191,54 +171,11 @@ class _Session:
         every = self._config.evaluate_every
         if every == 0 or not crosses(every, before, step):
             return {}
-        whole = self._placement.whole(state)
-        if not self._first:
-            return {}
-        found = self._monitor(whole)
-        for topic, warning in warnings(found).items():
-            if topic not in self._warned:
-                self._console.say(f"step {step:,}: {warning}")
-            self._warned.add(topic)
-        return found
-
-    def _write(
-        self, metrics: dict[str, np.ndarray], before: int, speed: float, found: dict[str, float]
-    ) -> None:
-        if not self._first:
-            return
-        length = len(next(iter(metrics.values())))
-        self._console.update(length, {name: values[-1] for name, values in metrics.items()})
-        for i in range(length):
-            step, extra = before + i + 1, found if i == length - 1 else {}
-            if step % self._config.log_every and step != self._config.steps and not extra:
-                continue
-            line = {name: float(values[i]) for name, values in sorted(metrics.items())}
-            line = {"step": step, **line, **extra, "time/steps_per_second": round(speed, 3)}
-            line |= self._feed.times()
-            self._log.write(line)
-            if self._board is not None:
-                self._board.write(line)
-
-    def _draw(self, state: GANState, step: int) -> None:
-        whole = self._placement.whole(state)
-        if not self._first:
-            return
-        path = self._workdir / "samples" / f"{step}.png"
-        with replacing(path) as part:
-            draw_samples(self._run, whole, step, part)
-        if self._board is not None:
-            self._board.picture(path, step)
+        return self._recorder.evaluate(self._placement.whole(state), step)
 
     def _save(self, state: GANState, step: int) -> None:
         whole = self._placement.whole(state)
-
-        def keep() -> None:
-            if self._first:
-                self._checkpoints.save(step, whole)
-                if self._saved is not None:
-                    self._saved()
-
-        hosts.together(keep)
+        hosts.together(lambda: self._recorder.save(whole, step))
 
 
 def steps_of(config: Config, gan: GAN, piece: Piece) -> Callable[..., tuple[GANState, Metrics]]:
