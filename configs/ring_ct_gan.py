@@ -26,7 +26,7 @@ def get_config() -> Config:
         generator_optimizer=optimizer,
         critic_optimizer=optimizer,
         n_critic=5,
-        batch_size=256,
+        batch_size=128,
         steps=steps,
         chunk=100,
         log_every=100,

@@ -1,8 +1,6 @@
 """Data: every example once an epoch, images as they were written."""
 
 import io
-import os
-from pathlib import Path
 
 import jax
 import numpy as np
@@ -120,14 +118,8 @@ def test_what_is_not_prepared_names_the_command_at_once(tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_fashion_mnist_is_prepared_from_its_official_files(tmp_path):
-    if "WGAN_JAX_TEST_DATA" not in os.environ:
-        pytest.skip("WGAN_JAX_TEST_DATA does not name a folder with the official files")
-    from wgan_jax.data.prepare import prepare
-
-    files = Path(os.environ["WGAN_JAX_TEST_DATA"]) / "fashion_mnist"
-    prepare("fashion_mnist", data_dir=str(tmp_path), manual_dir=str(files))
-    data = TFDS(name="fashion_mnist", split="test", labels=True, data_dir=str(tmp_path)).open()
+def test_fashion_mnist_is_prepared_from_its_official_files(fashion_mnist):
+    data = TFDS(name="fashion_mnist", split="test", labels=True, data_dir=str(fashion_mnist)).open()
     images, labels = data.examples
     assert images.shape == (10_000, 32, 32, 1)
     assert np.bincount(labels).tolist() == [1_000] * 10

@@ -1,7 +1,5 @@
 """The W1 estimate: bounds that hold, known truths, and bad input."""
 
-import os
-import pathlib
 import subprocess
 import sys
 
@@ -121,11 +119,8 @@ def test_the_margins_are_close_to_those_of_normal_means():
     ("name", "truth"),
     [("d2_w4", 0.8174), ("d2_w64", 0.2303), ("d16_w4", 1.9405), ("d16_w64", 1.5536)],
 )
-def test_funnels_have_the_published_truth(name, truth, key):
-    folder = os.environ.get("WGAN_JAX_TEST_DATA")
-    if not folder:
-        pytest.skip("WGAN_JAX_TEST_DATA is not set")
-    stored = np.load(pathlib.Path(folder) / "w1_benchmark" / f"{name}.npz")
+def test_funnels_have_the_published_truth(name, truth, official_files, key):
+    stored = np.load(official_files / "w1_benchmark" / f"{name}.npz")
     pair = Funnels(jnp.asarray(stored["centers"]), jnp.asarray(stored["bias"]))
     assert pair.w1(key, n=200_000)[0] == pytest.approx(truth, rel=0.015)
 

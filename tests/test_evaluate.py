@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 from pathlib import Path
 
 import jax
@@ -178,18 +177,12 @@ def test_bad_evaluations_are_told_in_one_line(run, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_training_orders_the_measures_on_fashion_mnist(tmp_path):
+def test_training_orders_the_measures_on_fashion_mnist(fashion_mnist, tmp_path):
     """Real against real < late < early, and the other way round for coverage."""
-    if "WGAN_JAX_TEST_DATA" not in os.environ:
-        pytest.skip("WGAN_JAX_TEST_DATA does not name a folder with the official files")
-    from wgan_jax.data.prepare import prepare
-
-    files = Path(os.environ["WGAN_JAX_TEST_DATA"]) / "fashion_mnist"
-    prepare("fashion_mnist", data_dir=str(tmp_path), manual_dir=str(files))
     config = load(ROOT / "configs" / "fashion_mnist_small.py")
     config = dataclasses.replace(
         config,
-        dataset=dataclasses.replace(config.dataset, data_dir=str(tmp_path)),
+        dataset=dataclasses.replace(config.dataset, data_dir=str(fashion_mnist)),
         sample_every=1_000,
         checkpoint_every=1_000,
     )

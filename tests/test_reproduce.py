@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import math
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -63,23 +62,11 @@ def test_every_figure_runs(name, tmp_path):
     check_quick(name, tmp_path)
 
 
-@pytest.fixture(scope="module")
-def fashion(tmp_path_factory):
-    if "WGAN_JAX_TEST_DATA" not in os.environ:
-        pytest.skip("WGAN_JAX_TEST_DATA does not name a folder with the official files")
-    from wgan_jax.data.prepare import prepare
-
-    folder = tmp_path_factory.mktemp("tfds")
-    files = Path(os.environ["WGAN_JAX_TEST_DATA"]) / "fashion_mnist"
-    prepare("fashion_mnist", data_dir=str(folder), manual_dir=str(files))
-    return folder
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", sorted(NEED_DATA))
-def test_every_figure_of_garments_runs(name, fashion, tmp_path):
-    check_quick(name, tmp_path, "--data-dir", str(fashion))
+def test_every_figure_of_garments_runs(name, fashion_mnist, tmp_path):
+    check_quick(name, tmp_path, "--data-dir", str(fashion_mnist))
 
 
 @pytest.mark.filterwarnings("ignore")

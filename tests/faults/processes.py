@@ -132,10 +132,11 @@ def _run(command, said, how):
     os.chdir(ROOT)
     from wgan_jax import cli_evaluate
     from wgan_jax.experiment import pictures
+    from wgan_jax.experiment.recorder import Recorder
 
     if not how.get("pictures"):
         pictures.plane = pictures.image_grid = pictures.curves = _no_picture
-        trainer.Reporter.update = lambda self, *, last=False: None
+        Recorder.report = lambda self, *, last: None
     if not how.get("evaluation"):
         cli_evaluate.at_the_end = lambda *_: None
     if largest := how.get("largest"):

@@ -18,10 +18,10 @@ from wgan_jax.types import Array
 
 
 @partial(jax.jit, static_argnames="n", inline=True)
-def _mixture(key: Array, centers: Array, std: float, n: int) -> Array:
+def _mixture(key: Array, centers: Array | np.ndarray, std: float, n: int) -> Array:
     which, where = jax.random.split(key)
     mode = jax.random.randint(which, (n,), 0, len(centers))
-    return centers[mode] + std * jax.random.normal(where, (n, 2))
+    return jnp.asarray(centers)[mode] + std * jax.random.normal(where, (n, 2))
 
 
 @jax.tree_util.register_static
