@@ -1,4 +1,4 @@
-"""WGAN-GP and WGAN-LP on the ring of 8 Gaussians: every mode, and few samples between them."""
+"""WGAN-GP with averaged weights on the ring of 8 Gaussians: all modes, few samples between."""
 
 import jax
 import numpy as np
@@ -8,7 +8,6 @@ import pytest
 from wgan_jax import (
     MLP,
     GradientPenalty,
-    LipschitzPenalty,
     Wasserstein,
     from_linen,
     gan,
@@ -19,10 +18,10 @@ from wgan_jax.ema import track_ema, with_ema
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.optimizers import Adam
 
-ITERATIONS, N_CRITIC, BATCH, NOISE = 10_000, 5, 256, 2
+ITERATIONS, N_CRITIC, BATCH, NOISE, EMA_DECAY = 12_000, 5, 128, 2, 0.999
 
 
-def train(penalty, ema_decay, seed):
+def train(seed):
     def adam(updates):
         optimizer = Adam(learning_rate=2e-3, decay="linear", decay_iterations=ITERATIONS)
         return optimizer.build(updates)
@@ -32,10 +31,10 @@ def train(penalty, ema_decay, seed):
         from_linen(MLP(features=(128, 128, 128), output_shape=(2,))),
         from_linen(MLP(features=(64, 64, 64))),
         Wasserstein(),
-        generator_tx=optax.chain(adam(1), track_ema(ema_decay)),
+        generator_tx=optax.chain(adam(1), track_ema(EMA_DECAY)),
         critic_tx=adam(N_CRITIC),
         latent=lambda key, n: jax.random.normal(key, (n, NOISE)),
-        penalty=penalty,
+        penalty=GradientPenalty(weight=0.1),
     )
     state = model.init(jax.random.key(seed), ring(jax.random.key(1), BATCH))
     run = scan_steps(model, n_critic=N_CRITIC, batch_size=BATCH, length=ITERATIONS)
@@ -46,13 +45,8 @@ def train(penalty, ema_decay, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(10))
-@pytest.mark.parametrize(
-    ("penalty", "ema_decay"),
-    [(GradientPenalty(weight=0.1), 0.0), (LipschitzPenalty(weight=1.0), 0.999)],
-    ids=["gp", "lp with averaged weights"],
-)
-def test_every_mode_is_found_and_samples_lie_on_modes(penalty, ema_decay, seed):
+def test_every_mode_is_found_and_samples_lie_on_modes(seed):
     ring = toy.Ring()
-    coverage = mode_coverage(train(penalty, ema_decay, seed), ring.centers, ring.std)
+    coverage = mode_coverage(train(seed), ring.centers, ring.std)
     assert coverage.found == 8
     assert coverage.high_quality >= 0.95
