@@ -29,7 +29,7 @@ from wgan_jax import cli, flags
 from wgan_jax.experiment import trainer
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.placement import place
-from wgan_jax.experiment.recorder import Bystander
+from wgan_jax.experiment.recorder import Recorder
 from wgan_jax.experiment.schedule import next_piece
 phase("import the experiment")
 from pathlib import Path
@@ -38,7 +38,8 @@ config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), pro
 phase("read the config")
 run = trainer.open_run(config, Path(sys.argv[1]))
 jax.block_until_ready(run.state); phase("data, networks, initial weights")
-session = trainer._Session(run, place(config, None), Bystander()); phase("open the session")
+recorder = Recorder(run, Path(sys.argv[1]), None)
+session = trainer._Session(run, place(config, None), recorder); phase("open the session")
 program = session._program(next_piece(config, 0))
 lowered = program.lower(run.state, run.data); phase("trace the chunk")
 compiled = lowered.compile(); phase("compile it, or read it")

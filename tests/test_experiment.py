@@ -24,6 +24,7 @@ from wgan_jax.experiment.schedule import next_piece
 from wgan_jax.flags import load
 from wgan_jax.networks import MLP
 
+pytestmark = pytest.mark.usefixtures("few_points")
 ROOT = Path(__file__).parents[1]
 CADENCE = [
     *("--batch-size", "32", "--chunk", "7", "--log-every", "10"),

@@ -18,6 +18,8 @@ from wgan_jax.networks import MLP, Cones
 from wgan_jax.optimizers import SGD, RMSProp
 from wgan_jax.vae import EvidenceBound
 
+pytestmark = pytest.mark.usefixtures("few_points")
+
 TOY = Config(
     generator=MLP(features=(16, 16), output_shape=(2,)),
     critic=MLP(features=(16, 16)),

@@ -18,7 +18,7 @@ from wgan_jax.experiment.members import members, settings
 from wgan_jax.flags import load, parse
 from wgan_jax.penalties import GradientPenalty
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
 ROOT = Path(__file__).parents[1]
 SMALL = [
     *("--generator.features", "8", "--critic.features", "8", "--batch-size", "16"),

@@ -12,6 +12,8 @@ from wgan_jax import cli
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
 
+pytestmark = pytest.mark.usefixtures("few_points")
+
 COUNT, BATCH = 12, 4
 
 

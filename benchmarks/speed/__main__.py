@@ -91,19 +91,27 @@ def measured(
         if only and label not in only:
             continue
         try:
-            contender = build()
-            contender.iterate(chunk_of(contender))
-            built[label] = contender
-        except Exception as error:  # a variant that this machine or this workload does not offer
-            refused[label] = f"{type(error).__name__}: {str(error).splitlines()[0]}"
+            built[label] = build()
+        except Exception as error:  # a variant that this machine does not offer
+            refused[label] = reason(error)
     check_same_work(built, workload, *probe(workload))
     lengths = {label: chunk_of(contender) for label, contender in built.items()}
+    for label in list(built):
+        try:
+            built[label].iterate(lengths[label])
+        except Exception as error:  # one that cannot train on this workload
+            refused[label] = reason(error)
+            del built[label]
     seconds = interleave(built, lengths, rounds, _TOLERATED, clock)
     peak = matmul_peak(clock=clock)
     rows = {label: {"ms": 1e3 * median(s), "rounds": len(s)} for label, s in seconds.items()}
     for row in rows.values():
         row["share_of_peak"] = workload.gflop() * 1e9 / (row["ms"] / 1e3) / peak
     return {"workload": name, "gflop": workload.gflop(), "rows": rows, "refused": refused}
+
+
+def reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {str(error).splitlines()[0]}"
 
 
 def chunk_of(contender: Any) -> int:

@@ -56,20 +56,27 @@ class Recorder:
         metrics: dict[str, np.ndarray],
         before: int,
         found: dict[str, float],
-        times: dict[str, float],
+        times: Callable[[], dict[str, float]],
     ) -> None:
-        """Log those of a piece that are due; what an evaluation found goes with its last step."""
+        """Log the steps of a piece that are due; what an evaluation found goes with the last.
+
+        `times` is asked once, and only where a line is due: it tells of the time since then.
+        """
         length = len(next(iter(metrics.values())))
         self._console.update(length, {name: values[-1] for name, values in metrics.items()})
-        for i in range(length):
-            step, extra = before + i + 1, found if i == length - 1 else {}
-            if step % self._config.log_every and step != self._config.steps and not extra:
-                continue
+        due = [i for i in range(length) if self._is_due(before + i + 1)]
+        if found and length - 1 not in due:
+            due.append(length - 1)
+        told = times() if due else {}
+        for i in due:
             line = {name: float(values[i]) for name, values in sorted(metrics.items())}
-            line = {"step": step, **line, **extra, **times}
+            line = {"step": before + i + 1, **line, **(found if i == length - 1 else {}), **told}
             self._log.write(line)
             if self._board is not None:
                 self._board.write(line)
+
+    def _is_due(self, step: int) -> bool:
+        return step % self._config.log_every == 0 or step == self._config.steps
 
     def draw(self, state: GANState, step: int) -> None:
         path = self._workdir / "samples" / f"{step}.png"
@@ -108,13 +115,7 @@ class Bystander:
     def evaluate(self, state: GANState, step: int) -> dict[str, float]:
         return {}
 
-    def metrics(
-        self,
-        metrics: dict[str, np.ndarray],
-        before: int,
-        found: dict[str, float],
-        times: dict[str, float],
-    ) -> None: ...
+    def metrics(self, *piece: object) -> None: ...
 
     def draw(self, state: GANState, step: int) -> None: ...
 

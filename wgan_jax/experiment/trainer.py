@@ -157,8 +157,11 @@ class _Session:
         metrics = jax.device_get(metrics)
         self._watch(metrics, before)
         speed = piece.length / (time.perf_counter() - began)
-        times = {"time/steps_per_second": round(speed, 3)} | self._feed.times()
         found = self._evaluate(state, before, before + piece.length)
+
+        def times() -> dict[str, float]:
+            return {"time/steps_per_second": round(speed, 3)} | self._feed.times()
+
         self._recorder.metrics(metrics, before, found, times)
         return state
 
