@@ -14,7 +14,7 @@ from wgan_jax.penalties import GradientPenalty
 
 
 def get_config() -> Config:
-    steps = 800
+    steps = 500
     optimizer = Adam(learning_rate=5e-4, decay="linear", decay_iterations=steps)
     return Config(
         dataset=Digits(),
@@ -30,7 +30,7 @@ def get_config() -> Config:
         steps=steps,
         chunk=50,
         log_every=50,
-        sample_every=200,
-        checkpoint_every=200,
+        sample_every=100,
+        checkpoint_every=100,
         ema_decay=0.99,
     )

@@ -14,7 +14,7 @@ from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.experiment.monitor import Monitor, share_at, warnings
 from wgan_jax.latents import Normal
 from wgan_jax.loop import scan_steps
-from wgan_jax.networks import MLP, Cones
+from wgan_jax.networks import MLP, Cones, GroupSort
 from wgan_jax.optimizers import SGD, RMSProp
 from wgan_jax.vae import EvidenceBound
 
@@ -83,6 +83,10 @@ def test_layers_are_named_and_warnings_are_in_words():
     found = evaluated(TOY)[2]
     layers = {name for name in found if name.startswith("health/gradient_norm/")}
     assert layers == {f"health/gradient_norm/Dense_{k}" for k in range(3)}
+    sorting = dataclasses.replace(TOY, clip=None, critic=GroupSort(features=(8, 8)))
+    norms = evaluated(sorting)[2]
+    layers = {name for name in norms if name.startswith("health/gradient_norm/")}
+    assert layers == {f"health/gradient_norm/kernel_{k}" for k in range(3)}  # no bias apart
     off = {
         "health/step_cosine": -0.5,
         "health/at_clip": 0.99,

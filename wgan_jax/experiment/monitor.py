@@ -143,7 +143,9 @@ class Monitor:
         if self._config.clip is not None:
             weights = np.concatenate([np.ravel(w) for w in jax.tree.leaves(params)])
             found["health/at_clip"] = share_at(self._config.clip.c, weights)
-        return found | {f"health/gradient_norm/{name}": _norm(part) for name, part in slope.items()}
+        return found | {
+            f"health/gradient_norm/{name}": _norm(part) for name, part in _layers(slope)
+        }
 
 
 def share_at(c: float, weights: np.ndarray) -> float:
@@ -174,6 +176,15 @@ def _gain(before: tuple[Array, Array], after: tuple[Array, Array]) -> dict[str, 
         "health/gain": float(added[0].mean() - added[1].mean()) / size,
         "health/gain_error": float(error) / size,
     }
+
+
+def _layers(tree: dict[str, PyTree]) -> list[tuple[str, PyTree]]:
+    """The parts that have a matrix; a bias apart may have no gradient, as the output's has none."""
+    return [
+        (name, part)
+        for name, part in tree.items()
+        if any(np.ndim(leaf) > 1 for leaf in jax.tree.leaves(part))
+    ]
 
 
 def _norm(tree: PyTree) -> float:
