@@ -26,16 +26,23 @@ _SLACK = 1 + 1e-5  # float32 gradients
 NORMS = ("none", "batch", "layer")
 
 
+def largest(g):
+    """The largest value of each sample, as a constant."""
+    return jax.lax.stop_gradient(jnp.abs(g).max(tuple(range(1, g.ndim)), keepdims=True)) + 1e-30
+
+
 def steepest(module, variables, x, steps=15):
     """The largest gradient norm that ascent over samples finds, in float32."""
     kwargs = {"train": False} if isinstance(module, DCGANCritic | ResNetCritic) else {}
 
     def norm(x):
-        g = jax.grad(lambda x: module.apply(variables, x, **kwargs).sum())(x)
-        return jnp.sqrt((g**2).reshape(len(x), -1).sum(1) + 1e-30)
+        g = jax.grad(lambda x: module.apply(variables, x, **kwargs).sum())(x).reshape(len(x), -1)
+        size = largest(g)  # squares of large weights' slopes overflow
+        return size[:, 0] * jnp.sqrt(((g / size) ** 2).sum(1) + 1e-30)
 
     def step(x, _):
         g = jax.grad(lambda x: norm(x).sum())(x)
+        g = g / largest(g)
         size = jnp.sqrt((g**2).sum(tuple(range(1, x.ndim)), keepdims=True) + 1e-30)
         return x + 0.1 * g / size, norm(x).max()
 
