@@ -64,13 +64,12 @@ class Recorder:
         """
         length = len(next(iter(metrics.values())))
         self._console.update(length, {name: values[-1] for name, values in metrics.items()})
-        due = [i for i in range(length) if self._is_due(before + i + 1)]
-        if found and length - 1 not in due:
-            due.append(length - 1)
+        extra: list[dict[str, float]] = [{}] * (length - 1) + [found]
+        due = [i for i in range(length) if self._is_due(before + i + 1) or extra[i]]
         told = times() if due else {}
         for i in due:
             line = {name: float(values[i]) for name, values in sorted(metrics.items())}
-            line = {"step": before + i + 1, **line, **(found if i == length - 1 else {}), **told}
+            line = {"step": before + i + 1, **line, **extra[i], **told}
             self._log.write(line)
             if self._board is not None:
                 self._board.write(line)
