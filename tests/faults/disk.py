@@ -61,7 +61,10 @@ def small_disk(place, size):
 
 def fill(place):
     """Leave no byte free."""
-    with (place / "ballast").open("wb") as file, contextlib.suppress(OSError):
+    with (
+        (place / "ballast").open("wb", buffering=0) as file,
+        contextlib.suppress(OSError),
+    ):
         while True:
             file.write(bytes(2**16))
             os.fsync(file.fileno())
