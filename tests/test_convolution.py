@@ -58,6 +58,8 @@ def test_spread_is_the_transpose(key):
     np.testing.assert_allclose(left, (x * spread(geometry, y, k)).sum(), rtol=1e-4)
 
 
+COMPILED = settings.default.max_examples // 30  # each example compiles
+
 geometries = st.builds(
     lambda image, window, stride, padding: Geometry(image, (window,) * 2, stride, padding),
     st.tuples(st.integers(4, 9), st.integers(4, 9)),
@@ -83,7 +85,7 @@ def compared(geometry, maps):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-4)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=COMPILED)
 @given(geometries)
 def test_all_three_maps_are_those_of_lax_whatever_the_geometry(geometry):
     def maps(x, k, dy):
@@ -92,7 +94,7 @@ def test_all_three_maps_are_those_of_lax_whatever_the_geometry(geometry):
     compared(geometry, maps)
 
 
-@settings(max_examples=6, deadline=None)
+@settings(max_examples=COMPILED)
 @given(
     st.sampled_from([(2, 2), (4, 2), (2, 6), (4, 4)]),
     st.integers(0, 2),

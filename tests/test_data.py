@@ -17,7 +17,7 @@ from wgan_jax.data.toy import Grid, Ring, SwissRoll
 from wgan_jax.errors import UserError
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=settings.default.max_examples // 25)  # each compiles
 @given(size=st.integers(1, 40), data=st.data())
 def test_an_epoch_visits_every_example_once(size, data):
     n = data.draw(st.integers(1, size))

@@ -21,6 +21,7 @@ from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Clip, Config, Warmup
 from wgan_jax.experiment.schedule import next_piece
+from wgan_jax.experiment.signals import collected
 from wgan_jax.flags import load
 from wgan_jax.networks import MLP
 
@@ -98,6 +99,17 @@ def test_sigterm_saves_and_a_second_trainer_is_turned_away(tmp_path):
     status, _, err = finish(process)
     assert status == 143
     assert str(Checkpoints(tmp_path / "checkpoints").steps()[0]) in err
+
+
+def test_signals_are_collected_until_the_outermost_collector_is_done():
+    former = signal.getsignal(signal.SIGINT)
+    with collected() as outer:
+        with collected() as inner:
+            os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), signal.SIGINT)  # between a run's end and its last word
+        assert inner is outer
+        assert outer == [signal.SIGTERM, signal.SIGINT]
+    assert signal.getsignal(signal.SIGINT) is former
 
 
 def train(capsys, *args):

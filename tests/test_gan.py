@@ -139,7 +139,6 @@ def test_vmap_over_seeds_and_hyperparameters_equals_separate_runs():
         chex.assert_trees_all_close(member, alone, rtol=1e-5, atol=1e-6)
 
 
-@settings(max_examples=50, deadline=None)
 @given(
     scores=st.lists(st.floats(-10, 10, width=16), min_size=4, max_size=4),
     others=st.lists(st.floats(-10, 10, width=16), min_size=4, max_size=4),

@@ -15,6 +15,7 @@ from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.mirror import Mirror
+from wgan_jax.experiment.signals import Stopped, collected
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -68,16 +69,21 @@ def _train(args: list[str]) -> int:
     if mirror is not None:
         folder = mirror.folder
         hosts.together(lambda: mirror.pull() if hosts.is_first() else None)
+    pushed = mirror.push if mirror else None
     try:
+        with collected():
+            try:
+                if config.population is not None:
+                    runs = population.train(config, folder, devices=count)
+                else:
+                    run = trainer.train(config, folder, devices=count, saved=pushed)
+            except Stopped as stop:
+                print(stop, file=sys.stderr, flush=True)
+                return stop.exit_status
         if config.population is not None:
-            runs = population.train(config, folder, devices=count)
             print(population.write_table(runs, folder))
             print(f"report  {write_report(folder)}")
             return 0
-        run = trainer.train(config, folder, devices=count, saved=mirror.push if mirror else None)
-    except trainer.Stopped as stop:
-        print(stop, file=sys.stderr)
-        return stop.exit_status
     except (ValueError, OSError) as error:
         if last_words.means_gone(error):
             raise

@@ -20,7 +20,10 @@ from wgan_jax.__main__ import main as commands
 from . import damage, disk, inputs, kills, locks, signals, soak
 from .processes import MODELS, ROOT, TINY, forks, processor_seconds
 
-_PROPERTIES = ["tests/test_clipping.py", "tests/test_distances.py"]
+_PROPERTIES = [
+    f"tests/test_{subject}.py"
+    for subject in ("clipping", "convolution", "data", "distances", "gan")
+]
 
 
 def main(args):

@@ -15,14 +15,29 @@ class Stopped(Exception):  # noqa: N818  it is no error: all is saved
         self.exit_status = 128 + signum
 
 
+class _Collector:
+    def __init__(self) -> None:
+        self.received: list[int] = []
+
+    def __call__(self, number: int, _: object) -> None:
+        self.received.append(number)
+
+
 @contextlib.contextmanager
 def collected() -> Iterator[list[int]]:
-    """The signals that came, to be obeyed at the end of a chunk; later ones change nothing."""
-    received: list[int] = []
-    handled = (signal.SIGTERM, signal.SIGINT)
-    former = {s: signal.signal(s, lambda number, _: received.append(number)) for s in handled}
+    """The signals that came, to be obeyed at the end of a chunk; later ones change nothing.
+
+    Inside another `collected` the list is that one's, which stays in charge after
+    the inner one: a door that says a run's last word cannot be interrupted in it.
+    """
+    outer = signal.getsignal(signal.SIGTERM)
+    if isinstance(outer, _Collector):
+        yield outer.received
+        return
+    collector = _Collector()
+    former = {s: signal.signal(s, collector) for s in (signal.SIGTERM, signal.SIGINT)}
     try:
-        yield received
+        yield collector.received
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
