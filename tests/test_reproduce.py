@@ -249,7 +249,7 @@ def test_rank_correlation_is_that_of_the_filtered_curve_with_w1():
     steps, w1 = np.arange(1, 6), np.array([5.0, 4.0, 3.0, 2.5, 2.0])
 
     def correlation(metric):
-        return curves.Curve(steps, np.array(metric), w1, None, None, None).correlation
+        return curves.Curve(steps, np.array(metric), w1, w1, None, None, None).correlation
 
     assert correlation([9.0, 8.0, 7.0, 6.0, 5.0]) == pytest.approx(1)
     assert correlation([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(-1)

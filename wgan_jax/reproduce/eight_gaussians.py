@@ -41,7 +41,7 @@ _HEAD = [
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 1_500, 25_000), settings.pick(2, 20)
+    steps, snapshots = settings.pick(20, 6_000, 25_000), settings.pick(2, 20)
     width, batch_size = settings.pick((8, 16), (64, 64), (128, 256))
     generator = MLP(features=(width,) * 3, output_shape=(2,))
     configs = {
@@ -243,5 +243,5 @@ def draw(strips: dict[str, np.ndarray], steps: np.ndarray, numbers: dict[str, An
 def density(ax: Any, points: np.ndarray) -> None:
     """Points of the plane as a picture of their density."""
     image, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=96, range=[[-3, 3], [-3, 3]])
-    ax.imshow(np.sqrt(image.T), origin="lower", extent=(-3, 3, -3, 3), cmap="magma")
+    ax.imshow(np.log1p(image.T), origin="lower", extent=(-3, 3, -3, 3), cmap="magma")
     ax.set(xticks=[], yticks=[])
