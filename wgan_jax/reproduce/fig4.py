@@ -17,8 +17,8 @@ def run(settings: Settings) -> Result:
     late = [float(c.metric[-1]) for c in good]
     claims = [
         Claim(
-            "the bound on Jensen-Shannon does not follow the samples: its rank correlation with sliced "
-            "W1 on held-out data stays below 0.5",
+            "the bound on Jensen-Shannon does not follow the samples: its rank correlation with "
+            "sliced W1 on held-out data stays below 0.5",
             most < 0.5,
             f"largest correlation {most:+.2f} over {len(good)} runs",
         ),

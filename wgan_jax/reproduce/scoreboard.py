@@ -48,7 +48,7 @@ def run(settings: Settings) -> Result:
     steps = settings.pick(20, 1_200, 20_000)
     configs = {
         mixture: toy_methods(steps, dataset)
-        | {BEST: best_toy_method(settings.pick(20, 5_000, 20_000), dataset)}
+        | {BEST: best_toy_method(settings.pick(20, 12_000, 20_000), dataset)}
         for mixture, dataset in MIXTURES.items()
     }
     journal = Journal(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
