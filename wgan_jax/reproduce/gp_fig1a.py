@@ -67,7 +67,7 @@ def critics(data: Any, steps: int, width: int) -> dict[str, Callable[[Array], An
     adam = Adam(learning_rate=1e-3, decay="cosine", decay_iterations=steps).build()
     rows = {
         "weight clipping": (optax.chain(rmsprop, clip_weights(0.05)), None),
-        "gradient penalty": (adam, GradientPenalty(weight=0.1)),
+        "gradient penalty": (adam, GradientPenalty(weight=10.0)),
     }
 
     def method(tx: Any, penalty: Any) -> Callable[[Array], Any]:

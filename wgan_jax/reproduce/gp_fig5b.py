@@ -42,7 +42,7 @@ class FewDigits:
 
 
 def run(settings: Settings) -> Result:
-    steps, snapshots = settings.pick(20, 3_000, 20_000), settings.pick(2, 40)
+    steps, snapshots = settings.pick(20, 8_000, 20_000), settings.pick(2, 40)
     filters = settings.pick(8, 32, 128)
     numbers: dict[str, Any] = {}
     for name, config in configs(steps, filters).items():
