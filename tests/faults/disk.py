@@ -97,13 +97,12 @@ def made_read_only(start, folder):
             return None
         workdir = disk / "run"
         process = start([*WIDE, "--steps", "100000000"], workdir)
-        process.wait_for(lambda: steps_of(workdir)[:1] > [FIRST])
+        process.wait_for(lambda: len(steps_of(workdir)) > 1)
         # The log stays open for writing, so the kernel agrees only to a bind mount's refusal.
         subprocess.run(["mount", "--bind", str(disk), str(disk)], check=True)
-        subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
-        kept = steps_of(workdir)[1]
-        before = manifest_of(workdir, kept)
         try:
-            return wrong_end(process, workdir, before, kept)
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
+            kept = steps_of(workdir)[1]
+            return wrong_end(process, workdir, manifest_of(workdir, kept), kept)
         finally:
             subprocess.run(["umount", "--lazy", str(disk)], check=True)

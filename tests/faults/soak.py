@@ -1,5 +1,6 @@
 """Many iterations and saves in one process: nothing grows."""
 
+import contextlib
 import json
 import os
 from functools import partial
@@ -8,13 +9,16 @@ from pathlib import Path
 from .processes import TINY
 
 _EVERY = 20
+_POOL = "ts_pool_worker"
 
 
 def soak(start, folder, saves):
     """`saves` saves, one in 20 iterations.
 
-    Returns the growth of memory in MB from a tenth of the way to the end, that of
-    open files and of threads, and how many programs of the train step were compiled.
+    Returns the growth of memory in MB, of open files and of threads, each from its
+    most in the second tenth to its most in the last; how many threads TensorStore's
+    pool had at most, which grows and shrinks with the disk's delays; and how many
+    programs of the train step were compiled.
     """
     record = folder / "record.jsonl"
     args = [*TINY, "--chunk", str(_EVERY), "--log-every", str(_EVERY), "--generator.features", "8"]
@@ -23,9 +27,16 @@ def soak(start, folder, saves):
     assert process.wait(3600) == 0, process.said.read_text()
     seen = [json.loads(line) for line in record.read_text().splitlines()]
     assert len(seen) == saves
-    first, last = seen[saves // 10], seen[-1]
-    growth = {name: last[name] - first[name] for name in ("megabytes", "files", "threads")}
-    return growth | {"programs": last["programs"]}
+    tenth = max(1, saves // 10)
+
+    def most(name, lines):
+        return max(line[name] for line in lines)
+
+    growth = {
+        name: most(name, seen[-tenth:]) - most(name, seen[tenth : 2 * tenth])
+        for name in ("megabytes", "files", "threads")
+    }
+    return growth | {"pool": most("pool", seen), "programs": seen[-1]["programs"]}
 
 
 def _observed(record):
@@ -45,9 +56,11 @@ def _observed(record):
         status = dict(
             line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines()
         )
+        threads = _threads()
         seen = {
             "megabytes": int(status["VmRSS"].split()[0]) / 1024,
-            "threads": int(status["Threads"]),
+            "threads": sum(name != _POOL for name in threads),
+            "pool": threads.count(_POOL),
             "files": len(os.listdir("/proc/self/fd")),
             "programs": sum("run" in str(name) for name in programs),
         }
@@ -56,3 +69,12 @@ def _observed(record):
 
     monitoring.register_event_duration_secs_listener(compiled)
     Checkpoints.save = saved
+
+
+def _threads():
+    """The names of this process's threads; one may end while they are read."""
+    names = []
+    for comm in Path("/proc/self/task").glob("*/comm"):
+        with contextlib.suppress(OSError):
+            names.append(comm.read_text().strip())
+    return names
