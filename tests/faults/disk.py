@@ -83,7 +83,7 @@ def full_disk(start, place, folder):
         before = manifest_of(workdir, FIRST)
         if place == "config.json":
             fill(disk)
-        process = start(endless, workdir, pictures=place == "sample picture")
+        process = start(endless, workdir, pictures=place == "sample picture", beside=folder)
         if place != "config.json":
             process.wait_for(lambda: "iteration" in process.said.read_text())
             fill(disk)

@@ -81,10 +81,14 @@ def forks(cache):
 
 
 class Trainer:
-    """`python train.py ARGS --workdir WORKDIR`, its output in a file beside the workdir."""
+    """`python train.py ARGS --workdir WORKDIR`, its output in a file beside the workdir.
+
+    `beside` names another folder for it, where the workdir's disk is to be filled.
+    """
 
     def __init__(self, context, args, workdir, how):
-        self.said = Path(tempfile.mkstemp(prefix="said-", dir=workdir.parent)[1])
+        beside = how.pop("beside", workdir.parent)
+        self.said = Path(tempfile.mkstemp(prefix="said-", dir=beside)[1])
         command = ["train.py", *args, "--workdir", str(workdir)]
         self._process = context.Process(target=_run, args=(command, self.said, how), daemon=True)
         self._process.start()
