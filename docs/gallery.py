@@ -33,7 +33,6 @@ Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022.
 
 Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish; `--size full`
 takes more filters and iterations, for an accelerator. LSUN, the paper's data, is not among them.
-Sections that state no CPU time are of runs before the last change to the sizes of their figure.
 """
 
 

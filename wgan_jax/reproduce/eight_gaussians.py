@@ -41,7 +41,7 @@ _HEAD = [
 
 def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 6_000, 25_000), settings.pick(2, 20)
+    steps, snapshots = settings.pick(20, 4_000, 25_000), settings.pick(2, 20)
     width, batch_size = settings.pick((8, 16), (64, 64), (128, 256))
     generator = MLP(features=(width,) * 3, output_shape=(2,))
     configs = {

@@ -46,7 +46,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
         samples[method] = track.samples[-1][: _SIDE**2]
         print(f"{method}: exact W1 {w1[-1]:.2f}, floor {numbers['w1_floor']:.2f}", flush=True)
     return Result(
-        draw(samples, numbers, about), numbers, claims(numbers, about, gan_fails), table(numbers)
+        draw(samples, numbers, about), numbers, claims(numbers, gan_fails), table(numbers)
     )
 
 
@@ -64,13 +64,13 @@ def table(numbers: dict[str, Any]) -> Table:
     return Table(head, [*rows, ["data against data", "", f"{numbers['w1_floor']:.2f}", ""]])
 
 
-def claims(numbers: dict[str, Any], about: str, gan_fails: bool) -> list[Claim]:
+def claims(numbers: dict[str, Any], gan_fails: bool) -> list[Claim]:
     wgan, gan = (numbers[method] for method in METHODS)
     bound = 1.5 * numbers["w1_floor"]
     said = f"exact W1 {wgan['w1'][-1]:.2f} and {gan['w1'][-1]:.2f}, floor {numbers['w1_floor']:.2f}"
     return [
         Claim(
-            f"WGAN makes images with a {about}: exact W1 is below 1.5 times the floor",
+            "WGAN makes images with this generator: exact W1 is below 1.5 times the floor",
             wgan["w1"][-1] < bound,
             said,
         ),
