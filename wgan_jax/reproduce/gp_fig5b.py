@@ -127,7 +127,12 @@ def draw(numbers: dict[str, Any]) -> Any:
         ax.plot(curve["steps"], curve["train"], color="#264653", label="the 1,000 training digits")
         ax.plot(curve["steps"], curve["validation"], color="#d1495b", label="797 other digits")
         ax.set(xlabel="generator iterations", ylabel="negative critic loss", title=name)
+        settled = np.array([curve["train"], curve["validation"]])[:, len(curve["steps"]) // 5 :]
+        ax.set_ylim(min(0, settled.min()), 1.6 * settled.max())
         ax.grid(alpha=0.3)
         ax.legend()
-    figure.suptitle("Where the curves part, the critic knows its training data by heart")
+    figure.suptitle(
+        "Where the curves part, the critic knows its training data by heart\n"
+        "(the peak at the start lies above the panels)"
+    )
     return figure
