@@ -152,7 +152,7 @@ def _run(command, said, how):
 
 
 def _no_picture(*arguments, **_):
-    arguments[-1].write_bytes(b"a picture")
+    arguments[-1].write(b"a picture")
 
 
 def state_of(workdir):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import textwrap
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image
@@ -15,16 +14,16 @@ _REAL, _FAKE, _MEDIAN_WINDOW = "#2a9d8f", "#d1495b", 101
 _GRID_PIXELS, _MILLISECONDS = 512, 80
 
 
-def image_grid(images: np.ndarray, path: Path, columns: int | None = None) -> None:
+def image_grid(images: np.ndarray, file: BinaryIO, columns: int | None = None) -> None:
     """Images [n, h, w, channels] in [-1, 1] as a grid, small ones enlarged; square if not told."""
-    grid_picture(images, columns).save(path, format="PNG")
+    grid_picture(images, columns).save(file, format="PNG")
 
 
-def animation(frames: list[np.ndarray], path: Path, *, form: str) -> None:
+def animation(frames: list[np.ndarray], file: BinaryIO, *, form: str) -> None:
     """Frames of images [n, h, w, channels] as grids that move without end; a .gif or .apng."""
     first, *rest = [grid_picture(frame) for frame in frames]
     kind = {".gif": "GIF", ".apng": "PNG"}[form]
-    first.save(path, kind, save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
+    first.save(file, kind, save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
@@ -53,7 +52,7 @@ def grid_picture(images: np.ndarray, columns: int | None = None) -> Image.Image:
 
 
 def plane(
-    real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, path: Path
+    real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, file: BinaryIO
 ) -> None:
     """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
     plt = pyplot()
@@ -69,7 +68,7 @@ def plane(
     legend = figure.legend([near, made], labels, loc="outside lower center", ncols=2, frameon=False)
     for handle in legend.legend_handles:
         handle.set(alpha=1.0, sizes=[40])
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
 
 
@@ -86,18 +85,18 @@ def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
     figure.colorbar(levels, ax=axes, label="critic score", ticks=levels.levels[::3], shrink=0.9)
 
 
-def points(samples: np.ndarray, path: Path) -> None:
+def points(samples: np.ndarray, file: BinaryIO) -> None:
     """Generated points [n, 2] of the plane."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
     axes.scatter(*samples.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
     axes.grid(alpha=0.3)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
-    figure.savefig(path, dpi=120, format="png")
+    figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
 
 
-def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
+def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:
     """The run's metrics over generator iterations; `estimates` says what the estimate is."""
     plt = pyplot()
     evaluations = [line for line in lines if "w1/minibatch" in line]
@@ -117,7 +116,7 @@ def curves(lines: list[dict[str, Any]], estimates: str, path: Path) -> None:
         ax.set_xlabel("generator iterations")
         ax.xaxis.set_major_formatter("{x:,.0f}")
     figure.suptitle("Faint: as logged. Strong: running median.", fontsize="medium", color="grey")
-    figure.savefig(path, dpi=110)
+    figure.savefig(file, dpi=110, format="png")
     plt.close(figure)
 
 

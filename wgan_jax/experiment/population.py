@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,10 +39,11 @@ from wgan_jax.experiment.workdir import (
     claim,
     locked,
     read_metrics,
-    replacing,
     write_json,
+    write_lines,
 )
 from wgan_jax.experiment.writers import Console, TensorBoard
+from wgan_jax.files import atomic_write
 from wgan_jax.finite import skipped_of
 from wgan_jax.population import each_member
 from wgan_jax.types import Array, GANState, Metrics, PyTree
@@ -144,8 +144,8 @@ def train(
             session.close()
         if runs.step > start:
             lines = read_metrics(workdir / "members.jsonl")
-            with replacing(workdir / "curves.png") as part:
-                report.curves(lines, config, part)
+            with atomic_write(workdir / "curves.png") as file:
+                report.curves(lines, config, file)
         return runs
 
 
@@ -167,9 +167,9 @@ def write_member(run: Run, workdir: Path, k: int) -> Path:
         for line in read_metrics(workdir / "members.jsonl")
     ]
     lines = [line for line in lines if None not in line.values()]
-    text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / "metrics.jsonl").write_text(text)
-    draw_samples(run, run.state, step, folder / "samples" / f"{step}.png")
+    write_lines(folder / "metrics.jsonl", lines)
+    with atomic_write(folder / "samples" / f"{step}.png") as file:
+        draw_samples(run, run.state, step, file)
     return folder
 
 
@@ -246,8 +246,8 @@ class _Session:
     def _draw(self, runs: Runs, step: int) -> None:
         states = [runs.state(k) for k in range(min(len(runs), report.SHOWN))]
         path = self._workdir / "samples" / f"{step}.png"
-        with replacing(path) as part:
-            report.samples(self._config, self._gan, runs.data, states, step, part)
+        with atomic_write(path) as file:
+            report.samples(self._config, self._gan, runs.data, states, step, file)
         if self._board is not None:
             self._board.picture(path, step)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jax
 import numpy as np
@@ -81,7 +80,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def curves(lines: list[dict[str, Any]], config: Config, path: Path) -> None:
+def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
     """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
     plt = pictures.pyplot()
     steps = [line["step"] for line in lines]
@@ -106,12 +105,12 @@ def curves(lines: list[dict[str, Any]], config: Config, path: Path) -> None:
         ax.grid(alpha=0.3)
     axes[-1].set_xlabel("generator iterations; bands are one standard deviation over seeds")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
 
 
 def samples(
-    config: Config, gan: GAN, data: Any, states: list[GANState], step: int, path: Path
+    config: Config, gan: GAN, data: Any, states: list[GANState], step: int, file: BinaryIO
 ) -> None:
     """Samples of members side by side: rows of images, or panels of points of the plane."""
     shape = jax.tree.leaves(real_struct(data, 1))[0].shape[1:]
@@ -121,15 +120,19 @@ def samples(
     ]
     fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
     if len(shape) == 3:
-        pictures.image_grid(np.concatenate(fakes), path, columns=_SAMPLES)
+        pictures.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
     elif shape == (2,):
         key = key_for(jax.random.key(config.seed), Draw.SAMPLES)
         real = np.asarray(data(key_for(key, Draw.CRITIC_DATA), count))
-        _panels(real, fakes, settings(config), step, path)
+        _panels(real, fakes, settings(config), step, file)
 
 
 def _panels(
-    real: np.ndarray, fakes: list[np.ndarray], apart: list[dict[str, Any]], step: int, path: Path
+    real: np.ndarray,
+    fakes: list[np.ndarray],
+    apart: list[dict[str, Any]],
+    step: int,
+    file: BinaryIO,
 ) -> None:
     plt = pictures.pyplot()
     columns = math.ceil(math.sqrt(len(fakes)))
@@ -148,7 +151,7 @@ def _panels(
         values = "\n".join(f"{name} {value:g}" for name, value in apart[k].items())
         ax.set_title(f"member {k}: {values}", fontsize="x-small")
     figure.suptitle(f"Samples (red) over data after {step:,} iterations")
-    figure.savefig(path, dpi=120)
+    figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
 
 

@@ -13,8 +13,9 @@ from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.drawing import draw_data, draw_samples
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.report.reporter import Reporter
-from wgan_jax.experiment.workdir import MetricsLog, read_metrics, replacing
+from wgan_jax.experiment.workdir import MetricsLog, read_metrics
 from wgan_jax.experiment.writers import Console, TensorBoard
+from wgan_jax.files import atomic_write
 from wgan_jax.types import GANState
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ class Recorder:
 
     def draw(self, state: GANState, step: int) -> None:
         path = self._workdir / "samples" / f"{step}.png"
-        with replacing(path) as part:
-            draw_samples(self._run, state, step, part)
+        with atomic_write(path) as file:
+            draw_samples(self._run, state, step, file)
         if self._board is not None:
             self._board.picture(path, step)
 
@@ -94,8 +95,8 @@ class Recorder:
 
     def draw_curves(self) -> None:
         lines = read_metrics(self._workdir / "metrics.jsonl")
-        with replacing(self._workdir / "curves.png") as part:
-            pictures.curves(lines, self._config.objective.estimates, part)
+        with atomic_write(self._workdir / "curves.png") as file:
+            pictures.curves(lines, self._config.objective.estimates, file)
 
     def close(self) -> None:
         self._console.close()

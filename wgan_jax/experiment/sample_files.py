@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import re
-import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import pictures
 from wgan_jax.experiment.sample import Arrays
+from wgan_jax.files import atomic_write, temporary_folder
 
 _OURS = re.compile(r"\d{6,}(-label-\d+)?\.png")
 _ANIMATED = (".gif", ".apng")
@@ -45,13 +47,13 @@ def write_samples(blocks: Iterator[Arrays], num: int, path: Path, *, folder: boo
     if len(shape) != 3 and (folder or (path.suffix != ".npz" and shape != (2,))):
         raise UserError(f"samples of shape {shape} make no such picture; use .npz")
     if folder:
-        _whole(path, lambda part: _write_folder(blocks, part))
+        _write_folder(blocks, path)
     elif path.suffix == ".npz":
-        _whole(path, lambda part: _write_arrays(blocks, num, part))
+        _whole(path, lambda file: _write_arrays(blocks, num, file))
     else:
         samples = np.concatenate([block["samples"] for block in blocks])
         draw = pictures.image_grid if len(shape) == 3 else pictures.points
-        _whole(path, lambda part: draw(samples, part))
+        _whole(path, lambda file: draw(samples, file))
 
 
 def write_walks(frames: Iterable[Arrays], path: Path) -> None:
@@ -65,33 +67,42 @@ def write_walks(frames: Iterable[Arrays], path: Path) -> None:
     if steps[0].ndim != 4 and path.suffix != ".npz":
         raise UserError(f"samples of shape {steps[0].shape[1:]} make no such picture; use .npz")
     if path.suffix in _ANIMATED:
-        _whole(path, lambda part: pictures.animation(steps, part, form=path.suffix))
+        _whole(path, lambda file: pictures.animation(steps, file, form=path.suffix))
         return
     rows = np.stack(steps, 1)
     if path.suffix == ".npz":
         arrays = {**taken[0], "samples": rows}
-        _whole(path, lambda part: _write_arrays(iter([arrays]), len(rows), part))
+        _whole(path, lambda file: _write_arrays(iter([arrays]), len(rows), file))
     else:
         images, columns = rows.reshape(-1, *rows.shape[2:]), rows.shape[1]
-        _whole(path, lambda part: pictures.image_grid(images, part, columns))
+        _whole(path, lambda file: pictures.image_grid(images, file, columns))
 
 
-def _whole(path: Path, write: Callable[[Path], object]) -> None:
-    """Write beside the place, then move there: a failure leaves nothing half."""
-    part = path.with_name(path.name + ".part")
-    try:
+def _whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    with _told(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(part)
-        if part.is_dir() and path.is_dir():
-            _replace_pictures(part, path)
-        else:
-            part.replace(path)
+    with atomic_write(path) as file:
+        write(file)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-    finally:
-        if part.is_dir():
-            shutil.rmtree(part)
-        part.unlink(missing_ok=True)
+
+
+def _write_folder(blocks: Iterable[Arrays], path: Path) -> None:
+    """Write beside the place, then move there: a failure leaves nothing half."""
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(path.parent) as part:
+            _write_pictures(blocks, part)
+            if path.is_dir():
+                _replace_pictures(part, path)
+            else:
+                part.rename(path)
 
 
 def _replace_pictures(part: Path, folder: Path) -> None:
@@ -103,9 +114,7 @@ def _replace_pictures(part: Path, folder: Path) -> None:
         new.replace(folder / new.name)
 
 
-def _write_folder(blocks: Iterable[Arrays], folder: Path) -> None:
-    folder.mkdir()
-
+def _write_pictures(blocks: Iterable[Arrays], folder: Path) -> None:
     def save(number: int, pixels: np.ndarray, label: int | None) -> None:
         kind = "" if label is None else f"-label-{label}"
         picture = pictures.picture_of(pixels)
@@ -121,10 +130,10 @@ def _write_folder(blocks: Iterable[Arrays], folder: Path) -> None:
             count += len(pixels)
 
 
-def _write_arrays(blocks: Iterable[Arrays], num: int, path: Path) -> None:
+def _write_arrays(blocks: Iterable[Arrays], num: int, file: BinaryIO) -> None:
     """A .npz whose samples are written as they come; labels, small, wait for the end."""
     labels: list[np.ndarray] = []
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("samples.npy", "w", force_zip64=True) as entry:
             for number, block in enumerate(blocks):
                 samples = np.ascontiguousarray(block["samples"])

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.errors import UserError
+from wgan_jax.files import atomic_write
 
 Arrays = dict[str, np.ndarray]
 
@@ -27,20 +28,15 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
     """
     require_suffix(path)
     words = {**about, "sha256": digest(arrays)}
-    part = path.with_name(path.name + ".part")
-    try:
-        with part.open("wb") as file:
-            if path.suffix == ".npz":
-                text = np.frombuffer(json.dumps(words).encode(), np.uint8)
-                named: dict[str, Any] = {**arrays, _ABOUT: text}
-                np.savez(file, allow_pickle=False, **named)
-            else:
-                from safetensors.numpy import save
+    with atomic_write(path) as file:
+        if path.suffix == ".npz":
+            text = np.frombuffer(json.dumps(words).encode(), np.uint8)
+            named: dict[str, Any] = {**arrays, _ABOUT: text}
+            np.savez(file, allow_pickle=False, **named)
+        else:
+            from safetensors.numpy import save
 
-                file.write(save(dict(arrays), metadata=words))
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+            file.write(save(dict(arrays), metadata=words))
 
 
 def read_arrays(path: Path, sha256: str | None = None) -> tuple[Arrays, dict[str, str]]:

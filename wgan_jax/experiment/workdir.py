@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.lock import HeldError, lock
+from wgan_jax.files import atomic_write, open_append
 
 
 @contextlib.contextmanager
@@ -30,24 +31,6 @@ def locked(workdir: Path) -> Iterator[None]:
         except OSError as error:
             raise UserError(f"the workdir {workdir} cannot be written: {error.strerror}") from error
         yield
-
-
-@contextlib.contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A name to write to, of a file that takes the place of `path` once all of it is there.
-
-    Raises:
-      UserError: the disk refuses; what stood at `path` stands there still.
-    """
-    part = path.with_name(f"{path.name}.part{path.suffix}")
-    try:
-        path.parent.mkdir(exist_ok=True)
-        yield part
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def claim(workdir: Path, config: Config) -> None:
@@ -91,8 +74,14 @@ def read_config(path: Path) -> Config:
 
 def write_json(path: Path, data: Any) -> None:
     """Replace a file as a whole, so that no reader ever sees half of it."""
-    with replacing(path) as part:
-        part.write_text(json.dumps(data, indent=2) + "\n")
+    with atomic_write(path) as file:
+        file.write((json.dumps(data, indent=2) + "\n").encode())
+
+
+def write_lines(path: Path, lines: Iterable[Any]) -> None:
+    """Replace a file by one with a JSON value a line."""
+    with atomic_write(path) as file:
+        file.writelines((json.dumps(line) + "\n").encode() for line in lines)
 
 
 class MetricsLog:
@@ -101,9 +90,8 @@ class MetricsLog:
     def __init__(self, path: Path, step: int):
         """Open for the lines after `step`; later ones, of a lost future, are dropped."""
         kept = [line for line in read_metrics(path) if line["step"] <= step]
-        with replacing(path) as part:
-            part.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._path, self._file = path, path.open("a")
+        write_lines(path, kept)
+        self._path, self._file = path, open_append(path)
 
     def write(self, line: dict[str, Any]) -> None:
         """Append a line; values that are not finite are left out, as JSON has none.
@@ -113,7 +101,7 @@ class MetricsLog:
         """
         finite = {name: value for name, value in line.items() if _has_json(value)}
         try:
-            self._file.write(json.dumps(finite) + "\n")
+            self._file.write((json.dumps(finite) + "\n").encode())
             self._file.flush()
         except OSError as error:
             raise UserError(f"{self._path} cannot be written: {error.strerror}") from error

@@ -10,6 +10,7 @@ from pathlib import Path
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
 from wgan_jax.experiment.workdir import write_json
+from wgan_jax.files import atomic_write
 from wgan_jax.reproduce.figure import Result, Settings, as_json, machine, verdict
 
 FIGURES = {
@@ -58,7 +59,8 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
     result = module.run(settings._replace(unfinished=unfinished))
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     seconds, cpu_seconds = seconds + result.earlier[0], cpu_seconds + result.earlier[1]
-    result.picture.savefig(out / f"{name}.png", dpi=120)
+    with atomic_write(out / f"{name}.png") as file:
+        result.picture.savefig(file, dpi=120, format="png")
     record = {
         "figure": name,
         "about": FIGURES[name],

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from wgan_jax.files import open_append
+
 
 class Journal:
     """Computes what its file does not hold yet, and adds it there at once.
@@ -61,6 +63,6 @@ class Journal:
         self._found.append((entry, result))
         if self._path is not None:
             record = {"entry": entry, "settings": self._settings, "result": result, **cost}
-            with self._path.open("a") as file:
-                file.write(json.dumps(record) + "\n")
+            with open_append(self._path) as file:
+                file.write((json.dumps(record) + "\n").encode())
         return result

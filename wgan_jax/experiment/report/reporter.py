@@ -16,13 +16,13 @@ from string import Template
 
 import jax
 
-from wgan_jax.errors import UserError
 from wgan_jax.experiment.report import curves, head, tables
 from wgan_jax.experiment.report.contents import Contents, read_contents
 from wgan_jax.experiment.report.health import health
 from wgan_jax.experiment.report.machine import machine
 from wgan_jax.experiment.report.markup import Markup, join, tag
 from wgan_jax.experiment.workdir import write_json
+from wgan_jax.files import atomic_write
 
 _SECONDS_BETWEEN, _SHARE = 30.0, 0.01
 _HERE = Path(__file__).parent
@@ -58,12 +58,8 @@ def write_report(workdir: Path) -> Path:
     """
     path = workdir / "report.html"
     text = page(read_contents(workdir))
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(text.encode("utf-8", "replace"))
-        part.replace(path)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
+    with atomic_write(path) as file:
+        file.write(text.encode("utf-8", "replace"))
     return path
 
 

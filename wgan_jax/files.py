@@ -1,0 +1,210 @@
+"""Files that are written as a whole, and read without trust in what stands at their name.
+
+Standard library only, so that every floor can use it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from wgan_jax.errors import UserError
+
+_PART = re.compile(r"\.wgan_jax-[0-9a-f]{16}\.part")
+# Absent on Windows, where there are hardly any links, pipes or devices in the file system.
+_NOFOLLOW, _NONBLOCK = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
+_DIRECTORY, _BINARY = getattr(os, "O_DIRECTORY", 0), getattr(os, "O_BINARY", 0)
+
+
+@contextlib.contextmanager
+def atomic_write(path: Path) -> Iterator[BinaryIO]:
+    """Open a new file that takes the place of `path` once all of it is on the disk.
+
+    Until then it has a random name in the same folder, so that nothing that stands
+    there, a link say, is ever written into; a link at `path` is replaced, not
+    followed. What a killed process left unfinished in the folder is removed.
+
+    Raises:
+      UserError: the disk refuses; what stood at `path` stands there still.
+    """
+    try:
+        path.parent.mkdir(exist_ok=True)
+        remove_leftovers(path.parent)
+        part, descriptor = _new_file(path.parent)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+@contextlib.contextmanager
+def temporary_folder(parent: Path) -> Iterator[Path]:
+    """A new folder with a random name in `parent`, removed at the end unless it was moved."""
+    remove_leftovers(parent)
+    folder = parent / _random_name()
+    folder.mkdir()
+    try:
+        with _locked_folder(folder):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def open_append(path: Path) -> BinaryIO:
+    """Open a regular file to add to, or a new one; links are not followed.
+
+    A file that has another name elsewhere is copied first, so that the other stays as it is.
+
+    Raises:
+      OSError: it is a link, a pipe or another thing, or the disk refuses.
+    """
+    with contextlib.suppress(FileNotFoundError):
+        _require_regular(path, os.lstat(path))
+    file = _opened(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, "ab", follow=False)
+    if os.fstat(file.fileno()).st_nlink < 2:
+        return file
+    file.close()
+    with open_regular(path) as old, atomic_write(path) as new:
+        shutil.copyfileobj(old, new)
+    return open_append(path)
+
+
+def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
+    """Open a regular file to read; anything else is refused without waiting for it.
+
+    Args:
+      path: of the file.
+      follow: whether it may be a link. Right for a path that the user gave, wrong for
+        a name in a folder that may come from a stranger.
+
+    Raises:
+      OSError: it is missing, a link, a pipe, a device, a folder, or cannot be read.
+    """
+    _require_regular(path, os.stat(path) if follow else os.lstat(path))  # devices not even opened
+    return _opened(path, os.O_RDONLY, "rb", follow=follow)
+
+
+def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
+    """The bytes of a regular file that has at most `limit`; see `open_regular`.
+
+    Raises:
+      OSError: as `open_regular`, or it has more bytes.
+    """
+    with open_regular(path, follow=follow) as file:
+        size = os.fstat(file.fileno()).st_size
+        data = file.read(limit + 1) if size <= limit else b""
+    if max(size, len(data)) > limit:
+        told = f"it is larger than the {limit:,} bytes that are read"
+        raise OSError(errno.EFBIG, told, str(path))
+    return data
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk, where its file system can tell."""
+    if not _DIRECTORY:
+        return
+    descriptor = os.open(folder, os.O_RDONLY | _DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOSYS, errno.ENOTSUP):
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed processes left unfinished in a folder; what others write now stays."""
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for name in [entry.name for entry in entries if _PART.fullmatch(entry.name)]:
+            with contextlib.suppress(OSError):
+                _remove_unless_locked(folder / name)
+
+
+def _new_file(folder: Path) -> tuple[Path, int]:
+    """A file that is new and locked by this process, which says that it is still at work."""
+    while True:
+        part = folder / _random_name()
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
+        descriptor = os.open(part, flags, 0o666)
+        try:
+            _lock(descriptor, wait=True)
+            if os.fstat(descriptor).st_nlink:  # or another process took it for a leftover
+                return part, descriptor
+        except OSError:
+            os.close(descriptor)
+            part.unlink(missing_ok=True)
+            raise
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _locked_folder(folder: Path) -> Iterator[None]:
+    descriptor = os.open(folder, os.O_RDONLY | _DIRECTORY) if _DIRECTORY else None
+    try:
+        if descriptor is not None:
+            _lock(descriptor)
+        yield
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
+
+
+def _remove_unless_locked(path: Path) -> None:
+    if not stat.S_ISREG(mode := os.lstat(path).st_mode) and not stat.S_ISDIR(mode):
+        path.unlink()  # a link or pipe by that name is nobody's work
+        return
+    descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK)
+    try:
+        if _lock(descriptor):
+            shutil.rmtree(path) if stat.S_ISDIR(mode) else path.unlink()
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, *, wait: bool = False) -> bool:
+    """Whether nobody else holds the file; False as well where the file system has no locks."""
+    try:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+    except (ImportError, OSError):
+        return False
+    return True
+
+
+def _opened(path: Path, flags: int, mode: str, *, follow: bool) -> BinaryIO:
+    flags |= _NONBLOCK | _BINARY | (0 if follow else _NOFOLLOW)
+    descriptor = os.open(path, flags, 0o666)
+    try:
+        _require_regular(path, os.fstat(descriptor))
+        return os.fdopen(descriptor, mode)  # type: ignore[return-value]
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
+def _require_regular(path: Path, info: os.stat_result) -> None:
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder"}
+    if not stat.S_ISREG(info.st_mode):
+        kind = kinds.get(stat.S_IFMT(info.st_mode), "a device or socket")
+        raise OSError(errno.EINVAL, f"it is {kind} and no regular file", str(path))
+
+
+def _random_name() -> str:
+    return f".wgan_jax-{secrets.token_hex(8)}.part"
