@@ -39,7 +39,10 @@ def test_a_link_is_replaced_and_its_target_left_alone(tmp_path):
 def test_a_failure_leaves_what_was_there_and_nothing_else(tmp_path):
     path = tmp_path / "numbers.json"
     write(path, b"old")
-    for error, told in ((KeyError(), ""), (OSError(28, "No space"), "cannot be written: No space")):
+    for error, told in (
+        (KeyError("why"), "why"),
+        (OSError(28, "No space"), "cannot be written: No space"),
+    ):
         with pytest.raises((KeyError, UserError), match=told):
             fail_half_way(path, error)
     assert path.read_bytes() == b"old"
