@@ -16,6 +16,7 @@ from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.mirror import Mirror
 from wgan_jax.experiment.signals import Stopped, collected
+from wgan_jax.experiment.workdir import require_plain
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -192,6 +193,7 @@ def workdir(command: str, args: list[str]) -> Path:
         raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
     if not Path(args[0]).is_dir():
         raise UserError(f"there is no workdir {args[0]}")
+    require_plain(Path(args[0]))
     return Path(args[0])
 
 

@@ -14,11 +14,13 @@ from wgan_jax import flags
 from wgan_jax.cli import natural, workdir
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
+from wgan_jax.files import read_file
 
 if TYPE_CHECKING:
     from wgan_jax.experiment.features import Features
     from wgan_jax.experiment.trainer import Run
 
+_LARGEST_EVALUATION = 2**20
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
 
 
@@ -190,8 +192,8 @@ def _write(folder: Path, run: Run, result: dict[str, Any], *, whole: bool) -> No
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        former = json.loads(path.read_text())
-    except ValueError:
+        former = json.loads(read_file(path, _LARGEST_EVALUATION))
+    except (OSError, ValueError, RecursionError):
         return {}
     return former if isinstance(former, dict) else {}
 

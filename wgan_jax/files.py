@@ -114,6 +114,13 @@ def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
     return data
 
 
+def kind_of(mode: int) -> str:
+    """What a file is, in words, by its mode."""
+    kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}
+    kinds |= {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
 def sync_folder(folder: Path) -> None:
     """Wait until the names in a folder are on the disk, where its file system can tell."""
     if not _DIRECTORY:
@@ -134,6 +141,11 @@ def remove_leftovers(folder: Path) -> None:
         for name in [entry.name for entry in entries if _PART.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
                 _remove_unless_locked(folder / name)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a file is one that `atomic_write` has not finished."""
+    return _PART.fullmatch(path.name) is not None
 
 
 def _new_file(folder: Path) -> tuple[Path, int]:
@@ -200,10 +212,9 @@ def _opened(path: Path, flags: int, mode: str, *, follow: bool) -> BinaryIO:
 
 
 def _require_regular(path: Path, info: os.stat_result) -> None:
-    kinds = {stat.S_IFLNK: "a link", stat.S_IFIFO: "a pipe", stat.S_IFDIR: "a folder"}
     if not stat.S_ISREG(info.st_mode):
-        kind = kinds.get(stat.S_IFMT(info.st_mode), "a device or socket")
-        raise OSError(errno.EINVAL, f"it is {kind} and no regular file", str(path))
+        told = f"it is {kind_of(info.st_mode)} and no regular file"
+        raise OSError(errno.EINVAL, told, str(path))
 
 
 def _random_name() -> str:

@@ -61,7 +61,7 @@ def load(path: str | Path) -> Config:
     """
     path = Path(path)
     if path.suffix == ".json":
-        return read_config(path)
+        return read_config(path, follow=True)
     if not path.is_file():
         raise UserError(f"there is no config file {path}{_neighbours(path)}")
     try:

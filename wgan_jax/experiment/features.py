@@ -48,13 +48,15 @@ class Features(NamedTuple):
     batch: int = 500
 
 
-def open_features(path: Path, sha256: str | None = None) -> Features:
+def open_features(path: Path, sha256: str | None = None, *, follow: bool = True) -> Features:
     """The features of a file that `train_lenet` wrote, or of Inception's weights.
+
+    The arguments are those of `read_arrays`.
 
     Raises:
       UserError: a file that is missing, damaged, of another SHA-256 or of other shapes.
     """
-    arrays, about = read_arrays(path, sha256)
+    arrays, about = read_arrays(path, sha256, follow=follow)
     try:
         if about.get("network") == "lenet":
             return lenet_features(arrays, about)
@@ -187,8 +189,8 @@ def default_features(dataset: Any, workdir: Path, say: Callable[[str], None] = p
             f"{type(dataset).__name__} has no labels to train features with; give --features FILE"
         )
     path = _kept_at(dataset, workdir)
-    if path.is_file():
-        return open_features(path)
+    if os.path.lexists(path):
+        return open_features(path, follow=False)
     path.parent.mkdir(parents=True, exist_ok=True)
     made = train_lenet(dataclasses.replace(dataset, labels=True), path, say=say)
     say(f"kept in {path}")

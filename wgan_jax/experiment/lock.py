@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +22,9 @@ class HeldError(Exception):
 def held(workdir: Path) -> str:
     """Who holds a workdir, in words for a person; empty if nobody does."""
     try:
-        with (workdir / NAME).open("rb") as file:
+        # Not through a link, and without waiting for the other end of a pipe.
+        flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+        with os.fdopen(os.open(workdir / NAME, flags), "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return _in_use(workdir)
@@ -38,9 +42,12 @@ def lock(workdir: Path) -> Iterator[None]:
       OSError: it cannot be written.
     """
     workdir.mkdir(parents=True, exist_ok=True)
-    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
     descriptor = os.open(workdir / NAME, flags, 0o644)
     try:
+        info = os.fstat(descriptor)
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:  # what is written goes nowhere else
+            raise OSError(errno.EINVAL, f"its {NAME} is no file of its own; remove it")
         if not _acquired(descriptor):
             raise HeldError(_in_use(workdir))
         os.ftruncate(descriptor, 0)
@@ -62,7 +69,8 @@ def _acquired(descriptor: int) -> bool:
 
 def _in_use(workdir: Path) -> str:
     with contextlib.suppress(OSError):
-        holder = (workdir / NAME).read_bytes()[:20].decode(errors="replace").strip()
+        with (workdir / NAME).open("rb") as file:
+            holder = file.read(20).decode(errors="replace").strip()
         return (
             f"the workdir {workdir} is in use by process {holder or 'unknown'}; "
             f"wait for it or choose another --workdir"

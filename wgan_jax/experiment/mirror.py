@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import shutil
+import stat
 from pathlib import Path
 
 from wgan_jax.data.remote import download, reached, short_name
+from wgan_jax.files import is_leftover
 
 
 class Mirror:
@@ -56,9 +58,9 @@ class Mirror:
         self._sent = here
 
     def _here(self) -> dict[Path, tuple[int, int]]:
-        found = (path for path in self.folder.rglob("*") if path.is_file())
-        return {
-            path.relative_to(self.folder): (path.stat().st_size, path.stat().st_mtime_ns)
-            for path in found
-            if path.name != ".lock"
-        }
+        found: dict[Path, tuple[int, int]] = {}
+        for path in self.folder.rglob("*"):
+            info = path.lstat()  # a link would carry files from elsewhere into the bucket
+            if stat.S_ISREG(info.st_mode) and path.name != ".lock" and not is_leftover(path):
+                found[path.relative_to(self.folder)] = (info.st_size, info.st_mtime_ns)
+        return found

@@ -39,6 +39,7 @@ from wgan_jax.experiment.workdir import (
     claim,
     locked,
     read_metrics,
+    require_plain,
     write_json,
     write_lines,
 )
@@ -160,6 +161,7 @@ def write_table(runs: Runs, workdir: Path) -> str:
 def write_member(run: Run, workdir: Path, k: int) -> Path:
     """One member as a workdir of its own in `members`, but for checkpoints."""
     folder, step = workdir / "members" / str(k), int(run.state.step)
+    require_plain(folder)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", to_dict(run.config))
     lines = [

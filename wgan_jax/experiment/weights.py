@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import math
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,12 +14,14 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.files import atomic_write
+from wgan_jax.files import atomic_write, read_file
 
 Arrays = dict[str, np.ndarray]
 
 _ABOUT = "__metadata__"
 SUFFIXES = (".safetensors", ".npz")
+# Inception, the largest network that is read, has 96 MB.
+_LARGEST_FILE, _LARGEST_HEADER, _MOST_ARRAYS = 2**27, 2**20, 10_000
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> None:
@@ -39,27 +43,33 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray], about: Mapping[st
             file.write(save(dict(arrays), metadata=words))
 
 
-def read_arrays(path: Path, sha256: str | None = None) -> tuple[Arrays, dict[str, str]]:
+def read_arrays(
+    path: Path, sha256: str | None = None, *, follow: bool = True
+) -> tuple[Arrays, dict[str, str]]:
     """The arrays of a file, and the words about them.
 
     Args:
       path: .npz or .safetensors.
       sha256: of the whole file. Needed where the file does not carry a digest of its own.
+      follow: whether it may be a link.
 
     Raises:
-      UserError: no such file, one that cannot be read without pickle, or another SHA-256.
+      UserError: no such file, one that is too large or cannot be read without pickle, or
+        another SHA-256.
     """
     require_suffix(path)
     try:
-        found = hashlib.sha256(path.read_bytes()).hexdigest()
+        data = read_file(path, _LARGEST_FILE, follow=follow)
+        found = hashlib.sha256(data).hexdigest()
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from error
     if sha256 is not None and found != sha256.lower():
         raise UserError(f"{path} has the SHA-256 {found}, not {sha256.lower()}")
     try:
-        arrays, words = _read(path)
+        arrays, words = (_npz if path.suffix == ".npz" else _safetensors)(data)
     except Exception as error:  # readers of broken files raise many kinds
-        raise UserError(f"{path} holds no arrays that can be read: {error}") from error
+        reason = str(error) or type(error).__name__
+        raise UserError(f"{path} holds no arrays that can be read: {reason}") from error
     if "sha256" in words:
         if words["sha256"] != digest(arrays):
             raise UserError(f"{path} is damaged: its arrays are not those that were written")
@@ -91,16 +101,41 @@ def require_suffix(path: Path) -> None:
         raise UserError(f"{path} should end in {' or '.join(SUFFIXES)}")
 
 
-def _read(path: Path) -> tuple[Arrays, dict[str, str]]:
-    if path.suffix == ".npz":
-        if not zipfile.is_zipfile(path):
-            raise ValueError("it is no .npz")
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
-        text = arrays.pop(_ABOUT, None)
-        words = {} if text is None else json.loads(text.tobytes())
-        return arrays, {str(k): str(v) for k, v in words.items()}
-    from safetensors import safe_open
+def _npz(data: bytes) -> tuple[Arrays, dict[str, str]]:
+    """The arrays of a .npz, none of which takes more memory than the file may have bytes."""
+    if data.count(b"PK\x01\x02") > _MOST_ARRAYS:  # each entry of the archive's list starts so
+        raise ValueError(f"it lists more than {_MOST_ARRAYS:,} arrays")
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = archive.infolist()
+        if (size := sum(entry.file_size for entry in entries)) > _LARGEST_FILE:
+            raise ValueError(f"it unpacks to {size:,} bytes, where {_LARGEST_FILE:,} are the most")
+        arrays = {e.filename.removesuffix(".npy"): _npy(archive.read(e)) for e in entries}
+    text = arrays.pop(_ABOUT, None)
+    words = {} if text is None else json.loads(text.tobytes())
+    return arrays, {str(k): str(v) for k, v in words.items()}
 
-    with safe_open(path, framework="numpy") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata() or {}  # noqa: SIM118
+
+def _npy(data: bytes) -> np.ndarray:
+    """An array of exactly as many bytes as its header claims; never pickled objects."""
+    file = io.BytesIO(data)
+    version = np.lib.format.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"it holds an array of the format's version {version}")
+    read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+    shape, by_columns, dtype = read_header(file)
+    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data) - file.tell():
+        raise ValueError(f"it holds no array of {dtype}{list(shape)}, though it says so")
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    array = np.frombuffer(data, dtype, offset=file.tell())
+    return array.reshape(shape, order="F" if by_columns else "C")
+
+
+def _safetensors(data: bytes) -> tuple[Arrays, dict[str, str]]:
+    from safetensors.numpy import load
+
+    length = int.from_bytes(data[:8], "little")
+    if length > min(len(data), _LARGEST_HEADER):
+        raise ValueError(f"it has a header of {length:,} bytes")
+    words = json.loads(data[8 : 8 + length]).get(_ABOUT) or {}
+    return load(data), {str(k): str(v) for k, v in words.items()}

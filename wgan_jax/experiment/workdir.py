@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,52 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.lock import HeldError, lock
-from wgan_jax.files import atomic_write, open_append
+from wgan_jax.files import atomic_write, kind_of, open_append, open_regular, read_file
+
+_FILES = re.compile(
+    r"config\.json|(metrics|members)\.jsonl|(members|machine|evaluation)\.json|report\.html|"
+    r"curves\.png|\.lock|.*-lenet\.safetensors"
+)
+_FOLDERS = ("checkpoints", "samples", "members", "tensorboard")
+_LARGEST_CONFIG, _LONGEST_LINE = 2**20, 2**24
+
+
+def require_plain(workdir: Path) -> None:
+    """Refuse a workdir whose own files and folders are links, pipes, devices or the like.
+
+    It may come from a stranger, so nothing in it is followed out of it. Its own path
+    may be a link, and what else lies in it is not looked at.
+
+    Raises:
+      UserError: naming the first of them.
+    """
+    for entry in _entries(workdir):
+        is_folder = entry.name in _FOLDERS
+        if is_folder and not entry.is_dir(follow_symlinks=False):
+            raise _strange(entry)
+        if _FILES.fullmatch(entry.name) and not entry.is_file(follow_symlinks=False):
+            raise _strange(entry)
+        for inner in _entries(entry.path) if is_folder else ():
+            if not inner.is_file(follow_symlinks=False) and not inner.is_dir(follow_symlinks=False):
+                raise _strange(inner)
+
+
+def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{folder} cannot be read: {error.strerror}") from error
+
+
+def _strange(entry: os.DirEntry[str]) -> UserError:
+    kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
+    return UserError(
+        f"{entry.path} is {kind}, and nothing in a workdir is followed out of it: put what it "
+        f"stands for in its place, or remove it"
+    )
 
 
 @contextlib.contextmanager
@@ -21,8 +68,9 @@ def locked(workdir: Path) -> Iterator[None]:
     """Hold a workdir alone; the lock goes with the process, however it ends.
 
     Raises:
-      UserError: another process holds it, or it cannot be written.
+      UserError: another process holds it, it cannot be written, or is not plain.
     """
+    require_plain(workdir)
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(workdir))
@@ -57,18 +105,23 @@ def _has_begun(workdir: Path) -> bool:
     return (workdir / "checkpoints").exists() or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
-def read_config(path: Path) -> Config:
+def read_config(path: Path, *, follow: bool = False) -> Config:
     """The config in a config.json.
+
+    Args:
+      path: of the file.
+      follow: whether it may be a link, as a path that the user gave may be.
 
     Raises:
       UserError: no such file, not JSON, or not a config.
     """
     try:
-        data = json.loads(path.read_text())
+        data = json.loads(read_file(path, _LARGEST_CONFIG, follow=follow))
     except FileNotFoundError as error:
         raise UserError(f"there is no config file {path}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path} cannot be read: {reason}") from error
     return from_dict(data)
 
 
@@ -116,15 +169,24 @@ def _has_json(value: Any) -> bool:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a torn last line is left out."""
+    """The lines of a metrics.jsonl; a torn last line is left out.
+
+    Raises:
+      UserError: it is no regular file, or cannot be read.
+    """
     lines = []
-    whole = path.read_text(errors="replace") if path.is_file() else ""
-    for text in whole.splitlines():
-        try:
-            line = json.loads(text)
-        except (ValueError, RecursionError):
-            break
-        if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-            break
-        lines.append(line)
+    try:
+        with open_regular(path) as file:
+            while text := file.readline(_LONGEST_LINE):
+                try:
+                    line = json.loads(text)
+                except (ValueError, RecursionError):
+                    break
+                if not isinstance(line, dict) or not isinstance(line.get("step"), int):
+                    break
+                lines.append(line)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
     return lines

@@ -14,8 +14,10 @@ from PIL import Image
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.workdir import read_metrics
+from wgan_jax.files import open_regular, read_file
 
 _PICTURES, _PIXELS = 12, 640
+_LARGEST_JSON, _LARGEST_PICTURE = 2**23, 2**25  # bytes, and pixels
 
 Lines = list[dict[str, Any]]
 
@@ -76,7 +78,7 @@ def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 def read_pictures(folder: Path) -> list[tuple[int, str]]:
     """At most 12 of the pictures STEP.png, first and last among them, as data URIs."""
-    found = (path.stem for path in folder.glob("*.png") if path.is_file())
+    found = (path.stem for path in folder.glob("*.png"))
     steps = sorted(int(name) for name in found if _is_step(name))
     count = min(len(steps), _PICTURES)
     places = {round(i * (len(steps) - 1) / max(count - 1, 1)) for i in range(count)}
@@ -89,7 +91,10 @@ def _is_step(name: str) -> bool:
 
 
 def _data_uri(path: Path) -> str | None:
-    return _drawn_anew(path, path.stat().st_mtime_ns) if path.is_file() else None
+    try:
+        return _drawn_anew(path, path.lstat().st_mtime_ns)
+    except OSError:
+        return None
 
 
 @functools.lru_cache(maxsize=4 * _PICTURES)
@@ -97,9 +102,11 @@ def _drawn_anew(path: Path, changed: int) -> str | None:
     """A picture decoded and drawn anew, small and in few colours; None if it cannot be."""
     out = io.BytesIO()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), open_regular(path) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            found = Image.open(path, formats=("PNG",))
+            found = Image.open(file, formats=("PNG",))
+            if found.width * found.height > _LARGEST_PICTURE:
+                return None
             image = found.convert("L" if found.mode in ("1", "L") else "RGB")
         image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.BOX)
         if image.mode == "RGB":  # an octree keeps colours that few pixels have; median cut does not
@@ -123,7 +130,7 @@ def _members(path: Path) -> Lines:
 
 def _anything(path: Path) -> Any:
     try:
-        return json.loads(path.read_text(errors="replace"))
+        return json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
 
