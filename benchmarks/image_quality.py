@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 
 from wgan_jax.ema import with_ema
-from wgan_jax.experiment import evaluate, trainer
+from wgan_jax.experiment import evaluate
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.features import default_features
 from wgan_jax.experiment.quality import quality
+from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.flags import load
 from wgan_jax.networks import DCGANCritic
@@ -69,7 +70,7 @@ def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
     if path.exists():
         return json.loads(path.read_text())
     start = time.perf_counter()
-    run = trainer.train(config, folder)
+    run = train(config, folder)
     trained = time.perf_counter() - start
     state = with_ema(run.state)
     features = default_features(config.dataset, folder)

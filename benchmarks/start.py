@@ -26,21 +26,20 @@ def phase(name):
 import jax; phase("import jax")
 import wgan_jax; phase("import wgan_jax")
 from wgan_jax import cli, flags
-from wgan_jax.experiment import trainer
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.placement import place
-from wgan_jax.experiment.recorder import Recorder
-from wgan_jax.experiment.schedule import next_piece
+from wgan_jax.experiment.chunks import next_chunk
+from wgan_jax.experiment.run import open_run
+from wgan_jax.experiment.writers import RunWriter
 phase("import the experiment")
 from pathlib import Path
 keep_compiled_programs()
 config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), prog="", about="")
 phase("read the config")
-run = trainer.open_run(config, Path(sys.argv[1]))
+run = open_run(config, Path(sys.argv[1]))
 jax.block_until_ready(run.state); phase("data, networks, initial weights")
-recorder = Recorder(run, Path(sys.argv[1]), None)
-session = trainer._Session(run, place(config, None), recorder); phase("open the session")
-program = session._program(next_piece(config, 0))
+writer = RunWriter(run, Path(sys.argv[1])); phase("open the writer")
+program = run.compile(place(config, None))(next_chunk(config, 0))
 lowered = program.lower(run.state, run.data); phase("trace the chunk")
 compiled = lowered.compile(); phase("compile it, or read it")
 jax.block_until_ready(compiled(run.state, run.data)); phase("run it")

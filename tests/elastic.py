@@ -8,10 +8,11 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wgan_jax.experiment import trainer
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.manifest import arrays_of
 from wgan_jax.experiment.placement import place
+from wgan_jax.experiment.run import open_run
+from wgan_jax.experiment.train import train
 from wgan_jax.networks import MLP
 
 STEPS = 10
@@ -40,13 +41,9 @@ def params(state):
     return np.concatenate([np.asarray(x).ravel() for x in found])
 
 
-def quiet(line):
-    """Says nothing."""
-
-
 def main(folder):
-    saved = trainer.train(config(STEPS, True), folder / "8", devices=8, say=quiet).state
-    restored = trainer.open_run(config(STEPS, True), folder / "8").state
+    saved = train(config(STEPS, True), folder / "8", devices=8).state
+    restored = open_run(config(STEPS, True), folder / "8").state
     exact = [leaves(restored) == leaves(saved)]
     parts = {}
     for devices in (1, 2, 4, 8):
@@ -62,9 +59,7 @@ def main(folder):
     for devices in (8, 1):
         shutil.copytree(folder / "8", folder / f"on {devices}")
         more = config(2 * STEPS, devices == 8)
-        ends.append(
-            params(trainer.train(more, folder / f"on {devices}", devices=devices, say=quiet).state)
-        )
+        ends.append(params(train(more, folder / f"on {devices}", devices=devices).state))
     apart = float(np.abs(ends[0] - ends[1]).max() / np.abs(ends[0]).max())
     print(json.dumps({"exact": all(exact), "parts": parts, "apart": apart}))
 

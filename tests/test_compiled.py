@@ -26,11 +26,11 @@ TRAIN = """
 import sys
 from pathlib import Path
 from wgan_jax import flags
-from wgan_jax.experiment import trainer
+from wgan_jax.experiment.train import train
 from wgan_jax.experiment.compiled import keep_compiled_programs
 keep_compiled_programs()
 config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), prog="", about="")
-trainer.train(config, Path(sys.argv[1]))
+train(config, Path(sys.argv[1]))
 """
 
 

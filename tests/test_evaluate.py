@@ -15,10 +15,11 @@ from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
 from wgan_jax.ema import with_ema
-from wgan_jax.experiment import features, trainer
+from wgan_jax.experiment import features
 from wgan_jax.experiment.features import Features
 from wgan_jax.experiment.quality import MEASURES, points_features, quality, real_blocks
 from wgan_jax.experiment.scorecard import scorecard
+from wgan_jax.experiment.train import train
 from wgan_jax.experiment.watch import watch
 from wgan_jax.experiment.weights import write_arrays
 from wgan_jax.flags import load
@@ -111,7 +112,7 @@ def run(tmp_path_factory):
         batch_size=16,
         tensorboard=False,
     )
-    trainer.train(config, folder, say=lambda line: None)
+    train(config, folder)
     weights = LeNet().init(jax.random.key(0), np.zeros((1, 8, 8, 1), np.float32))
     arrays = {k: np.asarray(v) for k, v in flatten_dict(weights, sep="/").items()}
     arrays["features/scale"] = np.asarray(0.1, np.float32)
@@ -190,7 +191,7 @@ def test_training_orders_the_measures_on_fashion_mnist(fashion_mnist, tmp_path):
     assert float(judge.about["accuracy"]) > 0.88
     found = {}
     for steps in (40, 400):
-        run = trainer.train(dataclasses.replace(config, steps=steps), tmp_path / "run")
+        run = train(dataclasses.replace(config, steps=steps), tmp_path / "run")
         found[steps] = quality(run.gan, with_ema(run.state), run.data, judge, points=2_000)
     early, late = found[40], found[400]
     for name in ("frechet/lenet", "kernel/lenet"):

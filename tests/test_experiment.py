@@ -16,11 +16,11 @@ import pytest
 from wgan_jax import cli
 from wgan_jax.__main__ import _COMMANDS, main
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import trainer
 from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.chunks import next_chunk
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Clip, Config, Warmup
-from wgan_jax.experiment.schedule import next_piece
+from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.signals import collected
 from wgan_jax.flags import load
 from wgan_jax.networks import MLP
@@ -64,7 +64,7 @@ def as_data(leaf):
 
 
 def result(workdir):
-    run = trainer.open_run(load(workdir / "config.json"), workdir)
+    run = open_run(load(workdir / "config.json"), workdir)
     lines = [json.loads(t) for t in (workdir / "metrics.jsonl").read_text().splitlines()]
     kept = [{k: v for k, v in line.items() if "time/" not in k} for line in lines]
     return [as_data(leaf) for leaf in jax.tree.leaves(run.state)], kept
@@ -253,7 +253,7 @@ def test_a_run_is_cut_alike_from_every_boundary():
     config = Config(steps=1_050, chunk=30, log_every=100, warmup=Warmup(), clip=Clip())
     step, warm = 0, 0
     while step < config.steps:
-        piece = next_piece(config, step)
+        piece = next_chunk(config, step)
         covered = [config.warmup.covers(i) for i in range(step, step + piece.length)]
         assert all(covered) or not any(covered)
         assert piece.n_critic == (100 if covered[0] else 5)

@@ -35,7 +35,7 @@ def lenet(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(features, "_LEAST_STEPS", 60)
         patch.setattr(features, "_EPOCHS", 1)
-        return path, train_lenet(Digits(labels=True), path, say=lambda line: None)
+        return path, train_lenet(Digits(labels=True), path)
 
 
 def test_inception_has_the_parameters_of_the_port(golden):
@@ -143,6 +143,6 @@ def test_features_of_a_data_set_are_kept_beside_it_where_that_can_be_written(tmp
 
 @pytest.mark.slow
 def test_digits_are_told_apart(tmp_path):
-    made = train_lenet(Digits(labels=True), tmp_path / "x.npz", say=lambda line: None)
+    made = train_lenet(Digits(labels=True), tmp_path / "x.npz")
     assert float(made.about["accuracy"]) > 0.92
     assert json.loads(json.dumps(made.about)) == made.about

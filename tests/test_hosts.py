@@ -16,9 +16,11 @@ import pytest
 
 from wgan_jax import cli
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts, last_words, trainer
+from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.manifest import arrays_of
+from wgan_jax.experiment.run import open_run
+from wgan_jax.experiment.train import train
 from wgan_jax.flags import load
 
 ROOT = Path(__file__).parents[1]
@@ -80,7 +82,7 @@ def arrays(state):
 
 
 def leaves(workdir):
-    return arrays(trainer.open_run(load(workdir / "config.json"), workdir).state)
+    return arrays(open_run(load(workdir / "config.json"), workdir).state)
 
 
 def losses(workdir):
@@ -111,7 +113,7 @@ def test_two_hosts_stop_together_and_train_as_one_does(tmp_path):
     saved = Checkpoints(two / "checkpoints").steps()[0]
     statuses, said = finish(start_both([*TINY, "--steps", str(saved + 20)], two))
     assert statuses == [0, 0], said
-    one = trainer.train(load(two / "config.json"), tmp_path / "one", devices=1)
+    one = train(load(two / "config.json"), tmp_path / "one", devices=1)
     for a, b in zip(leaves(two), arrays(one.state), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5 * np.abs(b).max())
 
@@ -143,7 +145,7 @@ def test_a_host_is_killed_and_the_run_goes_on_bitwise(victim, tmp_path):
     for a, b in zip(leaves(tmp_path / "whole"), leaves(tmp_path / "killed"), strict=True):
         np.testing.assert_array_equal(a, b)
     short = dataclasses.replace(load(tmp_path / "whole/config.json"), steps=49)
-    trainer.train(short, tmp_path / "one", devices=1)
+    train(short, tmp_path / "one", devices=1)
     one, two = losses(tmp_path / "one"), losses(tmp_path / "whole")[:7]
     assert np.abs(one - two).max() < 1e-3 * np.abs(one).max()
 

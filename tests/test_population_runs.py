@@ -11,10 +11,11 @@ import pytest
 from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import population, trainer
+from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Config, Population
 from wgan_jax.experiment.members import members, settings
+from wgan_jax.experiment.sweep_run import open_sweep
 from wgan_jax.flags import load, parse
 from wgan_jax.penalties import GradientPenalty
 
@@ -47,15 +48,15 @@ def workdir(tmp_path_factory):
 
 
 def opened(folder):
-    return population.open_runs(load(folder / "config.json"), folder)
+    return open_sweep(load(folder / "config.json"), folder)
 
 
 def test_each_member_is_its_solo_run(workdir, tmp_path):
     runs = opened(workdir)
     values = [json.loads(t) for t in (workdir / "members.jsonl").read_text().splitlines()]
     k = 1
-    solo = trainer.train(members(runs.config)[k], tmp_path)
-    for ours, alone in zip(leaves(runs.state(k)), leaves(solo.state), strict=True):
+    solo = loop.train(members(runs.config)[k], tmp_path)
+    for ours, alone in zip(leaves(runs.member(k).state), leaves(solo.state), strict=True):
         np.testing.assert_allclose(ours, alone, rtol=1e-5, atol=1e-6)
     lines = [json.loads(t) for t in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     for member, alone in zip(values, lines, strict=True):
@@ -66,9 +67,9 @@ def test_each_member_is_its_solo_run(workdir, tmp_path):
 
 def test_a_lost_member_stays_finite_and_the_others_go_on(workdir):
     runs = opened(workdir)
-    assert np.asarray(runs.states.step.generator).tolist() == [20, 20, 0, 0]
+    assert np.asarray(runs.state.step.generator).tolist() == [20, 20, 0, 0]
     assert runs.step == 20
-    assert all(np.isfinite(x).all() for x in leaves(runs.states) if x.dtype.kind == "f")
+    assert all(np.isfinite(x).all() for x in leaves(runs.state) if x.dtype.kind == "f")
     last = json.loads((workdir / "members.jsonl").read_text().splitlines()[-1])
     assert last["critic/loss"][2:] == [None, None]
     summary = json.loads((workdir / "metrics.jsonl").read_text().splitlines()[-1])
@@ -80,10 +81,8 @@ def test_a_lost_member_stays_finite_and_the_others_go_on(workdir):
 def test_it_resumes_bitwise(workdir, tmp_path):
     config = load(workdir / "config.json")
     for steps in (10, 20):
-        population.train(dataclasses.replace(config, steps=steps), tmp_path)
-    for whole, resumed in zip(
-        *(leaves(opened(f).states) for f in (workdir, tmp_path)), strict=True
-    ):
+        loop.train(dataclasses.replace(config, steps=steps), tmp_path)
+    for whole, resumed in zip(*(leaves(opened(f).state) for f in (workdir, tmp_path)), strict=True):
         np.testing.assert_array_equal(whole, resumed)
     assert (workdir / "members.jsonl").read_text() == (tmp_path / "members.jsonl").read_text()
 

@@ -12,11 +12,12 @@ from wgan_jax.__main__ import main
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.ema import with_ema
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import sample_files, trainer
+from wgan_jax.experiment import sample_files
 from wgan_jax.experiment.build import build_gan, sample_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.experiment.sample import Wish, open_sampler
+from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import claim
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import MLP
@@ -49,7 +50,7 @@ def checkpointed(config, folder):
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "digits"
-    return folder, trainer.train(CONDITIONAL, folder, say=lambda line: None)
+    return folder, train(CONDITIONAL, folder)
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +71,7 @@ def sample(folder, *args):
 
 @pytest.fixture(scope="module")
 def sampler(run):
-    return open_sampler(CONDITIONAL, run[0], Wish(), print)
+    return open_sampler(CONDITIONAL, run[0], Wish())
 
 
 def drawn(sampler, **wish):
@@ -101,7 +102,7 @@ def test_blocks_follow_each_other_and_seeds_repeat(run, sampler, tmp_path):
 def test_weights_labels_and_truncation_are_chosen(run, sampler):
     _, done = run
     ema = drawn(sampler, num=20)["samples"]
-    raw = open_sampler(CONDITIONAL, run[0], Wish(num=20, weights="raw"), print)
+    raw = open_sampler(CONDITIONAL, run[0], Wish(num=20, weights="raw"))
     raw = next(raw.blocks())["samples"]
     assert (raw != ema).any()
     key = jax.random.fold_in(jax.random.key(0), 0)

@@ -98,10 +98,10 @@ def train(folder, workdir, *args):
 
 
 def state(workdir):
-    from wgan_jax.experiment import trainer
+    from wgan_jax.experiment.run import open_run
     from wgan_jax.flags import load
 
-    run = trainer.open_run(load(workdir / "config.json"), workdir)
+    run = open_run(load(workdir / "config.json"), workdir)
     params = (run.state.critic.params, run.state.generator.params)
     return [np.asarray(x) for x in jax.tree.leaves(params)]
 

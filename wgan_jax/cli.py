@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,9 +33,31 @@ Several hosts, each with the same command:
 --coordinator HOST:PORT --process-count N --process-index I    anywhere else"""
 
 
+class _ConsoleHandler(logging.Handler):
+    """Prints messages as plain lines, above a progress bar if there is one."""
+
+    def __init__(self, stream: str):
+        super().__init__(logging.INFO)
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        file = getattr(sys, self._stream)
+        tqdm.write(self.format(record), file=file)
+        file.flush()
+
+
+def _log_to(stream: str) -> None:
+    logger = logging.getLogger("wgan_jax")
+    logger.handlers = [_ConsoleHandler(stream)]
+    logger.setLevel(logging.INFO)
+
+
 def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
     """Run a command; bad input becomes one line on stderr and exit status 2."""
     keep_compiled_programs()
+    _log_to("stdout" if command is train else "stderr")
     try:
         return command(args)
     except UserError as error:
@@ -60,8 +83,9 @@ def _train(args: list[str]) -> int:
     name, config = hosts.together(lambda: _config(args))
     hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
     count = None if devices is None else natural("devices", devices, 1)
-    from wgan_jax.experiment import population, trainer
+    from wgan_jax.experiment import train as loop
     from wgan_jax.experiment.report.reporter import write_report
+    from wgan_jax.experiment.sweep_run import SweepRun
 
     if config.population is not None and (hosts.count() > 1 or is_remote(given or "")):
         raise UserError("a population trains on one host, in a folder of that host")
@@ -70,19 +94,16 @@ def _train(args: list[str]) -> int:
     if mirror is not None:
         folder = mirror.folder
         hosts.together(lambda: mirror.pull() if hosts.is_first() else None)
-    pushed = mirror.push if mirror else None
+    pushed = mirror.push if mirror else lambda: None
     try:
         with collected():
             try:
-                if config.population is not None:
-                    runs = population.train(config, folder, devices=count)
-                else:
-                    run = trainer.train(config, folder, devices=count, saved=pushed)
+                run = loop.train(config, folder, devices=count, on_save=pushed)
             except Stopped as stop:
                 print(stop, file=sys.stderr, flush=True)
                 return stop.exit_status
-        if config.population is not None:
-            print(population.write_table(runs, folder))
+        if isinstance(run, SweepRun):
+            print(run.write_table(folder))
             print(f"report  {write_report(folder)}")
             return 0
     except (ValueError, OSError) as error:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,9 @@ from wgan_jax.files import read_file
 
 if TYPE_CHECKING:
     from wgan_jax.experiment.features import Features
-    from wgan_jax.experiment.trainer import Run
+    from wgan_jax.experiment.run import Run
+
+logger = logging.getLogger(__name__)
 
 _LARGEST_EVALUATION = 2**20
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
@@ -57,7 +59,7 @@ def evaluate(args: list[str]) -> int:
         return _all_members(folder)
     run = _finished(folder, member)
     if member is not None:
-        from wgan_jax.experiment.population import write_member
+        from wgan_jax.experiment.sweep_run import write_member
 
         folder = write_member(run, folder, int(member))
     judge = _features(run, folder, file, sha256) if _on_features(names) else None
@@ -96,7 +98,7 @@ def features(args: list[str]) -> int:
     if Path(out).exists() and not force:
         raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
     dataset = _dataset(args[0], data_dir, size, channels)
-    made = train_lenet(dataset, Path(out), say=_tell)
+    made = train_lenet(dataset, Path(out))
     print(f"{out}  SHA-256 of the arrays {made.about['sha256']}")
     return 0
 
@@ -149,9 +151,9 @@ def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> F
     if len(shape) != 3:
         return points_features(shape)
     try:
-        return features.default_features(run.config.dataset, folder, _tell)
+        return features.default_features(run.config.dataset, folder)
     except UserError as error:
-        _tell(f"no features: {error}")
+        logger.warning(f"no features: {error}")
         return None
 
 
@@ -225,24 +227,20 @@ def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | 
 
 
 def _all_members(folder: Path) -> int:
-    from wgan_jax.experiment import population
+    from wgan_jax.experiment.sweep_run import open_sweep
 
-    runs = population.open_runs(flags.load(folder / "config.json"), folder, say=_tell)
-    print(population.write_table(runs, folder))
+    print(open_sweep(flags.load(folder / "config.json"), folder).write_table(folder))
     return 0
 
 
 def _finished(folder: Path, member: str | None = None) -> Run:
-    from wgan_jax.experiment import population, trainer
     from wgan_jax.experiment.checkpoint import Checkpoints
+    from wgan_jax.experiment.run import open_run
+    from wgan_jax.experiment.sweep_run import open_member
 
     config: Config = flags.load(folder / "config.json")
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
     if member is not None:
-        return population.open_member(config, folder, natural("member", member), say=_tell)
-    return trainer.open_run(config, folder, say=_tell)
-
-
-def _tell(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+        return open_member(config, folder, natural("member", member))
+    return open_run(config, folder)

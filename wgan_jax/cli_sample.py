@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +47,7 @@ def sample(args: list[str]) -> int:
 
     config = flags.load(folder / "config.json")
     k = None if member is None else natural("member", member)
-    say = partial(print, file=sys.stderr)
-    sampler = open_sampler(config, folder, Wish(**wish), say, member=k)
+    sampler = open_sampler(config, folder, Wish(**wish), member=k)
     if steps is not None:
         walks = sampler.walk(steps, tour=sample_files.is_animated(path))
         sample_files.write_walks(walks, path)

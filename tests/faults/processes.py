@@ -15,8 +15,8 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from wgan_jax.experiment import trainer
 from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.run import open_run
 from wgan_jax.flags import load
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +29,7 @@ PRELOADED = (
     "tqdm",
     "tyro",
     "wgan_jax.cli",
-    "wgan_jax.experiment.trainer",
+    "wgan_jax.experiment.train",
 )
 CADENCE = [
     *("--batch-size", "16", "--chunk", "7", "--log-every", "10"),
@@ -136,11 +136,11 @@ def _run(command, said, how):
     os.chdir(ROOT)
     from wgan_jax import cli_evaluate
     from wgan_jax.experiment import pictures
-    from wgan_jax.experiment.recorder import Recorder
+    from wgan_jax.experiment.writers import RunWriter
 
     if not how.get("pictures"):
         pictures.plane = pictures.image_grid = pictures.curves = _no_picture
-        Recorder.report = lambda self, *, last: None
+        RunWriter.update_report = lambda self, *, last: None
     if not how.get("evaluation"):
         cli_evaluate.at_the_end = lambda *_: None
     if largest := how.get("largest"):
@@ -157,7 +157,7 @@ def _no_picture(*arguments, **_):
 
 def state_of(workdir):
     """The arrays of the newest checkpoint and the metrics without times."""
-    run = trainer.open_run(load(workdir / "config.json"), workdir)
+    run = open_run(load(workdir / "config.json"), workdir)
     return [as_data(leaf) for leaf in jax.tree.leaves(run.state)], metrics_of(workdir)
 
 

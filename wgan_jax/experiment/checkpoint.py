@@ -44,6 +44,8 @@ from wgan_jax.experiment.manifest import (
 from wgan_jax.experiment.seal import seal, sync, verify
 from wgan_jax.types import PyTree
 
+logger = logging.getLogger(__name__)
+
 _PART, _GONE, _ASIDE = ".part", ".gone", "skipped"
 _OVERHEAD, _OVERHEAD_PER_LEAF = 2**16, 2**12
 _PLAIN = {"compressor": None, "filters": None, "zarr_format": 2}
@@ -89,7 +91,7 @@ class Checkpoints:
         self._prune()
 
     def restore(
-        self, like: PyTree, report: Callable[[str], None] = logging.warning
+        self, like: PyTree, report: Callable[[str], None] = logger.warning
     ) -> tuple[int, PyTree] | None:
         """The newest good checkpoint as `(step, state)`; None if there never was one.
 

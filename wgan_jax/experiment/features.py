@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 from collections.abc import Callable
@@ -22,6 +23,8 @@ from wgan_jax.experiment.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
 from wgan_jax.networks.lenet import LeNet
 from wgan_jax.types import Array, PyTree
+
+logger = logging.getLogger(__name__)
 
 _SCALE = "features/scale"
 _BATCH, _EPOCHS, _LEAST_STEPS, _RATE = 128, 4, 800, 2e-3
@@ -99,9 +102,7 @@ def _applied(network: Any, variables: PyTree) -> Callable[[Array], Any]:
     return lambda x: network.apply(variables, x)
 
 
-def train_lenet(
-    dataset: Any, path: Path, *, seed: int = 0, say: Callable[[str], None] = print
-) -> Features:
+def train_lenet(dataset: Any, path: Path, *, seed: int = 0) -> Features:
     """Train a LeNet on a labelled data set, and write it to a file.
 
     Args:
@@ -117,12 +118,16 @@ def train_lenet(
     network = LeNet(classes=classes)
     steps = max(_LEAST_STEPS, _EPOCHS * math.ceil(size / _BATCH))
     shape = "x".join(map(str, images.shape[1:]))
-    say(f"training LeNet on {size:,} images of {shape}, {steps:,} steps of {min(_BATCH, size)}")
+    logger.info(
+        f"training LeNet on {size:,} images of {shape}, {steps:,} steps of {min(_BATCH, size)}"
+    )
     variables = _fit(network, jax.device_put(data), seed, steps)
     held_out = dataset.held_out()
     measured = data if held_out is None else held_out
     accuracy = float(_looked(network, variables, measured)[1].mean())
-    say(f"accuracy {accuracy:.2%} on {'the training' if held_out is None else 'unseen'} images")
+    logger.info(
+        f"accuracy {accuracy:.2%} on {'the training' if held_out is None else 'unseen'} images"
+    )
     about = {
         "network": "lenet",
         "dataset": getattr(dataset, "name", type(dataset).__name__.lower()),
@@ -176,7 +181,7 @@ def _looked(network: LeNet, variables: PyTree, data: ArrayDataset) -> tuple[np.n
     return jax.device_get(lax.map(look, both, batch_size=500))
 
 
-def default_features(dataset: Any, workdir: Path, say: Callable[[str], None] = print) -> Features:
+def default_features(dataset: Any, workdir: Path) -> Features:
     """A LeNet of the run's own data set: trained at its first use, and kept for all its runs.
 
     It is kept beside the prepared data, or in the workdir where that cannot be written.
@@ -192,8 +197,8 @@ def default_features(dataset: Any, workdir: Path, say: Callable[[str], None] = p
     if os.path.lexists(path):
         return open_features(path, follow=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = train_lenet(dataclasses.replace(dataset, labels=True), path, say=say)
-    say(f"kept in {path}")
+    made = train_lenet(dataclasses.replace(dataset, labels=True), path)
+    logger.info(f"kept in {path}")
     return made
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
 
 import numpy as np
 
@@ -10,6 +10,8 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import NonFinite
 from wgan_jax.finite import skipped_of
 from wgan_jax.types import GANState
+
+logger = logging.getLogger(__name__)
 
 _PLAYERS = ("critic", "generator")
 
@@ -21,11 +23,10 @@ class Watch:
       policy: `stop` ends the run at the first such value; `skip` goes on, without
         the steps that it would have spoilt, and says so once.
       state: where the run starts from, with its counts so far.
-      say: is told.
     """
 
-    def __init__(self, policy: NonFinite, state: GANState, say: Callable[[str], None]):
-        self._policy, self._say, self._said = policy, say, False
+    def __init__(self, policy: NonFinite, state: GANState):
+        self._policy, self._warned = policy, False
         counts = [skipped_of(getattr(state, player).opt_state) for player in _PLAYERS]
         self._counts = [0 if count is None else int(count) for count in counts]
 
@@ -56,6 +57,8 @@ class Watch:
                 f"{found} at step {step}: training stops and nothing of it is saved; lower the "
                 f"learning rate or look at the data, or leave such steps out: --non-finite skip"
             )
-        if not self._said:
-            self._say(f"step {step:,}: {found}; that step is left out, more are counted silently")
-        self._said = True
+        if not self._warned:
+            logger.warning(
+                f"step {step:,}: {found}; that step is left out, more are counted silently"
+            )
+        self._warned = True

@@ -122,7 +122,6 @@ def open_sampler(
     config: Config,
     workdir: Path,
     wish: Wish,
-    say: Callable[[str], None],
     *,
     member: int | None = None,
 ) -> Sampler:
@@ -136,7 +135,7 @@ def open_sampler(
     _check(config, wish)
     struct = sample_struct(config, config.batch_size)
     gan = build_gan(chosen(config, member))
-    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct), say)
+    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
     if found is None:
         raise UserError(f"{workdir} holds no checkpoint")
     state = found[1] if member is None else member_state(found[1], member)

@@ -1,9 +1,12 @@
-"""Where a run tells how it goes: the terminal and TensorBoard."""
+"""Writers of a run's metrics, images and report, and of its lines on the screen."""
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +14,127 @@ import numpy as np
 from PIL import Image
 
 from wgan_jax.errors import UserError
+from wgan_jax.experiment import hosts
+from wgan_jax.experiment.report.reporter import Reporter
+from wgan_jax.experiment.run import Run
+from wgan_jax.experiment.sweep_run import SweepRun
+from wgan_jax.experiment.workdir import MetricsLog, read_metrics
+from wgan_jax.files import atomic_write
+from wgan_jax.types import GANState
+
+logger = logging.getLogger(__name__)
 
 _SECONDS_BETWEEN_LINES = 10.0
+
+
+@contextlib.contextmanager
+def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | NoopWriter]:
+    """Opens the writer of a run; one that does nothing on all processes but the primary."""
+    if not hosts.is_first():
+        yield NoopWriter()
+        return
+    writer = RunWriter(run, workdir)
+    try:
+        yield writer
+    finally:
+        writer.close()
+
+
+class RunWriter:
+    """Writes the files of a workdir, except config and checkpoints."""
+
+    def __init__(self, run: Run | SweepRun, workdir: Path):
+        self._run, self._config, self._workdir = run, run.config, workdir
+        self._logs = {name: MetricsLog(workdir / name, run.step) for name in run.logs}
+        self._console = Console(run.step, run.config.steps)
+        self._board = TensorBoard(workdir, run.step) if run.config.tensorboard else None
+        self._report = Reporter(workdir)
+        self._warned: set[str] = set()
+
+    def write_data(self) -> None:
+        self._run.draw_data(self._workdir / "samples" / "data.png")
+
+    def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
+        """Evaluates the run; each kind of warning is logged once."""
+        evaluation = self._run.evaluate(state)
+        for topic, warning in self._run.warnings(evaluation).items():
+            if topic not in self._warned:
+                logger.warning("step %s: %s", f"{step:,}", warning)
+            self._warned.add(topic)
+        return evaluation
+
+    def write_chunk(
+        self,
+        metrics: dict[str, np.ndarray],
+        before: int,
+        evaluation: dict[str, Any],
+        speed: float,
+        wait_fraction: Callable[[], dict[str, float]],
+    ) -> None:
+        """Writes the iterations of a chunk that are due; an evaluation goes with the last one.
+
+        Args:
+          metrics: [length], or [m, length] of a sweep.
+          before: the step at which the chunk started.
+          evaluation: of the state after the chunk; empty if there was none.
+          speed: generator iterations per second.
+          wait_fraction: called at most once per chunk, as it resets its timer.
+        """
+        length = next(iter(metrics.values())).shape[-1]
+        estimate = float(np.nanmean(metrics["critic/estimate"][..., -1]))
+        self._console.update(length, {"critic/estimate": estimate})
+        extra: list[dict[str, Any]] = [{}] * (length - 1) + [evaluation]
+        due = [i for i in range(length) if self._is_due(before + i + 1) or extra[i]]
+        timed = {"time/steps_per_second": round(speed, 3)} | (wait_fraction() if due else {})
+        for i in due:
+            lines = self._run.log_lines(metrics, i, extra[i])
+            lines["metrics.jsonl"] |= timed
+            for name, line in lines.items():
+                self._logs[name].write({"step": before + i + 1} | line)
+            if self._board is not None:
+                self._board.write({"step": before + i + 1} | lines["metrics.jsonl"])
+
+    def _is_due(self, step: int) -> bool:
+        return step % self._config.log_every == 0 or step == self._config.steps
+
+    def write_samples(self, state: GANState, step: int) -> None:
+        path = self._workdir / "samples" / f"{step}.png"
+        with atomic_write(path) as file:
+            self._run.draw_samples(state, step, file)
+        if self._board is not None:
+            self._board.picture(path, step)
+
+    def write_curves(self) -> None:
+        lines = read_metrics(self._workdir / self._run.logs[-1])
+        with atomic_write(self._workdir / "curves.png") as file:
+            self._run.draw_curves(lines, file)
+
+    def update_report(self, *, last: bool) -> None:
+        self._report.update(last=last)
+
+    def close(self) -> None:
+        self._console.close()
+        for log in self._logs.values():
+            log.close()
+        if self._board is not None:
+            self._board.close()
+
+
+class NoopWriter:
+    """Takes the place of a `RunWriter` on the other processes, and writes nothing."""
+
+    def write_data(self) -> None: ...
+
+    def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
+        return {}
+
+    def write_chunk(self, *args: object) -> None: ...
+
+    def write_samples(self, state: GANState, step: int) -> None: ...
+
+    def write_curves(self) -> None: ...
+
+    def update_report(self, *, last: bool) -> None: ...
 
 
 class Console:
@@ -21,7 +143,7 @@ class Console:
     def __init__(self, step: int, steps: int):
         from tqdm import tqdm
 
-        self._step, self._steps, self._said = step, steps, time.monotonic()
+        self._step, self._steps, self._printed = step, steps, time.monotonic()
         self._bar = None
         if sys.stderr.isatty():
             self._bar = tqdm(initial=step, total=steps, unit="it", dynamic_ncols=True)
@@ -32,16 +154,9 @@ class Console:
         if self._bar is not None:
             self._bar.set_postfix(estimate=estimate)
             self._bar.update(iterations)
-        elif time.monotonic() - self._said > _SECONDS_BETWEEN_LINES:
-            self._said = time.monotonic()
+        elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
+            self._printed = time.monotonic()
             print(f"step {self._step:,} of {self._steps:,}  estimate {estimate}", flush=True)
-
-    def say(self, line: str) -> None:
-        """A line beside the bar."""
-        if self._bar is not None:
-            self._bar.write(line)
-        else:
-            print(line, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from string import Template
 
@@ -24,6 +24,8 @@ from wgan_jax.experiment.report.markup import Markup, join, tag
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import atomic_write
 
+logger = logging.getLogger(__name__)
+
 _SECONDS_BETWEEN, _SHARE = 30.0, 0.01
 _HERE = Path(__file__).parent
 
@@ -31,8 +33,8 @@ _HERE = Path(__file__).parent
 class Reporter:
     """Keeps a run's report up to date, at most every half minute and for 1% of the time."""
 
-    def __init__(self, workdir: Path, *, say: Callable[[str], None] = print):
-        self._workdir, self._say, self._idle = workdir, say, jax.process_index() != 0
+    def __init__(self, workdir: Path):
+        self._workdir, self._idle = workdir, jax.process_index() != 0
         self._due = time.monotonic() + _SECONDS_BETWEEN
         if not self._idle:
             write_json(workdir / "machine.json", machine())
@@ -45,7 +47,7 @@ class Reporter:
         try:
             write_report(self._workdir)
         except Exception as error:  # a page about the run must never end the run
-            self._say(f"the report could not be written: {type(error).__name__}: {error}")
+            logger.warning(f"the report could not be written: {type(error).__name__}: {error}")
         took = time.monotonic() - began
         self._due = time.monotonic() + max(_SECONDS_BETWEEN, took / _SHARE)
 

@@ -1,0 +1,59 @@
+"""How a run is divided into chunks: the compiled programs that it dispatches one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from wgan_jax.adaptive import scan_adaptive_steps
+from wgan_jax.experiment.config import Config
+from wgan_jax.gan import GAN
+from wgan_jax.loop import scan_steps
+from wgan_jax.types import GANState, Metrics
+
+
+class ChunkShape(NamedTuple):
+    """`length` generator iterations of `n_critic` critic steps: the shape of one program."""
+
+    length: int
+    n_critic: int
+
+
+def next_chunk(config: Config, step: int) -> ChunkShape:
+    """Returns the chunk that starts at generator iteration `step`.
+
+    A function of the step alone, so a run that resumes at any boundary is divided
+    as if it had never stopped. At most three shapes occur: whole chunks, single
+    iterations where a whole chunk does not fit, and single warm-up iterations.
+    """
+    warmup = config.warmup
+    if warmup is not None and warmup.covers(step):
+        return ChunkShape(1, warmup.n_critic)
+    length = min(config.chunk, config.log_every)
+    fits = step % length == 0 and step + length <= config.steps
+    if warmup is not None:
+        fits = fits and not any(warmup.covers(i) for i in range(step, step + length))
+    return ChunkShape(length if fits else 1, config.n_critic)
+
+
+def crossed_multiple(every: int, *, before: int, after: int) -> bool:
+    """Whether a multiple of `every` lies in (before, after]; never for 0.
+
+    Example:
+      >>> [crossed_multiple(10, before=s, after=s + 4) for s in (4, 6, 10)]
+      [False, True, False]
+    """
+    return every > 0 and after // every > before // every
+
+
+def chunk_steps(
+    config: Config, gan: GAN, chunk: ChunkShape
+) -> Callable[..., tuple[GANState, Metrics]]:
+    """Returns the steps of a chunk, `(state, sampler) -> (state, metrics)`."""
+    sizes = {"batch_size": config.batch_size, "length": chunk.length}
+    if config.adaptive is None:
+        return scan_steps(gan, n_critic=chunk.n_critic, **sizes)
+    adaptive = config.adaptive
+    return scan_adaptive_steps(
+        gan, block=adaptive.block, most=adaptive.most, tolerance=adaptive.tolerance, **sizes
+    )

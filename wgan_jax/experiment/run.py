@@ -1,0 +1,151 @@
+"""A run: its config, its GAN, its data and its state, and what the training loop asks of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.ema import with_ema
+from wgan_jax.experiment import hosts, pictures
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluate import real_clouds
+from wgan_jax.experiment.monitor import Monitor, warnings
+from wgan_jax.experiment.numbers import Watch
+from wgan_jax.experiment.placement import Placement
+from wgan_jax.files import atomic_write
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Draw, key_for
+from wgan_jax.types import Array, GANState, from_linen
+from wgan_jax.vae import EvidenceBound
+
+logger = logging.getLogger(__name__)
+
+_GRID, _POINTS = 64, 2_000
+
+Program = Callable[[GANState, Any], tuple[GANState, dict[str, Any]]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+    """One training run at some step."""
+
+    config: Config
+    gan: GAN
+    data: Any
+    state: GANState
+
+    logs = ("metrics.jsonl",)
+
+    @property
+    def step(self) -> int:
+        """Generator iterations done."""
+        return int(self.state.step)
+
+    def at(self, state: GANState) -> Run:
+        """Returns the same run with another state."""
+        return dataclasses.replace(self, state=state)
+
+    def describe(self) -> str:
+        return f"generator iteration {self.step:,} of {self.config.steps:,}"
+
+    def compile(self, sharding: Placement) -> Callable[[ChunkShape], Program]:
+        """Returns the compiled program of each chunk shape."""
+        gan = build_gan(self.config, sharding)
+
+        @functools.cache
+        def program(chunk: ChunkShape) -> Program:
+            return sharding.compile(chunk_steps(self.config, gan, chunk), self.state)
+
+        return program
+
+    def non_finite_guard(self) -> Watch:
+        return Watch(self.config.non_finite, self.state)
+
+    def evaluate(self, state: GANState) -> dict[str, Any]:
+        """Evaluates samples and the critic's health; the run itself is not changed."""
+        return self._monitor(state)
+
+    warnings = staticmethod(warnings)
+
+    @functools.cached_property
+    def _monitor(self) -> Monitor:
+        return Monitor(self.config, self.gan, self.data)
+
+    def log_lines(
+        self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Returns iteration `i` of a chunk as a line for each file of `logs`."""
+        line = {name: float(values[i]) for name, values in sorted(metrics.items())}
+        return {"metrics.jsonl": line | evaluation}
+
+    def draw_data(self, path: Path) -> None:
+        """Writes a picture of real images; points need none, as they lie under the samples."""
+        shape = self._sample_shape()
+        if len(shape) != 3 or path.exists():
+            return
+        key = key_for(jax.random.key(self.config.seed), Draw.CRITIC_DATA)
+        size = getattr(self.data, "size", None)
+        count = _GRID if size is None else min(_GRID, size)
+        real, *_ = real_clouds(self.data, key, count, size, self.config.seed)
+        with atomic_write(path) as file:
+            pictures.image_grid(real.reshape(-1, *shape), file)
+
+    def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
+        """Writes a picture of samples from fixed noise: an image grid, or points of the plane."""
+        key, shape = key_for(jax.random.key(self.config.seed), Draw.SAMPLES), self._sample_shape()
+        count = _GRID if len(shape) == 3 else _POINTS
+        samples = self.gan.generate(with_ema(state), key, count)
+        fake, *labels = map(np.asarray, jax.tree.leaves(samples))
+        if labels:
+            fake = fake[np.argsort(labels[0], kind="stable")]
+        if len(shape) == 3:
+            pictures.image_grid(fake, file)
+        elif shape == (2,):
+            real = np.asarray(self.data(key_for(key, Draw.CRITIC_DATA), count))
+            pictures.plane(real, fake, self._critic_scores(state), step, file)
+
+    def draw_curves(self, lines: list[dict[str, Any]], file: BinaryIO) -> None:
+        pictures.curves(lines, self.config.objective.estimates, file)
+
+    def _critic_scores(self, state: GANState) -> Callable[[np.ndarray], Array] | None:
+        """The critic as a function of points; None where an encoder takes its place."""
+        if isinstance(self.config.objective, EvidenceBound):
+            return None
+        critic, (params, stats, _) = from_linen(self.config.critic), state.critic
+        return lambda x: critic.apply(params, stats, x, train=False)[0]
+
+    def _sample_shape(self) -> tuple[int, ...]:
+        return jax.tree.leaves(real_struct(self.data, 1))[0].shape[1:]
+
+
+def open_run(config: Config, workdir: Path) -> Run:
+    """Opens the run in a workdir at its newest good checkpoint, or at its start.
+
+    Raises:
+      UserError: parts that do not fit together, or checkpoints that are all bad.
+    """
+    data, gan = hosts.together(lambda: (open_dataset(config), build_gan(config)))
+    struct = real_struct(data, config.batch_size)
+    key = jax.random.key(config.seed)
+    like = jax.eval_shape(gan.init, key, struct)
+
+    def restored() -> GANState | None:
+        found = Checkpoints(workdir / "checkpoints").restore(like)
+        return None if found is None else found[1]
+
+    state = hosts.from_first(restored, like)
+    if state is None:
+        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+        state = gan.init(key, zeros)
+    return Run(config, gan, data, state)

@@ -1,0 +1,247 @@
+"""A sweep: runs over seeds and hyperparameters that train side by side in one program."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.data.stream import ImageStream
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import population_report as report
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
+from wgan_jax.experiment.codec import to_dict
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.members import (
+    chosen,
+    init,
+    like,
+    member_state,
+    replaced,
+    settings,
+    stacked,
+)
+from wgan_jax.experiment.placement import Placement
+from wgan_jax.experiment.run import Program, Run
+from wgan_jax.experiment.workdir import read_metrics, require_plain, write_json, write_lines
+from wgan_jax.files import atomic_write
+from wgan_jax.finite import skipped_of
+from wgan_jax.gan import GAN
+from wgan_jax.population import each_member
+from wgan_jax.types import Array, GANState, Metrics, PyTree
+
+logger = logging.getLogger(__name__)
+
+_ALIVE = "member/alive"
+
+
+@dataclasses.dataclass(frozen=True)
+class SweepRun:
+    """All members of a sweep at some step.
+
+    Attributes:
+      state: the members' states, every leaf led by [m].
+      hypers: the hyperparameters that vary, each [m].
+    """
+
+    config: Config
+    data: Any
+    state: GANState
+    hypers: dict[str, Array]
+
+    logs = ("metrics.jsonl", "members.jsonl")
+
+    def __len__(self) -> int:
+        return len(self.state.key)
+
+    @property
+    def step(self) -> int:
+        """Generator iterations of the members that are alive."""
+        return int(np.max(self.state.step.generator))
+
+    @functools.cached_property
+    def gan(self) -> GAN:
+        return build_gan(self.config)
+
+    def at(self, state: GANState) -> SweepRun:
+        """Returns the same sweep with other states."""
+        return dataclasses.replace(self, state=state)
+
+    def member(self, k: int) -> Run:
+        """Returns member `k` as the run that it would be alone."""
+        config = chosen(self.config, k)
+        return Run(config, build_gan(config), self.data, member_state(self.state, k))
+
+    def describe(self) -> str:
+        return f"{len(self)} members, generator iteration {self.step:,} of {self.config.steps:,}"
+
+    def compile(self, sharding: Placement) -> Callable[[ChunkShape], Program]:
+        """Returns the compiled program of each chunk shape."""
+
+        @functools.cache
+        def program(chunk: ChunkShape) -> Program:
+            advance = functools.partial(_advance, self.config, chunk, sharding.devices)
+            compiled = jax.jit(advance, donate_argnums=0)
+            return lambda state, data: compiled(state, self.hypers, data)
+
+        return program
+
+    def non_finite_guard(self) -> LostMembers:
+        return LostMembers(self)
+
+    def evaluate(self, state: GANState) -> dict[str, Any]:
+        """Evaluates the samples of each member; values are [m]."""
+        return report.evaluation(self.config, self.gan, self.data, self._states(state))
+
+    def warnings(self, evaluation: dict[str, Any]) -> dict[str, str]:
+        return {}
+
+    def log_lines(
+        self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]
+    ) -> dict[str, dict[str, Any]]:
+        """Returns iteration `i` of a chunk: mean and spread over members, and all their values."""
+        values = {name: v[:, i] for name, v in sorted(metrics.items()) if name != _ALIVE}
+        values |= evaluation
+        means: dict[str, Any] = {"members": int(metrics[_ALIVE][:, i].sum())}
+        for name, v in values.items():
+            means |= {name: float(np.nanmean(v)), f"{name}/std": float(np.nanstd(v))}
+        each = {name: [_json_number(x) for x in v] for name, v in values.items()}
+        return {"metrics.jsonl": means, "members.jsonl": each}
+
+    def draw_data(self, path: Path) -> None:
+        """Draws nothing: the members' pictures hold the data where there is room."""
+
+    def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
+        """Writes a picture of the first members' samples side by side."""
+        states = self._states(state)[: report.SHOWN]
+        report.samples(self.config, self.gan, self.data, states, step, file)
+
+    def draw_curves(self, lines: list[dict[str, Any]], file: BinaryIO) -> None:
+        report.curves(lines, self.config, file)
+
+    def write_table(self, workdir: Path) -> str:
+        """Writes members.json; returns the same as a table to read."""
+        rows = report.rows(self.config, self.gan, self.data, self._states(self.state))
+        write_json(workdir / "members.json", rows)
+        return report.table(rows)
+
+    def _states(self, state: GANState) -> list[GANState]:
+        return [member_state(state, k) for k in range(len(self))]
+
+
+class LostMembers:
+    """Reports members whose values are no longer finite; raises when none is left."""
+
+    def __init__(self, sweep: SweepRun):
+        self._settings = settings(sweep.config)
+        self._lost = np.asarray(sweep.state.step.generator) < sweep.step
+
+    def __call__(self, metrics: dict[str, np.ndarray], before: int) -> None:
+        lost = ~np.asarray(metrics[_ALIVE][:, -1], bool)
+        for k in np.flatnonzero(lost & ~self._lost):
+            varied = ", ".join(f"{name} {value}" for name, value in self._settings[k].items())
+            logger.warning(
+                f"step {before:,}: member {k} ({varied}) is no longer finite; it stays at step "
+                f"{before:,} and the others go on"
+            )
+        self._lost = lost
+        if lost.all():
+            raise UserError(
+                f"no member is finite after step {before}: training stops; lower the learning rates"
+            )
+
+
+def open_sweep(config: Config, workdir: Path) -> SweepRun:
+    """Opens the sweep in a workdir at its newest good checkpoint, or at its start.
+
+    Raises:
+      UserError: several processes, parts that do not fit together, or checkpoints that are
+        all bad.
+    """
+    if jax.process_count() > 1:
+        raise UserError("a population trains on one host: set --distributed off")
+    keys, hypers = stacked(config)
+    data = open_dataset(config)
+    if isinstance(data, ImageStream):
+        raise UserError("members share a data set on the device, which a stream is not")
+    struct = real_struct(data, config.batch_size)
+    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
+    if found is not None:
+        return SweepRun(config, data, found[1], hypers)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+    state = jax.jit(functools.partial(init, config))(keys, hypers, zeros)
+    return SweepRun(config, data, state, hypers)
+
+
+def open_member(config: Config, workdir: Path, k: int) -> Run:
+    """Opens one member of the sweep in a workdir.
+
+    Raises:
+      UserError: no such member.
+    """
+    chosen(config, k)
+    return open_sweep(config, workdir).member(k)
+
+
+def write_member(run: Run, workdir: Path, k: int) -> Path:
+    """Writes one member as a workdir of its own in `members`, without checkpoints."""
+    folder = workdir / "members" / str(k)
+    require_plain(folder)
+    (folder / "samples").mkdir(parents=True, exist_ok=True)
+    write_json(folder / "config.json", to_dict(run.config))
+    lines = [
+        {name: values[k] if isinstance(values, list) else values for name, values in line.items()}
+        for line in read_metrics(workdir / "members.jsonl")
+    ]
+    lines = [line for line in lines if None not in line.values()]
+    write_lines(folder / "metrics.jsonl", lines)
+    with atomic_write(folder / "samples" / f"{run.step}.png") as file:
+        run.draw_samples(run.state, run.step, file)
+    return folder
+
+
+def _advance(
+    config: Config,
+    chunk: ChunkShape,
+    devices: Sequence[jax.Device],
+    state: GANState,
+    hypers: PyTree,
+    data: Any,
+) -> tuple[GANState, Metrics]:
+    """Trains each member that keeps up; those that fell behind or are lost in it stay put."""
+    step = jnp.max(state.step.generator)
+
+    def one(member: tuple[GANState, PyTree], shared: tuple[Any, Array]) -> Any:
+        (state, values), (data, step) = member, shared
+        alone = replaced(config, values)
+        moved, metrics = chunk_steps(alone, build_gan(alone), chunk)(state, data)
+        alive = (state.step.generator == step) & _all_finite(moved)
+        if config.non_finite == "stop":
+            skipped = [skipped_of(p.opt_state) for s in (state, moved) for p in s[2:]]
+            alive &= _all_finite(metrics) & (skipped[0] == skipped[2]) & (skipped[1] == skipped[3])
+        no_key: Any = None  # it never changes
+        new, old = moved._replace(key=no_key), state._replace(key=no_key)
+        kept = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
+        metrics = {n: jnp.where(alive, m.astype(jnp.float32), jnp.nan) for n, m in metrics.items()}
+        metrics[_ALIVE] = jnp.broadcast_to(alive, chunk.length)
+        return kept._replace(key=state.key), metrics
+
+    return each_member(one, (state, hypers), (data, step), devices)
+
+
+def _all_finite(tree: PyTree) -> Array:
+    floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
+    return jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
+
+
+def _json_number(x: np.floating) -> float | None:
+    return float(x) if np.isfinite(x) else None

@@ -1,0 +1,126 @@
+"""The training loop: one function, for a run and for a sweep of runs."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import jax
+
+from wgan_jax.experiment import hosts
+from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.placement import place
+from wgan_jax.experiment.prefetch import prefetch
+from wgan_jax.experiment.run import Run, open_run
+from wgan_jax.experiment.signals import Stopped, collected
+from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
+from wgan_jax.experiment.workdir import claim, locked
+from wgan_jax.experiment.writers import open_writer
+
+logger = logging.getLogger(__name__)
+
+
+def train(
+    config: Config,
+    workdir: Path,
+    *,
+    devices: int | None = None,
+    on_save: Callable[[], None] = lambda: None,
+) -> Run | SweepRun:
+    """Trains until `config.steps`; resumes from the newest good checkpoint in the workdir.
+
+    Args:
+      config: the experiment; where `config.population` is set, a sweep of runs in one program.
+      workdir: where the run is kept.
+      devices: how many of this host's devices to use; all if None.
+      on_save: called on the primary process after each checkpoint.
+
+    Returns:
+      The finished run, or the finished sweep.
+
+    Raises:
+      UserError: bad input, or values that are not finite (they are never saved).
+      Stopped: a signal arrived, and everything is saved.
+    """
+    sharding = place(config, devices)
+    with _owned(workdir, config), collected() as signals:
+        run = (
+            open_run(config, workdir) if config.population is None else open_sweep(config, workdir)
+        )
+        start = step = run.step
+        program, guard = run.compile(sharding), run.non_finite_guard()
+        checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
+        with (
+            open_writer(run, workdir) as writer,
+            prefetch(config, run.data, run.state, sharding) as batches,
+        ):
+            if hosts.is_first():
+                logger.info("%s: %s", workdir, run.describe())
+                checkpoints.require_room(run.state)
+            writer.write_data()
+            state = sharding.state(run.state)
+            if (stop := _signal(signals)) and step < config.steps:
+                raise Stopped(stop, step)
+            # The order matters. Signals are read once per chunk, so that the step named on exit is
+            # the one that was saved. Saving comes before drawing, since a preemption notice may
+            # be short. All processes gather the state, and in the same order; one writes it.
+            while step < config.steps:
+                chunk, began = next_chunk(config, step), time.perf_counter()
+                state, metrics = program(chunk)(state, batches.take())
+                metrics = jax.device_get(metrics)  # the only host sync of a chunk
+                speed = chunk.length / (time.perf_counter() - began)
+                guard(metrics, step)
+                before, step = step, step + chunk.length
+                due = partial(crossed_multiple, before=before, after=step)
+
+                evaluation = {}
+                if due(config.evaluate_every):
+                    evaluation = writer.evaluate(sharding.whole(state), step)
+                writer.write_chunk(metrics, before, evaluation, speed, batches.wait_fraction)
+
+                stop, done = _signal(signals), step == config.steps
+                if stop or done or due(config.checkpoint_every):
+                    whole = sharding.whole(state)
+                    hosts.together(partial(_save, checkpoints, step, whole, on_save))
+                if done or (due(config.sample_every) and not stop):
+                    writer.write_samples(sharding.whole(state), step)
+                writer.update_report(last=bool(stop) or done)
+                if stop:
+                    raise Stopped(stop, step)
+            if step > start:
+                writer.write_curves()
+            run = run.at(sharding.whole(state))
+        if signals:
+            raise Stopped(signals[0], step)
+        return run
+
+
+@contextlib.contextmanager
+def _owned(workdir: Path, config: Config) -> Iterator[None]:
+    """Locks the workdir and writes its config, on the primary process."""
+    with contextlib.ExitStack() as stack:
+
+        def reserve() -> None:
+            if hosts.is_first():
+                stack.enter_context(locked(workdir))
+                claim(workdir, config)
+
+        hosts.together(reserve)
+        yield
+
+
+def _signal(signals: list[int]) -> int:
+    """The signal that any of the processes has received; 0 if none has."""
+    return hosts.largest(signals[0] if signals else 0)
+
+
+def _save(checkpoints: Checkpoints, step: int, state, on_save: Callable[[], None]) -> None:
+    if hosts.is_first():
+        checkpoints.save(step, state)
+        on_save()
