@@ -227,3 +227,31 @@ def test_draws_are_seen_through_scans_and_inner_calls():
     assert len(np.unique(keys_drawn(walk, jax.random.key(0)), axis=0)) == 5
     moved = with_first_row_flipped(walk, 3)(jax.random.key(0)) != walk(jax.random.key(0))
     assert moved.any(1).tolist() == [True, False, False]
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_draws_are_seen_in_scans_of_any_inputs_and_outputs(reverse):
+    """Constants, carries and slices of one size, which only their place tells apart."""
+
+    def walk(key, start, rows):
+        table = jnp.arange(4.0)  # closed over
+
+        def turn(carry, row):
+            total, i = carry
+            drawn = jax.random.normal(jax.random.fold_in(key, i), (4,))
+            return (total + table * drawn, i + 1), (row * drawn, jax.random.fold_in(key, -1 - i))
+
+        return jax.lax.scan(turn, (start, jnp.int32(0)), rows, reverse=reverse)
+
+    rows = jnp.ones((4, 4))
+    drawn = keys_drawn(walk, jax.random.key(0), jnp.zeros(4), rows)
+    expected = [jax.random.fold_in(jax.random.key(0), i) for i in range(4)]
+    np.testing.assert_array_equal(
+        np.sort(drawn, 0), np.sort([jax.random.key_data(k) for k in expected], 0)
+    )
+
+    def products(key):
+        return walk(key, jnp.zeros(4), rows)[1][0].T
+
+    flipped = with_first_row_flipped(products, 4)(jax.random.key(0))
+    assert (flipped != products(jax.random.key(0))).any(1).tolist() == [True] + [False] * 3

@@ -6,7 +6,19 @@ import numpy as np
 import optax
 import pytest
 
-from wgan_jax import MLP, JensenShannon, Network, Wasserstein, from_linen, gan, scan_steps, toy
+from wgan_jax import (
+    MLP,
+    JensenShannon,
+    Network,
+    Wasserstein,
+    all_but_norms,
+    clip_weights,
+    from_linen,
+    gan,
+    scan_steps,
+    skip_non_finite,
+    toy,
+)
 from wgan_jax.optimizers import Adam, RMSProp
 
 RING = toy.Ring()
@@ -61,8 +73,13 @@ def smooth(shape):
 @pytest.mark.parametrize("steps", [1, 4])
 @pytest.mark.parametrize(
     "critic_tx",
-    [optax.sgd(0.3), optax.rmsprop(0.1, eps_in_sqrt=True), optax.sgd(0.3, momentum=0.9)],
-    ids=["sgd", "rmsprop", "momentum"],
+    [
+        optax.sgd(0.3),
+        optax.rmsprop(0.1, eps_in_sqrt=True),
+        optax.sgd(0.3, momentum=0.9),
+        optax.chain(optax.sgd(0.3), clip_weights(0.6)),
+    ],
+    ids=["sgd", "rmsprop", "momentum", "clip"],
 )
 def test_the_gradient_equals_finite_differences_in_float64(steps, critic_tx):
     with jax.enable_x64(True):
@@ -140,6 +157,15 @@ def test_an_optimiser_without_a_derivative_is_refused():
             build(2, critic_tx=RMSProp(preset="torch").build())
         build(2, critic_tx=RMSProp(preset="tf1").build())
         build(0, critic_tx=Adam().build())
+
+
+@pytest.mark.parametrize("mask", [None, all_but_norms, True])
+def test_the_clipped_critic_of_the_paper_can_be_unrolled(mask):
+    tx = skip_non_finite(optax.chain(RMSProp(preset="tf1").build(), clip_weights(0.05, mask)))
+    state, metrics = run(build(2, critic_tx=tx))
+    assert all(jnp.isfinite(m).all() for m in metrics.values())
+    weights = jax.tree.leaves(state.critic.params)
+    assert all((jnp.abs(w) <= jnp.float32(0.05)).all() for w in weights)
 
 
 def test_bad_input_is_named():

@@ -27,9 +27,10 @@ def clip_weights(c: float | Array, mask: Mask | None = None) -> optax.GradientTr
 
     Args:
       c: half the side of the box, positive; may be traced.
-      mask: a tree of booleans, or a function from weights to one, true where
-        weights are clipped. All are by default, batch-norm scales and shifts
-        included, as in the reference code; `all_but_norms` exempts those.
+      mask: true where weights are clipped, as `optax.masked` takes it: a tree of
+        booleans, a prefix of one, or a function from weights to either. All are by
+        default, batch-norm scales and shifts included, as in the reference code;
+        `all_but_norms` exempts those.
 
     Returns:
       A stateless `optax.GradientTransformation` whose `update` needs `params`.
@@ -53,7 +54,11 @@ def clip_weights(c: float | Array, mask: Mask | None = None) -> optax.GradientTr
     def update(updates: PyTree, state: optax.EmptyState, params: PyTree | None = None):
         if params is None:
             raise ValueError("clip_weights needs the weights: call update(updates, state, params)")
-        return jax.tree.map(lambda u, w: _into_box(u, w, c), updates, params), state
+
+        def into_box(u: Array, w: Array) -> Array:
+            return _into_box(u.astype(w.dtype), w, jnp.asarray(c, w.dtype))
+
+        return jax.tree.map(into_box, updates, params), state
 
     clip = optax.GradientTransformation(lambda params: optax.EmptyState(), update)
     return clip if mask is None else optax.masked(clip, mask)
@@ -70,34 +75,34 @@ def project_weights(params: PyTree, c: float | Array, mask: Mask | None = None) 
       [-0.5, 0.5]
     """
     _check_positive(c)
-    if mask is None:
-        chosen = jax.tree.map(lambda _: True, params)
-    else:
-        chosen = mask(params) if callable(mask) else mask
 
-    def project(is_chosen: bool, w: Array) -> Array:
+    def clip(w: Array) -> Array:
         bound = jnp.asarray(c, w.dtype)
-        return jnp.clip(w, -bound, bound) if is_chosen else w
+        return jnp.clip(w, -bound, bound)
 
-    return jax.tree.map(project, chosen, params)
+    tx = optax.stateless(lambda weights, _: jax.tree.map(clip, weights))
+    tx = tx if mask is None else optax.masked(tx, mask)
+    return tx.update(params, tx.init(params), params)[0]
 
 
 def all_but_norms(params: PyTree) -> PyTree:
-    """A mask for `clip_weights` that exempts normalisation layers.
+    """A mask for `clip_weights` that exempts normalization layers.
 
-    A normalisation is a module that holds a `scale`; its shift goes with it.
+    A normalization is a node that holds a `scale`, in a dict, a FrozenDict or as an
+    attribute; all that it holds goes with it, its shift too.
 
     Example:
       >>> all_but_norms({"dense": {"kernel": 1.0}, "norm": {"scale": 1.0, "bias": 0.0}})
-      {'dense': {'kernel': True}, 'norm': {'scale': False, 'bias': False}}
+      {'dense': {'kernel': True}, 'norm': {'bias': False, 'scale': False}}
     """
-    if not isinstance(params, dict):
-        return jax.tree.map(lambda _: True, params)
-    is_norm = "scale" in params
-    return {
-        name: jax.tree.map(lambda _: False, child) if is_norm else all_but_norms(child)
-        for name, child in params.items()
-    }
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(params)
+    paths = [[jax.tree_util.keystr((key,), simple=True) for key in path] for path, _ in leaves]
+    norms = {tuple(path[:i]) for path in paths for i, name in enumerate(path) if name == "scale"}
+
+    def is_free(path: list[str]) -> bool:
+        return any(tuple(path[:i]) in norms for i in range(len(path)))
+
+    return jax.tree.unflatten(treedef, [not is_free(path) for path in paths])
 
 
 def _check_positive(c: float | Array) -> None:
@@ -105,14 +110,23 @@ def _check_positive(c: float | Array) -> None:
         raise ValueError(f"the clip bound c must be positive, got {c}")
 
 
-def _into_box(u: Array, w: Array, c: float | Array) -> Array:
-    bound = jnp.asarray(c, w.dtype)
-    u = u.astype(w.dtype)
+@jax.custom_jvp
+def _into_box(u: Array, w: Array, bound: Array) -> Array:
     step = jnp.clip(_rounded(w + u), -bound, bound) - w
     landing = _rounded(w + step)
     infinity = jnp.asarray(jnp.inf, w.dtype)
     step = jnp.where(landing > bound, jnp.nextafter(step, -infinity), step)
     return jnp.where(landing < -bound, jnp.nextafter(step, infinity), step)
+
+
+@_into_box.defjvp
+def _into_box_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
+    """The correction of one unit has no derivative (nor has `nextafter`); the clip has its own."""
+
+    def uncorrected(u: Array, w: Array, bound: Array) -> Array:
+        return jnp.clip(w + u, -bound, bound) - w
+
+    return _into_box(*primals), jax.jvp(uncorrected, primals, tangents)[1]
 
 
 def _rounded(x: Array) -> Array:

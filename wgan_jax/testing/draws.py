@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import numpy as np
 from jax import lax
-from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from wgan_jax.testing.assertions import is_key
 from wgan_jax.types import Array, PyTree
@@ -41,7 +40,7 @@ def keys_drawn(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
     closed = jax.make_jaxpr(function)(*args)
 
     def notes(leaves: list[Array]) -> list[Array]:
-        return _evaluate(closed.jaxpr, closed.consts, leaves, note)[1]
+        return _evaluate(closed, leaves, note)[1]
 
     found = jax.jit(notes)(jax.tree.leaves(args))  # all but the keys is dead code
     rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in found]
@@ -64,22 +63,24 @@ def with_first_row_flipped(function: Callable[..., PyTree], n: int) -> Callable[
 
     def changed(*args: PyTree) -> PyTree:
         closed, shapes = jax.make_jaxpr(function, return_shape=True)(*args)
-        leaves = _evaluate(closed.jaxpr, closed.consts, jax.tree.leaves(args), flip)[0]
+        leaves = _evaluate(closed, jax.tree.leaves(args), flip)[0]
         return jax.tree.unflatten(jax.tree.structure(shapes), leaves)
 
     return changed
 
 
-def _evaluate(
-    jaxpr: Jaxpr, consts: list[Any], args: list[Any], on_draw: OnDraw
-) -> tuple[list[Any], list[Any]]:
-    """Values of a program, and notes of its draws in a list of fixed length."""
+def _evaluate(program: Any, args: list[Any], on_draw: OnDraw) -> tuple[list[Any], list[Any]]:
+    """Values of a program, and notes of its draws in a list of fixed length.
+
+    A program is a jaxpr with its constants, or one that has none.
+    """
+    jaxpr, consts = getattr(program, "jaxpr", program), getattr(program, "consts", ())
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
     values |= dict(zip(jaxpr.invars, args, strict=True))
     notes: list[Any] = []
 
     def read(atom: Any) -> Any:
-        return atom.val if isinstance(atom, Literal) else values[atom]
+        return atom.val if hasattr(atom, "val") else values[atom]  # a literal or a variable
 
     for equation in jaxpr.eqns:
         outs, noted = _equation(equation, [read(v) for v in equation.invars], on_draw)
@@ -94,33 +95,49 @@ def _equation(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list[A
         made, note = on_draw(inputs[0], primitive.bind(*inputs, **params))
         return [made], [] if note is None else [note]
     if primitive.name == "scan":
-        return _scan(params, inputs, on_draw)
+        return _scan(equation, inputs, on_draw)
     inner = _called(equation)
     if inner is not None:
-        return _evaluate(inner.jaxpr, inner.consts, inputs, on_draw)
+        return _evaluate(inner, inputs, on_draw)
     outs = primitive.bind(*inputs, **params)
     return (list(outs) if primitive.multiple_results else [outs]), []
 
 
-def _called(equation: Any) -> ClosedJaxpr | None:
+def _called(equation: Any) -> Any | None:
     """What a plain call (of jit, of a checkpoint, of a function with its own derivative) calls."""
-    inner = [x for x in equation.params.values() if isinstance(x, ClosedJaxpr | Jaxpr)]
+    inner = [x for x in equation.params.values() if hasattr(x, "eqns")]
     if len(inner) != 1:
         return None
-    closed = inner[0] if isinstance(inner[0], ClosedJaxpr) else ClosedJaxpr(inner[0], ())
-    fits = len(closed.jaxpr.invars) == len(equation.invars)
-    return closed if fits and len(closed.jaxpr.outvars) == len(equation.outvars) else None
+    jaxpr = getattr(inner[0], "jaxpr", inner[0])
+    fits = len(jaxpr.invars) == len(equation.invars)
+    return inner[0] if fits and len(jaxpr.outvars) == len(equation.outvars) else None
 
 
-def _scan(params: dict[str, Any], inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
-    closed, fixed, carried = params["jaxpr"], params["num_consts"], params["num_carry"]
-    consts, start = inputs[:fixed], inputs[fixed : fixed + carried]
+def _scan(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
+    """The turns of a scan, by `lax.scan` again.
+
+    The body takes constants, carry and the slices of a turn, and returns carry and slices.
+    Which is which is told by ranks, since outside of the body slices have an axis more;
+    JAX counts them in parameters whose names change from version to version.
+    """
+    params = equation.params
+    body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
+    first = _first_sliced(body.invars, equation.invars)
+    carried = _first_sliced(body.outvars, equation.outvars)
+    consts, start = inputs[: first - carried], inputs[first - carried : first]
 
     def turn(carry: list[Any], x: list[Any]) -> tuple[list[Any], tuple[list, list]]:
-        outs, notes = _evaluate(closed.jaxpr, closed.consts, [*consts, *carry, *x], on_draw)
+        outs, notes = _evaluate(params["jaxpr"], [*consts, *carry, *x], on_draw)
         return outs[:carried], (outs[carried:], notes)
 
     end, (outs, notes) = lax.scan(
-        turn, start, inputs[fixed + carried :], length=params["length"], reverse=params["reverse"]
+        turn, start, inputs[first:], length=params["length"], reverse=params["reverse"]
     )
     return [*end, *outs], notes
+
+
+def _first_sliced(inside: list[Any], outside: list[Any]) -> int:
+    """The position of the first variable that has a rank more outside of the body."""
+    pairs = enumerate(zip(inside, outside, strict=True))
+    sliced = (i for i, (a, b) in pairs if len(a.aval.shape) < len(b.aval.shape))
+    return next(sliced, len(inside))
