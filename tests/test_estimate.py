@@ -107,6 +107,15 @@ def test_the_margin_from_above_covers_skewed_values():
     assert unseen_margin(np.ones(5), 0.05) == 0
 
 
+def test_margins_do_not_depend_on_the_order_of_values():
+    failed, r = np.zeros(2), np.random.default_rng(0)
+    for _ in range(100):
+        low, high = np.sort(r.random(100) < 0.5) * 1.0, np.sort(r.random(200) < 0.5)[::-1] * 1.0
+        difference, margin = difference_margin(high, low, 1.0, 0.05)
+        failed += difference - margin > 0, betting_bound(high, 0.05) > 0.5
+    assert (failed <= 5).all()
+
+
 def test_the_margins_are_close_to_those_of_normal_means():
     z = np.random.default_rng(0).random(10_000)
     normal = 1.645 * z.std() / 100

@@ -86,6 +86,56 @@ def test_a_diameter_makes_the_upper_bound_hold_for_rare_mass():
         estimate_w1(x, x + 1, key=jax.random.key(0), diameter=0.5, **_QUICK)
 
 
+def halves(one, other):
+    """Independent rows in order: the first half about one point, the second about another."""
+
+    def sample(key, n):
+        means = jnp.where(jnp.arange(n) < n // 2, one, other)[:, None]
+        return means + 0.1 * jax.random.normal(key, (n, 1))
+
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("p", "q", "truth"),
+    [
+        (halves(0.0, 10.0), halves(0.0, -10.0), 10.0),
+        (halves(5.0, -5.0), halves(-5.0, 5.0), 0.0),
+        (halves(0.0, 1.0), lambda key, n: 9 + jnp.sort(jax.random.normal(key, (n, 1)), 0), 8.5),
+    ],
+)
+def test_samplers_whose_rows_are_in_order(p, q, truth, key):
+    e = estimate_w1(p, q, key=key, **_QUICK)
+    assert e.lower <= truth <= e.upper
+    assert e.value == pytest.approx(truth, rel=0.05, abs=0.5)
+
+
+def far_away(r, n, mass):
+    """A point, but for a mass at distance 1 / mass."""
+    far = r.random((n, 1)) < mass
+    return (1e-3 * r.normal(size=(n, 2)) + far * np.array([[1 / mass, 0.0]])).astype(np.float32)
+
+
+def test_rare_mass_far_away_counts_in_whichever_batch_it_is():
+    """Of 800 samples, 4 are far away on average, and in 98 of 100 cases there is one."""
+    failed = 0
+    for seed in range(12):
+        r = np.random.default_rng(seed)
+        p, q = far_away(r, 800, 1 / 200), 1e-3 * r.normal(size=(800, 2)).astype(np.float32)
+        e = estimate_w1(p, q, key=jax.random.key(seed), **(_QUICK | {"transport_size": 100}))
+        assert e.lower <= 1.01
+        failed += e.upper < 0.99
+    assert failed <= 1
+
+
+def test_rare_mass_far_away_counts_outside_the_batches():
+    for seed in range(3):
+        r = np.random.default_rng(seed)
+        p, q = far_away(r, 5000, 1 / 500), 1e-3 * r.normal(size=(5000, 2)).astype(np.float32)
+        options = _QUICK | {"transport_size": 16, "transports": 2}
+        assert estimate_w1(p, q, key=jax.random.key(seed), **options).upper >= 0.99
+
+
 @pytest.mark.parametrize("n", [8, 13])
 def test_few_samples(n):
     r = np.random.default_rng(n)

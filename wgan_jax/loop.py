@@ -87,6 +87,12 @@ def draw(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
     return sampler(key_for(root, Draw.CRITIC_DATA, step), n)
 
 
+def shuffle_rows(key: Array, x: PyTree) -> PyTree:
+    """The rows of a pytree of arrays [n, ...] in random order, one for all of its leaves."""
+    order = jax.random.permutation(key, len(jax.tree.leaves(x)[0]))
+    return jax.tree.map(lambda leaf: leaf[order], x)
+
+
 def as_pytree(sampler: Sampler) -> Any:
     """A sampler as an argument that a compiled program can take."""
     is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(sampler))

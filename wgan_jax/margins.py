@@ -19,7 +19,8 @@ def betting_bound(z: np.ndarray, alpha: float) -> float:
     with lambda_i chosen before z_i is seen, has an expected wealth of at most 1 if
     E z <= m, and so reaches 1 / alpha with probability alpha at most. The bound
     is the largest m at which that happened. It needs independent values and
-    nothing else, and tends to mean z - sqrt(2 variance log(1 / alpha) / n).
+    nothing else, and tends to mean z - sqrt(2 variance log(1 / alpha) / n). The bets
+    are placed in a random order, the same at each call, so values may be sorted.
 
     Example:
       >>> import numpy as np
@@ -30,6 +31,7 @@ def betting_bound(z: np.ndarray, alpha: float) -> float:
       Waudby-Smith and Ramdas, Estimating means of bounded random variables by
       betting, 2024 (the hedged capital process, one side of it).
     """
+    z = _in_random_order(z)
     seen = np.arange(2, len(z) + 2)
     mean = (0.5 + np.cumsum(z)) / seen
     variance = (0.25 + np.cumsum((z - mean) ** 2)) / seen
@@ -53,9 +55,9 @@ def difference_margin(
 ) -> tuple[float, float]:
     """mean high - mean low, and its one-sided margin for independent samples.
 
-    Values must lie in an interval of `width` that was fixed beforehand, and their order
-    must be that of independent draws. Each value of the smaller sample is set against
-    the mean of as many values of the larger one as there are for each.
+    Values must lie in an interval of `width` that was fixed beforehand, and be independent
+    draws, in any order. Each value of the smaller sample is set against the mean of as
+    many values of the larger one as there are for each, all chosen at random.
 
     Example:
       >>> import numpy as np
@@ -66,7 +68,10 @@ def difference_margin(
     if width <= 0:
         return difference, 0.0
     n = min(len(high), len(low))
-    ups, downs = (z[: n * (len(z) // n)].reshape(n, -1).mean(1) for z in (high, low))
+    ups, downs = (
+        _in_random_order(z, seed)[: n * (len(z) // n)].reshape(n, -1).mean(1)
+        for seed, z in ((1, high), (2, low))
+    )
     bound = betting_bound(np.clip((ups - downs + width) / (2 * width), 0, 1), alpha)
     return difference, difference - (bound * 2 * width - width)
 
@@ -93,24 +98,31 @@ def held_out_difference(
     return difference, margin + 4e-6 * (top - bottom + abs(bottom) + abs(top))
 
 
-def unseen_margin(values: np.ndarray, alpha: float) -> float:
+def unseen_margin(values: np.ndarray, alpha: float, reach: float = -math.inf) -> float:
     """One-sided margin: how far the mean of n values may be below their expectation.
 
     That of `betting_bound` from the other side, as if the values were bounded by their
-    largest one and once more their range above it. No margin without such an
-    assumption holds for all laws: what lies higher may not have been seen.
+    largest one and once more their range above it, or by `reach` where that is higher.
+    No margin without such an assumption holds for all laws: what lies higher may not
+    have been seen.
 
     Example:
       >>> import numpy as np
       >>> round(unseen_margin(np.tile([0.4, 0.6], 500), 0.025), 2)
       0.01
     """
-    spread = float(np.ptp(values))
-    if spread == 0:
+    bottom, spread = float(values.min()), float(np.ptp(values))
+    top = max(bottom + 2 * spread, reach)
+    width = top - bottom
+    if width == 0:
         return 0.0
-    top = float(values.max()) + spread
-    from_above = betting_bound((top - values) / (2 * spread), alpha)
-    return top - 2 * spread * from_above - float(values.mean())
+    from_above = betting_bound((top - values) / width, alpha)
+    return top - width * from_above - float(values.mean())
+
+
+def _in_random_order(z: np.ndarray, seed: int = 0) -> np.ndarray:
+    """The values in an order that has nothing to do with them."""
+    return np.random.default_rng(seed).permutation(z)
 
 
 def bounded_differences_margin(diameter: float, n: int, alpha: float) -> float:

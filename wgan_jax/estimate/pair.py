@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.estimate.cone_ascent import Rows, Standardized
-from wgan_jax.loop import as_pytree
+from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array
 
 Source = Any
@@ -19,14 +19,19 @@ _FEWEST = 8
 
 
 def draw(sampler: Any, key: Array, n: int) -> np.ndarray:
-    """Samples [n, d], drawn in blocks of one size, so that all draws share one program."""
+    """Samples [n, d], drawn in blocks of one size, so that all draws share one program.
+
+    A block is cut where it is larger than what is asked for, so its rows are in random order:
+    those of a sampler may be sorted, as the halves of a balanced mixture are.
+    """
     keys = [jax.random.fold_in(key, block) for block in range(-(-n // BLOCK))]
     return np.concatenate([np.asarray(draw_block(sampler, one)) for one in keys])[:n]
 
 
 @jax.jit
 def draw_block(sampler: Any, key: Array) -> Array:
-    return sampler(key, BLOCK)
+    on_samples, on_order = jax.random.split(key)
+    return shuffle_rows(on_order, sampler(on_samples, BLOCK))
 
 
 def scores(critic: Any, x: np.ndarray | Array) -> np.ndarray:

@@ -159,26 +159,29 @@ def estimate_w1(
         fit = fit_cones(pair, steps, cones, batch_size, alpha, progress)
     else:
         fit = given(pair, critic, lipschitz)
-    dual, margin, sizes = dual_score(pair, fit.critic, held_out, alpha)
+    dual = dual_score(pair, fit.critic, held_out, alpha)
     scale = float(pair.scale)
     within = None if diameter is None else diameter / scale
-    transport = transport_between_samples(pair, transport_size, transports, alpha, within)
-    lower = min(max(dual - margin, 0.0), transport.upper)
-    value = min(max(dual, transport.debiased, lower), transport.upper)
+    transport = transport_between_samples(
+        pair, transport_size, transports, alpha, within, dual.reach
+    )
+    lower = max(dual.score - dual.margin, 0.0)
+    upper = max(transport.upper, lower)  # where they cross, it is the upper one that fails
+    value = min(max(dual.score, transport.debiased, lower), upper)
     return W1Estimate(
         value=value * scale,
         lower=lower * scale,
-        upper=transport.upper * scale,
+        upper=upper * scale,
         confidence=confidence,
         lipschitz=1.0 if critic is None else float(lipschitz),
-        dual=dual * scale,
+        dual=dual.score * scale,
         transport=transport.mean * scale,
         floor=transport.floor * scale,
         transport_size=transport.size,
         transport_draws=tuple(w * scale for w in transport.draws),
         transport_uppers=tuple(w * scale for w in transport.uppers),
-        n_p=sizes[0],
-        n_q=sizes[1],
+        n_p=dual.sizes[0],
+        n_q=dual.sizes[1],
         steps=fit.steps,
         converged=fit.converged,
         history=tuple(

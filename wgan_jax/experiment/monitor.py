@@ -22,7 +22,7 @@ from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.loop import as_pytree, draw
+from wgan_jax.loop import as_pytree, draw, shuffle_rows
 from wgan_jax.margins import held_out_difference
 from wgan_jax.optimizers import SGD
 from wgan_jax.types import Array, GANState, PyTree, from_linen
@@ -74,10 +74,12 @@ class Monitor:
         if self._idle:
             return {}
         root = key_for(state.key, Draw.MONITOR, state.step.generator)
-        on_real, on_fake, on_extra, on_slices = jax.random.split(root, 4)
+        on_real, on_fake, on_extra, on_slices, *on_order = jax.random.split(root, 6)
         real = self._held_out(on_real)
         n = len(jax.tree.leaves(real)[0])
         fake = self._gan.generate(state, on_fake, n)
+        # Parts of them are compared below, and a sampler may give its rows in order.
+        real, fake = map(shuffle_rows, on_order, (real, fake))
         before = self._score(state, real, fake)
         after = self._score(self._train_on(state, on_extra, self._data), real, fake)
         x, y = (np.asarray(jax.tree.leaves(z)[0]).reshape(n, -1) for z in (fake, real))

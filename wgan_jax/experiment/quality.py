@@ -11,6 +11,7 @@ A number is a mean over independent draws, with its standard error. Keys:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -23,7 +24,7 @@ from wgan_jax.data.stream import ImageStream
 from wgan_jax.experiment.features import Features
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
-from wgan_jax.loop import as_pytree
+from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array, GANState, PyTree
 
 POINTS = 5_000
@@ -194,13 +195,19 @@ def real_blocks(data: Any, key: Array, n: int, seed: int) -> Iterator[PyTree]:
         if hasattr(data, "at"):
             yield data.at(key, step, n)
         else:
-            yield data(jax.random.fold_in(key, step), n)
+            yield _drawn(data, jax.random.fold_in(key, step), n)
         step += 1
+
+
+def _drawn(sampler: Callable[[Array, int], PyTree], key: Array, n: int) -> PyTree:
+    """A block of a sampler, shuffled: its rows may be in order, and the last block is cut."""
+    on_samples, on_order = jax.random.split(key)
+    return shuffle_rows(on_order, sampler(on_samples, n))
 
 
 def fake_blocks(gan: GAN, state: GANState, key: Array, n: int) -> Iterator[PyTree]:
     """Blocks of `n` generated samples without end."""
     step = 0
     while True:
-        yield gan.generate(state, jax.random.fold_in(key, step), n)
+        yield _drawn(partial(gan.generate, state), jax.random.fold_in(key, step), n)
         step += 1

@@ -40,6 +40,11 @@ def check_sampler(
 ) -> None:
     """Raise AssertionError unless `sampler` can feed a run, as data or as latents.
 
+    What no check can see is assumed: the n rows are independent draws that together
+    stand for the law at every n. They may be in any order, as the halves of a balanced mixture:
+    `estimate_w1` and the evaluation of a run shuffle rows before they take a part of them.
+    Pairs of rows that mirror each other are not independent, and make margins too narrow.
+
     Properties, by the names that `skip` takes: `batch` (n rows, finite, of one
     kind whatever n), `key` (equal keys draw equal samples, other keys others),
     `steps` (the batch of a step is a function of the step, for samplers with
