@@ -291,7 +291,7 @@ def test_a_damaged_checkpoint_is_never_restored(tmp_path):
 
 
 FLOORS = {"experiment": 4, "data.images": 4, "data.stream": 4, "data.prepare": 4, "data.pixels": 4}
-FLOORS |= {"data.remote": 4}
+FLOORS |= {"data.remote": 4, "data.tfds": 4}
 FLOORS |= {"cli": 5, "flags": 5, "__main__": 5, "gan": 2, "vae": 2, "loop": 3}
 FLOORS |= {"cli_evaluate": 5, "cli_sample": 5}
 FLOORS |= {

@@ -223,7 +223,10 @@ def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | 
         return Digits(labels=True)
     count = _CHANNELS.get(name, 3) if channels is None else natural("channels", channels, 1)
     side = 32 if size is None else natural("image-size", size, 4)
-    return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
+    try:
+        return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
+    except ValueError as error:
+        raise UserError(str(error)) from error
 
 
 def _all_members(folder: Path) -> int:

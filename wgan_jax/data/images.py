@@ -14,6 +14,7 @@ from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
 from wgan_jax.data.remote import cached, is_remote
+from wgan_jax.data.tfds import open_builder, require_files, require_name
 from wgan_jax.errors import UserError
 
 # Whose images are smaller than the networks' and get a black margin.
@@ -72,6 +73,9 @@ class TFDS:
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
+    def __post_init__(self) -> None:
+        require_name(self.name)
+
     @property
     def native_size(self) -> int:
         """Height and width without the margin that `image_size` adds."""
@@ -80,8 +84,11 @@ class TFDS:
 
     def open(self) -> ArrayDataset:
         source = open_source(self.name, self.split, self.data_dir, self.labels)
-        images = np.empty((len(source), self.image_size, self.image_size, self.channels), np.uint8)
-        labels = np.empty(len(source), np.int32)
+        shape = (len(source), self.image_size, self.image_size, self.channels)
+        try:
+            images, labels = np.empty(shape, np.uint8), np.empty(len(source), np.int32)
+        except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
+            raise UserError(f"{self.name} takes {shape} bytes, more than there is") from error
 
         def read(index: range) -> None:
             for i, record in zip(index, source.__getitems__(index), strict=True):
@@ -115,34 +122,31 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
         features are not those of images. Nothing is downloaded.
     """
     import tensorflow_datasets as tfds
-    from tensorflow_datasets.core import read_only_builder
-    from tensorflow_datasets.core.registered import DatasetNotFoundError
 
     if data_dir is not None and is_remote(data_dir):
         data_dir = str(cached(data_dir, name.partition(":")[0]))
     try:
-        builder = read_only_builder.builder_from_files(name, data_dir=data_dir)
-    except (DatasetNotFoundError, OSError, ValueError) as error:
+        builder = open_builder(name, data_dir)
+    except (OSError, ValueError) as error:
         raise UserError(
             f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
-        ) from error
-    except Exception as error:
-        raise UserError(
-            f"{name} is damaged ({_one_line(error)}); delete its folder and run: "
-            f"{_how_to_prepare(name, data_dir)}"
         ) from error
     features = dict(builder.info.features.items())
     wanted = {"image", "label"} if labels else {"image"}
     if not wanted <= set(features):
         raise UserError(f"{name} has the features {sorted(features)}, not {sorted(wanted)}")
+    form = builder.info.file_format.value
+    if form != "array_record":
+        raise UserError(
+            f"{name} is stored as {form} and not as array_record; "
+            f"run: {_how_to_prepare(name, data_dir)}"
+        )
     decoders = {"image": tfds.decode.SkipDecoding()}
     try:
+        require_files(builder, split)
         source = builder.as_data_source(split=split, decoders=decoders)
-    except NotImplementedError as error:
-        raise UserError(
-            f"{name} is stored as {builder.info.file_format.value}, which has no random access; "
-            f"run: {_how_to_prepare(name, data_dir)}"
-        ) from error
+    except UserError:
+        raise
     except ValueError as error:
         splits = ", ".join(builder.info.splits)
         raise UserError(f"{name} has no split {split!r}; it has {splits}") from error

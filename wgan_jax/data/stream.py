@@ -15,6 +15,7 @@ from jax import lax
 from wgan_jax.data.arrays import to_unit_range
 from wgan_jax.data.images import open_source
 from wgan_jax.data.pixels import decode
+from wgan_jax.data.tfds import require_name
 from wgan_jax.errors import UserError
 from wgan_jax.types import Array
 
@@ -39,6 +40,9 @@ class TFDSStream:
     """Of the images; others are refused."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
 
     def open(self) -> ImageStream:
         return ImageStream(self)
