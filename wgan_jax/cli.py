@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.data.remote import is_remote
+from wgan_jax.data.remote import is_cached, is_remote, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
@@ -61,7 +62,7 @@ def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
     try:
         return command(args)
     except UserError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        print(f"error: {redacted(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
@@ -139,7 +140,26 @@ def _config(args: list[str]) -> tuple[str, Config]:
     name = "eight_gaussians" if file is None else Path(file).stem
     default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
     base = flags.load(default if file is None else file)
-    return name, flags.parse(args, base, prog="train.py", about=_ABOUT)
+    config = flags.parse(args, base, prog="train.py", about=_ABOUT)
+    is_data = file is not None and Path(file).suffix == ".json"
+    if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
+        require_local_data(config, "--dataset.data-dir")
+    return name, config
+
+
+def require_local_data(config: Config, flag: str) -> None:
+    """Refuse to open an address that a config.json names and nobody asked for.
+
+    Raises:
+      UserError: its data set is at an address, and there is no copy of it here.
+    """
+    dataset: Any = config.dataset
+    url = getattr(dataset, "data_dir", None)
+    if url and is_remote(url) and not is_cached(url, dataset.name.partition(":")[0]):
+        raise UserError(
+            f"the config takes its data from {redacted(url)}, which is opened only if you name "
+            f"it yourself: add {flag} {redacted(url)}"
+        )
 
 
 def report(args: list[str]) -> int:

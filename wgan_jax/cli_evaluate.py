@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import math
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from wgan_jax import flags
-from wgan_jax.cli import natural, workdir
+from wgan_jax.cli import natural, require_local_data, workdir
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.files import read_file
@@ -31,6 +32,7 @@ def evaluate(args: list[str]) -> int:
 
     usage: python -m wgan_jax evaluate WORKDIR [--metrics NAME,NAME] [--num N]
                                       [--features FILE [--sha256 HEX]] [--member K]
+                                      [--data-dir DIR]
 
     Prints a table, writes WORKDIR/evaluation.json (and TensorBoard, where it is on) and brings
     WORKDIR/report.html up to date.
@@ -44,6 +46,8 @@ def evaluate(args: list[str]) -> int:
     --sha256    of a features file that carries no digest of its own
     --member    of a population, counted from 0: this one as a run, into WORKDIR/members/K; a row
                 for each member if not given
+    --data-dir  where the data set is now, a folder or address; as the run had it, if not given,
+                but for an address of which there is no copy here
     """
     from wgan_jax.experiment.quality import POINTS
 
@@ -52,12 +56,14 @@ def evaluate(args: list[str]) -> int:
     sha256, args = flags.option(args, "sha256")
     member, args = flags.option(args, "member")
     num, args = flags.option(args, "num")
+    data_dir, args = flags.option(args, "data-dir")
     names = _names(chosen)
     points = POINTS if num is None else natural("num", num, 8)
     folder = workdir("evaluate", args)
-    if member is None and flags.load(folder / "config.json").population is not None:
-        return _all_members(folder)
-    run = _finished(folder, member)
+    config = _config(folder, data_dir)
+    if member is None and config.population is not None:
+        return _all_members(folder, config)
+    run = _finished(folder, config, member)
     if member is not None:
         from wgan_jax.experiment.sweep_run import write_member
 
@@ -229,19 +235,29 @@ def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | 
         raise UserError(str(error)) from error
 
 
-def _all_members(folder: Path) -> int:
+def _config(folder: Path, data_dir: str | None) -> Config:
+    config = flags.load(folder / "config.json")
+    if data_dir is None:
+        require_local_data(config, "--data-dir")
+        return config
+    dataset: Any = config.dataset
+    if not hasattr(dataset, "data_dir"):
+        raise UserError(f"{type(dataset).__name__} has no --data-dir")
+    return dataclasses.replace(config, dataset=dataclasses.replace(dataset, data_dir=data_dir))
+
+
+def _all_members(folder: Path, config: Config) -> int:
     from wgan_jax.experiment.sweep_run import open_sweep
 
-    print(open_sweep(flags.load(folder / "config.json"), folder).write_table(folder))
+    print(open_sweep(config, folder).write_table(folder))
     return 0
 
 
-def _finished(folder: Path, member: str | None = None) -> Run:
+def _finished(folder: Path, config: Config, member: str | None = None) -> Run:
     from wgan_jax.experiment.checkpoint import Checkpoints
     from wgan_jax.experiment.run import open_run
     from wgan_jax.experiment.sweep_run import open_member
 
-    config: Config = flags.load(folder / "config.json")
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
     if member is not None:

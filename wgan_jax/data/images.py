@@ -13,7 +13,7 @@ import numpy as np
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
-from wgan_jax.data.remote import cached, is_remote
+from wgan_jax.data.remote import cached, is_remote, require_no_password
 from wgan_jax.data.tfds import open_builder, require_files, require_name
 from wgan_jax.errors import UserError
 
@@ -75,6 +75,7 @@ class TFDS:
 
     def __post_init__(self) -> None:
         require_name(self.name)
+        require_no_password("dataset.data_dir", self.data_dir)
 
     @property
     def native_size(self) -> int:
@@ -88,7 +89,7 @@ class TFDS:
         try:
             images, labels = np.empty(shape, np.uint8), np.empty(len(source), np.int32)
         except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
-            raise UserError(f"{self.name} takes {shape} bytes, more than there is") from error
+            raise UserError(f"{self.name} takes {shape} bytes of memory: too many") from error
 
         def read(index: range) -> None:
             for i, record in zip(index, source.__getitems__(index), strict=True):
@@ -123,6 +124,7 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     """
     import tensorflow_datasets as tfds
 
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
     if data_dir is not None and is_remote(data_dir):
         data_dir = str(cached(data_dir, name.partition(":")[0]))
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,44 @@ def is_remote(name: str) -> bool:
     return "://" in name
 
 
+def redacted(text: str) -> str:
+    """Text whose addresses have no password and no query left, where secrets stand.
+
+    Example:
+      >>> redacted("ftp://me:secret@host/a?token=1 and gs://bucket/b")
+      'ftp://***@host/a?*** and gs://bucket/b'
+    """
+    text = re.sub(r"://(?:[^\s/@]*:\S*|[^\s/@]*)@", "://***@", text)
+    return re.sub(r"(://[^\s?]*\?)\S+", r"\1***", text)
+
+
+def require_no_password(name: str, value: str | None) -> None:
+    """Raise ValueError where a field holds an address with a password: configs are passed on."""
+    if value is not None and re.search(r"://[^\s/@]*:\S*@", value):
+        raise ValueError(
+            f"{name} holds a password, which would be kept in config.json: leave it out, and put "
+            f"it where fsspec looks for it (its configuration files, or the environment)"
+        )
+
+
+def is_cached(url: str, part: str) -> bool:
+    """Whether there is a copy of the folder `url/part` on this machine."""
+    return (local_copy(url) / part).is_dir()
+
+
 def cached(url: str, part: str) -> Path:
     """A copy of the folder `url/part` on this machine, made once; returns that of `url`.
 
     Raises:
       UserError: it is not there, or cannot be read.
     """
-    local = Path.home() / ".cache" / "wgan_jax" / short_name(url)
+    local = local_copy(url)
+    if local.resolve() not in (local / part).resolve().parents:
+        raise UserError(f"{part} would be written outside of {local}")
     if not (local / part).is_dir():
         with reached(url) as (files, root):
             if not files.exists(f"{root}/{part}"):
-                raise UserError(f"{url} holds no {part}")
+                raise UserError(f"{redacted(url)} holds no {part}")
             unfinished = local / f"{part}.part"
             download(files, f"{root}/{part}", unfinished)
             unfinished.rename(local / part)
@@ -55,10 +83,17 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
     except UserError:
         raise
     except ImportError as error:
-        raise UserError(f"{url} needs an extra; run: pip install 'wgan_jax[gcs]'") from error
+        name = redacted(url)
+        raise UserError(f"{name} needs an extra; run: pip install 'wgan_jax[gcs]'") from error
     except Exception as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{url} cannot be used: {type(error).__name__}: {reason}") from error
+        reason = redacted(" ".join(str(error).split()))[:200]
+        name = redacted(url)
+        raise UserError(f"{name} cannot be used: {type(error).__name__}: {reason}") from error
+
+
+def local_copy(url: str) -> Path:
+    """The folder of this machine that holds copies of what is at a URL."""
+    return Path.home() / ".cache" / "wgan_jax" / short_name(url)
 
 
 def short_name(url: str) -> str:

@@ -15,6 +15,7 @@ from jax import lax
 from wgan_jax.data.arrays import to_unit_range
 from wgan_jax.data.images import open_source
 from wgan_jax.data.pixels import decode
+from wgan_jax.data.remote import require_no_password
 from wgan_jax.data.tfds import require_name
 from wgan_jax.errors import UserError
 from wgan_jax.types import Array
@@ -43,6 +44,7 @@ class TFDSStream:
 
     def __post_init__(self) -> None:
         require_name(self.name)
+        require_no_password("dataset.data_dir", self.data_dir)
 
     def open(self) -> ImageStream:
         return ImageStream(self)

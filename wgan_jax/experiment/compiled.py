@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+import sys
 from pathlib import Path
 
 import jax
@@ -15,9 +17,40 @@ def keep_compiled_programs() -> None:
     `wgan_jax/compiled` in XDG_CACHE_HOME, `~/.cache` by default; one that
     JAX_COMPILATION_CACHE_DIR names is used instead. JAX_ENABLE_COMPILATION_CACHE=false
     turns it off. What cannot be read or written there is compiled anew, with a warning.
+
+    What is kept are native programs, which JAX runs as they are. So the folder has to
+    be the user's own and closed to others; one that is not is left alone, with a word.
     """
+    named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = os.environ.get("JAX_COMPILATION_CACHE_DIR") or Path(home, "wgan_jax", "compiled")
-    jax.config.update("jax_compilation_cache_dir", str(folder))
+    folder = named or str(Path(home, "wgan_jax", "compiled"))
+    if "://" not in folder and (fault := _fault(Path(folder), is_ours=not named)):
+        print(
+            f"warning: compiled programs are not kept: {folder} {fault}, and what it holds would "
+            f"be run; remove it, and the next run makes one of its own",
+            file=sys.stderr,
+        )
+        folder = ""
+    jax.config.update("jax_compilation_cache_dir", folder or None)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
     jax.config.update("jax_raise_persistent_cache_errors", False)
+
+
+def _fault(folder: Path, *, is_ours: bool) -> str:
+    """What lets others put programs into a folder, empty if nothing; it is made if need be.
+
+    One that is made by us, now or before, is closed to readers as well.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for place in (folder.parent, folder) if is_ours else (folder,):
+        info = place.lstat()
+        if not stat.S_ISDIR(info.st_mode):
+            return "is a link" if place == folder else f"lies in {place}, a link"
+        if info.st_uid != os.getuid():
+            return f"belongs to user {info.st_uid}"
+        if info.st_mode & stat.S_IWOTH or (place == folder and info.st_mode & stat.S_IWGRP):
+            return "can be written by others"
+    if is_ours:
+        folder.chmod(0o700)
+    return ""

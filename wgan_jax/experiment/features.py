@@ -18,6 +18,7 @@ import optax
 from jax import lax
 
 from wgan_jax.data.arrays import ArrayDataset, to_unit_range
+from wgan_jax.data.remote import is_remote, local_copy
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
@@ -207,8 +208,9 @@ def _kept_at(dataset: Any, workdir: Path) -> Path:
         return workdir / "features-lenet.safetensors"
     name = f"{dataset.name.replace('/', '-')}-{dataset.image_size}x{dataset.channels}"
     folder = dataset.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    kept = Path(folder).expanduser() / "wgan_jax_features"
-    is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK)
+    here = local_copy(folder) if is_remote(folder) else Path(folder).expanduser()
+    kept = here / "wgan_jax_features"
+    is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK) and not kept.is_symlink()
     return (kept if is_ours else workdir) / f"{name}-lenet.safetensors"
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from wgan_jax.data.remote import redacted
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
@@ -103,7 +104,7 @@ def _value(value: Any) -> str:
         return ", ".join(map(str, value)) or "none"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
-    return value if isinstance(value, str) else json.dumps(value)
+    return redacted(value if isinstance(value, str) else json.dumps(value))
 
 
 def speed_and_machine(contents: Contents) -> list[Markup]:
