@@ -14,6 +14,14 @@ def _leave(number: int, _: object) -> None:
     os._exit(128 + number)
 
 
+def _leave_on_signals() -> None:
+    """Also when a terminal closes or Slurm warns; under nohup SIGHUP stays ignored."""
+    for name in ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2"):
+        number = getattr(signal, name, None)
+        if number and (name in ("SIGTERM", "SIGINT") or signal.getsignal(number) is signal.SIG_DFL):
+            signal.signal(number, _leave)
+
+
 def _turn_away(args: list[str]) -> None:
     """Leave at once where another process trains, without the seconds that JAX takes to load."""
     lock = runpy.run_path(str(Path(__file__).parent / "wgan_jax" / "experiment" / "lock.py"))
@@ -28,8 +36,7 @@ def _refuse(reason: str) -> int:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _leave)
+    _leave_on_signals()
     _turn_away(sys.argv[1:])
     from wgan_jax import cli
 

@@ -65,6 +65,19 @@ def _signals(start, folder, of, repeat=False):
     return good == number, told
 
 
+def _aimed(start, folder, of):
+    number, wrong = of(20), []
+    for kind, args in signals.KINDS.items():
+        for work in signals.WORK:
+            for i in range(number):
+                workdir = folder / f"{kind}-{work}-{i}"
+                found = signals.aimed(start, work, args, workdir, 1 + i // 2 % 5, after=i % 2 == 1)
+                wrong += [f"{kind}: {found}"] if found else []
+    tried = number * len(signals.WORK) * len(signals.KINDS)
+    told = f"{tried - len(wrong)} of {tried} saved what they say"
+    return not wrong, f"{told} {wrong or ''}".strip()
+
+
 def _damage(start, folder, of, forge=False):
     pristine = damage.pristine(folder / "checkpoints")
     ways = list(damage.VARIANTS)[: of(len(damage.VARIANTS))]
@@ -167,6 +180,7 @@ ROWS = {
     "kills": _kills,
     "signals": _signals,
     "signals again and again": partial(_signals, repeat=True),
+    "signals aimed at work": _aimed,
     "damage": _damage,
     "damage under a forged seal": partial(_damage, forge=True),
     "flips": _flips,

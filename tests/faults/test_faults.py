@@ -45,6 +45,19 @@ def test_signals_again_and_again_save_and_tell(start, tmp_path):
 
 
 @pytest.mark.process
+@pytest.mark.parametrize("kind", signals.KINDS)
+@pytest.mark.parametrize("work", signals.WORK)
+def test_a_signal_saves_what_it_says_at_all_work(work, kind, start, tmp_path):
+    assert signals.aimed(start, work, signals.KINDS[kind], tmp_path / "run", 2) == ""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("number", signals.WARNINGS)
+def test_a_closed_terminal_and_warnings_of_a_scheduler_save_too(number, start, tmp_path):
+    assert signals.aimed(start, "saving", [], tmp_path / "run", 2, kind=number) == ""
+
+
+@pytest.mark.process
 @pytest.mark.parametrize("place", disk.PLACES)
 def test_a_disk_that_refuses_is_told_in_one_line(place, start, tmp_path):
     assert disk.refused(start, place, tmp_path) == ""

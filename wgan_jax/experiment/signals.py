@@ -1,17 +1,28 @@
-"""SIGTERM and SIGINT: a run ends where it is whole, and says so by its exit status."""
+"""Signals that ask a run to stop: it ends where it is whole, and its exit status names the signal."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 from collections.abc import Iterator
+
+# A scheduler's preemption, Control-C, a terminal that closes, Slurm's warning ahead of time.
+_ALWAYS = ("SIGTERM", "SIGINT")
+_UNLESS_HANDLED = ("SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
 class Stopped(Exception):  # noqa: N818  it is no error: all is saved
-    """A signal ended the run at a chunk's end."""
+    """A signal ended the run at a chunk's end.
+
+    Args:
+      signum: the signal.
+      step: the step that is saved; 0 where there was nothing to save yet.
+    """
 
     def __init__(self, signum: int, step: int):
-        super().__init__(f"stopped by {signal.Signals(signum).name}, step {step} is saved")
+        saved = f", step {step} is saved" if step else " before the first step, nothing is lost"
+        super().__init__(f"stopped by {signal.Signals(signum).name}{saved}")
         self.exit_status = 128 + signum
 
 
@@ -27,17 +38,39 @@ class _Collector:
 def collected() -> Iterator[list[int]]:
     """The signals that came, to be obeyed at the end of a chunk; later ones change nothing.
 
+    SIGTERM and SIGINT always. SIGHUP, SIGUSR1 and SIGUSR2 as well, unless the process
+    ignores them, as under nohup, or has a handler of its own for them.
+
     Inside another `collected` the list is that one's, which stays in charge after
-    the inner one: a door that says a run's last word cannot be interrupted in it.
+    the inner one: an entry point that says a run's last word cannot be interrupted in
+    it. Python handles signals in the main thread alone; in another the list stays empty.
     """
     outer = signal.getsignal(signal.SIGTERM)
     if isinstance(outer, _Collector):
         yield outer.received
         return
+    if threading.current_thread() is not threading.main_thread():
+        yield []
+        return
     collector = _Collector()
-    former = {s: signal.signal(s, collector) for s in (signal.SIGTERM, signal.SIGINT)}
+    former = {number: signal.getsignal(number) for number in _to_collect(outer)}
+    for number in former:
+        signal.signal(number, collector)
     try:
         yield collector.received
     finally:
         for number, handler in former.items():
-            signal.signal(number, handler)
+            # None stands for a handler from C, which Python cannot put back.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _to_collect(on_sigterm: object) -> list[signal.Signals]:
+    """The signals to take over; a handler that SIGTERM has too is the entry point's."""
+    free = (signal.SIG_DFL, on_sigterm)
+    names = [*_ALWAYS]
+    names += [
+        name
+        for name in _UNLESS_HANDLED
+        if hasattr(signal, name) and signal.getsignal(getattr(signal, name)) in free
+    ]
+    return [getattr(signal, name) for name in names]
