@@ -112,6 +112,25 @@ def test_signals_are_collected_until_the_outermost_collector_is_done():
     assert signal.getsignal(signal.SIGINT) is former
 
 
+def test_a_signal_that_is_ignored_or_somebody_elses_is_left_alone():
+    def theirs(*_):
+        pass
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGUSR1)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
+    signal.signal(signal.SIGUSR1, theirs)
+    try:
+        with collected() as received:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGUSR1) is theirs
+            os.kill(os.getpid(), signal.SIGUSR2)
+            assert received == [signal.SIGUSR2]
+        assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
 def train(capsys, *args):
     status = cli.guarded(cli.train, [*args])
     return status, capsys.readouterr()

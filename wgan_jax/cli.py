@@ -71,7 +71,7 @@ def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
 def train(args: list[str]) -> int:
     """`train.py`: exit status 0 done, 1 another host is gone, 2 bad input, 143 stopped by SIGTERM.
 
-    The last of these with everything saved.
+    The last of these with everything saved; other signals give 128 and their number as well.
     """
     told, args = _topology(args)
     with last_words.joined(**told):
