@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from scipy import linalg, stats
+from scipy.spatial import distance
 
 from wgan_jax import metrics
-from wgan_jax.metrics.neighbours import smallest, squared_radii
+from wgan_jax.metrics.neighbours import smallest
 
 
 def draws(n, m, d, seed=0, shift=0.3):
@@ -68,14 +69,72 @@ def test_frechet_distance_does_not_depend_on_axes_or_order():
     assert metrics.frechet_distance(x, x[::-1]) < 1e-12 * np.square(x).sum()
 
 
-def test_frechet_distance_under_jit_and_grad():
+def test_frechet_distance_under_jit():
     x, y = draws(400, 400, 24)
     host, traced = metrics.frechet_distance(x, y), jax.jit(metrics.frechet_distance)(x, y)
     total = np.square(x).sum(1).mean() + np.square(y).sum(1).mean()
     assert abs(host - traced) < 1e-6 * total
-    slope = jax.grad(lambda s: metrics.frechet_distance(jnp.asarray(x), jnp.asarray(y) + s))
-    expected = 2 * np.sum(y.mean(0) - x.mean(0))  # only the mean moves
-    np.testing.assert_allclose(slope(0.0), expected, rtol=1e-3)
+
+
+def flat_feature(x, y):
+    return x.at[:, 2].set(0.5), y
+
+
+def flat_features(x, y):
+    return x.at[:, 2].set(0.5), y.at[:, 2].set(-1.0)
+
+
+def equal_columns(x, y):
+    return x.at[:, 1].set(x[:, 0]), y
+
+
+CORNERS = {
+    "full rank": lambda x, y: (x, y),
+    "a constant feature": flat_feature,
+    "constant features in both": flat_features,
+    "equal features": equal_columns,
+    "fewer samples than features": lambda x, y: (x[:3], y[:4]),
+    "constant sets": lambda x, y: (jnp.ones_like(x), jnp.ones_like(y)),
+    "equal sets": lambda x, y: (x, x + 0.0),
+}
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_frechet_distance_has_the_slope_of_its_differences(corner):
+    """Along moves of the means, of all scales and of one sample, in forward and reverse mode."""
+    x, y = CORNERS[corner](*map(jnp.asarray, draws(30, 40, 5)))
+    gradient = jax.grad(metrics.frechet_distance)(x, y)
+    assert np.isfinite(gradient).all()
+    for way in (jnp.ones_like(x), x, jnp.zeros_like(x).at[0].set(x[0] - x[1])):
+        ahead, behind = (
+            frechet_by_eigenvalues(np.float64(x) + t * np.float64(way), y) for t in (1e-4, -1e-4)
+        )
+        wanted, scale = (ahead - behind) / 2e-4, 1 + abs(np.float64(x)).max()
+        np.testing.assert_allclose((gradient * way).sum(), wanted, rtol=2e-3, atol=2e-3 * scale)
+        forward = jax.jvp(lambda x: metrics.frechet_distance(x, y), (x,), (way,))[1]
+        np.testing.assert_allclose(forward, wanted, rtol=2e-3, atol=2e-3 * scale)
+
+
+def frechet_by_eigenvalues(x, y):
+    x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
+    s1, s2 = np.cov(x, rowvar=False), np.cov(y, rowvar=False)
+    root = np.sqrt(np.maximum(linalg.eigvals(s1 @ s2).real, 0)).sum()
+    return np.sum((x.mean(0) - y.mean(0)) ** 2) + np.trace(s1 + s2) - 2 * root
+
+
+@pytest.mark.parametrize("offset", [1e3, 1e6, -3e6])
+def test_traced_metrics_do_not_depend_on_the_origin(offset):
+    x, y = (np.float32(offset) + np.round(8 * z) / 8 for z in draws(300, 300, 20))
+    total = np.var(x.astype(np.float64), 0).sum() + np.var(y.astype(np.float64), 0).sum()
+    for metric, atol in [
+        (metrics.frechet_distance, 3e-6 * total),
+        (metrics.precision_recall, 1e-6),
+        (metrics.density_coverage, 1e-6),
+    ]:
+        np.testing.assert_allclose(jax.jit(metric)(x, y), metric(x, y), rtol=1e-5, atol=atol)
+    host, traced = metrics.kernel_distance(x, y), jax.jit(metrics.kernel_distance)(x, y)
+    np.testing.assert_allclose(traced.error, host.error, rtol=1e-3)
+    assert abs(traced.value - host.value) < 1e-3 * host.error
 
 
 def squared_mmd(x, y):
@@ -90,49 +149,137 @@ def squared_mmd(x, y):
     return total
 
 
-def test_kernel_distance_is_a_mean_over_blocks_with_its_error():
+def test_kernel_distance_is_a_mean_over_blocks():
     x, y = draws(90, 90, 5)
     blocks = [squared_mmd(x[i : i + 30], y[i : i + 30]) for i in (0, 30, 60)]
-    found = metrics.kernel_distance(x, y, block_size=30)
-    np.testing.assert_allclose(found.value, np.mean(blocks), rtol=1e-6)
-    np.testing.assert_allclose(found.error, stats.sem(blocks), rtol=1e-6)
+    result = metrics.kernel_distance(x, y, block_size=30)
+    np.testing.assert_allclose(result.value, np.mean(blocks), rtol=1e-6)
     traced = jax.jit(lambda x, y: metrics.kernel_distance(x, y, block_size=30))(x, y)
-    np.testing.assert_allclose(traced, found, rtol=1e-4)
+    np.testing.assert_allclose(traced, result, rtol=1e-4)
 
 
-def test_kernel_distance_is_unbiased_and_its_error_bar_holds():
-    r = np.random.default_rng(0)
-    same, moved = [], []
-    for _ in range(60):
-        x, y = r.normal(size=(2, 400, 3))
-        found, other = metrics.kernel_distance(x, y, block_size=50), None
-        same.append((found.value / found.error).item())
-        other = metrics.kernel_distance(x, y + np.array([0.5, 0.0, 0.0]), block_size=50)
-        moved.append(other.value.item())
-    assert abs(np.mean(same)) < 4 / 60**0.5
-    assert 0.7 < np.std(same) < 1.5  # Student's t with 7 degrees: 1.18
-    large = metrics.kernel_distance(
-        r.normal(size=(8_000, 3)), r.normal(size=(8_000, 3)) + np.array([0.5, 0.0, 0.0])
-    )
-    assert abs(np.mean(moved) - large.value) < 4 * (large.error + stats.sem(moved))
+def kernel_distances(n, d, change, count, **blocks):
+    r = np.random.default_rng([n, d])
+    pairs = ((r.normal(size=(n, d)), change(r.normal(size=(n + 3, d)))) for _ in range(count))
+    return np.array([metrics.kernel_distance(x, y, **blocks) for x, y in pairs]).T
+
+
+@pytest.mark.parametrize(
+    ("n", "d", "blocks"),
+    [
+        (20, 4, {}),
+        (20, 64, {}),
+        (150, 4, {}),
+        (400, 3, {"block_size": 50}),
+        (60, 4, {"block_size": 20}),
+    ],
+)
+def test_the_error_bar_of_the_kernel_distance_holds(n, d, blocks):
+    """Equal laws, laws that differ in the mean, and laws that differ in scale."""
+    equal, error = kernel_distances(n, d, lambda y: y, 150, **blocks)
+    assert np.mean(abs(equal) > 2 * error) <= 0.08
+    assert 0.5 < equal.std() / np.sqrt(np.mean(error**2)) < 1.15
+    for change in (lambda y: y + 0.5, lambda y: 0.7 * y):
+        value, error = kernel_distances(n, d, change, 150, **blocks)
+        truth = true_squared_mmd(d, change)
+        assert abs(value.mean() - truth) < 4 * stats.sem(value)
+        assert np.mean(abs(value - truth) > 2 * error) <= 0.15
+        assert 0.7 < value.std() / np.sqrt(np.mean(error**2)) < 1.2
+
+
+def true_squared_mmd(d, change):
+    """In closed form for N(0, I) against N(a 1, b² I): E (u + 1)³ for the mean u of products."""
+    a, b = change(np.zeros(1))[0], change(np.ones(1))[0] - change(np.zeros(1))[0]
+
+    def mean(a, s, b, t):
+        # u = x·y / d of independent coordinates with means a, b and standard deviations s, t.
+        m = a * b
+        second = (a**2 + s**2) * (b**2 + t**2)
+        third = (a**3 + 3 * a * s**2) * (b**3 + 3 * b * t**2)
+        variance, skew = second - m**2, third - 3 * m * second + 2 * m**3
+        m, variance, skew = m + 1, variance / d, skew / d**2
+        return m**3 + 3 * m * variance + skew
+
+    return mean(0, 1, 0, 1) + mean(a, b, a, b) - 2 * mean(0, 1, a, b)
+
+
+def test_errors_of_constant_sets_have_a_slope():
+    x = jnp.ones((8, 3))
+    assert np.isfinite(jax.grad(lambda x: metrics.kernel_distance(x, x + 1).error)(x)).all()
+    for part in ("value", "error"):
+        gradient = jax.grad(lambda p, part=part: getattr(metrics.classifier_score(p), part))
+        for p in (jnp.eye(4), jnp.full((5, 4), 0.25), jnp.eye(4)[:, :3].at[3, 0].set(1.0)):
+            assert np.isfinite(gradient(p)).all()
 
 
 def neighbours(real, fake, k):
-    """Precision, recall, density and coverage as their papers' text has them, pair by pair."""
-    real, fake = real.astype(np.float64), fake.astype(np.float64)
-
-    def apart(a, b):
-        return np.linalg.norm(a[:, None] - b[None], axis=-1)
+    """Precision, recall, density and coverage with closed balls, of all distances in float64."""
 
     def radii(x):
-        return np.sort(apart(x, x), axis=1)[:, k]
+        return np.sort(distance.cdist(x, x), axis=1)[:, k]
 
-    between, r_real, r_fake = apart(real, fake), radii(real), radii(fake)
-    precision = (between < r_real[:, None]).any(0).mean()
-    recall = (between < r_fake[None, :]).any(1).mean()
-    density = (between < r_real[:, None]).sum(0).mean() / k
-    coverage = (between.min(1) < r_real).mean()
+    real, fake = real.astype(np.float64), fake.astype(np.float64)
+    between, r_real, r_fake = distance.cdist(real, fake), radii(real), radii(fake)
+    precision = (between <= r_real[:, None]).any(0).mean()
+    recall = (between <= r_fake[None, :]).any(1).mean()
+    density = (between <= r_real[:, None]).sum(0).mean() / k
+    coverage = (between.min(1) <= r_real).mean()
     return precision, recall, density, coverage
+
+
+def neighbourhood_metrics(real, fake, k, wrap=lambda metric: metric):
+    both = metrics.precision_recall, metrics.density_coverage
+    return [v for f in both for v in wrap(lambda x, y, f=f: f(x, y, k=k))(real, fake)]
+
+
+def with_ties(name, seed=0):
+    """Two sets of features whose distances tie."""
+    r = np.random.default_rng(seed)
+    if name == "repeated rows":
+        x = np.repeat(r.normal(size=(40, 20)), 5, axis=0)
+        return x, r.permutation(x)
+    if name == "constant":
+        return np.full((64, 16), 0.3), np.full((50, 16), 0.3)
+    table = r.integers(0, 2, size=(2, 150, 20)).astype(np.float64)
+    if name == "standardized binary table":
+        return tuple((table - table.mean((0, 1))) / table.std((0, 1)))
+    if name == "binary table far from the origin":
+        return tuple(table + 1e5)
+    if name == "far clusters":
+        return tuple(r.choice([-3e3, 3e3], size=(2, 150, 1)) + r.normal(size=(2, 150, 32)))
+    return tuple(table)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "repeated rows",
+        "constant",
+        "binary table",
+        "standardized binary table",
+        "binary table far from the origin",
+        "far clusters",
+    ],
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_ties_count_as_inside(name, dtype):
+    real, fake = (x.astype(dtype) for x in with_ties(name))
+    wanted = neighbours(real, fake, 3)
+    np.testing.assert_allclose(neighbourhood_metrics(real, fake, 3), wanted, rtol=1e-6)
+    if name != "far clusters":  # which float32 cannot tell apart
+        traced = neighbourhood_metrics(np.float32(real), np.float32(fake), 3, jax.jit)
+        np.testing.assert_allclose(traced, neighbours(*map(np.float32, (real, fake)), 3), rtol=1e-6)
+    for wrap in (lambda f: f, jax.jit):
+        precision, recall, _, coverage = neighbourhood_metrics(real, real[::-1], 3, wrap)
+        assert precision == recall == coverage == 1
+
+
+@pytest.mark.parametrize("scale", [1e-30, 1e30])
+def test_neighbourhood_metrics_do_not_depend_on_the_unit(scale):
+    real, fake = (np.float32(scale) * x for x in draws(60, 60, 3))
+    wanted = neighbours(np.float64(real) / scale, np.float64(fake) / scale, 3)
+    for wrap in (lambda f: f, jax.jit):
+        np.testing.assert_allclose(neighbourhood_metrics(real, fake, 3, wrap), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("d", [2, 40])
@@ -140,16 +287,17 @@ def neighbours(real, fake, k):
 def test_neighbourhood_metrics_are_those_of_the_papers(d, k):
     real, fake = draws(210, 170, d)
     wanted = neighbours(real, fake, k)
-    precision, recall = metrics.precision_recall(real, fake, k=k)
-    density, coverage = metrics.density_coverage(real, fake, k=k)
-    np.testing.assert_allclose([precision, recall, density, coverage], wanted, rtol=1e-6)
+    for wrap in (lambda f: f, jax.jit):
+        np.testing.assert_allclose(neighbourhood_metrics(real, fake, k, wrap), wanted, rtol=1e-6)
 
 
 def test_neighbourhood_metrics_do_not_depend_on_the_blocks(monkeypatch):
-    x = jnp.asarray(draws(101, 1, 20)[0])
-    whole = squared_radii(x, 2)
+    x, y = draws(101, 77, 20)
+    wanted = neighbours(x, y, 2)
     monkeypatch.setattr("wgan_jax.metrics.neighbours._PAIRS", 700)
-    np.testing.assert_allclose(squared_radii(x, 2), whole, rtol=1e-5)
+    monkeypatch.setattr("wgan_jax.metrics.neighbours._HOST_PAIRS", 700)
+    for wrap in (lambda f: f, jax.jit):
+        np.testing.assert_allclose(neighbourhood_metrics(x, y, 2, wrap), wanted, rtol=1e-6)
 
 
 def test_distances_of_all_pairs_are_never_held():

@@ -4,7 +4,7 @@ A number is a mean over independent draws, with its standard error. Keys:
 
     frechet/lenet         the value, named after its features
     frechet/lenet/error   its standard error
-    frechet/lenet/floor   the same between data and other data: what no generator can beat
+    frechet/lenet/floor   the same between data and other data: what a second sample scores
     frechet/lenet/points  samples of each kind in a draw
 """
 
@@ -157,8 +157,9 @@ def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
 def _looker(features: Features) -> Callable[[PyTree], Seen]:
     @jax.jit
     def look(images: Array) -> tuple[Array, Array | None]:
-        classes = None if features.classify is None else features.classify(images)
-        return features.apply(images), classes
+        with jax.default_matmul_precision("highest"):
+            classes = None if features.classify is None else features.classify(images)
+            return features.apply(images), classes
 
     def seen(samples: PyTree) -> Seen:
         images, *labels = jax.tree.leaves(samples)

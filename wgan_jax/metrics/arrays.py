@@ -19,6 +19,9 @@ def extract(
 ) -> Array:
     """The features of many samples, a batch at a time: one program, memory for one batch.
 
+    Matrix products that name no precision of their own run in full precision, also where
+    the default of a GPU or TPU is less: scores compare features over small differences.
+
     Args:
       features: samples [n, ...] to features [n, d]; any function that can be jitted.
       samples: [n, ...].
@@ -43,11 +46,12 @@ def extract(
     made = jax.eval_shape(features, jax.ShapeDtypeStruct((2, *samples.shape[1:]), samples.dtype))
     if made.ndim != 2 or made.shape[0] != 2:
         raise ValueError(f"features of 2 samples must be [2, d], got {made.shape}")
-    return lax.map(
-        lambda one: features(one[None])[0],
-        jnp.asarray(samples),
-        batch_size=min(batch_size, len(samples)),
-    )
+    with jax.default_matmul_precision("highest"):
+        return lax.map(
+            lambda one: features(one[None])[0],
+            jnp.asarray(samples),
+            batch_size=min(batch_size, len(samples)),
+        )
 
 
 def is_traced(*arrays: PyTree) -> bool:

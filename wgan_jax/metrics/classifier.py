@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import xlogy
 
 from wgan_jax.metrics.arrays import AnyArray, floating, is_traced
 from wgan_jax.types import Array
@@ -53,9 +52,14 @@ def classifier_score(probabilities: AnyArray) -> ClassifierScore:
     """
     p = _probabilities("classifier_score", probabilities, least=2)
     marginal = p.mean(0, keepdims=True)
-    divergence = (xlogy(p, p) - xlogy(p, marginal)).sum(1)
+    # Logarithms of probabilities that are not 0 alone: the slope of the others is not finite.
+    there = p > 0
+    ratio = jnp.log(jnp.where(there, p, 1)) - jnp.log(jnp.where(there, marginal, 1))
+    divergence = (p * ratio).sum(1)
     value = jnp.exp(divergence.mean())
-    return ClassifierScore(value, value * divergence.std(ddof=1) / len(p) ** 0.5)
+    variance = divergence.var(ddof=1)
+    spread = jnp.sqrt(jnp.where(variance > 0, variance, 1))  # whose slope at 0 is not finite
+    return ClassifierScore(value, value * jnp.where(variance > 0, spread, 0) / len(p) ** 0.5)
 
 
 def conditional_accuracy(probabilities: AnyArray, labels: AnyArray) -> Array:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -26,7 +27,11 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
     computed in float64 on the host, so that the result is good to float32 rounding
     even between nearly equal laws. Under `jit`, `vmap` or `grad` the computation has
     the precision of its input, and in float32 the error is about 1e-6 of
-    Tr S1 + Tr S2 + |m1 - m2|².
+    Tr S1 + Tr S2 + |m1 - m2|², however far from the origin both sets lie.
+
+    The gradient is finite everywhere. Where a direction has no variance in one of the sets (a
+    constant feature, fewer samples than features) the distance has a ridge, since variance of
+    either sign brings the sets closer: there the gradient has no part along that direction.
 
     The value is biased upward by an amount that falls as 1/n: compare equal
     sample sizes only, beside the value of real against real.
@@ -56,18 +61,49 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
     """
     x, y = feature_pair("frechet_distance", x, y, least=2)
     if is_traced(x, y):
-        return _distance(jnp, x, y)
+        return _distance(jnp, jnp.asarray(x), jnp.asarray(y))
     value = _distance(np, np.asarray(x, np.float64), np.asarray(y, np.float64))
     return jnp.asarray(value, jnp.float32)
 
 
 def _distance(xp: Any, x: Any, y: Any) -> Any:
+    # A mean is only as good as its size: from near the data it is taken again.
+    near = (x.mean(0, keepdims=True) + y.mean(0, keepdims=True)) / 2
+    x, y = x - near, y - near
     m1, m2 = x.mean(0, keepdims=True), y.mean(0, keepdims=True)
     a, b = (x - m1) / (len(x) - 1) ** 0.5, (y - m2) / (len(y) - 1) ** 0.5
+    root = _root_trace(a, b) if xp is jnp else _root(np, a, b)[1].sum()
+    return xp.maximum(((m1 - m2) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root, 0)
+
+
+def _root(xp: Any, a: Any, b: Any) -> Any:
+    """The singular value decomposition of R1 R2', with R1 and R2 of A = Q1 R1 and B = Q2 R2."""
     r1, r2 = xp.linalg.qr(a, mode="r"), xp.linalg.qr(b, mode="r")
-    root = xp.linalg.svd(_product(xp, r1, r2.T), compute_uv=False)
-    squared = ((m1 - m2) ** 2).sum() + (a**2).sum() + (b**2).sum() - 2 * root.sum()
-    return xp.maximum(squared, 0)
+    return xp.linalg.svd(_product(xp, r1, r2.T), full_matrices=False)
+
+
+@jax.custom_jvp
+def _root_trace(a: Array, b: Array) -> Array:
+    """Tr (S1 S2)^1/2 of S1 = A'A and S2 = B'B: the sum of the singular values of A B'."""
+    return _root(jnp, a, b)[1].sum()
+
+
+@_root_trace.defjvp
+def _root_trace_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
+    """Along U V' of A B' = U S V', of whose columns those with singular value 0 are left out.
+
+    QR and SVD have derivatives of their own only at full rank and distinct singular values.
+    """
+    (a, b), (da, db) = primals, tangents
+    (q1, r1), (q2, r2) = jnp.linalg.qr(a), jnp.linalg.qr(b)
+    u, s, vt = jnp.linalg.svd(_product(jnp, r1, r2.T), full_matrices=False)
+    tiny = (
+        max(*a.shape, len(b)) * jnp.finfo(s.dtype).eps * jnp.linalg.norm(r1) * jnp.linalg.norm(r2)
+    )
+    polar = _product(jnp, u * (s > tiny).astype(u.dtype)[None, :], vt)
+    along_a = _product(jnp, q1, _product(jnp, polar, r2))
+    along_b = _product(jnp, q2, _product(jnp, polar.T, r1))
+    return s.sum(), (along_a * da).sum() + (along_b * db).sum()
 
 
 def _product(xp: Any, a: Any, b: Any) -> Any:

@@ -7,9 +7,17 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from wgan_jax.metrics.arrays import AnyArray, feature_pair
-from wgan_jax.metrics.neighbours import centred, over_rows, require_neighbours, squared_radii
+from wgan_jax.metrics.arrays import AnyArray, feature_pair, is_traced
+from wgan_jax.metrics.neighbours import (
+    comparable,
+    host_inside,
+    host_radii,
+    over_rows,
+    require_neighbours,
+    squared_radii,
+)
 from wgan_jax.types import Array
 
 
@@ -28,13 +36,19 @@ class PrecisionRecall(NamedTuple):
 def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> PrecisionRecall:
     """The share of each set that lies in some ball of the other.
 
-    A manifold is the union of balls around its samples, each as far as the k-th
-    nearest neighbour in the same set. Jittable; memory does not grow with n · m.
+    A manifold is the union of closed balls around its samples, each as far as the k-th
+    nearest neighbor in the same set: a sample at just that distance is inside, so that
+    features with ties (binary tables, repeated or constant rows) count in full, and any
+    set against itself scores 1.
+
+    Plain arrays are compared in float64 on the host; under `jit` or `vmap`, in their own
+    precision, where coordinates that differ by less than it tie. Memory does not grow
+    with n · m.
 
     Args:
       real: features [n, d].
       fake: features [m, d]; take as many as there are real ones.
-      k: nearest neighbour, static under jit.
+      k: nearest neighbor, static under jit.
 
     Returns:
       A `PrecisionRecall`. Real against real is about what k and n give, not 1: look at both.
@@ -46,8 +60,8 @@ def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> Precision
     Example:
       >>> import numpy as np
       >>> real = np.random.default_rng(0).normal(size=(200, 2))
-      >>> found = precision_recall(real, 0.1 * real[::-1])
-      >>> found.precision.item() > 0.95, found.recall.item() < 0.1
+      >>> scores = precision_recall(real, 0.1 * real[::-1])
+      >>> scores.precision.item() > 0.95, scores.recall.item() < 0.1
       (True, True)
 
     References:
@@ -56,16 +70,20 @@ def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> Precision
     """
     real, fake = feature_pair("precision_recall", real, fake, least=2)
     require_neighbours("precision_recall", k, len(real), len(fake))
-    return _precision_recall(*centred(real, fake), k)
+    covered = _covered if is_traced(real, fake) else _host_covered
+    x, y = comparable(real, fake)
+    return PrecisionRecall(covered(y, x, k), covered(x, y, k))
+
+
+def _host_covered(points: np.ndarray, centers: np.ndarray, k: int) -> Array:
+    """The share of points inside some ball around the centers."""
+    blocks = host_inside(points, centers, host_radii(centers, k))
+    inside = sum(int(block.any(1).sum()) for block in blocks)
+    return jnp.asarray(inside / len(points), jnp.float32)
 
 
 @partial(jax.jit, static_argnums=2)
-def _precision_recall(real: Array, fake: Array, k: int) -> PrecisionRecall:
-    return PrecisionRecall(_covered(fake, real, k), _covered(real, fake, k))
-
-
 def _covered(points: Array, centers: Array, k: int) -> Array:
-    """The share of points inside some ball around the centres."""
     radii = squared_radii(centers, k)
-    inside = over_rows(lambda apart, _: (apart < radii[None, :]).any(1), points, centers)
+    inside = over_rows(lambda squares, _: (squares <= radii[None, :]).any(1), points, centers)
     return inside.astype(jnp.float32).mean()
