@@ -57,6 +57,56 @@ def test_network_flow_agrees_with_the_linear_program(monkeypatch):
         exact_w1(np.zeros((2001, 2)), np.zeros((2000, 2)))
 
 
+@pytest.mark.parametrize("dim", [1, 2, 40])
+@pytest.mark.parametrize("far", [1e8, 1e16, 1e100])
+def test_a_far_point_costs_the_others_nothing(far, dim, monkeypatch):
+    """One point of each cloud is far away: W1 is theirs and that of the others, however solved."""
+    x, y = rng().normal(size=(2, 30, dim))
+    near = 29 * exact_w1(x[1:], y[1:])
+    x[0], y[0] = x[0] + far, x[0] + far
+    truth = (near + np.linalg.norm(x[0] - y[0])) / 30
+    w = rng(1).random(30)
+    twice, order = np.concatenate([y, y]), rng(2).permutation(30)
+    assert exact_w1(x, y) == pytest.approx(truth, rel=1e-6)
+    for _ in range(2):  # network flow, and without POT the linear program
+        assert exact_w1(x, y, np.ones(30), np.full(30, 7.0)) == pytest.approx(truth, rel=1e-6)
+        assert exact_w1(x, twice) == pytest.approx(truth, rel=1e-6)
+        assert exact_w1(twice, x) == pytest.approx(truth, rel=1e-6)
+        assert exact_w1(x, x[order], w, w[order]) == pytest.approx(0, abs=1e-9)
+        monkeypatch.setitem(sys.modules, "ot.lp", None)
+
+
+def test_a_far_point_alone_is_the_distance():
+    x, y = rng().normal(size=(2, 10, 3))
+    x[0] += 1e16
+    assert exact_w1(x, y) == pytest.approx(1e16 * 3**0.5 / 10, rel=1e-6)
+    assert exact_w1(x, y[:5]) == pytest.approx(1e16 * 3**0.5 / 10, rel=1e-6)
+    with pytest.raises(ValueError, match="rescale"):
+        exact_w1(1e200 * x, y)
+
+
+@pytest.mark.parametrize("unit", [1e-100, 1e-9, 1e9])
+def test_every_solver_scales_with_the_units(unit, monkeypatch):
+    x, y = rng().normal(size=(12, 2)), rng(1).normal(size=(9, 2))
+    truth = exact_w1(x, y)
+    for _ in range(2):
+        assert exact_w1(unit * x, unit * y) == pytest.approx(unit * truth, rel=1e-6, abs=0)
+        monkeypatch.setitem(sys.modules, "ot.lp", None)
+
+
+def test_small_steps_in_many_dimensions_far_from_the_center():
+    x = rng().normal(size=(50, 100))
+    x[:25] += 1e6
+    assert exact_w1(x, x[::-1] + 1e-4) == pytest.approx(1e-3, rel=1e-4)
+
+
+def test_more_points_than_memory_holds_are_refused():
+    x = np.zeros((3_000_000, 2), np.float32)
+    with pytest.raises(ValueError, match=r"3000000 by 3000000 points take .* chunk=4_000"):
+        exact_w1(x, x)
+    assert exact_w1(x[:, :1], x[:, :1]) == 0
+
+
 def test_chunks_are_never_below_the_whole():
     x, y = rng().normal(size=(2, 100, 2))
     whole, chunked = exact_w1(x, y), exact_w1(x, y, chunk=30)
@@ -179,6 +229,40 @@ def test_max_sliced_finds_the_direction_of_a_translation(key):
     shift = jnp.full((1, 50), 0.2)
     largest = jax.jit(distances.max_sliced_w1)(x, x + shift, slices)
     assert largest == pytest.approx(0.2 * 50**0.5, rel=1e-4)
+
+
+def max_sliced(x, y):
+    return distances.max_sliced_w1(x, y, jax.random.key(1))
+
+
+def test_gradients_are_finite_where_laws_or_means_are_equal():
+    x = jax.random.normal(jax.random.key(0), (32, 3))
+    centred = x - x.mean(0, keepdims=True)
+    histogram = jnp.array([0.5, 0.5, 0.0])
+    for distance, point, other in (
+        (max_sliced, x, x),
+        (max_sliced, centred, 2 * centred),
+        (max_sliced, jnp.zeros((4, 2)), jnp.zeros((4, 2))),
+        (lambda x, y: distances.sliced_w1(x, y, jax.random.key(1)), x, x),
+        (lambda x, y: distances.w1_translation(x - y), x, x),
+        (lambda p, q: distances.w1_on_grid(p, q, jnp.arange(3.0)), histogram, histogram),
+        (distances.w1_sorted, x, x),
+        (distances.js, histogram, histogram),
+        (distances.kl, histogram, histogram),
+        (distances.total_variation, histogram, histogram),
+    ):
+        for slope in jax.grad(lambda x, y, f=distance: f(x, y).sum(), argnums=(0, 1))(point, other):
+            assert jnp.isfinite(slope).all()
+
+
+def test_the_gradient_of_max_sliced_is_that_of_a_difference():
+    x, step = jax.random.normal(jax.random.key(0), (2, 32, 3))
+
+    def f(t):
+        return max_sliced(x + t * step, 2 * x[::-1])
+
+    slope = (f(1e-2) - f(-1e-2)) / 2e-2
+    assert jax.grad(f)(0.0) == pytest.approx(float(slope), rel=0.02)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,17 @@ def test_the_gradient_is_finite_at_a_zero_critic(penalty, key):
 
 
 @PENALTIES
+def test_gradients_are_finite_where_samples_are_alike_and_slopes_vanish(penalty):
+    def critic(x, key=None):
+        noise = 0.0 if key is None else 0.0 * jax.random.normal(key, x.shape[:1])
+        return (x**2).sum(1) + noise
+
+    x = jnp.zeros((4, 3))
+    slopes = jax.grad(lambda x, y: penalty(critic, x, y, jax.random.key(0)), (0, 1))(x, x)
+    assert all(jnp.isfinite(slope).all() for slope in slopes)
+
+
+@PENALTIES
 def test_it_trains_in_one_exported_program_over_its_weight(penalty, key):
     """jit, vmap over the weight, scan and export at once; the critic starts at zero."""
     ring = toy.Ring()

@@ -43,7 +43,7 @@ def sliced_w1(x: Array, y: Array, key: Array, *, projections: int = 128) -> Arra
     """
     x, y = _flat(x, y)
     directions = _directions(key, x.shape[1], projections)
-    return w1_sorted(x @ directions, y @ directions).mean()
+    return _along(x, y, directions).mean()
 
 
 # Outside a jit its loop would be compiled again at every call.
@@ -54,7 +54,9 @@ def max_sliced_w1(
     """The largest W1 over directions that an ascent finds.
 
     It starts from the best random direction and the direction of the means,
-    and follows theta <- g / |g| with g the gradient of the projected W1.
+    and follows theta <- g / |g| with g the gradient of the projected W1. Its own
+    gradient is that of W1 along the direction found, which is held fixed: at the
+    largest one it does not move to first order.
 
     Args:
       x: points [n, ...]; each is flattened.
@@ -79,22 +81,29 @@ def max_sliced_w1(
       Deshpande et al., Max-sliced Wasserstein distance and its use for GANs, 2019.
     """
     x, y = _flat(x, y)
+    found = _largest_direction(*lax.stop_gradient((x, y)), key, projections, steps)
+    return _along(x, y, found)
 
-    def along(direction: Array) -> Array:
-        return w1_sorted(x @ direction, y @ direction)
 
+def _largest_direction(x: Array, y: Array, key: Array, projections: int, steps: int) -> Array:
     directions = _directions(key, x.shape[1], projections)
     between = _unit(x.mean(0) - y.mean(0))
     candidates = jnp.concatenate([directions, between[:, None]], axis=1)
-    start = candidates[:, along(candidates).argmax()]
+    start = candidates[:, _along(x, y, candidates).argmax()]
 
-    def ascend(carry: tuple[Array, Array], _: None) -> tuple[tuple[Array, Array], None]:
-        direction, best = carry
-        value, slope = jax.value_and_grad(along)(direction)
-        return (_unit(slope), jnp.maximum(best, value)), None
+    def ascend(direction: Array, _: None) -> tuple[Array, tuple[Array, Array]]:
+        value, slope = jax.value_and_grad(_along, argnums=2)(x, y, direction)
+        return _unit(slope), (value, direction)
 
-    (last, best), _ = lax.scan(ascend, (start, along(start)), length=steps)
-    return jnp.maximum(best, along(last))
+    last, (values, visited) = lax.scan(ascend, start, length=steps)
+    values = jnp.append(values, _along(x, y, last))
+    return jnp.concatenate([visited, last[None]])[values.argmax()]
+
+
+def _along(x: Array, y: Array, directions: Array) -> Array:
+    """W1 along directions [d] or [d, k]; at full precision: it must not exceed W1 in space."""
+    on_line = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+    return w1_sorted(on_line(x, directions), on_line(y, directions))
 
 
 def _directions(key: Array, dim: int, projections: int) -> Array:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from wgan_jax.penalties.base import check_not_negative, gradient_norm, is_float
+from wgan_jax.penalties.base import check_not_negative, gradient_norm, is_float, safe_sqrt
 from wgan_jax.types import Array, PyTree, Scalar
 
 
@@ -49,7 +49,7 @@ class DRAGAN:
         def perturb(key: Array, x: Array) -> Array:
             if not is_float(x):
                 return x
-            return x + self.noise * x.std() * jax.random.normal(key, x.shape, x.dtype)
+            return x + self.noise * safe_sqrt(x.var()) * jax.random.normal(key, x.shape, x.dtype)
 
         around = jax.tree.unflatten(treedef, list(map(perturb, keys, leaves)))
         return self.weight * jnp.square(gradient_norm(critic, around) - 1).mean()
