@@ -61,13 +61,14 @@ def optimal_plan(
     total = len(cost) if a is None else float(a.sum())
     least = 1.0 if a is None or b is None else _least_mass(a, b)
     largest = cap = float(cost.max())
-    best, paid, scale = None, np.inf, float(cost.mean()) or 1.0
+    best: Plan | None = None
+    paid, scale = np.inf, float(cost.mean()) or 1.0
     for _ in range(_TRIES):
         capped = cost if cap >= largest else np.minimum(cost, cap)
         plan = solve(capped / scale)
         plan = plan._replace(low=plan.low * scale)
         found = plan.paid(cost)
-        if found <= paid:
+        if best is None or found <= paid:
             best, paid = plan, found
         if paid == 0 or (cap <= _RANGE * paid / total and paid - plan.low <= _TOLERANCE * paid):
             return best._replace(low=plan.low)
