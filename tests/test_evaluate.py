@@ -122,7 +122,7 @@ def run(tmp_path_factory):
 
 
 def evaluate(capsys, *args):
-    status = cli.guarded(main, ["evaluate", *map(str, args)])
+    status = cli.run_command(main, ["evaluate", *map(str, args)])
     return status, capsys.readouterr()
 
 
@@ -170,7 +170,7 @@ def test_bad_evaluations_are_told_in_one_line(run, tmp_path, capsys):
         (["nonesuch", "--out", "x.npz", "--data-dir", tmp_path], "not prepared"),
         ([], "one data set"),
     ]:
-        assert cli.guarded(main, ["features", *map(str, args)]) == 2
+        assert cli.run_command(main, ["features", *map(str, args)]) == 2
         said = capsys.readouterr()
         assert said.err.count("\n") == 1
         assert told in said.err

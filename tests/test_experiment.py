@@ -132,7 +132,7 @@ def test_a_signal_that_is_ignored_or_somebody_elses_is_left_alone():
 
 
 def train(capsys, *args):
-    status = cli.guarded(cli.train, [*args])
+    status = cli.run_command(cli.train, [*args])
     return status, capsys.readouterr()
 
 

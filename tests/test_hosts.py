@@ -194,7 +194,7 @@ def test_slurm_is_found_by_itself(tmp_path):
 def test_bad_topologies_are_told_in_one_line(args, told, tmp_path, capsys, monkeypatch):
     for name in ("SLURM_STEP_NODELIST", "KUBERNETES_SERVICE_HOST", "OMPI_COMM_WORLD_RANK"):
         monkeypatch.delenv(name, raising=False)
-    assert cli.guarded(cli.train, [*args, "--workdir", str(tmp_path)]) == 2
+    assert cli.run_command(cli.train, [*args, "--workdir", str(tmp_path)]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert told in said

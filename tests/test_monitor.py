@@ -122,7 +122,7 @@ def test_evaluations_are_logged_and_leave_the_run_alone(tmp_path):
     for every in ("0", "20"):
         folder = tmp_path / every
         extra = ["--evaluate-every", every, "--workdir", str(folder)]
-        assert cli.guarded(cli.train, [*args, *extra]) == 0
+        assert cli.run_command(cli.train, [*args, *extra]) == 0
         text = (folder / "metrics.jsonl").read_text().splitlines()
         lines[every] = [json.loads(line) for line in text]
     plain, watched = lines["0"], lines["20"]

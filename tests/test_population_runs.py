@@ -32,7 +32,7 @@ GRID += ["--population.learning-rates", "1e-3", "1e30", "--population.penalty-we
 
 
 def train(*args):
-    return cli.guarded(cli.train, [*SMALL, *GRID, *map(str, args)])
+    return cli.run_command(cli.train, [*SMALL, *GRID, *map(str, args)])
 
 
 def leaves(state):

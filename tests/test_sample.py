@@ -217,7 +217,7 @@ BAD = [
 def test_bad_wishes_are_told_in_one_line(args, told, run, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken.npz").write_bytes(b"mine")
-    assert cli.guarded(main, ["sample", str(run[0]), *args]) == 2
+    assert cli.run_command(main, ["sample", str(run[0]), *args]) == 2
     said = capsys.readouterr()
     assert said.err.count("\n") == 1
     assert told in said.err
@@ -232,8 +232,8 @@ def test_what_a_run_does_not_have_is_told(padded, tmp_path, capsys):
         (tmp_path, [], "config"),
     ]:
         out = str(tmp_path / "x.npz")
-        assert cli.guarded(main, ["sample", str(folder), *args, "--out", out]) == 2
+        assert cli.run_command(main, ["sample", str(folder), *args, "--out", out]) == 2
         assert told in capsys.readouterr().err
     claim(tmp_path, CONDITIONAL)
-    assert cli.guarded(main, ["sample", str(tmp_path), "--out", str(tmp_path / "x.npz")]) == 2
+    assert cli.run_command(main, ["sample", str(tmp_path), "--out", str(tmp_path / "x.npz")]) == 2
     assert "no checkpoint" in capsys.readouterr().err

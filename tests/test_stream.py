@@ -94,7 +94,7 @@ SMALL = [
 
 def train(folder, workdir, *args):
     where = ["--dataset.data-dir", str(folder), "--workdir", str(workdir)]
-    return cli.guarded(cli.train, [*SMALL, *where, *args])
+    return cli.run_command(cli.train, [*SMALL, *where, *args])
 
 
 def state(workdir):

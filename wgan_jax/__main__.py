@@ -6,9 +6,15 @@ import inspect
 import sys
 from collections.abc import Callable
 
+from wgan_jax import startup
+
+if __name__ == "__main__":
+    startup.prepare_process()
+
 from wgan_jax import cli, cli_evaluate, cli_sample
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
+from wgan_jax.experiment.placement import require_devices
 
 _COMMANDS = {
     "report": cli.report,
@@ -18,6 +24,7 @@ _COMMANDS = {
     "reproduce": cli.reproduce,
     "prepare": cli.prepare,
 }
+_WITHOUT_DEVICES = ("report", "prepare")
 
 
 def main(args: list[str]) -> int:
@@ -30,6 +37,8 @@ def main(args: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(_about(_COMMANDS[name]))
         return 0
+    if name not in _WITHOUT_DEVICES:
+        require_devices()
     return _COMMANDS[name](rest)
 
 
@@ -53,4 +62,4 @@ def _about(command: Callable[[list[str]], int]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.guarded(main, sys.argv[1:]))
+    sys.exit(cli.run_command(main, sys.argv[1:]))

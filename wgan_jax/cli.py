@@ -1,4 +1,4 @@
-"""What the doors share: one line for what went wrong, and the commands behind it."""
+"""Command implementations and error handling shared by the entry points."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.data.remote import is_cached, is_remote, redacted
+from wgan_jax.data.remote import expand_user, is_cached, is_remote, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.mirror import Mirror
+from wgan_jax.experiment.placement import require_devices
 from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.workdir import require_plain
 
@@ -55,7 +56,7 @@ def _log_to(stream: str) -> None:
     logger.setLevel(logging.INFO)
 
 
-def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
+def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
     """Run a command; bad input becomes one line on stderr and exit status 2."""
     keep_compiled_programs()
     _log_to("stdout" if command is train else "stderr")
@@ -66,6 +67,9 @@ def guarded(command: Callable[[list[str]], int], args: list[str]) -> int:
         return 2
     except KeyboardInterrupt:
         return 130
+
+
+guarded = run_command  # its former name, for one version
 
 
 def train(args: list[str]) -> int:
@@ -79,11 +83,12 @@ def train(args: list[str]) -> int:
 
 
 def _train(args: list[str]) -> int:
-    given, args = flags.option(args, "workdir")
+    require_devices()
+    given, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
     name, config = hosts.together(lambda: _config(args))
     hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
-    count = None if devices is None else natural("devices", devices, 1)
+    count = None if devices is None else parse_nonnegative_int("devices", devices, 1)
     from wgan_jax.experiment import train as loop
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
@@ -112,9 +117,9 @@ def _train(args: list[str]) -> int:
             raise
         raise UserError(str(error)) from error
     if hosts.is_first():
-        from wgan_jax.cli_evaluate import at_the_end
+        from wgan_jax.cli_evaluate import summarize_run
 
-        at_the_end(run, folder)
+        summarize_run(run, folder)
         if mirror is not None:
             mirror.push()
     return 0
@@ -127,7 +132,7 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     numbers = {}
     for name in ("process-count", "process-index"):
         text, args = flags.option(args, name)
-        number = None if text is None else natural(name, text)
+        number = None if text is None else parse_nonnegative_int(name, text)
         numbers[name.replace("-", "_")] = number
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args
@@ -136,7 +141,7 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 def _config(args: list[str]) -> tuple[str, Config]:
     """The config that a command line asks for, and a name for it."""
-    file, args = flags.option(args, "config")
+    file, args = flags.path_option(args, "config")
     name = "eight_gaussians" if file is None else Path(file).stem
     default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
     base = flags.load(default if file is None else file)
@@ -188,10 +193,10 @@ def reproduce(args: list[str]) -> int:
     --data-dir DIR  where prepare wrote the data sets
     --note TEXT     kept in FIGURE.json: what its reader should know of this run
     """
-    out, args = flags.option(args, "out")
+    out, args = flags.path_option(args, "out")
     size, args = flags.option(args, "size")
     seeds, args = flags.option(args, "seeds")
-    data_dir, args = flags.option(args, "data-dir")
+    data_dir, args = flags.path_option(args, "data-dir")
     note, args = flags.option(args, "note")
     from wgan_jax import reproduce
     from wgan_jax.reproduce.figure import SIZES, Settings, report
@@ -200,7 +205,7 @@ def reproduce(args: list[str]) -> int:
         raise UserError(f"reproduce takes one figure: {', '.join(reproduce.FIGURES)}")
     if size is not None and size not in SIZES:
         raise UserError(f"--size takes {', '.join(SIZES)}, got {size!r}")
-    count = None if seeds is None else natural("seeds", seeds, 1)
+    count = None if seeds is None else parse_nonnegative_int("seeds", seeds, 1)
     settings = Settings(size or "default", count, data_dir)
     folder = Path(out or "figures")
     result = reproduce.reproduce(args[0], folder, settings, note)
@@ -218,8 +223,8 @@ def prepare(args: list[str]) -> int:
     --manual-dir DIR  holds the official files, for a machine without a network
     --data-dir DIR    where it goes, if not TFDS's own folder
     """
-    manual_dir, args = flags.option(args, "manual-dir")
-    data_dir, args = flags.option(args, "data-dir")
+    manual_dir, args = flags.path_option(args, "manual-dir")
+    data_dir, args = flags.path_option(args, "data-dir")
     from wgan_jax.data.prepare import PREPARABLE
     from wgan_jax.data.prepare import prepare as prepare_dataset
 
@@ -232,13 +237,14 @@ def prepare(args: list[str]) -> int:
 def workdir(command: str, args: list[str]) -> Path:
     if len(args) != 1 or args[0].startswith("-"):
         raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
-    if not Path(args[0]).is_dir():
-        raise UserError(f"there is no workdir {args[0]}")
-    require_plain(Path(args[0]))
-    return Path(args[0])
+    folder = Path(expand_user(args[0]))
+    if not args[0] or not folder.is_dir():
+        raise UserError(f"there is no workdir {args[0]!r}")
+    require_plain(folder)
+    return folder
 
 
-def natural(name: str, text: str, least: int = 0) -> int:
+def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
     if not text.isdecimal() or int(text) < least:
         raise UserError(f"--{name} takes a whole number of at least {least}, got {text!r}")
     return int(text)

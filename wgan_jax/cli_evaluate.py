@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from wgan_jax import flags
-from wgan_jax.cli import natural, require_local_data, workdir
+from wgan_jax.cli import parse_nonnegative_int, require_local_data, workdir
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.files import read_file
@@ -52,13 +52,13 @@ def evaluate(args: list[str]) -> int:
     from wgan_jax.experiment.quality import POINTS
 
     chosen, args = flags.option(args, "metrics")
-    file, args = flags.option(args, "features")
+    file, args = flags.path_option(args, "features")
     sha256, args = flags.option(args, "sha256")
     member, args = flags.option(args, "member")
     num, args = flags.option(args, "num")
     data_dir, args = flags.option(args, "data-dir")
     names = _names(chosen)
-    points = POINTS if num is None else natural("num", num, 8)
+    points = POINTS if num is None else parse_nonnegative_int("num", num, 8)
     folder = workdir("evaluate", args)
     config = _config(folder, data_dir)
     if member is None and config.population is not None:
@@ -91,8 +91,8 @@ def features(args: list[str]) -> int:
     from wgan_jax.experiment.features import train_lenet
     from wgan_jax.experiment.weights import require_suffix
 
-    out, args = flags.option(args, "out")
-    data_dir, args = flags.option(args, "data-dir")
+    out, args = flags.path_option(args, "out")
+    data_dir, args = flags.path_option(args, "data-dir")
     size, args = flags.option(args, "image-size")
     channels, args = flags.option(args, "channels")
     force, args = "--force" in args, [word for word in args if word != "--force"]
@@ -109,7 +109,7 @@ def features(args: list[str]) -> int:
     return 0
 
 
-def at_the_end(run: Run, folder: Path) -> None:
+def summarize_run(run: Run, folder: Path) -> None:
     """What `train.py` says and writes when a run is done."""
     result = _measured(run, ("w1", "modes", "critic"), None, 0)
     _write(folder, run, result, whole=True)
@@ -227,8 +227,10 @@ def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | 
 
     if name == "digits":
         return Digits(labels=True)
-    count = _CHANNELS.get(name, 3) if channels is None else natural("channels", channels, 1)
-    side = 32 if size is None else natural("image-size", size, 4)
+    count = _CHANNELS.get(name, 3)
+    if channels is not None:
+        count = parse_nonnegative_int("channels", channels, 1)
+    side = 32 if size is None else parse_nonnegative_int("image-size", size, 4)
     try:
         return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
     except ValueError as error:
@@ -261,5 +263,5 @@ def _finished(folder: Path, config: Config, member: str | None = None) -> Run:
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
     if member is not None:
-        return open_member(config, folder, natural("member", member))
+        return open_member(config, folder, parse_nonnegative_int("member", member))
     return open_run(config, folder)

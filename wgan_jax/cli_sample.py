@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.cli import natural, workdir
+from wgan_jax.cli import parse_nonnegative_int, workdir
 from wgan_jax.errors import UserError
 
 _WALKS = 8
@@ -34,19 +34,19 @@ def sample(args: list[str]) -> int:
     The data set need not be there. Images that were padded for training come out at
     their own size.
     """
-    out, args = flags.option(args, "out")
+    out, args = flags.path_option(args, "out")
     frames, args = flags.option(args, "interpolate")
     member, args = flags.option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     wish, args = _wish(args, num="64" if frames is None else str(_WALKS))
     folder = workdir("sample", args)
-    steps = None if frames is None else natural("interpolate", frames, 2)
+    steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
     from wgan_jax.experiment import sample_files
     from wgan_jax.experiment.sample import Wish, open_sampler
 
     config = flags.load(folder / "config.json")
-    k = None if member is None else natural("member", member)
+    k = None if member is None else parse_nonnegative_int("member", member)
     sampler = open_sampler(config, folder, Wish(**wish), member=k)
     if steps is not None:
         walks = sampler.walk(steps, tour=sample_files.is_animated(path))
@@ -66,11 +66,11 @@ def _wish(args: list[str], num: str) -> tuple[dict[str, Any], list[str]]:
         raise UserError(f"--weights takes ema or raw, got {given['weights']!r}")
     label, bound = given["label"], given["truncation"]
     wish = {
-        "num": natural("num", given["num"] or num, 1),
-        "seed": natural("seed", given["seed"] or "0"),
+        "num": parse_nonnegative_int("num", given["num"] or num, 1),
+        "seed": parse_nonnegative_int("seed", given["seed"] or "0"),
         "weights": given["weights"],
         "truncation": None if bound is None else _real("truncation", bound),
-        "label": None if label is None else natural("label", label),
+        "label": None if label is None else parse_nonnegative_int("label", label),
     }
     return wish, args
 

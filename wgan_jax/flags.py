@@ -10,6 +10,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import alternatives, field_types, node_kinds, suggest
 from wgan_jax.experiment.config import Config
@@ -59,7 +60,7 @@ def load(path: str | Path) -> Config:
     Raises:
       UserError: no such file, no `get_config`, or what it raises.
     """
-    path = Path(path)
+    path = Path(expand_user(str(path)))
     if path.suffix == ".json":
         return read_config(path, follow=True)
     if not path.is_file():
@@ -95,6 +96,18 @@ def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
         else:
             rest.append(word)
     return value, rest
+
+
+def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
+    """As `option`, for a path or URL: `~` is expanded, and nothing at all is no path.
+
+    Raises:
+      UserError: it is empty, or there is no home folder.
+    """
+    value, args = option(args, name)
+    if value is not None and not value.strip():
+        raise UserError(f"--{name} needs a value")
+    return (None if value is None else expand_user(value)), args
 
 
 def kinds(field: str) -> dict[str, type | None]:

@@ -150,7 +150,7 @@ def _data(start, folder, of):
 def _refused(command, args, name):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = cli.guarded(command, args)
+        status = cli.run_command(command, args)
     return [] if status == 2 and err.getvalue().count("\n") == 1 else [name]
 
 

@@ -142,7 +142,7 @@ def _run(command, said, how):
         pictures.plane = pictures.image_grid = pictures.curves = _no_picture
         RunWriter.update_report = lambda self, *, last: None
     if not how.get("evaluation"):
-        cli_evaluate.at_the_end = lambda *_: None
+        cli_evaluate.summarize_run = lambda *_: None
     if largest := how.get("largest"):
         resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
     if patch := how.get("patch"):

@@ -144,7 +144,7 @@ def test_a_metrics_log_has_no_values_that_json_has_not(tmp_path):
 
 def refused(capsys, command, args):
     """What a command says on its one line of stderr, as it leaves with status 2."""
-    status = cli.guarded(command, args)
+    status = cli.run_command(command, args)
     said = capsys.readouterr().err
     assert (status, said.count("\n")) == (2, 1), said
     assert said.startswith("error: ")

@@ -13,7 +13,7 @@ import numpy as np
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
-from wgan_jax.data.remote import cached, is_remote, require_no_password
+from wgan_jax.data.remote import cached, expand_user, is_remote, require_no_password
 from wgan_jax.data.tfds import open_builder, require_files, require_name
 from wgan_jax.errors import UserError
 
@@ -125,8 +125,11 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     import tensorflow_datasets as tfds
 
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if data_dir is not None and is_remote(data_dir):
-        data_dir = str(cached(data_dir, name.partition(":")[0]))
+    if data_dir is not None:
+        is_url = is_remote(data_dir)
+        data_dir = (
+            str(cached(data_dir, name.partition(":")[0])) if is_url else expand_user(data_dir)
+        )
     try:
         builder = open_builder(name, data_dir)
     except (OSError, ValueError) as error:

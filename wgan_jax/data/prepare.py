@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 
 PREPARABLE = ("mnist", "fashion_mnist", "cifar10")
@@ -38,6 +39,7 @@ def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = 
             f"cannot prepare {name!r}: choose from {', '.join(PREPARABLE)}; prepare others with "
             f"TFDS itself (tfds build {name} --file_format=array_record)"
         )
+    manual_dir, data_dir = (d and expand_user(d) for d in (manual_dir, data_dir))
     if manual_dir is not None and not Path(manual_dir).is_dir():
         raise UserError(f"--manual-dir {manual_dir} is not a folder")
     import tensorflow_datasets as tfds

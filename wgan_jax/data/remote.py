@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +16,20 @@ from wgan_jax.errors import UserError
 def is_remote(name: str) -> bool:
     """Whether it is a URL and no path of this machine."""
     return "://" in name
+
+
+def expand_user(name: str) -> str:
+    """A path with the home folder in place of `~`; URLs stay as they are.
+
+    Raises:
+      UserError: there is no such home folder.
+    """
+    if not name.startswith("~"):
+        return name
+    expanded = os.path.expanduser(name)
+    if expanded == name:
+        raise UserError(f"there is no home folder for the ~ of {name}; give the whole path")
+    return expanded
 
 
 def redacted(text: str) -> str:
@@ -93,7 +108,7 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
 
 def local_copy(url: str) -> Path:
     """The folder of this machine that holds copies of what is at a URL."""
-    return Path.home() / ".cache" / "wgan_jax" / short_name(url)
+    return Path(expand_user("~")) / ".cache" / "wgan_jax" / short_name(url)
 
 
 def short_name(url: str) -> str:

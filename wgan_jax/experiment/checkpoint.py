@@ -213,7 +213,7 @@ def _check_claims(folder: Path, target: PyTree) -> None:
 
 def _claimed(place: Path) -> tuple[str, list[int]]:
     """Dtype and shape of one array, whose files are as many and as large as these ask for."""
-    claim = json.loads(place.read_text())
+    claim = json.loads(place.read_text(encoding="utf-8"))
     shape, chunks, dtype = claim["shape"], claim["chunks"], np.dtype(claim["dtype"])
     if {name: claim[name] for name in _PLAIN} != _PLAIN:
         raise ValueError(f"{place.parent.name} is not stored plainly")

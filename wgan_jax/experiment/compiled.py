@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+import tempfile
 from pathlib import Path
 
 import jax
@@ -16,15 +17,17 @@ def keep_compiled_programs() -> None:
     For processes that own themselves, before they compile anything. The folder is
     `wgan_jax/compiled` in XDG_CACHE_HOME, `~/.cache` by default; one that
     JAX_COMPILATION_CACHE_DIR names is used instead. JAX_ENABLE_COMPILATION_CACHE=false
-    turns it off. What cannot be read or written there is compiled anew, with a warning.
+    turns it off. What cannot be read there is compiled anew, with a warning; where the
+    folder cannot be written, or the user has no home, nothing is kept.
 
     What is kept are native programs, which JAX runs as they are. So the folder has to
     be the user's own and closed to others; one that is not is left alone, with a word.
     """
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = named or str(Path(home, "wgan_jax", "compiled"))
-    if "://" not in folder and (fault := _fault(Path(folder), is_ours=not named)):
+    folder = named or _default_folder()
+    if "://" not in folder and not _is_writable(folder):
+        folder = ""
+    elif "://" not in folder and (fault := _fault(Path(folder), is_ours=not named)):
         print(
             f"warning: compiled programs are not kept: {folder} {fault}, and what it holds would "
             f"be run; remove it, and the next run makes one of its own",
@@ -36,13 +39,30 @@ def keep_compiled_programs() -> None:
     jax.config.update("jax_raise_persistent_cache_errors", False)
 
 
-def _fault(folder: Path, *, is_ours: bool) -> str:
-    """What lets others put programs into a folder, empty if nothing; it is made if need be.
+def _default_folder() -> str:
+    """Empty for a user without a home."""
+    try:
+        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return ""
+    return str(Path(home, "wgan_jax", "compiled"))
 
-    One that is made by us, now or before, is closed to readers as well.
+
+def _is_writable(folder: str) -> bool:
+    """Whether there is such a folder, made if need be, that takes files."""
+    try:
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
+
+
+def _fault(folder: Path, *, is_ours: bool) -> str:
+    """What lets others put programs into a folder, empty if nothing.
+
+    One that was made by us, now or before, is closed to readers as well.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    folder.mkdir(mode=0o700, exist_ok=True)
     for place in (folder.parent, folder) if is_ours else (folder,):
         info = place.lstat()
         if not stat.S_ISDIR(info.st_mode):

@@ -18,7 +18,7 @@ import optax
 from jax import lax
 
 from wgan_jax.data.arrays import ArrayDataset, to_unit_range
-from wgan_jax.data.remote import is_remote, local_copy
+from wgan_jax.data.remote import expand_user, is_remote, local_copy
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
@@ -208,7 +208,7 @@ def _kept_at(dataset: Any, workdir: Path) -> Path:
         return workdir / "features-lenet.safetensors"
     name = f"{dataset.name.replace('/', '-')}-{dataset.image_size}x{dataset.channels}"
     folder = dataset.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    here = local_copy(folder) if is_remote(folder) else Path(folder).expanduser()
+    here = local_copy(folder) if is_remote(folder) else Path(expand_user(folder))
     kept = here / "wgan_jax_features"
     is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK) and not kept.is_symlink()
     return (kept if is_ours else workdir) / f"{name}-lenet.safetensors"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -64,8 +65,27 @@ class Placement:
         return jax.tree.map(lambda _: everywhere, state)
 
 
+def require_devices() -> None:
+    """Starts JAX's backend, which fails where it has no device of the kind that is asked for.
+
+    Raises:
+      UserError: it has none.
+    """
+    try:
+        jax.devices()
+    except Exception as error:  # of several kinds, an AssertionError among them
+        asked = os.environ.get("JAX_PLATFORMS")
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(
+            f"JAX has no device of JAX_PLATFORMS={asked} ({reason or 'it is not installed'}); "
+            f"unset it, or set JAX_PLATFORMS=cpu"
+            if asked
+            else f"JAX has no device: {reason or type(error).__name__}"
+        ) from error
+
+
 def place(config: Config, devices: int | None = None) -> Placement:
-    """All devices of all hosts, or the first few of this one.
+    """Builds the sharding over all devices, or the first `devices` local ones.
 
     Raises:
       UserError: there are not so many, or they do not divide the batch.

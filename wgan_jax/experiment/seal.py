@@ -25,7 +25,7 @@ def seal(folder: Path) -> None:
       OSError: the disk refuses.
     """
     found = {name: [_size(path), _digest(path)] for name, path in _files(folder)}
-    (folder / NAME).write_text(json.dumps({"files": found}, indent=1))
+    (folder / NAME).write_text(json.dumps({"files": found}, indent=1), encoding="utf-8")
     everything = [*(path for _, path in _files(folder)), *_folders(folder)]
     with ThreadPoolExecutor(_THREADS) as pool:  # a disk takes many waits at once as one
         list(pool.map(sync, everything))
@@ -72,7 +72,7 @@ def _read(path: Path) -> dict[str, list]:
         raise ValueError(f"it has no {NAME}")
     if _size(path) > _LARGEST_SEAL:
         raise ValueError(f"its {NAME} is too large")
-    stored = json.loads(path.read_text())
+    stored = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(stored, dict) or not isinstance(stored.get("files"), dict):
         raise ValueError(f"its {NAME} is not one")
     return stored["files"]

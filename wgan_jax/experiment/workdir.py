@@ -14,7 +14,7 @@ from typing import Any
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.lock import HeldError, lock
+from wgan_jax.experiment.lock import WorkdirLockedError, lock
 from wgan_jax.files import atomic_write, kind_of, open_append, open_regular, read_file
 
 _FILES = re.compile(
@@ -74,7 +74,7 @@ def locked(workdir: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(workdir))
-        except HeldError as error:
+        except WorkdirLockedError as error:
             raise UserError(str(error)) from error
         except OSError as error:
             raise UserError(f"the workdir {workdir} cannot be written: {error.strerror}") from error

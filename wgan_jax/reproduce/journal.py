@@ -37,7 +37,11 @@ class Journal:
         self._path, self._settings = path, settings
         self._found: list[tuple[dict[str, Any], Any]] = []
         self.earlier = (0.0, 0.0)
-        for line in path.read_text().splitlines() if path is not None and path.exists() else []:
+        for line in (
+            path.read_text(encoding="utf-8").splitlines()
+            if path is not None and path.exists()
+            else []
+        ):
             try:
                 record = json.loads(line)
             except ValueError:  # the last line of a run that was killed

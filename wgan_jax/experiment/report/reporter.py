@@ -67,12 +67,12 @@ def write_report(workdir: Path) -> Path:
 
 def page(contents: Contents) -> str:
     """The report as HTML."""
-    script, style = ((_HERE / f"page.{kind}").read_text() for kind in ("js", "css"))
+    script, style = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     policy = (
         f"default-src 'none'; img-src data:; script-src {_digest(script)}; "
         f"style-src {_digest(style)}; base-uri 'none'; form-action 'none'"
     )
-    template = Template((_HERE / "page.html").read_text())
+    template = Template((_HERE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
         policy=tag("meta", http_equiv="Content-Security-Policy", content=policy),
         title=tag("title", head.title(contents)),
