@@ -18,7 +18,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.workdir import MetricsLog, read_metrics
 
-from . import damage, disk, inputs, kills, locks, signals
+from . import damage, disk, inputs, kills, locks, machines, signals
 from .processes import MODELS, ROOT, TINY, forks
 
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -66,6 +66,20 @@ def test_a_disk_that_refuses_is_told_in_one_line(place, start, tmp_path):
 def test_the_second_of_two_trainers_leaves_at_once(start, tmp_path):
     assert locks.turned_away(start, tmp_path, 2)[0] == 2
     assert locks.at_once(start, tmp_path, 1) == 1
+
+
+SHORT = [*TINY, "--steps", "2", "--chunk", "2", "--checkpoint-every", "2", "--log-every", "2"]
+
+
+@pytest.mark.parametrize("lacking", machines.LACKING)
+def test_runs_go_on_without_what_a_machine_may_lack(lacking, start, tmp_path):
+    run = start(SHORT, tmp_path / "run", patch=machines.LACKING[lacking])
+    assert run.wait() == 0, run.lines()
+    warned = ["has no locks"] if "locks" in lacking else []
+    assert len(run.lines()) == len(warned)
+    assert all(word in line for word, line in zip(warned, run.lines(), strict=True))
+    assert Checkpoints(tmp_path / "run/checkpoints").steps() == [2]
+    assert [line["step"] for line in read_metrics(tmp_path / "run/metrics.jsonl")] == [2]
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,145 @@
+"""The command line on machines that lack something, and what it says of input it cannot use."""
+
+import ast
+import errno
+import fcntl
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from wgan_jax import cli
+from wgan_jax.__main__ import main
+
+ROOT = Path(__file__).parents[1]
+SHORT = [
+    *("--steps", "2", "--chunk", "2", "--log-every", "2", "--sample-every", "2"),
+    *("--checkpoint-every", "2", "--batch-size", "16", "--n-critic", "1"),
+    *("--generator.features", "8", "--critic.features", "8"),
+]
+
+
+def environment(**more):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu", **more}
+    return {name: value for name, value in env.items() if value is not None}
+
+
+def python(*args, env=None, **how):
+    command = [sys.executable, *args]
+    how = {"capture_output": True, "text": True, "timeout": 120, "check": False} | how
+    return subprocess.run(command, cwd=ROOT, env=env or environment(), **how)
+
+
+def refused(capsys, command, args):
+    """Bad input: exit status 2, one line on stderr and nothing else; that line."""
+    status, said = cli.run_command(command, [*map(str, args)]), capsys.readouterr()
+    assert status == 2, said.err
+    assert (said.out, said.err.count("\n")) == ("", 1)
+    assert said.err.startswith("error: ")
+    return said.err
+
+
+def test_files_are_utf8_in_an_ascii_locale(tmp_path):
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
+    ascii_only = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = python("-m", "wgan_jax", "report", str(tmp_path), env=environment(**ascii_only))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "report.html").read_text(encoding="utf-8").isascii()
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_device_that_is_not_there_is_named(platform, tmp_path):
+    env = environment(JAX_PLATFORMS=platform)
+    done = python("train.py", *SHORT, "--workdir", str(tmp_path / "run"), env=env)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert f"JAX_PLATFORMS={platform}" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_platform_without_posix_is_told_what_the_command_line_needs():
+    code = "import runpy, sys; sys.modules['fcntl'] = None; runpy.run_path('train.py', "
+    done = python("-c", f"{code} run_name='__main__')")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "needs Linux or macOS" in done.stderr
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(tmp_path, capsys, monkeypatch):
+    home = tmp_path / "home"
+    (home / "run").mkdir(parents=True)
+    (home / "run/config.json").write_text("{}", encoding="utf-8")
+    (home / "kept.npz").write_bytes(b"")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    assert main(["report", "~/run"]) == 0
+    assert (home / "run/report.html").is_file()
+    capsys.readouterr()
+    exists = ["sample", "~/run", "--out", "~/kept.npz"], ["features", "digits", "--out=~/kept.npz"]
+    for args in exists:
+        assert "exists" in refused(capsys, main, args)
+    named = [
+        (main, ["prepare", "mnist", "--manual-dir", "~/none"]),
+        (cli.train, ["--config", "~/none.json"]),
+        (main, ["evaluate", "~/run", "--metrics", "coverage"]),
+        (cli.train, ["--config", ROOT / "configs/cifar10.py", "--dataset.data-dir", "~/none"]),
+    ]
+    for command, args in named:
+        assert str(home) in refused(capsys, command, args)
+    assert "no home folder" in refused(capsys, main, ["report", "~nobody-of-this-name/run"])
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith("~")]
+
+
+def test_the_lock_of_a_workdir_below_home_is_seen(tmp_path):
+    (tmp_path / ".lock").write_text("4711", encoding="utf-8")
+    with (tmp_path / ".lock").open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        for flag in (["--workdir", "~"], ["--workdir=~"]):
+            done = python("train.py", *flag, env=environment(HOME=str(tmp_path)))
+            assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+            assert "in use by process 4711" in done.stderr
+
+
+@pytest.mark.parametrize("number", [errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK])
+def test_a_file_system_without_locks_is_warned_of(number, tmp_path, monkeypatch, caplog):
+    from wgan_jax.experiment.lock import lock, lock_holder
+
+    def flock(*_):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with lock(tmp_path / "run"):
+        assert lock_holder(tmp_path / "run") == ""
+    assert "has no locks" in caplog.text
+
+
+def test_a_cache_that_cannot_be_written_is_not_used(tmp_path):
+    (tmp_path / "wgan_jax").write_bytes(b"no folder")
+    code = (
+        "import jax; from wgan_jax.experiment.compiled import keep_compiled_programs as keep; "
+        "keep(); print(jax.config.jax_compilation_cache_dir, jax.jit(lambda x: x + 1)(1.0))"
+    )
+    env = environment(XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=None)
+    done = python("-W", "error", "-c", code, env=env)
+    assert (done.stdout, done.stderr) == ("None 2.0\n", "")
+
+
+def test_every_text_file_is_utf8():
+    """Whatever the locale: no text is read or written without an encoding."""
+    for path in [*(ROOT / "wgan_jax").rglob("*.py"), ROOT / "train.py"]:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and _reads_or_writes_text(node):
+                named = {keyword.arg for keyword in node.keywords}
+                assert "encoding" in named, f"{path}:{node.lineno}"
+
+
+def _reads_or_writes_text(call):
+    name = getattr(call.func, "attr", getattr(call.func, "id", ""))
+    if name in ("read_text", "write_text"):
+        return True
+    modes = [a.value for a in call.args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+    return (
+        name == "open"
+        and "archive" not in ast.dump(call.func)
+        and any(m in ("r", "w", "a", "x", "r+", "rt", "wt") for m in modes)
+    )
