@@ -45,9 +45,9 @@ class _ConsoleHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         from tqdm import tqdm
 
-        file = getattr(sys, self._stream)
-        tqdm.write(self.format(record), file=file)
-        file.flush()
+        if (file := getattr(sys, self._stream)) is not None:
+            tqdm.write(self.format(record), file=file)
+            file.flush()
 
 
 def _log_to(stream: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import logging
 import os
 import runpy
 import signal
@@ -24,6 +25,8 @@ def prepare_process(*, stop_at_once: bool = False) -> None:
     """
     protect_streams()
     _require_posix()
+    # Our own handler prints our messages; whatever handles those of all libraries need not too.
+    logging.getLogger("wgan_jax").propagate = False
     if stop_at_once:
         exit_on_signals()
 

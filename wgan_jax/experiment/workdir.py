@@ -49,7 +49,7 @@ def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):  # as is told when it is to be written
         return
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error
