@@ -18,8 +18,8 @@ Metrics = dict[str, Array]
 class Network(NamedTuple):
     """A network as a pair of pure functions.
 
-    Anything that can be written like this can be trained: Linen through
-    `from_linen`, NNX and Equinox through a few lines, or plain functions.
+    Anything that can be written like this can be trained: Linen, NNX and Equinox
+    through `from_linen`, `from_nnx` and `from_equinox`, or plain functions.
 
     Attributes:
       init: `(key, x) -> (params, stats)`. `params` are trained; `stats` are
@@ -124,7 +124,11 @@ def from_linen(module: nn.Module) -> Network:
       (8, 1)
     """
     if not isinstance(module, nn.Module):
-        raise ValueError(f"from_linen takes a flax.linen.Module, got {type(module).__name__}")
+        library = library_of(module)
+        hint = f"; it is of {library[0]}: use {library[1]}" if library else ""
+        raise ValueError(
+            f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}"
+        )
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
 
     def mode(train: bool) -> dict[str, Any]:
@@ -143,3 +147,51 @@ def from_linen(module: nn.Module) -> Network:
         return (y[0], dict(y[1])) if train else (y, stats)
 
     return Network(init, apply)
+
+
+def _name_of(x: Any) -> str:
+    """The name of a class or function, or else that of the class of `x`."""
+    return getattr(x, "__name__", None) or type(x).__name__
+
+
+_ADAPTERS = {
+    "flax.linen": "from_linen(module)",
+    "flax.nnx": "from_nnx(Class, ...)",
+    "equinox": "from_equinox(Class, ...)",
+}
+
+
+def library_of(x: Any) -> tuple[str, str] | None:
+    """The library that a module, or a class of modules, comes from, and the adapter for it."""
+    kind = x if isinstance(x, type) else type(x)
+    for base in kind.__mro__:
+        for library, adapter in _ADAPTERS.items():
+            if f"{base.__module__}.".startswith(f"{library}."):
+                return library, adapter
+    return None
+
+
+def check_network_type(**networks: Any) -> None:
+    """Refuse what is no pair of `init` and `apply`, such as a module without its adapter.
+
+    Raises:
+      ValueError: one of them is no `Network`; the message names its adapter.
+
+    Example:
+      >>> import flax.linen as nn
+      >>> check_network_type(critic=nn.Dense(1))
+      Traceback (most recent call last):
+      ValueError: critic is a module of flax.linen, Dense; adapt it by from_linen(module)
+    """
+    for role, network in networks.items():
+        library, kind = library_of(network), _name_of(network)
+        is_pair = hasattr(network, "init") and hasattr(network, "apply")
+        if library and not (is_pair and library[0] != "flax.linen"):
+            raise ValueError(
+                f"{role} is a module of {library[0]}, {kind}; adapt it by {library[1]}"
+            )
+        if not is_pair:
+            raise ValueError(
+                f"{role} is no Network but a {kind}; give Network(init, apply), or "
+                f"adapt a module by from_linen, from_nnx or from_equinox"
+            )
