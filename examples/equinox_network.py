@@ -1,4 +1,4 @@
-"""A critic in Equinox: arrays are trained, the rest of the module is the program.
+"""Both players in Equinox: a generator with batch norm, and a plain critic.
 
 pip install equinox
 python examples/equinox_network.py
@@ -8,28 +8,32 @@ import equinox as eqx
 import jax
 import optax
 
-from wgan_jax import MLP, Network, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
+from wgan_jax import Wasserstein, clip_weights, from_equinox, gan, scan_steps, toy
 
 
-def from_equinox(build):
-    """`build(key)`, a module for one sample, as a `Network` for batches."""
-    _, program = eqx.partition(build(jax.random.key(0)), eqx.is_inexact_array)
+class Generator(eqx.Module):
+    """Of one sample, as always in Equinox; `from_equinox` maps it over the batch."""
 
-    def init(key, x):
-        return eqx.filter(build(key), eqx.is_inexact_array), {}
+    first: eqx.nn.Linear
+    norm: eqx.nn.BatchNorm
+    last: eqx.nn.Linear
 
-    def apply(params, stats, x, *, train, key=None):
-        return jax.vmap(eqx.combine(params, program))(x), stats
+    def __init__(self, width, *, key):
+        on_first, on_last = jax.random.split(key)
+        self.first = eqx.nn.Linear(2, width, use_bias=False, key=on_first)
+        self.norm = eqx.nn.BatchNorm(width, axis_name="batch", mode="batch")
+        self.last = eqx.nn.Linear(width, 2, key=on_last)
 
-    return Network(init, apply)
+    def __call__(self, z, state):
+        y, state = self.norm(self.first(z), state)
+        return self.last(jax.nn.relu(y)), state
 
 
 def main():
     ring = toy.Ring()
-    critic = from_equinox(lambda key: eqx.nn.MLP(2, "scalar", width_size=32, depth=2, key=key))
     model = gan(
-        from_linen(MLP(features=(32,), output_shape=(2,))),
-        critic,
+        from_equinox(Generator, 32),
+        from_equinox(eqx.nn.MLP, 2, "scalar", width_size=32, depth=2),
         Wasserstein(),
         generator_tx=optax.rmsprop(1e-3),
         critic_tx=optax.chain(optax.rmsprop(1e-3), clip_weights(0.1)),

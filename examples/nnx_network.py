@@ -1,4 +1,4 @@
-"""A generator in Flax NNX, with batch norm: split outside, merge inside.
+"""A generator in Flax NNX, with batch norm and dropout.
 
 python examples/nnx_network.py
 """
@@ -8,44 +8,24 @@ import jax.numpy as jnp
 import optax
 from flax import nnx
 
-from wgan_jax import MLP, Network, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
+from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, from_nnx, gan, scan_steps, toy
 
 
 class Generator(nnx.Module):
     def __init__(self, width, *, rngs):
         self.first = nnx.Linear(2, width, use_bias=False, rngs=rngs)
         self.norm = nnx.BatchNorm(width, rngs=rngs)
+        self.dropout = nnx.Dropout(0.1, rngs=rngs)
         self.last = nnx.Linear(width, 2, rngs=rngs)
 
     def __call__(self, z):
-        return self.last(nnx.relu(self.norm(self.first(z))))
-
-
-def from_nnx(build):
-    """`build(rngs)` as a `Network`: parameters are trained, running statistics carried along."""
-
-    def split(module):
-        return nnx.split(module, nnx.Param, nnx.BatchStat)
-
-    graph, _, _ = split(nnx.eval_shape(lambda: build(nnx.Rngs(jax.random.key(0)))))
-
-    def init(key, x):
-        _, params, stats = split(build(nnx.Rngs(key)))
-        return nnx.to_pure_dict(params), nnx.to_pure_dict(stats)
-
-    def apply(params, stats, x, *, train, key=None):
-        module = nnx.merge(graph, nnx.State(params), nnx.State(stats))
-        module.train() if train else module.eval()
-        y = module(x)
-        return y, nnx.to_pure_dict(nnx.state(module, nnx.BatchStat)) if train else stats
-
-    return Network(init, apply)
+        return self.last(self.dropout(nnx.relu(self.norm(self.first(z)))))
 
 
 def main():
-    generator, ring = from_nnx(lambda rngs: Generator(32, rngs=rngs)), toy.Ring()
+    ring = toy.Ring()
     model = gan(
-        generator,
+        from_nnx(Generator, 32),
         from_linen(MLP(features=(32,))),
         Wasserstein(),
         generator_tx=optax.rmsprop(1e-3),

@@ -1,6 +1,7 @@
 """Wasserstein GANs as pure functions, in JAX and Flax."""
 
 from wgan_jax import distances, metrics, objectives, penalties
+from wgan_jax.adapters import from_equinox, from_linen, from_nnx
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
@@ -18,7 +19,7 @@ from wgan_jax.penalties import (
     LipschitzPenalty,
 )
 from wgan_jax.population import Population, population
-from wgan_jax.types import GANState, Network, Player, Step, from_linen
+from wgan_jax.types import GANState, Network, Player, Step
 from wgan_jax.vae import EvidenceBound, vae
 
 __version__ = "0.1.0"
@@ -51,7 +52,9 @@ __all__ = [
     "clip_weights",
     "distances",
     "estimate_w1",
+    "from_equinox",
     "from_linen",
+    "from_nnx",
     "gan",
     "lipschitz_bound",
     "metrics",

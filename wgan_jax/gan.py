@@ -24,7 +24,16 @@ from wgan_jax.coupling import check_uncoupled, samples_of
 from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import Objective
-from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
+from wgan_jax.types import (
+    Array,
+    GANState,
+    Metrics,
+    Network,
+    Player,
+    PyTree,
+    Step,
+    check_network_type,
+)
 from wgan_jax.unrolled import check_differentiable, look_ahead, looking_ahead_loss
 
 
@@ -90,7 +99,7 @@ def gan(
       where scores or samples do not fit.
 
     Raises:
-      ValueError: a penalty on a critic with batch norm, a negative
+      ValueError: a module without its adapter, a penalty on a critic with batch norm, a negative
         `unrolled_steps`, or an optimiser that cannot be unrolled.
 
     Example:
@@ -112,6 +121,7 @@ def gan(
     References:
       Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, Algorithm 1.
     """
+    check_network_type(generator=generator, critic=critic)
     if penalty is not None:
         check_uncoupled(critic, samples_of(generator, latent))
     if unrolled_steps < 0:
@@ -124,7 +134,7 @@ def gan(
         key = typed(key)
         z = latent(key_for(key, Draw.INIT_LATENT), batch_size_of(real))
         params, stats = generator.init(key_for(key, Draw.GENERATOR_INIT), z)
-        fake = jax.eval_shape(lambda: generator.apply(params, stats, z, train=True)[0])
+        fake = jax.eval_shape(lambda: generator.apply(params, stats, z, train=True, key=key)[0])
         _check_same_samples(real, fake)
         generator_player = Player(params, stats, generator_tx.init(params))
         params, stats = critic.init(key_for(key, Draw.CRITIC_INIT), real)

@@ -126,9 +126,7 @@ def from_linen(module: nn.Module) -> Network:
     if not isinstance(module, nn.Module):
         library = library_of(module)
         hint = f"; it is of {library[0]}: use {library[1]}" if library else ""
-        raise ValueError(
-            f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}"
-        )
+        raise ValueError(f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}")
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
 
     def mode(train: bool) -> dict[str, Any]:

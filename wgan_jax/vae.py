@@ -15,7 +15,16 @@ from jax import lax
 from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.gan import GAN, batch_size_of, jitted
 from wgan_jax.keys import Draw, key_for, typed
-from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
+from wgan_jax.types import (
+    Array,
+    GANState,
+    Metrics,
+    Network,
+    Player,
+    PyTree,
+    Step,
+    check_network_type,
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -92,8 +101,8 @@ def vae(
       raised; the losses are its negative.
 
     Raises:
-      ValueError: at trace time, with the shapes, where encodings or samples do not
-        fit, or samples are pairs with labels.
+      ValueError: a module without its adapter; at trace time, with the shapes, where
+        encodings or samples do not fit, or samples are pairs with labels.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -112,11 +121,13 @@ def vae(
       (1, (3, 2))
     """
 
+    check_network_type(decoder=decoder, encoder=encoder)
+
     def init(key: Array, real: Array) -> GANState:
         key = typed(key)
         z = latent(key_for(key, Draw.INIT_LATENT), _check_array(real))
         params, stats = decoder.init(key_for(key, Draw.GENERATOR_INIT), z)
-        decoded = jax.eval_shape(lambda: decoder.apply(params, stats, z, train=True)[0])
+        decoded = jax.eval_shape(lambda: decoder.apply(params, stats, z, train=True, key=key)[0])
         if decoded.shape != real.shape:
             raise ValueError(
                 f"the decoder makes samples {decoded.shape}, the data are {real.shape}"

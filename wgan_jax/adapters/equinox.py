@@ -1,4 +1,4 @@
-"""Equinox: arrays are split from the program, and a module for one sample is mapped over a batch."""
+"""Equinox: arrays are split from the program, which is mapped over the batch."""
 
 from __future__ import annotations
 

@@ -76,7 +76,8 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         """The structure; then parameters, random streams and all other arrays by path."""
         kinds = (nnx.Param, nnx.RngState, nnx.Intermediate, ...)
         graph, params, streams, _, stats = nnx.split(module, *kinds)
-        return graph, *(flatten_dict(nnx.to_pure_dict(s)) for s in (params, streams, stats))
+        flat = [flatten_dict(nnx.to_pure_dict(s)) for s in (params, streams, stats)]
+        return graph, flat[0], flat[1], flat[2]
 
     # The structure holds no arrays, so one trace tells it for all keys.
     structure: list[Any] = []
@@ -106,7 +107,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         arrays = streams | _flat(params, params_like) | _flat(stats, stats_like)
         module = nnx.merge(graph, nnx.State(unflatten_dict(arrays)))
         module.train() if train else module.eval()
-        given = {"train": train, "rngs": None}
+        given: dict[str, Any] = {"train": train, "rngs": None}
         if key is not None and "rngs" in options:
             given["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(streams)))
         y = module(x, **{name: given[name] for name in options})

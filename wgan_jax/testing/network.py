@@ -24,7 +24,7 @@ from wgan_jax.testing.assertions import (
     norm,
     run_properties,
 )
-from wgan_jax.types import Array, Network, PyTree
+from wgan_jax.types import Array, Network, PyTree, check_network_type
 
 
 @dataclasses.dataclass(frozen=True)
@@ -86,7 +86,8 @@ def check_network(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, or a batch of one.
+      ValueError: a property to skip that there is not, a batch of one, or a module
+        without its adapter.
 
     Example:
       >>> import jax.numpy as jnp
@@ -101,6 +102,7 @@ def check_network(
       Traceback (most recent call last):
       AssertionError: check_network, neighbours (in inference an output depends on its own ...
     """
+    check_network_type(network=network)
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
     if len(rows) != 1 or min(rows) < 2:
         raise ValueError(f"check_network needs a batch of at least two, got rows {sorted(rows)}")
