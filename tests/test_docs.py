@@ -3,8 +3,10 @@
 import importlib
 import inspect
 import re
+from functools import partial
 from pathlib import Path
 
+import jax
 import pytest
 
 import wgan_jax
@@ -94,8 +96,23 @@ def test_pages_name_files_that_exist():
             assert any((place / config).exists() for place in places), f"{page.name}: {config}"
 
 
+@pytest.mark.parametrize("library", ["Linen", "NNX", "Equinox"])
+def test_the_networks_of_each_tab_are_networks(library):
+    if library == "Equinox":
+        pytest.importorskip("equinox", reason="equinox comes with the extra 'equinox'")
+    text = (ROOT / "docs/composing.md").read_text()
+    tab = re.search(rf":::{{tab-item}} {library}\n```python\n(.*?)```", text, re.DOTALL)
+    names = {"__name__": library}
+    exec(tab.group(1), names)
+    for role, shapes in (("generator", [(7, 2)]), ("critic", [(7,), (7, 1)])):
+        network, x = names[role], jax.ShapeDtypeStruct((7, 2), "float32")
+        params, stats = jax.eval_shape(network.init, jax.random.key(0), x)
+        y, _ = jax.eval_shape(partial(network.apply, train=True), params, stats, x)
+        assert y.shape in shapes
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["quickstart", "adding"])
+@pytest.mark.parametrize("page", ["quickstart", "adding", "composing"])
 def test_the_python_on_a_page_runs(page):
     text = (ROOT / "docs" / f"{page}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

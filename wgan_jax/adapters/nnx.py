@@ -74,10 +74,9 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
 
     def split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
         """The structure; then parameters, random streams and all other arrays by path."""
-        kinds = (nnx.Param, nnx.RngState, nnx.Intermediate, ...)
-        graph, params, streams, _, stats = nnx.split(module, *kinds)
-        flat = [flatten_dict(nnx.to_pure_dict(s)) for s in (params, streams, stats)]
-        return graph, flat[0], flat[1], flat[2]
+        graph, *states = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
+        params, streams, _, stats = (flatten_dict(nnx.to_pure_dict(state)) for state in states)
+        return graph, params, streams, stats
 
     # The structure holds no arrays, so one trace tells it for all keys.
     structure: list[Any] = []
