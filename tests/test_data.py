@@ -104,11 +104,6 @@ def test_what_is_no_image_is_refused(broken):
         decode(broken, 8, 1)
 
 
-def test_another_number_of_channels_is_refused():
-    with pytest.raises(UserError, match="1 channels"):
-        decode(encoded(np.zeros((8, 8), np.uint8)), 8, 3)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_what_is_not_prepared_names_the_command_at_once(tmp_path):
     with pytest.raises(UserError, match="python -m wgan_jax prepare fashion_mnist --data-dir"):

@@ -6,7 +6,7 @@ import json
 import jax
 import numpy as np
 import pytest
-from small_sets import NAMES, encoded, grey, write
+from small_sets import NAMES, grey, write
 
 from wgan_jax import cli
 from wgan_jax.data.stream import TFDSStream
@@ -125,11 +125,10 @@ def test_a_run_on_a_stream_goes_on_exactly_across_epochs(lsun, tmp_path, monkeyp
 @pytest.mark.parametrize(
     ("bad", "told"),
     [
-        (encoded(np.zeros((70, 90), np.uint8), "jpeg"), "1 channels, but 3"),
         (grey("lsun", 0)[:40], "cannot be decoded"),
         (b"no image at all", "cannot be decoded"),
     ],
-    ids=["channels", "cut short", "no image"],
+    ids=["cut short", "no image"],
 )
 def test_bad_records_are_told_in_one_line(bad, told, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(cli.Path(__file__).parents[1])

@@ -219,9 +219,8 @@ def test_an_archive_is_read_in_memory_and_writes_nothing_outside(tmp_path):
         list(builder._split_generators(manager)["train"])
 
 
-def test_images_of_other_depth_are_refused_not_cut():
-    with pytest.raises(UserError, match="8 bits"):
-        decode(inputs.deep(), 8, 1)
+def test_images_of_other_depth_are_scaled_not_cut():
+    assert (decode(inputs.deep(), 8, 1) == np.uint8(3)).all()
     assert (decode(inputs.png(), 8, 1) == np.uint8(7)).all()
 
 

@@ -67,7 +67,7 @@ class TFDS:
     image_size: int = 32
     """Height and width of the images that come out."""
     channels: int = 1
-    """Of the images; others are refused."""
+    """1 for grey, 3 for color; images of another kind are converted."""
     labels: bool = False
     """Pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
@@ -93,7 +93,8 @@ class TFDS:
 
         def read(index: range) -> None:
             for i, record in zip(index, source.__getitems__(index), strict=True):
-                images[i] = decode(record["image"], self.image_size, self.channels)
+                name = f"image {i} of {self.name}"
+                images[i] = decode(record["image"], self.image_size, self.channels, name=name)
                 labels[i] = record["label"] if self.labels else 0
 
         blocks = [range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000)]

@@ -1,67 +1,233 @@
-"""Encoded images to square uint8 arrays of one size."""
+"""Encoded images of any kind to uint8 arrays of one size and number of channels.
+
+`decode` does all of it: `open_image` (upright and in memory), `to_channels` (grey, color or
+color with alpha, 8 bits each) and `fit_image` (one size), then an array.
+"""
 
 from __future__ import annotations
 
 import io
+from typing import Literal
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageColor, UnidentifiedImageError
 
 from wgan_jax.errors import UserError
 
-_MODES = {1: "L", 3: "RGB"}
+Fit = Literal["keep", "crop", "pad", "stretch"]
+
+_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LARGEST_PIXELS = 2**26
+_RESAMPLING = Image.Resampling
+_LONGEST = 16  # times the side that is kept, before what is cut off anyway is left out
+# What undoes each EXIF orientation but the first, which is upright.
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
-def decode(encoded: bytes, image_size: int, channels: int) -> np.ndarray:
-    """One PNG or JPEG to uint8 [image_size, image_size, channels].
+def decode(
+    encoded: bytes,
+    image_size: int | tuple[int, int],
+    channels: int,
+    *,
+    fit: Fit = "keep",
+    background: str = "black",
+    name: str = "an image",
+) -> np.ndarray:
+    """One encoded image to uint8 [height, width, channels], as a person sees it.
 
-    An image that fits is padded with black to the middle of the square; a
-    larger one is scaled until its shorter side fits, then cut to the middle.
+    PNG, JPEG, WebP, BMP, GIF, TIFF and PPM; the first frame of several; turned as its EXIF
+    orientation says. Palettes, 1 bit, 16 bits, CMYK and premultiplied alpha are resolved.
+
+    Args:
+      encoded: the content of the file.
+      image_size: height and width, or one number for both.
+      channels: 1 for grey, 3 for color, 4 for color with alpha.
+      fit: how the image gets the size. "crop" scales it until it covers all and cuts the
+        middle out; "pad" scales it until all of it is inside and puts `background` around it;
+        "stretch" scales each side alone; "keep" puts `background` around an image that
+        fits as it is, and crops a larger one.
+      background: behind what is transparent where `channels` has no alpha, and around images:
+        a name or `#rrggbb`.
+      name: of the image, for the error.
 
     Raises:
-      UserError: not an image, too large to be opened safely, or with another
-        number of channels or more bits than 8 in each.
+      UserError: no image in one of these formats, damaged, too large to be opened safely,
+        or with values in a range that is not known.
+      ValueError: `channels`, `fit` or `background` is unknown.
+
+    Example:
+      >>> file = io.BytesIO()
+      >>> Image.new("P", (40, 20)).save(file, "png")
+      >>> decode(file.getvalue(), (32, 48), 3, fit="crop").shape
+      (32, 48, 3)
     """
+    size = (image_size, image_size) if isinstance(image_size, int) else image_size
+    image = to_channels(open_image(encoded, name), channels, background, name)
+    pixels = np.asarray(fit_image(image, size, fit, background))
+    return pixels.reshape(*size, channels)
+
+
+def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
+    """The first frame of an encoded image, in memory and upright.
+
+    Raises:
+      UserError: no image in a known format, damaged, or too large to be opened safely.
+    """
+    Image.init()
     try:
-        image: Image.Image = Image.open(io.BytesIO(encoded))
+        image: Image.Image = Image.open(
+            io.BytesIO(encoded), formats=[form for form in _FORMATS if form in Image.OPEN]
+        )
         if image.width * image.height > _LARGEST_PIXELS:
-            raise UserError(f"an image of {image.width} x {image.height} pixels is too large")
-        if len(image.getbands()) != channels:
-            raise UserError(
-                f"an image has {len(image.getbands())} channels, but {channels} were asked for"
-            )
-        if image.mode.startswith(("I", "F")):
-            raise UserError(f"an image has more than 8 bits a channel ({image.mode})")
-        image = image.convert(_MODES[channels])
+            raise UserError(f"{name} of {image.width} x {image.height} pixels is too large")
+        image.load()
     except UnidentifiedImageError as error:
-        raise UserError("an image cannot be decoded: it is in no known format") from error
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"an image cannot be decoded: {error}") from error
-    if max(image.size) > image_size:
-        image = _cover(image, image_size)
-    pixels = np.asarray(image).reshape(image.height, image.width, channels)
-    return pad_to_square(pixels, image_size)
+        what = "it is in no known format" if encoded else "it is empty"
+        raise UserError(f"{name} cannot be decoded: {what}") from error
+    except UserError:
+        raise
+    except Exception as error:  # damaged files make Pillow raise errors of a dozen types
+        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{name} cannot be decoded: {detail}") from error
+    return _upright(image)
 
 
-def _cover(image: Image.Image, size: int) -> Image.Image:
-    scale = size / min(image.size)
-    width, height = (max(size, round(side * scale)) for side in image.size)
-    image = image.resize((width, height), Image.Resampling.BOX if scale < 0.5 else None)
-    left, top = (width - size) // 2, (height - size) // 2
-    return image.crop((left, top, left + size, top + size))
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
+    except Exception:  # a picture is none the worse for damaged metadata
+        return image
+    if turn is None:
+        return image
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
 
 
-def pad_to_square(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Images [..., h, w, channels] with black around them, [..., size, size, channels]."""
-    h, w = pixels.shape[-3:-1]
-    if max(h, w) > size:
-        raise ValueError(f"images of {h} x {w} pixels do not fit into {size} x {size}")
-    margins = [((size - side) // 2, size - side - (size - side) // 2) for side in (h, w)]
-    return np.pad(pixels, [(0, 0)] * (pixels.ndim - 3) + [*margins, (0, 0)])
+def to_channels(
+    image: Image.Image, channels: int, background: str = "black", name: str = "an image"
+) -> Image.Image:
+    """An image of any mode as 8-bit grey (1), color (3) or color with alpha (4).
+
+    Where there is no room for alpha, the image is laid over `background`. 16 bits are divided
+    by 257. 32-bit values are taken to be in [0, 255], or beyond it in [0, 65535]; those
+    that are not whole numbers, in [0, 1] where none exceeds 1.
+
+    Raises:
+      UserError: values beyond these, or a mode that cannot be converted.
+      ValueError: `channels` or `background` is unknown.
+    """
+    if channels not in _MODES:
+        raise ValueError(f"images have 1, 3 or 4 channels, not {channels}")
+    if image.mode.startswith(("I", "F")):
+        image = _eight_bits(image, name)
+    try:
+        if not image.has_transparency_data:
+            # A palette or CMYK goes by way of colors; grey stays as it is.
+            image = image if image.mode == "L" else image.convert("RGB")
+            return image.convert(_MODES[channels])
+        if image.mode == "La":  # premultiplied, which converts to its own kind alone
+            image = image.convert("LA")
+        image = image.convert("RGBA")
+    except ValueError as error:
+        raise UserError(f"{name} cannot be converted: {error}") from error
+    if channels == 4:
+        return image
+    behind = Image.new("RGBA", image.size, (*color(background), 255))
+    return Image.alpha_composite(behind, image).convert(_MODES[channels])
+
+
+def _eight_bits(image: Image.Image, name: str) -> Image.Image:
+    """Grey of more than 8 bits as grey of 8, with alpha if one value stands for transparency."""
+    values = np.asarray(image)
+    least, most = float(values.min()), float(values.max())  # NaN if there is one
+    if image.mode.startswith("I;") or image.format in ("PNG", "PPM"):
+        unit = 257.0
+    elif image.mode == "F" and 0 <= least <= most <= 1:
+        unit = 1 / 255
+    else:
+        unit = 1.0 if most <= 255 else 257.0
+    if not 0 <= least <= most <= 255 * unit:
+        raise UserError(
+            f"{name} has values from {least:.6g} to {most:.6g} (mode {image.mode}): known are "
+            "those in [0, 1], [0, 255] and [0, 65535]"
+        )
+    gray = Image.fromarray(np.round(values / unit).astype(np.uint8))
+    clear = image.info.get("transparency")
+    if not isinstance(clear, int):
+        return gray
+    alpha = Image.fromarray(np.where(values == clear, 0, 255).astype(np.uint8))
+    return Image.merge("LA", (gray, alpha))
+
+
+def color(background: str) -> tuple[int, int, int]:
+    """The red, green and blue of a color by name or `#rrggbb`.
+
+    Raises:
+      ValueError: it is unknown.
+
+    Example:
+      >>> color("white"), color("#ff8000")
+      ((255, 255, 255), (255, 128, 0))
+    """
+    red, green, blue, *_ = ImageColor.getrgb(background)
+    return red, green, blue
+
+
+def fit_image(
+    image: Image.Image, size: tuple[int, int], fit: Fit, background: str = "black"
+) -> Image.Image:
+    """An image of mode L, RGB or RGBA in the size (height, width); see `decode` for `fit`.
+
+    Smaller images are averages over the pixels that they stand for, so nothing aliases.
+
+    Raises:
+      ValueError: `fit` or `background` is unknown.
+    """
+    height, width = size
+    if fit == "stretch":
+        return image.resize((width, height), _RESAMPLING.BICUBIC)
+    if fit == "crop":
+        return _crop(image, height, width, _RESAMPLING.BICUBIC)
+    if fit == "keep" and (image.width > width or image.height > height):
+        half = max(height / image.height, width / image.width) < 0.5
+        return _crop(image, height, width, _RESAMPLING.BOX if half else _RESAMPLING.BICUBIC)
+    if fit not in ("keep", "pad"):
+        raise ValueError(f"fit must be keep, crop, pad or stretch, got {fit!r}")
+    if fit == "pad":
+        scale = min(height / image.height, width / image.width)
+        inside = (min(width, round(image.width * scale)), min(height, round(image.height * scale)))
+        image = image.resize((max(1, inside[0]), max(1, inside[1])), _RESAMPLING.BICUBIC)
+    fill = Image.new("RGBA", (1, 1), (*color(background), 0)).convert(image.mode).getpixel((0, 0))
+    out = Image.new(image.mode, (width, height), fill)
+    out.paste(image, ((width - image.width) // 2, (height - image.height) // 2))
+    return out
+
+
+def _crop(image: Image.Image, height: int, width: int, method: Image.Resampling) -> Image.Image:
+    scale = max(height / image.height, width / image.width)
+    # Of a very long image only the middle is scaled: all of it might not fit in memory.
+    most = [int(_LONGEST * side / scale) + 1 for side in (width, height)]
+    image = _middle(image, min(image.width, most[0]), min(image.height, most[1]))
+    covering = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
+    return _middle(image.resize(covering, method), width, height)
+
+
+def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
+    left, top = (image.width - width) // 2, (image.height - height) // 2
+    return image.crop((left, top, left + width, top + height))
 
 
 def cut_to_middle(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Images [..., h, w, channels] without what `pad_to_square` put around them."""
+    """Images [..., h, w, channels] without what `fit_image` put around them."""
     top, left = ((side - size) // 2 for side in pixels.shape[-3:-1])
     return pixels[..., top : top + size, left : left + size, :]

@@ -38,7 +38,7 @@ class TFDSStream:
     image_size: int = 64
     """Height and width: the shorter side is scaled to it, the middle is cut out."""
     channels: int = 3
-    """Of the images; others are refused."""
+    """1 for grey, 3 for color; images of another kind are converted."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
@@ -83,7 +83,7 @@ class ImageStream:
 
         Raises:
           UserError: a batch is larger than the data set; when they are read,
-            records that are no images or have other channels.
+            records that are no images.
         """
         import grain
 
@@ -100,7 +100,9 @@ class ImageStream:
         return iter(shares[first:].to_iter_dataset(options))
 
     def _decode(self, record: dict[str, Any]) -> np.ndarray:
-        return decode(record["image"], self._spec.image_size, self._spec.channels)
+        spec = self._spec
+        name = f"an image of {spec.name}"
+        return decode(record["image"], spec.image_size, spec.channels, name=name)
 
 
 @jax.tree_util.register_dataclass
