@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.manifest import arrays_of
+from wgan_jax.experiment.manifest import to_host_arrays
 from wgan_jax.experiment.placement import place
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
@@ -33,7 +33,7 @@ def config(steps, shard_state):
 
 
 def leaves(state):
-    return [x.tobytes() for x in jax.tree.leaves(arrays_of(state))]
+    return [x.tobytes() for x in to_host_arrays(state)]
 
 
 def params(state):

@@ -10,7 +10,6 @@ import sys
 import time
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
@@ -18,7 +17,7 @@ from wgan_jax import cli
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.checkpoint import Checkpoints
-from wgan_jax.experiment.manifest import arrays_of
+from wgan_jax.experiment.manifest import to_host_arrays
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
 from wgan_jax.flags import load
@@ -78,7 +77,7 @@ def leave_after(pair, number, victim):
 
 
 def arrays(state):
-    return jax.tree.leaves(arrays_of(state))
+    return to_host_arrays(state)
 
 
 def leaves(workdir):

@@ -182,7 +182,7 @@ ROWS = {
     "signals again and again": partial(_signals, repeat=True),
     "signals aimed at work": _aimed,
     "damage": _damage,
-    "damage under a forged seal": partial(_damage, forge=True),
+    "damage under forged checksums": partial(_damage, forge=True),
     "flips": _flips,
     "files limited": _limited,
     "disk full": _full,

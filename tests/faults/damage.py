@@ -12,7 +12,7 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint import Checkpoints
-from wgan_jax.experiment.seal import seal
+from wgan_jax.experiment.checksums import NAME, write_checksums
 
 from .processes import as_data
 
@@ -134,7 +134,7 @@ def copy_of(folder, place):
 def variants(folder, place, names, forge=False, every=1):
     """Files of the newer checkpoint in each way; what comes of it, counted.
 
-    forge: seal the damage anew, as somebody would who means harm.
+    forge: make the checksums fit the damage, as somebody would who means harm.
     every: this many files apart; 1 for all of them.
     """
     counts = {"older": 0, "newer": 0, "error": 0}
@@ -146,8 +146,8 @@ def variants(folder, place, names, forge=False, every=1):
                 VARIANTS[name](path)
                 if forge and name not in ("made a link", "made a pipe", "made huge"):
                     with contextlib.suppress(OSError, ValueError):
-                        (copy / str(NEW) / "seal.json").unlink(missing_ok=True)
-                        seal(copy / str(NEW))
+                        (copy / str(NEW) / NAME).unlink(missing_ok=True)
+                        write_checksums(copy / str(NEW))
                 counts[outcome(copy)] += 1
     return counts
 

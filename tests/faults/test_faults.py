@@ -98,7 +98,7 @@ def test_flipped_bits_never_restore_wrong_numbers(pristine, tmp_path):
 
 
 @pytest.mark.parametrize("way", ["truncated", "zeroed", "made random"])
-def test_a_forged_seal_never_restores_wrong_numbers(way, pristine, tmp_path):
+def test_forged_checksums_never_restore_wrong_numbers(way, pristine, tmp_path):
     counts = damage.variants(pristine, tmp_path, [way], forge=True, every=2)
     assert counts["older"] > counts["newer"]
 
@@ -125,11 +125,11 @@ def test_what_is_not_finite_is_not_saved_and_room_is_asked_for(tmp_path, monkeyp
     with pytest.raises(UserError, match="weights/norm/scale"):
         checkpoints.save(1, bad)
     assert checkpoints.steps() == []
-    checkpoints.require_room(damage.LIKE)
+    checkpoints.check_disk_space(damage.LIKE)
     full = type("Usage", (), {"free": 1000})
     monkeypatch.setattr("shutil.disk_usage", lambda place: full)
     with pytest.raises(UserError, match="keep-checkpoints"):
-        checkpoints.require_room(damage.LIKE)
+        checkpoints.check_disk_space(damage.LIKE)
 
 
 def test_a_clock_that_jumps_changes_no_choice(tmp_path, monkeypatch):

@@ -4,12 +4,15 @@ Orbax writes the arrays, but keeps no checksum of them, and what its native read
 does with garbage (abort, endless wait, an allocation of terabytes) is no exception
 to be caught. A checkpoint is therefore believed in three steps:
 
-1. its folder is compared with its seal, file by file, before anything parses it;
+1. its folder is compared with its checksums, file by file, before anything parses it;
 2. the shape, dtype and chunks that each array claims are compared with the run's own
    tree. Arrays are stored plainly (no compression, one file a chunk), so that no
    claim within these bounds makes the reader allocate more than the state itself;
 3. what was read is compared leaf by leaf with a manifest that was made from memory:
    path, shape, dtype, kind of key, SHA-256.
+
+The arrays are files by their numbers, so any tree of arrays can be saved; its names are in
+the manifest alone.
 
 A folder gets the name of its step by one rename, when it is whole and on the disk,
 and loses it by one rename before it is deleted; no other names are looked at.
@@ -33,21 +36,27 @@ import jax
 import numpy as np
 
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.checksums import sync, verify_checksums, write_checksums
 from wgan_jax.experiment.manifest import (
-    arrays_of,
-    describe,
+    NAMED,
+    FormatError,
+    OtherStateError,
+    build_manifest,
+    check_format,
+    check_manifest,
     first_not_finite,
-    require_same,
-    require_tree,
-    state_of,
+    from_host_arrays,
+    host_structs,
+    to_host_arrays,
 )
-from wgan_jax.experiment.seal import seal, sync, verify
+from wgan_jax.files import read_file
 from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)
 
-_PART, _GONE, _ASIDE = ".part", ".gone", "skipped"
-_OVERHEAD, _OVERHEAD_PER_LEAF = 2**16, 2**12
+_PART, _TRASH, _SUPERSEDED = ".part", ".gone", "skipped"
+_OVERHEAD, _OVERHEAD_PER_LEAF, _PER_LETTER = 2**16, 2**12, 64
+_LARGEST_MANIFEST, _LISTINGS = 2**26, 20
 _PLAIN = {"compressor": None, "filters": None, "zarr_format": 2}
 
 
@@ -72,16 +81,17 @@ class Checkpoints:
           UserError: a value is not finite, or the disk refuses; the other
             checkpoints are as they were.
         """
-        if place := first_not_finite(state):
+        arrays = to_host_arrays(state)
+        if place := first_not_finite(state, arrays):
             raise UserError(f"step {step} is not saved: {place} holds values not finite")
         part = self._folder / f"{step}{_PART}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._clear()
-            _reserve(self._folder, _most_bytes(state))
-            _write(part, state)
+            _preallocate(self._folder, _most_bytes(state))
+            _write(part, state, arrays)
             for later in (s for s in self.steps() if s >= step):
-                self._set_aside(later)
+                self._archive(later)
             part.rename(self._folder / str(step))
             sync(self._folder)
         except Exception as error:
@@ -102,18 +112,48 @@ class Checkpoints:
         Raises:
           UserError: there are checkpoints and none of them is good.
         """
-        steps = self.steps()
-        for step in steps:
-            try:
-                return step, _read(self._folder / str(step), like)
-            except Exception as error:
-                report(f"checkpoint {step} is skipped: {_one_line(error)}")
-        if steps:
-            raise UserError(
-                f"none of the checkpoints in {self._folder} can be used (steps "
-                f"{', '.join(map(str, steps))}); move the folder away to start anew"
-            )
+        failed: dict[tuple[int, int], Exception] = {}
+        for _ in range(_LISTINGS):
+            fresh = [step for step in self.steps() if (step, self._identity(step)) not in failed]
+            if not fresh:
+                break
+            # One by one, as a run that saves meanwhile deletes those that were listed.
+            for step in fresh:
+                before = self._identity(step)
+                try:
+                    return step, _read(self._folder / str(step), like)
+                except Exception as error:
+                    if before is None or before != self._identity(step):
+                        break  # it is gone: look what there is now
+                    report(f"checkpoint {step} is skipped: {_one_line(error)}")
+                    failed[step, before] = error
+        else:
+            raise UserError(f"{self._folder} changes faster than it can be read: try again")
+        if failed:
+            raise UserError(self._none_good({step: error for (step, _), error in failed.items()}))
         return None
+
+    def _identity(self, step: int) -> int | None:
+        """Tells a folder from another of its name; None where there is none."""
+        try:
+            return (self._folder / str(step)).stat().st_ino
+        except OSError:
+            return None
+
+    def _none_good(self, failed: dict[int, Exception]) -> str:
+        """What to say, and to do, where no checkpoint is good."""
+        errors, newest = failed.values(), failed[max(failed)]
+        told = (
+            f"none of the checkpoints in {self._folder} can be used (steps "
+            f"{', '.join(map(str, failed))}): {_one_line(newest)}"
+        )
+        if any(isinstance(error, FormatError) for error in errors):
+            return told
+        if any(isinstance(error, PermissionError) for error in errors):
+            return f"{told}; make them readable"
+        if any(isinstance(error, OtherStateError) for error in errors):
+            return f"{told}; choose another --workdir, or the config and the data of this run"
+        return f"{told}; move the folder away to start anew"
 
     def steps(self) -> list[int]:
         """The steps on disk, newest first."""
@@ -122,7 +162,7 @@ class Checkpoints:
         folders = (p.name for p in self._folder.iterdir() if p.is_dir() and not p.is_symlink())
         return sorted((int(n) for n in folders if n.isascii() and n.isdigit()), reverse=True)
 
-    def require_room(self, like: PyTree) -> None:
+    def check_disk_space(self, like: PyTree) -> None:
         """Check that the disk has room for the checkpoints that are to come.
 
         A new one is written before the oldest is deleted, so that is one more than stay.
@@ -144,11 +184,11 @@ class Checkpoints:
         with contextlib.suppress(OSError):  # what cannot be deleted now is tried again
             for step in self.steps()[self._keep :]:
                 path = self._folder / str(step)
-                path.rename(path.with_name(f"{step}{_GONE}"))
+                path.rename(path.with_name(f"{step}{_TRASH}"))
             self._clear()
 
-    def _set_aside(self, step: int) -> None:
-        aside = self._folder / _ASIDE
+    def _archive(self, step: int) -> None:
+        aside = self._folder / _SUPERSEDED
         aside.mkdir(exist_ok=True)
         shutil.rmtree(aside / str(step), ignore_errors=True)
         (self._folder / str(step)).rename(aside / str(step))
@@ -157,11 +197,11 @@ class Checkpoints:
         """Delete what a process that was killed left unfinished."""
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             step, dot, rest = path.name.partition(".")
-            if step.isdigit() and f"{dot}{rest}".startswith((_PART, _GONE)):
+            if step.isdigit() and f"{dot}{rest}".startswith((_PART, _TRASH)):
                 shutil.rmtree(path)
 
 
-def _reserve(folder: Path, size: int) -> None:
+def _preallocate(folder: Path, size: int) -> None:
     """Raise OSError unless the disk takes so many bytes now.
 
     Orbax finds it full in the midst of many writes, and its threads go on to complain.
@@ -170,45 +210,66 @@ def _reserve(folder: Path, size: int) -> None:
         os.posix_fallocate(file.fileno(), 0, size)
 
 
-def _write(part: Path, state: PyTree) -> None:
+def _write(part: Path, state: PyTree, arrays: list[np.ndarray]) -> None:
     import orbax.checkpoint as ocp
 
-    arrays = arrays_of(state)
-    items = ocp.args.Composite(
-        state=ocp.args.PyTreeSave(arrays), manifest=ocp.args.JsonSave(describe(state, arrays))
-    )
+    items = {"manifest": ocp.args.JsonSave(build_manifest(state, arrays))}
+    if numbered := _numbered(arrays):
+        items["state"] = ocp.args.PyTreeSave(numbered)
     with _checkpointer() as checkpointer:
-        checkpointer.save(part, args=items)
-    seal(part)
+        checkpointer.save(part, args=ocp.args.Composite(**items))
+    write_checksums(part)
 
 
 def _read(path: Path, like: PyTree) -> PyTree:
     import orbax.checkpoint as ocp
 
-    target = arrays_of(like)
-    verify(path, _most_bytes(like))
-    _check_claims(path / "state", target)
-    restoring = ocp.checkpoint_utils.construct_restore_args(target)
-    items = ocp.args.Composite(
-        state=ocp.args.PyTreeRestore(target, restore_args=restoring),
-        manifest=ocp.args.JsonRestore(),
-    )
-    with _checkpointer() as checkpointer:
-        restored = checkpointer.restore(path, args=items)
-    require_tree(restored["state"], target)
-    arrays = jax.tree.map(np.asarray, restored["state"])
-    state = state_of(arrays, like)
-    require_same(restored["manifest"], describe(state, arrays))
+    structs = host_structs(like)
+    stored = _read_manifest(path)
+    verify_checksums(path, _most_bytes(like))
+    form = check_format(stored)
+    named = form == NAMED
+    _check_array_metadata(path / "state", structs, ordered=not named)
+    leaves = [np.empty(x.shape, x.dtype) for x in structs]
+    target = jax.tree.unflatten(jax.tree.structure(like), leaves) if named else _numbered(leaves)
+    if jax.tree.leaves(target):
+        restoring = ocp.checkpoint_utils.construct_restore_args(target)
+        item = ocp.args.PyTreeRestore(target, restore_args=restoring)
+        with _checkpointer() as checkpointer:
+            restored = checkpointer.restore(path, args=ocp.args.Composite(state=item))["state"]
+        structure: Any = jax.tree.structure(restored)
+        if structure != jax.tree.structure(target):
+            raise OtherStateError("it holds another tree of arrays than this run")
+        if named:
+            restored = _numbered(jax.tree.leaves(restored))
+        leaves = [np.asarray(restored.get(str(i), x)) for i, x in enumerate(leaves)]
+    state = from_host_arrays(leaves, like)
+    check_manifest(stored, build_manifest(state, leaves, form))
     return state
 
 
-def _check_claims(folder: Path, target: PyTree) -> None:
-    """What the arrays say of themselves, against the run's tree, before any is read."""
-    places = list(folder.glob("*/.zarray"))
-    found = sorted(_claimed(place) for place in places)
-    ours = sorted((str(x.dtype), list(x.shape)) for x in jax.tree.leaves(target))
-    if found != ours:
-        raise ValueError("it holds other arrays than this run")
+def _read_manifest(path: Path) -> Any:
+    """The manifest, of which only the format is believed before the checksums are verified."""
+    stored = json.loads(read_file(path / "manifest" / "metadata", _LARGEST_MANIFEST))
+    if isinstance(stored, dict) and "format" in stored:
+        check_format(stored)
+    return stored
+
+
+def _numbered(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
+    """By number, as they are stored; Orbax takes no arrays without elements."""
+    return {str(i): x for i, x in enumerate(arrays) if x.size}
+
+
+def _check_array_metadata(
+    folder: Path, target: list[jax.ShapeDtypeStruct], *, ordered: bool
+) -> None:
+    """What the arrays say of themselves, against the run's, before any is read."""
+    ours = {str(i): (str(x.dtype), list(x.shape)) for i, x in enumerate(target) if x.size}
+    found = {str(p.parent.relative_to(folder)): _claimed(p) for p in folder.rglob(".zarray")}
+    fits = found == ours if ordered else sorted(found.values()) == sorted(ours.values())
+    if not fits:
+        raise OtherStateError("it holds other arrays than this run")
 
 
 def _claimed(place: Path) -> tuple[str, list[int]]:
@@ -257,8 +318,9 @@ def _one_process() -> Any:
 
 def _most_bytes(like: PyTree) -> int:
     """More than any checkpoint of such a state takes on disk."""
-    leaves = jax.tree.leaves(arrays_of(like))
-    return _OVERHEAD + sum(x.size * x.dtype.itemsize + _OVERHEAD_PER_LEAF for x in leaves)
+    arrays = sum(x.size * x.dtype.itemsize + _OVERHEAD_PER_LEAF for x in host_structs(like))
+    paths = (jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like))
+    return _OVERHEAD + arrays + _PER_LETTER * sum(map(len, paths))
 
 
 def _one_line(error: Exception) -> str:
@@ -267,5 +329,5 @@ def _one_line(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()
-    kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+    kind = "" if isinstance(error, ValueError) else f"{type(error).__name__}: "
     return f"{kind}{lines[0][:300]}" if lines else type(error).__name__

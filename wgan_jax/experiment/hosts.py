@@ -13,7 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.manifest import arrays_of, state_of
+from wgan_jax.experiment.manifest import from_host_arrays, host_structs, to_host_arrays
 from wgan_jax.types import PyTree
 
 T = TypeVar("T")
@@ -203,12 +203,12 @@ def from_first(work: Callable[[], PyTree | None], like: PyTree) -> PyTree | None
     found = together(lambda: work() if is_first() else None)
     if not gathered(found is not None)[0]:
         return None
-    mine = arrays_of(like if found is None else found)
     if found is None:
-        mine = jax.tree.map(np.zeros_like, mine)
-    leaves, structure = jax.tree.flatten(mine)
-    data = _unpacked(multihost_utils.broadcast_one_to_all(_packed(leaves)), leaves)
-    return state_of(jax.tree.unflatten(structure, data), like)
+        mine = [np.zeros(x.shape, x.dtype) for x in host_structs(like)]
+    else:
+        mine = to_host_arrays(found)
+    data = _unpacked(multihost_utils.broadcast_one_to_all(_packed(mine)), mine)
+    return from_host_arrays(data, like)
 
 
 def _packed(arrays: list[np.ndarray]) -> np.ndarray:

@@ -14,7 +14,7 @@ class Mirror:
     """A folder of this machine and its copy at a URL, which is what counts.
 
     A bucket has no lock: that two runs do not share one is up to their user. A
-    checkpoint whose copy was cut short does not agree with its seal and is passed
+    checkpoint whose copy was cut short does not agree with its checksums and is passed
     over, as any that is damaged.
 
     Args:

@@ -62,7 +62,7 @@ def train(
         ):
             if hosts.is_first():
                 logger.info("%s: %s", workdir, run.describe())
-                checkpoints.require_room(run.state)
+                checkpoints.check_disk_space(run.state)
             writer.write_data()
             state = sharding.state(run.state)
             if (stop := _signal(signals)) and step < config.steps:

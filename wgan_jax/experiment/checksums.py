@@ -1,6 +1,6 @@
-"""A folder under seal: the size and SHA-256 of each of its files.
+"""The checksums of a folder: the size and SHA-256 of each of its files.
 
-It is verified before anything parses them. What then reads the folder, native
+They are verified before anything parses the files. What then reads the folder, native
 libraries among them, sees the bytes that were written or nothing at all.
 """
 
@@ -13,12 +13,13 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-NAME = "seal.json"
-_LARGEST_SEAL, _THREADS = 2**24, 16
+NAME = "checksums.json"
+_FORMER_NAME = "seal.json"
+_LARGEST, _THREADS = 2**24, 16
 
 
-def seal(folder: Path) -> None:
-    """Write the seal of a folder, and all of it through to the disk.
+def write_checksums(folder: Path) -> None:
+    """Write the checksums of a folder, and all of it through to the disk.
 
     Raises:
       ValueError: something in it is no plain file.
@@ -31,21 +32,24 @@ def seal(folder: Path) -> None:
         list(pool.map(sync, everything))
 
 
-def verify(folder: Path, limit: int) -> None:
-    """Compare a folder with its seal.
+def verify_checksums(folder: Path, limit: int) -> None:
+    """Compare a folder with its checksums.
 
     Only names that the folder itself lists are opened; links are not followed.
 
     Args:
-      limit: bytes that all files may have together, so that a forged seal
-        cannot make us read for hours.
+      limit: bytes that all files may have together, so that forged
+        checksums cannot make us read for hours.
 
     Raises:
       ValueError: what differs.
       OSError: a file cannot be read.
     """
-    known = _read(folder / NAME)
-    found = {name: path for name, path in _files(folder) if name != NAME}
+    place = folder / NAME
+    if not place.exists() and (folder / _FORMER_NAME).exists():
+        place = folder / _FORMER_NAME
+    known = _read(place)
+    found = {name: path for name, path in _files(folder) if name != place.name}
     if lost := sorted(known.keys() - found.keys()):
         raise ValueError(f"{lost[0]} is missing")
     if new := sorted(found.keys() - known.keys()):
@@ -69,12 +73,12 @@ def sync(path: Path) -> None:
 
 def _read(path: Path) -> dict[str, list]:
     if not path.is_file() or path.is_symlink():
-        raise ValueError(f"it has no {NAME}")
-    if _size(path) > _LARGEST_SEAL:
-        raise ValueError(f"its {NAME} is too large")
+        raise ValueError(f"it has no {path.name}")
+    if _size(path) > _LARGEST:
+        raise ValueError(f"its {path.name} is too large")
     stored = json.loads(path.read_text(encoding="utf-8"))
     if not isinstance(stored, dict) or not isinstance(stored.get("files"), dict):
-        raise ValueError(f"its {NAME} is not one")
+        raise ValueError(f"its {path.name} holds no checksums")
     return stored["files"]
 
 
