@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -19,6 +20,8 @@ from wgan_jax.errors import UserError
 
 # Whose images are smaller than the networks' and get a black margin.
 _NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
+# Where examples that no training step sees are looked for, in this order.
+_HELD_OUT = ("validation", "test", "train")
 _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
@@ -48,8 +51,10 @@ class Digits:
         return _dataset(images[part], digits.target[part], self.labels)
 
     def held_out(self) -> ArrayDataset | None:
-        """What a run on this split has not seen."""
-        return dataclasses.replace(self, split="test").open() if self.split == "train" else None
+        """The other split, which a run on this one does not train on; None for `all`."""
+        others: dict[str, Literal["train", "test"]] = {"train": "test", "test": "train"}
+        other = others.get(self.split)
+        return None if other is None else dataclasses.replace(self, split=other).open()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -103,17 +108,31 @@ class TFDS:
         return _dataset(images, labels, self.labels)
 
     def held_out(self) -> ArrayDataset | None:
-        """The split `test`, where there is one beside `train`."""
-        if not self.split.startswith("train"):
-            return None
-        try:
-            return dataclasses.replace(self, split="test").open()
-        except UserError:
-            return None
+        """A split that a run on this one does not train on; None where there is none."""
+        other = other_split(self.name, self.split, self.data_dir)
+        return None if other is None else dataclasses.replace(self, split=other).open()
 
 
 def _dataset(images: np.ndarray, labels: np.ndarray, with_labels: bool) -> ArrayDataset:
     return ArrayDataset((images, labels.astype(np.int32)) if with_labels else images)
+
+
+def other_split(name: str, split: str, data_dir: str | None) -> str | None:
+    """A split that shares no example with `split`: another one, or the rest of a slice.
+
+    Raises:
+      UserError: the data set is not prepared.
+    """
+    splits = _builder(name, data_dir).info.splits
+    known = {name for name, info in splits.items() if info.num_examples}
+    named = {part.strip() for part in re.sub(r"\[[^]]*\]", "", split).split("+")}
+    if not named <= known:  # `all`, or a form that is not told apart here
+        return None
+    other = next((name for name in _HELD_OUT if name in known - named), None)
+    rest = re.fullmatch(r"(\w+)\[(:?)([^:\]]+)(:?)\]", split)
+    if other is None and rest is not None and rest[2] != rest[4]:
+        return f"{rest[1]}[{rest[4]}{rest[3]}{rest[2]}]"
+    return other
 
 
 def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> Any:
@@ -125,18 +144,7 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     """
     import tensorflow_datasets as tfds
 
-    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if data_dir is not None:
-        is_url = is_remote(data_dir)
-        data_dir = (
-            str(cached(data_dir, name.partition(":")[0])) if is_url else expand_user(data_dir)
-        )
-    try:
-        builder = open_builder(name, data_dir)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
-        ) from error
+    builder = _builder(name, data_dir)
     features = dict(builder.info.features.items())
     wanted = {"image", "label"} if labels else {"image"}
     if not wanted <= set(features):
@@ -161,6 +169,21 @@ def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> An
     if len(source) == 0:
         raise UserError(f"the split {split!r} of {name} is empty")
     return Records(name, source)
+
+
+def _builder(name: str, data_dir: str | None) -> Any:
+    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
+    if data_dir is not None:
+        is_url = is_remote(data_dir)
+        data_dir = (
+            str(cached(data_dir, name.partition(":")[0])) if is_url else expand_user(data_dir)
+        )
+    try:
+        return open_builder(name, data_dir)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
+        ) from error
 
 
 class Records:

@@ -13,7 +13,7 @@ import numpy as np
 from jax import lax
 
 from wgan_jax.data.arrays import to_unit_range
-from wgan_jax.data.images import open_source
+from wgan_jax.data.images import open_source, other_split
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.remote import require_no_password
 from wgan_jax.data.tfds import require_name
@@ -48,6 +48,11 @@ class TFDSStream:
 
     def open(self) -> ImageStream:
         return ImageStream(self)
+
+    def held_out(self) -> ImageStream | None:
+        """A split that a run on this one does not train on; None where there is none."""
+        other = other_split(self.name, self.split, self.data_dir)
+        return None if other is None else dataclasses.replace(self, split=other).open()
 
 
 class ImageStream:
