@@ -4,8 +4,8 @@ python train.py --config configs/digits.py
 
 Seen on two x86-64 cores, twice with the same result: 77 and 106 s of processor time with all
 evaluations and compiling, which was 4 and 7 minutes on the clock beside some twenty other
-processes. Most of the digits are legible; exact W1 is 3.35 +- 0.03 against a floor of 2.58, from
-750 points.
+processes. Most of the digits are legible; exact W1 of 750 samples is 3.35 +- 0.03, between 750 of
+the data and 750 others 2.58.
 """
 
 from wgan_jax.data.images import Digits

@@ -2,7 +2,8 @@
 
     python train.py --config configs/digits_conditional.py
 
-Seen with seed 0 on x86-64: exact W1 2.72 against a floor of 2.58; 109 s of processor time.
+Seen with seed 0 on x86-64: exact W1 of 750 samples 2.72, between 750 of the data and 750 others
+2.58; 109 s of processor time.
 """
 
 from wgan_jax.data.images import Digits

@@ -3,7 +3,8 @@
     python train.py --config configs/ring_gan.py
 
 Seen with seed 0 on x86-64: 6 of 8 modes, 97.9% of the samples within three
-standard deviations, exact W1 7.48 times its floor; 68 s of processor time.
+standard deviations, exact W1 of 2,000 samples 7.48 times that between data and other
+data (1: as far as other data); 68 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring

@@ -3,7 +3,8 @@
     python train.py --config configs/ring_least_squares.py
 
 Seen with seed 0 on x86-64: 7 of 8 modes, 96.5% of the samples within three
-standard deviations, exact W1 5.19 times its floor; 73 s of processor time.
+standard deviations, exact W1 of 2,000 samples 5.19 times that between data and other
+data (1: as far as other data); 73 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring

@@ -3,7 +3,8 @@
     python train.py --config configs/ring_minimax_gan.py
 
 Seen with seed 0 on x86-64: 8 of 8 modes, 92.2% of the samples within three
-standard deviations, exact W1 7.16 times its floor; 70 s of processor time.
+standard deviations, exact W1 of 2,000 samples 7.16 times that between data and other
+data (1: as far as other data); 70 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring

@@ -3,7 +3,8 @@
     python train.py --config configs/ring_unrolled_gan.py
 
 Seen with seed 0 on x86-64: 8 of 8 modes, 94.8% of the samples within three
-standard deviations, exact W1 1.49 times its floor; 172 s of processor time.
+standard deviations, exact W1 of 2,000 samples 1.49 times that between data and other
+data (1: as far as other data); 172 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring

@@ -3,7 +3,8 @@
     python train.py --config configs/ring_wgan_div.py
 
 Seen with seed 0 on x86-64: 8 of 8 modes, 96.5% of the samples within three
-standard deviations, exact W1 1.36 times its floor; 127 s of processor time.
+standard deviations, exact W1 of 2,000 samples 1.36 times that between data and other
+data (1: as far as other data); 127 s of processor time.
 """
 
 from wgan_jax.data.toy import Ring
