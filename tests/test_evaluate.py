@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
@@ -16,8 +17,9 @@ from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import features
+from wgan_jax.experiment.evaluation.samples import real_draws
 from wgan_jax.experiment.features import Features
-from wgan_jax.experiment.quality import MEASURES, points_features, quality, real_blocks
+from wgan_jax.experiment.quality import MEASURES, points_features, quality
 from wgan_jax.experiment.scorecard import scorecard
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.watch import watch
@@ -62,8 +64,7 @@ def test_a_bad_generator_does_not():
 def test_real_samples_are_never_repeated_and_labels_are_asked_for():
     images = np.arange(1_000, dtype=np.float32).reshape(-1, 1)
     data = ArrayDataset((images, np.arange(1_000, dtype=np.int32) % 4))
-    blocks = real_blocks(data, jax.random.key(0), 100, 0)
-    seen = np.concatenate([next(blocks)[0] for _ in range(10)])
+    seen = np.concatenate([x for x, _ in real_draws(data, jax.random.key(0), 100, 10)])
     assert len(np.unique(seen)) == 1_000
 
     def classify(x):
@@ -71,7 +72,7 @@ def test_real_samples_are_never_repeated_and_labels_are_asked_for():
 
     def mistaken(key, n):
         x, labels = data(key, n)
-        return x, np.where(np.arange(n) < n // 2, labels, (labels + 1) % 4)
+        return x, jnp.where(jnp.arange(n) < n // 2, labels, (labels + 1) % 4)
 
     judge = Features("own", lambda x: x, classify, (1,), {}, batch=100)
     found = quality(generator(mistaken), NOTHING, data, judge, names=("accuracy",), points=900)

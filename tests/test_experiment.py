@@ -142,7 +142,7 @@ def test_a_run_leaves_what_it_promises_and_repeats_from_its_config(tmp_path, cap
     args = [*TINY, "--steps", "40", "--ema-decay", "0.9"]
     status, said = train(capsys, *args, "--workdir", str(first))
     assert status == 0
-    assert "W1 floor" in said.out
+    assert "data against data" in said.out
     files = ["config.json", "metrics.jsonl", "curves.png", "samples/40.png", "evaluation.json"]
     for name in [*files, "machine.json", "report.html"]:
         assert (first / name).stat().st_size > 0

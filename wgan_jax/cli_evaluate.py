@@ -28,7 +28,7 @@ _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
 
 
 def evaluate(args: list[str]) -> int:
-    """Judge the newest checkpoint: each number beside its floor, real against real.
+    """Judge the newest checkpoint: each number next to that of data against other data.
 
     usage: python -m wgan_jax evaluate WORKDIR [--metrics NAME,NAME] [--num N]
                                       [--features FILE [--sha256 HEX]] [--member K]
@@ -118,12 +118,14 @@ def summarize_run(run: Run, folder: Path) -> None:
 
 def _measured(
     run: Run, names: tuple[str, ...], judge: Features | None, points: int
-) -> dict[str, float]:
+) -> dict[str, Any]:
+    """One generator, measured: that of the weights that samples are drawn from."""
     from wgan_jax.ema import with_ema
     from wgan_jax.experiment import evaluate, monitor, quality
+    from wgan_jax.experiment.evaluation.samples import kind_of, weights_of
 
     state = with_ema(run.state)
-    result: dict[str, float] = {}
+    result: dict[str, Any] = {}
     if "critic" in names:
         result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
     if {"w1", "modes"} & set(names):
@@ -133,11 +135,9 @@ def _measured(
         result |= {key: value for key, value in found.items() if key.startswith(kept)}
     wanted = tuple(name for name in names if name in quality.MEASURES)
     if judge is not None and wanted:
-        seed = run.config.seed
-        result |= quality.quality(
-            run.gan, state, run.data, judge, names=wanted, points=points, seed=seed
-        )
-    return result
+        result |= quality.quality(run.gan, state, run.data, judge, names=wanted, points=points)
+    about = {"weights": weights_of(run.state), "data": kind_of(run.data)}
+    return about | result if result else {}
 
 
 def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> Features | None:
@@ -194,7 +194,7 @@ def _write(folder: Path, run: Run, result: dict[str, Any], *, whole: bool) -> No
     write_json(path, line)
     if run.config.tensorboard:
         board = TensorBoard(folder)
-        board.write({key: value for key, value in line.items() if math.isfinite(value)})
+        board.write({k: v for k, v in line.items() if not isinstance(v, str) and math.isfinite(v)})
         board.close()
 
 
@@ -207,19 +207,20 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
-    from wgan_jax.experiment import evaluate, monitor
+    from wgan_jax.experiment import monitor
+    from wgan_jax.experiment.evaluation.summary import summarize
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.scorecard import rows_of, scorecard
 
     step = int(run.state.step)
-    print(f"step          {step:,}  {folder / 'samples' / f'{step}.png'}")
-    lines = evaluate.report(result)
+    print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
+    lines = summarize(result)
     print(lines, end="\n" if lines else "")
     if rows_of(result):
         print(f"\n{scorecard(result)}")
     for warning in monitor.warnings(result).values():
-        print(f"warning       {warning}")
-    print(f"report        {write_report(folder)}")
+        print(f"{'warning':18} {warning}")
+    print(f"{'report':18} {write_report(folder)}")
 
 
 def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | None) -> Any:

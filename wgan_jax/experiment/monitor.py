@@ -1,57 +1,74 @@
-"""Is the number to be trusted? W1 on held-out data while training, and the critic's health.
+"""Diagnostics of the critic: the bound on W1 that it proves, and whether it is trained well.
 
-The run's own critic is scored on data that it has not seen and divided by its
-certified Lipschitz bound, which gives a lower bound of W1 that holds. The health
-report answers, in numbers and in words, what users of WGANs ask again and again.
+The critic's score on data that no training step has seen, divided by its certified Lipschitz
+bound, is a lower bound on W1 that holds. The health report answers, in numbers and in words,
+what users of WGANs ask again and again.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from itertools import islice
+from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from wgan_jax.data.arrays import to_unit_range
+from wgan_jax.data.stream import ImageStream
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.experiment.build import build_gan
+from wgan_jax.ema import ema_of, with_ema
+from wgan_jax.experiment.build import build_gan, real_struct
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluation.samples import (
+    generate,
+    held_out_data,
+    points,
+    real_draws,
+    size_of,
+)
 from wgan_jax.experiment.watch import watch
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.loop import as_pytree, draw, shuffle_rows
+from wgan_jax.loop import as_pytree, draw
 from wgan_jax.margins import held_out_difference
 from wgan_jax.optimizers import SGD
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _CONFIDENCE, _EXTRA_STEPS, _TRANSPORTS = 0.95, 100, 4
-_POINTS, _VALUES = 8_192, 2**24
+_POINTS, _VALUES, _STREAMED = 8_192, 2**24, 2**25
 _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
+_NEVER = 10**8  # generator iterations until a learning rate has decayed, where it shall not
 
 
 class Monitor:
-    """What an evaluation measures while a run goes on. Nothing of it changes the run.
+    """What an evaluation measures of the critic. Nothing of it changes the run.
 
-    A VAE has no critic, and a stream cannot be read apart from its run: theirs is empty.
+    Numbers of the generator (`w1/...`, `modes/...`) are those of the weights that samples are
+    drawn from, averaged where the run keeps an average. The critic's health (`health/...`) is
+    that of its game, against the weights that it trains with. A VAE has no critic: its
+    evaluation is empty.
     """
 
     def __init__(self, config: Config, gan: GAN, data: Any):
         self._config, self._gan = config, gan
-        self._idle = isinstance(config.objective, EvidenceBound) or not callable(data)
+        self._idle = isinstance(config.objective, EvidenceBound)
         if self._idle:
             return
-        dataset: Any = config.dataset
-        held_out = dataset.held_out() if hasattr(dataset, "held_out") else dataset
-        self._data = as_pytree(data)
-        self._unseen = self._data if held_out is None else as_pytree(held_out)
+        self._data = data
+        self._unseen = held_out_data(config.dataset, data)
         self._critic = from_linen(config.critic)
         self._slope = SGD(learning_rate=1.0)
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
         self._descend = build_gan(probe).critic_step
+        # A decayed rate may be zero, so that no step shows what another one would gain.
+        undecayed = dataclasses.replace(config.critic_optimizer, decay_iterations=_NEVER)
+        self._step = build_gan(dataclasses.replace(config, critic_optimizer=undecayed)).critic_step
         self._score = jax.jit(self._scores)
         self._train_on = jax.jit(self._extra_steps)
 
@@ -59,38 +76,48 @@ class Monitor:
         """Numbers by name.
 
         - `w1/held_out`: the critic's mean difference on held-out data, in its own units;
+          `w1/training` in its place where all data are trained on;
         - `w1/lipschitz`, `w1/lower`: the critic's certified Lipschitz bound, and the lower
-          bound of W1 at 95% confidence that follows; absent where no bound is known;
-        - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and data, and between
-          data and data, at the size of a minibatch;
-        - `w1/sliced`, `modes/found` and what else `watch` says of samples and held-out data;
-        - `health/held_out_later`: `w1/held_out` after 100 extra critic steps;
-        - `health/gain`, `health/gain_error`: what these steps added, as a share of that, and
-          its standard error;
-        - `health/step_cosine`: between the optimiser's step and the descent direction;
+          bound on W1 at 95% confidence that follows; absent where no bound is known or no data
+          are held out;
+        - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and these data, and
+          between data and data, at the size of a minibatch;
+        - `w1/sliced`, `modes/found` and what else `watch` says of samples and these data;
+        - `.../points`: samples of each kind behind a number;
+        - `health/held_out`, `health/held_out_later`: the score before and after 100 extra
+          critic steps, at a learning rate that has not decayed; or `health/training`, likewise;
+        - `health/gain`, `health/gain_error`: what these steps added, as a share of the latter,
+          and its standard error;
+        - `health/step_cosine`: between the optimizer's step and the descent direction;
         - `health/at_clip`: share of weights on the sides of the box;
         - `health/gradient_norm/LAYER`.
         """
         if self._idle:
             return {}
         root = key_for(state.key, Draw.MONITOR, state.step.generator)
-        on_real, on_fake, on_extra, on_slices, *on_order = jax.random.split(root, 6)
-        real = self._held_out(on_real)
+        on_real, on_fake, on_slices, on_data, on_game, on_step = jax.random.split(root, 6)
+        kind = "training" if self._unseen is None else "held_out"
+        real = self._reals(on_real)
         n = len(jax.tree.leaves(real)[0])
-        fake = self._gan.generate(state, on_fake, n)
-        # Parts of them are compared below, and a sampler may give its rows in order.
-        real, fake = map(shuffle_rows, on_order, (real, fake))
-        before = self._score(state, real, fake)
-        after = self._score(self._train_on(state, on_extra, self._data), real, fake)
-        x, y = (np.asarray(jax.tree.leaves(z)[0]).reshape(n, -1) for z in (fake, real))
-        found = _w1(before, self._lipschitz(state)) | self._transport(x, y)
-        found |= watch(self._config.dataset, x, y, on_slices)
-        return found | _gain(before, after) | self._step(state)
+        if n < 2:
+            return {}
+        fake = generate(self._gan, with_ema(state), on_fake, n)
+        scores = self._score(state, real, fake)
+        found = {f"w1/{kind}": _difference(scores), f"w1/{kind}/points": n}
+        if self._unseen is not None:
+            found |= _lower_bound(scores, self._lipschitz(state))
+        x, y = points(fake), points(real)
+        found |= self._transport(x, y) | watch(self._config.dataset, x, y, on_slices)
+        sampler = self._sampler(on_data)
+        found |= self._gain(state, kind, real, fake, on_game, sampler)
+        return found | self._direction(state._replace(key=on_step), sampler)
 
-    def _held_out(self, key: Array) -> PyTree:
-        shape = jax.tree.leaves(jax.eval_shape(lambda key: self._unseen(key, 1), key))[0].shape
-        n = min(_POINTS, _VALUES // int(np.prod(shape)), getattr(self._unseen, "size", _POINTS))
-        return self._unseen.at(key, 0, n) if hasattr(self._unseen, "at") else self._unseen(key, n)
+    def _reals(self, key: Array) -> PyTree:
+        """As many real samples as are looked at: held out, if any are."""
+        data = self._data if self._unseen is None else self._unseen
+        shape = jax.tree.leaves(real_struct(data, 1))[0].shape
+        n = min(_POINTS, _VALUES // int(np.prod(shape)), size_of(data) or _POINTS)
+        return next(real_draws(data, key, n, 1))
 
     def _scores(self, state: GANState, real: PyTree, fake: PyTree) -> tuple[Array, Array]:
         params, stats, _ = state.critic
@@ -99,14 +126,23 @@ class Monitor:
         ]
         return scores[0], scores[1]
 
-    def _extra_steps(self, state: GANState, key: Array, data: Any) -> GANState:
+    def _extra_steps(self, state: GANState, key: Array, sampler: Any) -> GANState:
         state = state._replace(key=key)
 
         def step(state: GANState, _: None) -> tuple[GANState, None]:
-            real = draw(data, state.key, state.step.critic, self._config.batch_size)
-            return self._gan.critic_step(state, real)[0], None
+            real = draw(sampler, state.key, state.step.critic, self._config.batch_size)
+            return self._step(state, real)[0], None
 
         return lax.scan(step, state, length=_EXTRA_STEPS)[0]
+
+    def _sampler(self, key: Array) -> Any:
+        """What the critic trains on; of a stream a few batches, over and over."""
+        if not isinstance(self._data, ImageStream):
+            return as_pytree(self._data)
+        size = self._config.batch_size
+        count = int(_STREAMED // (size * np.prod(self._data.image_shape)))
+        order, count = int(jax.random.bits(key)), max(1, min(count, _EXTRA_STEPS))
+        return _Cycle(np.stack(list(islice(self._data.batches(order, size, 0), count))))
 
     def _lipschitz(self, state: GANState) -> float | None:
         try:
@@ -116,23 +152,45 @@ class Monitor:
             return None
 
     def _transport(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
+        """Exact W1 of minibatches: rows are in random order, so that any of them make one."""
         size = min(self._config.batch_size, len(y) // 2)
         pairs = range(0, min(2 * _TRANSPORTS * size, len(y) - 2 * size + 1), 2 * size)
-        return {
-            "w1/minibatch": float(
-                np.mean([exact_w1(x[i : i + size], y[i : i + size]) for i in pairs])
-            ),
-            "w1/minibatch_floor": float(
-                np.mean([exact_w1(y[i : i + size], y[i + size : i + 2 * size]) for i in pairs])
-            ),
+        found = {
+            "w1/minibatch": [exact_w1(x[i : i + size], y[i : i + size]) for i in pairs],
+            "w1/minibatch_floor": [
+                exact_w1(y[i : i + size], y[i + size : i + 2 * size]) for i in pairs
+            ],
+        }
+        return {name: float(np.mean(w1)) for name, w1 in found.items()} | {
+            "w1/minibatch/points": size
         }
 
-    def _step(self, state: GANState) -> dict[str, float]:
-        """The next critic step beside plain descent on the same batch with the same noise."""
-        real = draw(self._data, state.key, state.step.critic, self._config.batch_size)
+    def _gain(
+        self, state: GANState, kind: str, real: PyTree, fake: PyTree, key: Array, sampler: Any
+    ) -> dict[str, float]:
+        """What extra critic steps add to its score, against the weights that it trains with."""
+        on_fake, on_steps = jax.random.split(key)
+        if ema_of(state.generator.opt_state) is not None:
+            fake = generate(self._gan, state, on_fake, len(jax.tree.leaves(real)[0]))
+        before = self._score(state, real, fake)
+        after = self._score(self._train_on(state, on_steps, sampler), real, fake)
+        added = [np.asarray(new - old, np.float64) for new, old in zip(after, before, strict=True)]
+        later = _difference(after)
+        size = max(abs(later), 1e-12)
+        error = np.sqrt(sum(np.var(x) / len(x) for x in added))
+        return {
+            f"health/{kind}": _difference(before),
+            f"health/{kind}_later": later,
+            "health/gain": float(added[0].mean() - added[1].mean()) / size,
+            "health/gain_error": float(error) / size,
+        }
+
+    def _direction(self, state: GANState, sampler: Any) -> dict[str, float]:
+        """A critic step next to plain descent on the same batch with the same noise."""
+        real = draw(sampler, state.key, state.step.critic, self._config.batch_size)
         params = state.critic.params
         plain = state.critic._replace(opt_state=skip_non_finite(self._slope.build()).init(params))
-        moved = self._gan.critic_step(state, real)[0].critic.params
+        moved = self._step(state, real)[0].critic.params
         descended = self._descend(state._replace(critic=plain), real)[0].critic.params
         step, slope = (
             jax.tree.map(lambda new, old: np.asarray(new - old, np.float64), new, params)
@@ -150,33 +208,42 @@ class Monitor:
         }
 
 
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Cycle:
+    """Batches [batches, batch, ...] by step, over and over."""
+
+    batches: Array | np.ndarray
+
+    def at(self, key: Array, step: Array, n: int) -> Array:
+        return to_unit_range(jnp.asarray(self.batches)[step % len(self.batches)])
+
+
 def share_at(c: float, weights: np.ndarray) -> float:
     """The share of weights on the sides of the box; the clip may leave them one ulp inside."""
     return float(np.mean(np.abs(weights) >= c * (1 - 1e-6)))
 
 
-def _w1(scores: tuple[Array, Array], lipschitz: float | None) -> dict[str, float]:
-    """The critic's score on held-out data and the lower bound of W1 that follows from it."""
-    real, fake = map(np.asarray, scores)
-    found = {"w1/held_out": float(real.mean() - fake.mean())}
+def _difference(scores: tuple[Array, Array]) -> float:
+    real, fake = scores
+    return float(real.mean() - fake.mean())
+
+
+def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[str, float]:
+    """The lower bound on W1 that the critic's score on held-out data proves.
+
+    Scores are clipped to the range that one half of them has; the other half makes the bound.
+    """
     if lipschitz is None or not lipschitz > 0:
-        return found
+        return {}
+    real, fake = map(np.asarray, scores)
     half = len(real) // 2
     seen = np.concatenate([real[:half], fake[:half]])
     dual, margin = held_out_difference(real[half:], fake[half:], seen, 1 - _CONFIDENCE)
-    return found | {"w1/lipschitz": lipschitz, "w1/lower": max(dual - margin, 0.0) / lipschitz}
-
-
-def _gain(before: tuple[Array, Array], after: tuple[Array, Array]) -> dict[str, float]:
-    """What extra critic steps added to its score on held-out data."""
-    added = [np.asarray(new - old, np.float64) for new, old in zip(after, before, strict=True)]
-    later = float(after[0].mean() - after[1].mean())
-    size = max(abs(later), 1e-12)
-    error = np.sqrt(sum(np.var(x) / len(x) for x in added))
     return {
-        "health/held_out_later": later,
-        "health/gain": float(added[0].mean() - added[1].mean()) / size,
-        "health/gain_error": float(error) / size,
+        "w1/lipschitz": lipschitz,
+        "w1/lower": max(dual - margin, 0.0) / lipschitz,
+        "w1/lower/points": len(real) - half,
     }
 
 
@@ -193,6 +260,32 @@ def _norm(tree: PyTree) -> float:
     return float(np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree))))
 
 
+class Gain(NamedTuple):
+    """What extra critic steps did to its score, as an evaluation tells it.
+
+    Attributes:
+      data: held-out or training data.
+      before, after: the score.
+      gain, error: what was added, as a share of `after`.
+    """
+
+    data: str
+    before: float
+    after: float
+    gain: float
+    error: float
+
+
+def gain_of(found: dict[str, float]) -> Gain | None:
+    """The critic's gain; None where it, or what it is a share of, is not told."""
+    for kind, data in (("held_out", "held-out data"), ("training", "training data")):
+        before = found.get(f"health/{kind}", found.get(f"w1/{kind}"))
+        rest = [found.get(f"health/{name}") for name in (f"{kind}_later", "gain", "gain_error")]
+        if before is not None and None not in rest:
+            return Gain(data, before, *rest)  # type: ignore[arg-type]
+    return None
+
+
 def warnings(found: dict[str, float]) -> dict[str, str]:
     """In plain words, what of a report is off and what to do, by topic; empty where all is well."""
     said = {}
@@ -201,15 +294,16 @@ def warnings(found: dict[str, float]) -> dict[str, str]:
         for name, value in found.items()
         if name.startswith("health/gradient_norm/")
     }
-    if found.get("health/gain", 0.0) - 3 * found.get("health/gain_error", 0.0) > _MISSING:
+    more = gain_of(found)
+    if more is not None and more.gain - 3 * more.error > _MISSING:
         said["optimum"] = (
             f"the critic is not near its optimum: {_EXTRA_STEPS} extra steps take its estimate on "
-            f"held-out data from {found['w1/held_out']:.3g} to {found['health/held_out_later']:.3g}"
-            f"; raise n_critic or its learning rate"
+            f"{more.data} from {more.before:.3g} to {more.after:.3g}; raise n_critic or its "
+            f"learning rate"
         )
     if found.get("health/step_cosine", 1.0) < 0:
         said["direction"] = (
-            f"the critic's optimiser steps against the gradient (cosine "
+            f"the critic's optimizer steps against the gradient (cosine "
             f"{found['health/step_cosine']:.2f}); take less momentum or a lower learning rate"
         )
     if found.get("health/at_clip", 0.0) > _PILED_UP:

@@ -134,14 +134,17 @@ def _panel(ax: Any, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
 def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
     names = {
         "w1/minibatch": ("exact, samples against data", _FAKE, "o-"),
-        "w1/minibatch_floor": ("exact, data against data: the floor", "grey", "--"),
+        "w1/minibatch_floor": ("exact, data against data: the noise floor", "grey", "--"),
         "w1/lower": ("certified lower bound", _REAL, "o-"),
     }
     for name, (label, color, style) in names.items():
         found = [(line["step"], line[name]) for line in evaluations if name in line]
         if found:
             ax.plot(*zip(*found, strict=True), style, color=color, label=label, markersize=3)
-    ax.set(title="W1 on held-out data, in minibatches", ylabel="W1 in units of the data")
+    ax.set(
+        title="W1 of minibatches, on held-out data where there are some",
+        ylabel="W1 in units of the data",
+    )
     ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)

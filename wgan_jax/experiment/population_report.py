@@ -9,48 +9,58 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
-from wgan_jax.data.toy import Grid, Ring
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import pictures
 from wgan_jax.experiment.build import real_struct
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluate import flat, real_clouds
+from wgan_jax.experiment.evaluate import modes
+from wgan_jax.experiment.evaluation.samples import (
+    generate,
+    kind_of,
+    points,
+    real_draws,
+    size_of,
+    weights_of,
+)
+from wgan_jax.experiment.evaluation.summary import compared
 from wgan_jax.experiment.members import combinations, settings
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
-from wgan_jax.metrics import mode_coverage
 from wgan_jax.types import GANState
 
-_POINTS, _ON_THE_WAY, _DRAWN = 1_000, 500, 2_000
+_POINTS, _ON_THE_WAY, _REALS, _DRAWN = 1_000, 500, 6, 2_000
+# Parts of a row that are no column: they are said once, or in another one.
+_UNSAID = ("points", "weights", "data", "modes/total", "modes/points")
 SHOWN, _SAMPLES = 16, 16
 _REAL, _FAKE = "#2a9d8f", "#d1495b"
 
 
 def rows(
-    config: Config, gan: GAN, data: Any, states: list[GANState], points: int = _POINTS
+    config: Config, gan: GAN, data: Any, states: list[GANState], n: int = _POINTS
 ) -> list[dict[str, Any]]:
     """For each member what sets it apart, how far it is and how good its samples are.
 
-    W1 is exact, between `points` samples and as many data points that all members
-    share; the floor is exact W1 between data and other data.
+    W1 is exact, between `n` samples and as many data points that all members share; the floor
+    is exact W1 between data and other data. No two members share a key, and none the data's.
     """
     key = key_for(jax.random.key(config.seed), Draw.EVALUATION)
-    size = getattr(data, "size", None)
-    points = points if size is None else min(points, size // 2)
-    reals = real_clouds(data, key, points, size, config.seed)
+    on_real, *on_fakes = jax.random.split(key, 1 + len(states))
+    size = size_of(data)
+    n = n if size is None else min(n, size // 2)
+    count = _REALS if size is None else min(_REALS, max(2, size // n))
+    reals = [points(real) for real in real_draws(data, on_real, n, count)]
     floor = float(np.mean([exact_w1(one, other) for one, other in itertools.pairwise(reals)]))
     found = []
     for k, (state, apart) in enumerate(zip(states, settings(config), strict=True)):
-        fake = flat(gan.generate(with_ema(state), key_for(state.key, Draw.EVALUATION), points))
+        fake = points(generate(gan, with_ema(state), on_fakes[k], n))
         w1 = exact_w1(fake, reals[0])
-        row = {"member": k, **apart, "step": int(state.step), "points": points}
-        row |= {"w1/exact": w1, "w1/floor": floor, "w1/ratio": w1 / floor}
-        if isinstance(config.dataset, Ring | Grid):
-            coverage = mode_coverage(fake, config.dataset.centers, config.dataset.std)
-            row |= {"modes/found": coverage.found, "modes/total": coverage.modes}
-            row |= {"modes/high_quality": float(coverage.high_quality)}
-        found.append(row)
+        row = {"member": k, **apart, "step": int(state.step), "points": n}
+        row |= {"weights": weights_of(state), "data": kind_of(data)}
+        row |= {"w1/exact": w1, "w1/floor": floor}
+        if floor > 0:
+            row["w1/ratio"] = w1 / floor
+        found.append(row | modes(config.dataset, [fake]))
     return found
 
 
@@ -59,14 +69,14 @@ def evaluation(
 ) -> dict[str, np.ndarray]:
     """The measures of `rows` by name, each [m], of fewer points: for use on the way."""
     measured = rows(config, gan, data, states, _ON_THE_WAY)
-    names = [name for name in measured[0] if "/" in name and name != "modes/total"]
+    names = [name for name in measured[0] if "/" in name and name not in _UNSAID]
     return {name: np.array([row[name] for row in measured], float) for name in names}
 
 
 def table(rows: list[dict[str, Any]]) -> str:
-    """The members as lines to read, with mean and spread over seeds below."""
-    measures = [name for name in rows[0] if "/" in name and name != "modes/total"]
-    apart = [name for name in rows[0] if name not in ("points", "modes/total", *measures)]
+    """The members as lines to read, with mean and spread over seeds and the sizes below."""
+    measures = [name for name in rows[0] if "/" in name and name not in (*_UNSAID, "w1/ratio")]
+    apart = [name for name in rows[0] if "/" not in name and name not in _UNSAID]
     names = [*apart, *measures]
     cells = [names] + [[_cell(name, row) for name in names] for row in rows]
     for group in _by_combination(rows, apart):
@@ -77,7 +87,7 @@ def table(rows: list[dict[str, Any]]) -> str:
     lines = (
         "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
     )
-    return "\n".join(lines)
+    return "\n".join([*lines, compared(rows[0])])
 
 
 def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
@@ -86,8 +96,8 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
     steps = [line["step"] for line in lines]
     groups, seeds = combinations(config), config.population.seeds if config.population else 1
     panels = [("critic/estimate", config.objective.estimates), ("generator/loss", "")]
-    if any("w1/ratio" in line for line in lines):
-        panels.append(("w1/ratio", "exact W1 between samples and data, over its floor"))
+    if any("w1/exact" in line for line in lines):
+        panels.append(("w1/exact", "between samples and data; dashed, between data and other data"))
     figure, axes = plt.subplots(
         len(panels), 1, figsize=(8, 3 * len(panels) + 0.5), sharex=True, layout="constrained"
     )
@@ -101,6 +111,9 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
             at, each = [s for s, _ in found], np.array([v for _, v in found], float)
             label = ", ".join(f"{n} {v:g}" for n, v in values.items()) or f"mean of {seeds} seeds"
             _band(ax, at, each, color, label if name == panels[0][0] else None)
+        if name == "w1/exact":
+            floors = [(line["step"], line["w1/floor"][0]) for line in lines if "w1/floor" in line]
+            ax.plot(*zip(*floors, strict=True), "--", color="grey")
         ax.set(title=f"{name}\n{title}".strip(), ylabel=name)
         ax.grid(alpha=0.3)
     axes[-1].set_xlabel("generator iterations; bands are one standard deviation over seeds")

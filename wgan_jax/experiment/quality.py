@@ -1,4 +1,4 @@
-"""Samples against data through features, each number beside that of real against real.
+"""Samples against data through features, each number next to that of real against real.
 
 A number is a mean over independent draws, with its standard error. Keys:
 
@@ -10,21 +10,17 @@ A number is a mean over independent draws, with its standard error. Keys:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from functools import partial
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax import metrics
-from wgan_jax.data.arrays import to_unit_range
-from wgan_jax.data.stream import ImageStream
+from wgan_jax.experiment.evaluation.samples import fake_draws, real_draws, size_of
 from wgan_jax.experiment.features import Features
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
-from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array, GANState, PyTree
 
 POINTS = 5_000
@@ -105,24 +101,22 @@ def quality(
     *,
     names: tuple[str, ...] = tuple(MEASURES),
     points: int = POINTS,
-    seed: int = 0,
 ) -> dict[str, float]:
     """The measures `names`, by key.
 
     Args:
+      state: of its generator the samples are, as it is given.
       data: a sampler, a data set on the device, or a stream.
       points: samples of each kind; at most half of a finite data set, which is
         never repeated within a draw and the next.
-      seed: of a stream's order.
     """
-    size = getattr(data, "size", None)
+    size = size_of(data)
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
     real_key, fake_key = jax.random.split(key_for(state.key, Draw.QUALITY))
     look = _looker(features)
-    block = min(features.batch, points)
-    reals = _parts(look, real_blocks(data, real_key, block, seed), points, draws)
-    fakes = _parts(look, fake_blocks(gan, state, fake_key, block), points, draws)
+    reals = [look(real) for real in real_draws(data, real_key, points, draws)]
+    fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
     measures = dict.fromkeys(MEASURES[name] for name in names)
     found, floors = (
         [_measure(measures, one, other) for one, other in zip(left, right, strict=True)]
@@ -155,6 +149,8 @@ def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
 
 
 def _looker(features: Features) -> Callable[[PyTree], Seen]:
+    """What the features say of a set of samples, seen a block at a time."""
+
     @jax.jit
     def look(images: Array) -> tuple[Array, Array | None]:
         with jax.default_matmul_precision("highest"):
@@ -162,53 +158,13 @@ def _looker(features: Features) -> Callable[[PyTree], Seen]:
             return features.apply(images), classes
 
     def seen(samples: PyTree) -> Seen:
-        images, *labels = jax.tree.leaves(samples)
-        return Seen(*jax.device_get((*look(images), labels[0] if labels else None)))
+        images, *labels = map(np.asarray, jax.tree.leaves(samples))
+        n, size = len(images), min(features.batch, len(images))
+        # The last block is filled up, so that there is one program; what fills it is cut off.
+        blocks = [images[np.arange(i, i + size) % n] for i in range(0, n, size)]
+        columns = zip(*(jax.device_get(look(block)) for block in blocks), strict=True)
+        whole = [None if x[0] is None else np.concatenate(x)[:n] for x in columns]
+        seen, classes = whole
+        return Seen(seen, classes, labels[0] if labels else None)  # type: ignore[arg-type]
 
     return seen
-
-
-def _parts(
-    look: Callable[[PyTree], Seen], blocks: Iterator[PyTree], points: int, draws: int
-) -> list[Seen]:
-    """`draws` times `points` samples, seen a block at a time."""
-    seen: list[Seen] = []
-    while sum(len(block.features) for block in seen) < points * draws:
-        seen.append(look(next(blocks)))
-    columns = [
-        None if column[0] is None else np.concatenate(column) for column in zip(*seen, strict=True)
-    ]
-
-    def part(i: int) -> Seen:
-        cut = slice(i * points, (i + 1) * points)
-        return Seen(*(x if x is None else x[cut] for x in columns))  # type: ignore[arg-type]
-
-    return [part(i) for i in range(draws)]
-
-
-def real_blocks(data: Any, key: Array, n: int, seed: int) -> Iterator[PyTree]:
-    """Blocks of `n` real samples, without repetition through an epoch."""
-    if isinstance(data, ImageStream):
-        for pixels in data.batches(seed, n, 0):
-            yield to_unit_range(jnp.asarray(pixels))
-    step, data = 0, as_pytree(data)
-    while True:
-        if hasattr(data, "at"):
-            yield data.at(key, step, n)
-        else:
-            yield _drawn(data, jax.random.fold_in(key, step), n)
-        step += 1
-
-
-def _drawn(sampler: Callable[[Array, int], PyTree], key: Array, n: int) -> PyTree:
-    """A block of a sampler, shuffled: its rows may be in order, and the last block is cut."""
-    on_samples, on_order = jax.random.split(key)
-    return shuffle_rows(on_order, sampler(on_samples, n))
-
-
-def fake_blocks(gan: GAN, state: GANState, key: Array, n: int) -> Iterator[PyTree]:
-    """Blocks of `n` generated samples without end."""
-    step = 0
-    while True:
-        yield _drawn(partial(gan.generate, state), jax.random.fold_in(key, step), n)
-        step += 1

@@ -19,7 +19,7 @@ from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluate import real_clouds
+from wgan_jax.experiment.evaluation.samples import real_draws, size_of
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.placement import Placement
@@ -94,12 +94,11 @@ class Run:
         shape = self._sample_shape()
         if len(shape) != 3 or path.exists():
             return
-        key = key_for(jax.random.key(self.config.seed), Draw.CRITIC_DATA)
-        size = getattr(self.data, "size", None)
-        count = _GRID if size is None else min(_GRID, size)
-        real, *_ = real_clouds(self.data, key, count, size, self.config.seed)
+        key = key_for(jax.random.key(self.config.seed), Draw.SAMPLES)
+        count = min(_GRID, size_of(self.data) or _GRID)
+        real = next(real_draws(self.data, key_for(key, Draw.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
-            pictures.image_grid(real.reshape(-1, *shape), file)
+            pictures.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of samples from fixed noise: an image grid, or points of the plane."""

@@ -20,14 +20,16 @@ def distance(contents: Contents) -> list[Markup]:
         exact, floor = "w1/exact", "w1/floor"
     w1 = [
         _series("exact, samples against data", found, exact, "a", every=True),
-        _series("exact, data against data: the floor", found, floor, "c", every=True),
+        _series("exact, data against data: the noise floor", found, floor, "c", every=True),
         _series("certified lower bound", found, "w1/lower", "b", every=True),
     ]
+    held_out = not any("w1/training" in line for line in found)
+    unseen = "w1/held_out" if held_out else "w1/training"
     estimate = [
         _series("training batches", lines, "critic/estimate", "a"),
-        _series("held-out data", found, "w1/held_out", "b", every=True),
+        _series("held-out data" if held_out else "all data", found, unseen, "b", every=True),
     ]
-    notes = ["Minibatches on held-out data."] if exact == "w1/minibatch" else []
+    notes = _notes(found, exact, held_out)
     if any("w1/lower" in line for line in found):
         notes.append("The bound holds with 95% confidence at each point.")
     meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
@@ -42,6 +44,20 @@ def distance(contents: Contents) -> list[Markup]:
         chart(course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
     ]
     return _grid(charts)
+
+
+def _notes(found: Lines, exact: str, held_out: bool) -> list[str]:
+    """Which samples exact W1 is between, how many, and what it does not say."""
+    size = "w1/minibatch/points" if exact == "w1/minibatch" else "points"
+    sizes = [line[size] for line in found if size in line]
+    n = f" {sizes[-1]:,.0f}" if sizes else ""
+    data = "data" if exact != "w1/minibatch" else "held-out data" if held_out else "training data"
+    if not any(exact in line for line in found):
+        return []
+    return [
+        f"Exact W1 is between{n} samples and as many of the {data}. A second sample of the data "
+        "scores as data against other data do; a collapsed or shrunken generator can score lower."
+    ]
 
 
 def training(contents: Contents) -> list[Markup]:
@@ -109,7 +125,7 @@ def course(what: str, lines: Lines, key: str, floor: str = "") -> str:
         verb = "fell" if last < first else "rose"
         said = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
     floors = [line[floor] for line in lines if floor in line]
-    return f"{said}; the floor is {number(np.median(floors), 3)}" if floors else said
+    return f"{said}; data against data {number(np.median(floors), 3)}" if floors else said
 
 
 def _grid(charts: list[Markup | None]) -> list[Markup]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,19 +51,27 @@ def figures(contents: Contents) -> Markup | None:
         modes = f"{known['modes/found']:,.0f} of {known['modes/total']:,.0f}"
         found.append(("modes found", modes))
     if "w1/exact" in known:
-        floor = (
-            f"exact W1; floor {number(known['w1/floor'], 3)}" if "w1/floor" in known else "exact W1"
-        )
-        found.append((floor, number(known["w1/exact"], 3)))
+        words = f"exact W1{_sized(' of {:,.0f} samples', known, 'points')}"
+        found.append((f"{words}{_against(known, 'w1/floor')}", number(known["w1/exact"], 3)))
     elif "w1/minibatch" in newest:
-        floor = number(newest.get("w1/minibatch_floor", math.nan), 3)
-        found.append((f"exact W1 of minibatches; floor {floor}", number(newest["w1/minibatch"], 3)))
+        words = f"exact W1 of minibatches{_sized(' of {:,.0f}', newest, 'w1/minibatch/points')}"
+        against = _against(newest, "w1/minibatch_floor")
+        found.append((f"{words}{against}", number(newest["w1/minibatch"], 3)))
     if "w1/lower" in newest:
-        found.append(("W1 at least, 95% confidence", number(newest["w1/lower"], 3)))
+        words = _sized(", {:,.0f} held-out data", newest, "w1/lower/points")
+        found.append((f"lower bound on W1: 95%{words}", number(newest["w1/lower"], 3)))
     if (median := speed(contents.lines)) is not None:
         found.append(("iterations a second", number(median, 3)))
     cells = [tag("div", tag("dd", value), tag("dt", name)) for name, value in found]
     return tag("dl", *cells, class_="figures") if cells else None
+
+
+def _sized(words: str, found: dict[str, float], points: str) -> str:
+    return words.format(found[points]) if points in found else ""
+
+
+def _against(found: dict[str, float], floor: str) -> str:
+    return f"; data against other data {number(found[floor], 3)}" if floor in found else ""
 
 
 def samples(contents: Contents) -> list[Markup]:
@@ -89,7 +96,9 @@ def samples(contents: Contents) -> list[Markup]:
         )
         for step, uri in contents.pictures
     ]
-    words = "The same noise throughout. Choose a picture to see it large."
+    words = "All use the same latent noise. Click one to enlarge."
+    if contents.config.get("ema_decay"):
+        words = f"Samples of the averaged weights. {words}"
     return [
         tag("div", *large, class_="pair"),
         tag("p", words, class_="note"),

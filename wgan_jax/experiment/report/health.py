@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from wgan_jax.experiment.monitor import warnings
+from wgan_jax.experiment.monitor import gain_of, warnings
 from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
 from wgan_jax.experiment.report.names import kind
@@ -16,10 +16,7 @@ TOPICS = {
     "layers": "Gradient in every layer?",
 }
 _MARKS = {"yes": "well", "no": "off", "not now": "still"}
-_NEEDED = ("health/gain", "health/gain_error", "w1/held_out", "health/held_out_later")
-
-
-_STILL = "Not measured: the learning rate has fallen to zero, so no step changes anything"
+_STILL = "not measured: the extra steps changed nothing"
 
 
 class Verdict(NamedTuple):
@@ -39,14 +36,14 @@ def health(contents: Contents) -> list[Markup]:
     if not found and contents.config.get("population"):
         return [tag("p", "Not measured in a population: train one member alone for it.")]
     if not found:
-        advice = "Nothing was measured yet; --evaluate-every N measures every N iterations."
+        advice = "Nothing was measured yet; the end of the run and --evaluate-every N measure it."
         return [tag("p", advice)]
     items = [
         tag(
             "li",
             tag("h3", one.question, " ", tag("b", one.answer)),
             tag("p", one.words),
-            tag("p", f"Warned of: {one.before}.", class_="note"),
+            tag("p", f"Flagged in {one.before}.", class_="note"),
             class_=_MARKS[one.answer],
         )
         for one in found
@@ -54,14 +51,17 @@ def health(contents: Contents) -> list[Markup]:
     off = sum(one.answer == "no" for one in found)
     summary = "Nothing is off now." if off == 0 else f"{off} of {len(found)} questions need a look."
     mark = _MARKS["no" if off else "yes"]
-    return [tag("p", summary, class_=f"verdict {mark}"), tag("ul", *items, class_="health")]
+    parts = [tag("p", summary, class_=f"verdict {mark}"), tag("ul", *items, class_="health")]
+    if contents.config.get("ema_decay"):
+        words = "Measured against the generator's raw weights, which the critic trains with."
+        parts.append(tag("p", words, class_="note"))
+    return parts
 
 
 def verdicts(evaluations: Lines) -> list[Verdict]:
     """The newest evaluation, question by question, and how often there was a warning."""
     if not evaluations:
         return []
-    evaluations = [_complete(found) for found in evaluations]
     warned, last = [warnings(found) for found in evaluations], evaluations[-1]
     answers = []
     for topic, question in TOPICS.items():
@@ -75,28 +75,20 @@ def verdicts(evaluations: Lines) -> list[Verdict]:
     return answers
 
 
-def _complete(found: dict[str, Any]) -> dict[str, Any]:
-    """Without what only makes sense beside numbers that are not there."""
-    if all(name in found for name in _NEEDED):
-        return found
-    return {name: value for name, value in found.items() if name not in _NEEDED}
-
-
 def _often(topic: str, warned: list[dict[str, str]]) -> str:
     count = sum(topic in said for said in warned)
-    return f"{count} of {len(warned)} evaluations" if count else "never"
+    return f"{count or 'none'} of {len(warned)} evaluations"
 
 
 def _well(topic: str, found: dict[str, Any]) -> str:
     """Why there is no warning, with the number that says so; empty where it was not measured."""
-    still = found.get("health/gain_error") == 0
-    if still and topic in ("optimum", "direction"):
+    more = gain_of(found)
+    if more is not None and more.error == 0 and topic in ("optimum", "direction"):
         return _STILL
-    if topic == "optimum" and "health/gain" in found:
-        gain, error = found["health/gain"], found["health/gain_error"]
+    if topic == "optimum" and more is not None:
         return (
-            f"100 extra steps change its estimate on held-out data by {gain:+.0%}, "
-            f"give or take {error:.0%}"
+            f"100 extra steps change its estimate on {more.data} by {more.gain:+.0%}, "
+            f"give or take {more.error:.0%}"
         )
     if topic == "direction" and "health/step_cosine" in found:
         return f"cosine {found['health/step_cosine']:.2f} between its step and the gradient's"

@@ -11,16 +11,15 @@ ESTIMATES: dict[str, str] = {one.__name__: one.estimates for one in typing.get_a
 """What the critic's estimate stands for, by the class of the objective."""
 
 MEANINGS = {
-    "draws": "draws that the mean of exact W1 is over",
-    "w1/exact": "exact W1 between samples and data; below real against real, nothing can be told",
-    "w1/ratio": "exact W1 over its floor; 1 is perfect",
+    "w1/exact": "exact W1 between samples and data; data against data is what a second sample of "
+    "the data scores, and a collapsed or shrunken generator can score below it",
+    "w1/exact/draws": "draws that the mean of exact W1 is over",
     "w1/held_out": "the critic on held-out data, in its own units",
+    "w1/training": "the critic on the data that it trains on, in its own units",
     "w1/lipschitz": "the critic's certified Lipschitz constant, at most",
-    "w1/lower": "W1 is at least this, at 95% confidence",
+    "w1/lower": "lower bound on W1 (95%): held-out score divided by the Lipschitz bound",
     "w1/minibatch": "exact W1 at the size of a minibatch",
-    "w1/minibatch_floor": "the same between data and data",
-    "w1/sliced": "sliced W1 between samples and held-out data",
-    "w1/sliced_floor": "the same between data and data",
+    "w1/sliced": "sliced W1 between samples and data",
     "modes/found": "modes with a sample within three standard deviations",
     "modes/total": "modes of the data",
     "modes/high_quality": "share of samples within three standard deviations of a mode",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.remote import redacted
+from wgan_jax.experiment.evaluation.summary import compared
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
@@ -16,6 +17,8 @@ from wgan_jax.experiment.report.names import kind, meaning
 
 _ROWS = 64
 _LEAVES = {"error": "standard error", "floor": "real against real", "points": "samples"}
+# What a table of members says once below it, and a ratio that tells nothing in high dimension.
+_UNSAID = ("points", "step", "weights", "data", "modes/points", "w1/ratio")
 
 
 def evaluation(contents: Contents) -> list[Markup]:
@@ -23,7 +26,7 @@ def evaluation(contents: Contents) -> list[Markup]:
     found = flat(contents.evaluation)
     step = found.pop("step", None)
     found = _beside(found)
-    names = [name for name in found if not name.startswith("health/")]
+    names = [name for name in found if not name.startswith("health/") and name not in _UNSAID]
     names = [name for name in names if name.rpartition("/")[2] not in _LEAVES]
     leaves = [leaf for leaf in _LEAVES if any(f"{name}/{leaf}" in found for name in names)]
     rows = [
@@ -36,20 +39,26 @@ def evaluation(contents: Contents) -> list[Markup]:
     if not rows:
         return []
     when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
+    if contents.evaluation.get("weights") == "averaged":
+        when = f"{when}, samples of the averaged weights"
     return [table(["measure", "value", *(_LEAVES[leaf] for leaf in leaves)], rows, when)]
 
 
 def members(contents: Contents) -> list[Markup]:
     """A row for each member of a population."""
     rows = contents.members[:_ROWS]
-    names = list({name: None for row in rows for name in row if name not in ("points", "step")})
+    names = list({name: None for row in rows for name in row if name not in _UNSAID})
     if not names:
         return []
     cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
     more = (
         f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
     )
-    return [table(names, cells, f"The newest evaluation of each member{more}")]
+    found = [table(names, cells, f"The newest evaluation of each member{more}")]
+    row = rows[0]
+    if isinstance(row.get("points"), int) and {"weights", "data"} <= row.keys():
+        found.append(tag("p", compared(row), class_="note"))
+    return found
 
 
 def _cell(value: Any) -> str:
@@ -60,7 +69,9 @@ def _cell(value: Any) -> str:
 def _beside(found: dict[str, float]) -> dict[str, float]:
     """What belongs to exact W1 under its name, as for the other measures."""
     moved = {"w1/error": "w1/exact/error", "w1/floor": "w1/exact/floor"}
-    moved |= {"points": "w1/exact/points"}
+    moved |= {"points": "w1/exact/points", "draws": "w1/exact/draws"}
+    moved |= {f"w1/{name}_floor": f"w1/{name}/floor" for name in ("minibatch", "sliced")}
+    moved |= {"modes/points": "modes/found/points"}
     return {moved.get(name, name): value for name, value in found.items()}
 
 

@@ -1,0 +1,70 @@
+"""Says what an evaluation found: lines for the screen, each number with its sample sizes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def summarize(result: Mapping[str, Any]) -> str:
+    """The numbers of the generator as lines to read.
+
+    Example:
+      >>> print(summarize({"weights": "averaged", "data": "training data", "points": 750,
+      ...     "w1/exact": 3.5, "w1/error": 0.125, "w1/floor": 2.5, "draws": 2}))
+      weights            averaged, as for samples
+      exact W1           3.5 ± 0.12 (750 samples against 750 of the training data, mean of 2 draws)
+      data against data  2.5 (750 of the training data against 750 others; no proof of quality:
+                         a collapsed or shrunken generator can score below it)
+    """
+    rows: list[tuple[str, str]] = []
+    if result.get("weights") == "averaged":
+        rows.append(("weights", "averaged, as for samples"))
+    if "modes/found" in result:
+        found, total = int(result["modes/found"]), int(result["modes/total"])
+        n = f" ({int(result['modes/points']):,} samples)" if "modes/points" in result else ""
+        rows.append(("modes found", f"{found} of {total}{n}"))
+        rows.append(("within 3 std", f"{result['modes/high_quality']:.1%} of the samples"))
+    if "w1/lower" in result:
+        n = f"{int(result['w1/lower/points']):,}"
+        bound = f"the Lipschitz bound {result['w1/lipschitz']:.3g}"
+        score = f"score on {n} held-out data and {n} samples, divided by {bound}"
+        rows.append(("lower bound on W1", f"{result['w1/lower']:.4g} (95%; {score})"))
+    elif "w1/training" in result:
+        rows.append(("lower bound on W1", "none: no data are held out from training"))
+    if "w1/exact" in result:
+        rows += _transport(result)
+    return "\n".join(f"{name:18} {words}" for name, words in rows)
+
+
+def _transport(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+    n, draws = f"{int(result['points']):,}", int(result["draws"])
+    data, mean = result.get("data", "data"), f", mean of {draws} draws" if draws > 1 else ""
+    error = f" ± {result['w1/error']:.2g}" if "w1/error" in result else ""
+    beaten = f"no proof of quality:\n{'':18} a collapsed or shrunken generator can score below it"
+    return [
+        (
+            "exact W1",
+            f"{result['w1/exact']:.4g}{error} ({n} samples against {n} of the {data}{mean})",
+        ),
+        (
+            "data against data",
+            f"{result['w1/floor']:.4g} ({n} of the {data} against {n} others; {beaten})",
+        ),
+    ]
+
+
+def compared(row: Mapping[str, Any]) -> str:
+    """Which samples the numbers of a member of a population come from.
+
+    Example:
+      >>> print(compared({"points": 500, "weights": "raw", "data": "training data"}))
+      500 samples of each member's raw weights against 500 of the training data; w1/floor: 500 of \
+the training data against 500 others, which a collapsed generator can score below
+    """
+    n, data = f"{row['points']:,}", row["data"]
+    return (
+        f"{n} samples of each member's {row['weights']} weights against {n} of the {data}; "
+        f"w1/floor: {n} of the {data} against {n} others, which a collapsed generator can score "
+        "below"
+    )
