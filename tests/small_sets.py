@@ -23,7 +23,7 @@ def grey(name, value):
     return encoded(np.full(_SHAPES[name], value, np.uint8), form)
 
 
-def write(folder, name, images):
+def write(folder, name, images, labels=None):
     """Encoded images as a data set, by the short name of the one that it looks like."""
     import tensorflow_datasets as tfds
 
@@ -46,7 +46,11 @@ def write(folder, name, images):
         common = {"image": io.BytesIO(image)}
         if name == "celeb_a":
             return common | {"attributes": {"Smiling": i % 2 == 0}, "landmarks": {"nose_x": i}}
-        return {"id": str(i)} | common | ({"label": i % 10} if name == "cifar10" else {})
+        return (
+            {"id": str(i)}
+            | common
+            | ({"label": labels[i] if labels else i % 10} if name == "cifar10" else {})
+        )
 
     with tfds.core.registered.skip_registration():
         builder_class = type(

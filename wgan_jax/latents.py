@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from wgan_jax.types import Array
 
@@ -99,23 +101,50 @@ class Uniform:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Noise with the label to be made beside it, (noise[n, dim], label[n]), each class as likely.
+    """Noise with the label to be made beside it, (noise[n, dim], label[n]).
+
+    Fakes should have the labels of the data as often as the data have them: a critic
+    that compares pairs otherwise tells them apart by the label alone, and classes without any
+    example are trained.
 
     Example:
       >>> noise, label = Labelled(noise=Normal(dim=3), num_classes=10)(jax.random.key(0), 2)
       >>> noise.shape, label.shape, label.dtype.name
       ((2, 3), (2,), 'int32')
+      >>> _, label = Labelled(num_classes=3, counts=(0, 95, 5))(jax.random.key(0), 1_000)
+      >>> bool((label == 1).mean() > 0.9), bool((label == 0).any())
+      (True, False)
     """
 
     noise: Normal | Uniform = Normal()
     """Of the pair."""
     num_classes: int = 10
     """Labels are 0 to num_classes - 1."""
+    counts: tuple[int, ...] = ()
+    """Examples of each class in the data, in whose proportions labels are drawn; all classes
+    alike if empty."""
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
             raise ValueError(f"num_classes must be at least 1, got {self.num_classes}")
+        counts = self.counts
+        if counts and (len(counts) != self.num_classes or min(counts) < 0 or max(counts) < 1):
+            raise ValueError(
+                f"counts must be those of {self.num_classes} classes, none negative and not all 0, "
+                f"got {len(counts)}: {counts!s:.60}"
+            )
+        if sum(counts) >= 2**31:
+            raise ValueError(f"counts must add up to less than 2^31, got {sum(counts)}")
 
     def __call__(self, key: Array, n: int) -> tuple[Array, Array]:
         on_noise, on_label = jax.random.split(key)
-        return self.noise(on_noise, n), jax.random.randint(on_label, (n,), 0, self.num_classes)
+        return self.noise(on_noise, n), self.label(on_label, n)
+
+    def label(self, key: Array, n: int) -> Array:
+        """Labels, int32 [n]."""
+        if not self.counts:
+            return jax.random.randint(key, (n,), 0, self.num_classes)
+        # Of example number `i` among all, in the order of their classes: exact proportions.
+        ends = np.cumsum(np.asarray(self.counts) // math.gcd(*self.counts)).astype(np.int32)
+        i = jax.random.randint(key, (n,), 0, ends[-1])
+        return (i[:, None] >= ends[None, :]).sum(1, dtype=jnp.int32)

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.labels import class_labels
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
 from wgan_jax.data.remote import cached, expand_user, is_remote, require_no_password
@@ -92,7 +93,7 @@ class TFDS:
         source = open_source(self.name, self.split, self.data_dir, self.labels)
         shape = (len(source), self.image_size, self.image_size, self.channels)
         try:
-            images, labels = np.empty(shape, np.uint8), np.empty(len(source), np.int32)
+            images, labels = np.empty(shape, np.uint8), [0] * len(source)
         except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
             raise UserError(f"{self.name} takes {shape} bytes of memory: too many") from error
 
@@ -113,8 +114,8 @@ class TFDS:
         return None if other is None else dataclasses.replace(self, split=other).open()
 
 
-def _dataset(images: np.ndarray, labels: np.ndarray, with_labels: bool) -> ArrayDataset:
-    return ArrayDataset((images, labels.astype(np.int32)) if with_labels else images)
+def _dataset(images: np.ndarray, labels: Any, with_labels: bool) -> ArrayDataset:
+    return ArrayDataset((images, class_labels(labels)) if with_labels else images)
 
 
 def other_split(name: str, split: str, data_dir: str | None) -> str | None:

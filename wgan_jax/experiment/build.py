@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ import optax
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.images import TFDS
+from wgan_jax.data.labels import count_classes
 from wgan_jax.data.stream import ImageStream, TFDSStream
 from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
@@ -34,10 +36,7 @@ def build_gan(config: Config, placement: Placement | None = None) -> GAN:
     Raises:
       UserError: parts that do not go together.
     """
-    classes = _num_classes(config)
-    latent: Any = config.latent
-    if classes:
-        latent = Labelled(noise=config.latent, num_classes=classes)
+    latent: Any = labelled(config) or config.latent
     if placement is not None:
         latent = placement.latent(latent)
     generator_tx = config.generator_optimizer.build()
@@ -74,6 +73,29 @@ def build_gan(config: Config, placement: Placement | None = None) -> GAN:
     )
 
 
+def labelled(config: Config) -> Labelled | None:
+    """The latent of a conditional config with labels as frequent as in its data; None of another.
+
+    Raises:
+      UserError: networks and data set do not agree on classes.
+    """
+    classes = _num_classes(config)
+    if not classes:
+        return None
+    try:
+        return Labelled(noise=config.latent, num_classes=classes, counts=config.class_counts)
+    except ValueError as error:
+        raise UserError(f"class_counts: {error}") from error
+
+
+def with_class_counts(config: Config, data: Any, saved: tuple[int, ...] = ()) -> Config:
+    """The config with the examples of each class, those that its run has saved if there are any."""
+    counts = saved if (classes := _num_classes(config)) else ()
+    if classes and not counts:
+        counts = count_classes(jax.device_get(jax.tree.leaves(data.examples)[1]), classes)
+    return dataclasses.replace(config, class_counts=counts)
+
+
 def _num_classes(config: Config) -> int:
     """Of a conditional config, 0 of another; the data set and both networks have to agree."""
     labels = getattr(config.dataset, "labels", False)
@@ -107,11 +129,8 @@ def open_dataset(config: Config) -> Any:
         )
     if isinstance(data, ImageStream) and config.adaptive:
         raise UserError("a stream is read in fixed portions: set --adaptive none, and n_critic")
-    classes = _num_classes(config)
-    if isinstance(data, ArrayDataset) and classes:
-        largest = int(np.max(jax.tree.leaves(data.examples)[1]))
-        if largest >= classes:
-            raise UserError(f"the data set has the label {largest}, but num_classes is {classes}")
+    if isinstance(data, ArrayDataset) and (classes := _num_classes(config)):
+        count_classes(jax.tree.leaves(data.examples)[1], classes)
     return jax.device_put(data) if isinstance(data, ArrayDataset) else data
 
 

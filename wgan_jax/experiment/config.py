@@ -191,6 +191,9 @@ class Config:
     """Generator iterations between checkpoints."""
     keep_checkpoints: int = 3
     """How many of the newest checkpoints stay."""
+    class_counts: tuple[int, ...] = ()
+    """Examples of each class, filled in from labelled data when a run starts; fakes get
+    labels in these proportions."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra: pip install 'wgan_jax[tensorboard]')."""
 
@@ -224,6 +227,7 @@ OPERATIONAL = frozenset(
         "evaluate_every",
         "checkpoint_every",
         "keep_checkpoints",
+        "class_counts",
         "tensorboard",
         "non_finite",
     }

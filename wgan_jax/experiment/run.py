@@ -15,7 +15,7 @@ import numpy as np
 
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import hosts, pictures
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
@@ -23,6 +23,7 @@ from wgan_jax.experiment.evaluation.samples import real_draws, size_of
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.placement import Placement
+from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -128,13 +129,19 @@ class Run:
         return jax.tree.leaves(real_struct(self.data, 1))[0].shape[1:]
 
 
+def _built(config: Config, workdir: Path) -> tuple[Any, GAN, Config]:
+    data = open_dataset(config)
+    config = with_class_counts(config, data, saved_class_counts(workdir))
+    return data, build_gan(config), config
+
+
 def open_run(config: Config, workdir: Path) -> Run:
     """Opens the run in a workdir at its newest good checkpoint, or at its start.
 
     Raises:
       UserError: parts that do not fit together, or checkpoints that are all bad.
     """
-    data, gan = hosts.together(lambda: (open_dataset(config), build_gan(config)))
+    data, gan, config = hosts.together(lambda: _built(config, workdir))
     struct = real_struct(data, config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)

@@ -11,13 +11,15 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.data.labels import ranges
 from wgan_jax.data.pixels import cut_to_middle
 from wgan_jax.ema import ema_of, with_ema
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.build import build_gan, sample_struct
+from wgan_jax.experiment.build import build_gan, labelled, sample_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.members import chosen, like, member_state
+from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
@@ -39,7 +41,7 @@ class Wish:
     truncation: float | None = None
     """Latents stay within it; None for all."""
     label: int | None = None
-    """The one class to draw; all are drawn alike if None."""
+    """The one class to draw; if None, all in the proportions of the data."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,12 +102,12 @@ class Sampler:
         return noise(key, n) if bound is None else noise.truncated(key, n, bound)
 
     def _labels(self, key: Array, n: int) -> Array | None:
-        classes = self.config.generator.num_classes
-        if not classes:
+        latent = labelled(self.config)
+        if latent is None:
             return None
         if self.wish.label is not None:
             return jnp.full((n,), self.wish.label, jnp.int32)
-        return jax.random.randint(key, (n,), 0, classes)
+        return latent.label(key, n)
 
     def _decode(self, state: GANState, z: PyTree) -> PyTree:
         params, stats, _ = state.generator
@@ -132,6 +134,7 @@ def open_sampler(
     Raises:
       UserError: no good checkpoint, or a wish that this run cannot fulfil.
     """
+    config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, wish)
     struct = sample_struct(config, config.batch_size)
     gan = build_gan(chosen(config, member))
@@ -150,5 +153,12 @@ def _check(config: Config, wish: Wish) -> None:
         raise UserError("this generator is not conditional: leave --label out")
     if wish.label is not None and wish.label >= classes:
         raise UserError(f"--label takes 0 to {classes - 1}, got {wish.label}")
+    counts = config.class_counts
+    if wish.label is not None and counts and not counts[wish.label]:
+        there = ranges([label for label, count in enumerate(counts) if count])
+        raise UserError(
+            f"the data had no example of class {wish.label}, so the generator has not learned it: "
+            f"--label takes {there}"
+        )
     if wish.truncation is not None and not 0 < wish.truncation < float("inf"):
         raise UserError(f"--truncation takes a positive number, got {wish.truncation}")

@@ -16,7 +16,7 @@ import numpy as np
 from wgan_jax.data.stream import ImageStream
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import population_report as report
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.codec import to_dict
@@ -32,7 +32,13 @@ from wgan_jax.experiment.members import (
 )
 from wgan_jax.experiment.placement import Placement
 from wgan_jax.experiment.run import Program, Run
-from wgan_jax.experiment.workdir import read_metrics, require_plain, write_json, write_lines
+from wgan_jax.experiment.workdir import (
+    read_metrics,
+    require_plain,
+    saved_class_counts,
+    write_json,
+    write_lines,
+)
 from wgan_jax.files import atomic_write
 from wgan_jax.finite import skipped_of
 from wgan_jax.gan import GAN
@@ -173,6 +179,7 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
     data = open_dataset(config)
     if isinstance(data, ImageStream):
         raise UserError("members share a data set on the device, which a stream is not")
+    config = with_class_counts(config, data, saved_class_counts(workdir))
     struct = real_struct(data, config.batch_size)
     found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
     if found is not None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import jax
 
+from wgan_jax.data.labels import describe_counts
 from wgan_jax.experiment import hosts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
@@ -20,7 +21,7 @@ from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
 from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
-from wgan_jax.experiment.workdir import claim, locked
+from wgan_jax.experiment.workdir import claim, locked, save_class_counts
 from wgan_jax.experiment.writers import open_writer
 
 logger = logging.getLogger(__name__)
@@ -62,6 +63,9 @@ def train(
         ):
             if hosts.is_first():
                 logger.info("%s: %s", workdir, run.describe())
+                if counts := run.config.class_counts:
+                    logger.info("labels: %s", describe_counts(counts))
+                save_class_counts(workdir, run.config)
                 checkpoints.check_disk_space(run.state)
             writer.write_data()
             state = sharding.state(run.state)

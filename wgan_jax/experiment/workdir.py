@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -90,6 +91,7 @@ def claim(workdir: Path, config: Config) -> None:
       UserError: it does; the fields that differ are named.
     """
     path = workdir / "config.json"
+    config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     if path.exists() and _has_begun(workdir):
         changed = differences(identity(config), identity(read_config(path)))
         if changed:
@@ -98,6 +100,18 @@ def claim(workdir: Path, config: Config) -> None:
                 f"choose another --workdir"
             )
     write_json(path, to_dict(config))
+
+
+def save_class_counts(workdir: Path, config: Config) -> None:
+    """Keep in config.json how many examples each class has, once the data set told it."""
+    if config.class_counts != saved_class_counts(workdir):
+        write_json(workdir / "config.json", to_dict(config))
+
+
+def saved_class_counts(workdir: Path) -> tuple[int, ...]:
+    """How many examples each class had when the run in a workdir began; empty if none tells."""
+    path = workdir / "config.json"
+    return read_config(path).class_counts if path.exists() and _has_begun(workdir) else ()
 
 
 def _has_begun(workdir: Path) -> bool:
