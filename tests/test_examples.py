@@ -98,6 +98,21 @@ def test_weights_survive_safetensors(tmp_path):
     assert any(name.startswith("stats/") for name in names)
 
 
+def test_weights_of_torch_are_trained_on_and_written_back(tmp_path, capsys):
+    files = pytest.importorskip("safetensors.numpy", reason="safetensors comes with the package")
+    path = tmp_path / "dcgan.safetensors"
+    module = example("torch_weights")
+    variables = module.GENERATOR.init(jax.random.key(5), np.ones((1, 100), np.float32))
+    state = module.to_state_dict(module.GENERATOR, variables["params"], variables)
+    files.save_file(state, path)
+    moved = module.main(path)
+    assert 0 < moved < 1
+    assert {k: v.shape for k, v in files.load_file(path).items()} == {
+        k: v.shape for k, v in state.items()
+    }
+    assert f"{len(state)} arrays" in capsys.readouterr().out
+
+
 def test_no_example_is_left_out():
     tested = Path(__file__).read_text()
     for path in EXAMPLES.glob("*.py"):

@@ -26,7 +26,7 @@ from wgan_jax import (
     toy,
 )
 from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.networks import torch_weights
+from wgan_jax.networks import from_state_dict
 
 
 class Ours:
@@ -97,16 +97,9 @@ def optimizers(workload: Workload) -> tuple[Any, Any]:
 
 def converted(workload: Workload, states: Any) -> tuple[Any, Any]:
     """Variables of both networks, from state dicts of PyTorch."""
-    if not workload.widths:
-        generator, critic = states
-        return torch_weights.dcgan_generator(generator), torch_weights.dcgan_critic(critic)
-    return tuple(_dense(state) for state in states)
-
-
-def _dense(state: dict[str, np.ndarray]) -> Any:
-    values = list(state.values())
-    pairs = zip(values[::2], values[1::2], strict=True)
-    return {"params": {f"Dense_{k}": {"kernel": w.T, "bias": b} for k, (w, b) in enumerate(pairs)}}
+    pairs = zip(networks(workload), states, strict=True)
+    generator, critic = (from_state_dict(module, state) for module, state in pairs)
+    return {"params": generator[0]} | generator[1], {"params": critic[0]} | critic[1]
 
 
 def _without_hypers(run: Any, states: Any, data: Any) -> Any:

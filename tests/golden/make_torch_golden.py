@@ -10,13 +10,11 @@ import pathlib
 HERE = pathlib.Path(__file__).parent
 
 
-def main():
-    import numpy as np
+def networks():
+    """Each network with the shape of its input."""
     import torch
     from torch import nn
     from torch.nn import functional
-
-    rng = np.random.default_rng(0)
 
     def dcgan_generator():
         layers = [nn.ConvTranspose2d(5, 16, 4, 1, 0, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
@@ -102,6 +100,32 @@ def main():
         def forward(self, x):
             return self.linear(self.blocks(self.conv(x)).flatten(1))[:, 0]
 
+    def mlp(*widths):
+        layers = [f(a, b) for a, b in itertools.pairwise(widths) for f in (nn.Linear, relu)]
+        return layers[:-1]
+
+    def relu(*sizes):
+        return nn.ReLU()
+
+    images = nn.Sequential(*mlp(5, 8, 8, 96), nn.Unflatten(1, (6, 4, 4)))
+    return {
+        "dcgan_generator": (dcgan_generator(), (2, 5)),
+        "dcgan_critic": (dcgan_critic(), (2, 3, 16, 16)),
+        "resnet_generator_32": (Generator([4, 4, 4, 4]), (2, 5)),
+        "resnet_critic_32": (Critic32(4), (2, 3, 32, 32)),
+        "resnet_generator_64": (Generator([8, 8, 4, 2, 1]), (1, 5)),
+        "resnet_critic_64": (Critic64(1), (1, 3, 64, 64)),
+        "mlp_generator": (images, (2, 5)),
+        "mlp_critic": (nn.Sequential(nn.Flatten(), *mlp(96, 8, 8, 1), nn.Flatten(0)), (2, 6, 4, 4)),
+    }
+
+
+def main():
+    import numpy as np
+    import torch
+
+    rng = np.random.default_rng(0)
+
     def fill(network):
         for name, value in network.state_dict().items():
             if not value.is_floating_point():
@@ -113,17 +137,9 @@ def main():
             value.copy_(torch.from_numpy(np.round(64 * drawn) / 64))
         return network
 
-    cases = {
-        "dcgan_generator": (dcgan_generator(), (2, 5)),
-        "dcgan_critic": (dcgan_critic(), (2, 3, 16, 16)),
-        "resnet_generator_32": (Generator([4, 4, 4, 4]), (2, 5)),
-        "resnet_critic_32": (Critic32(4), (2, 3, 32, 32)),
-        "resnet_generator_64": (Generator([8, 8, 4, 2, 1]), (1, 5)),
-        "resnet_critic_64": (Critic64(1), (1, 3, 64, 64)),
-    }
     arrays = {}
     with torch.no_grad():
-        for case, (network, shape) in cases.items():
+        for case, (network, shape) in networks().items():
             fill(network)
             x = torch.from_numpy(np.round(64 * rng.normal(size=shape)) / 64).float()
             state = {name: v.numpy().copy() for name, v in network.state_dict().items()}

@@ -17,7 +17,7 @@ Resample = Literal["up", "down", "none"]
 
 _SMALLEST = 4
 # Filters after each block, in multiples of `filters`; each doubles the size.
-_GENERATOR = {8: (1,), 16: (1, 1), 32: (1, 1, 1), 64: (8, 4, 2, 1)}
+GENERATOR_WIDTHS = {8: (1,), 16: (1, 1), 32: (1, 1, 1), 64: (8, 4, 2, 1)}
 _he = nn.initializers.he_uniform()
 _lecun = nn.initializers.lecun_normal()
 
@@ -107,7 +107,7 @@ class ResNetGenerator(nn.Module):
     def __call__(self, z: PyTree, train: bool = True) -> PyTree:
         _check_sizes(self.image_size, self.filters)
         dtype = jnp.dtype(self.dtype)
-        widths = [self.filters * multiple for multiple in _GENERATOR[self.image_size]]
+        widths = [self.filters * multiple for multiple in GENERATOR_WIDTHS[self.image_size]]
         z, label = split_label(z, self.num_classes, "ResNetGenerator")
         x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
         x = nn.Dense(_SMALLEST**2 * widths[0], dtype=dtype)(x)
@@ -200,8 +200,8 @@ class ResNetCritic(nn.Module):
 
 
 def _check_sizes(image_size: int, filters: int) -> None:
-    if image_size not in _GENERATOR:
-        raise ValueError(f"image_size must be one of {sorted(_GENERATOR)}, got {image_size}")
+    if image_size not in GENERATOR_WIDTHS:
+        raise ValueError(f"image_size must be one of {sorted(GENERATOR_WIDTHS)}, got {image_size}")
     if filters < 1:
         raise ValueError(f"filters must be at least 1, got {filters}")
 

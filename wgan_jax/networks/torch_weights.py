@@ -1,151 +1,282 @@
-"""Weights of PyTorch networks, as the variables of ours. Needs NumPy only.
+"""Weights of PyTorch networks as ours, and back. PyTorch itself is not needed.
 
-Each function takes a state dict as arrays, in PyTorch's order,
-
-    {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-
-and returns {"params": ..., "batch_stats": ...}. Names of single layers do not matter, their
-order does; layers of a residual block are known by the path that they share.
-
-| PyTorch (NCHW)                           | here (NHWC)                              |
-|------------------------------------------|------------------------------------------|
-| Conv2d [o, i, h, w]                      | Conv [h, w, i, o]                        |
-| ConvTranspose2d [i, o, h, w]             | ConvTranspose [h, w, o, i]               |
-| ConvTranspose2d of a 1x1 image           | Dense, outputs in the order h, w, o      |
-| Conv2d of a whole image                  | Dense, inputs in the order h, w, i       |
-| Linear [o, i]                            | Dense [i, o]                             |
-| BatchNorm2d                              | BatchNorm                                |
-| GroupNorm(1, channels)                   | LayerNorm over height, width, channels   |
+| PyTorch (NCHW)                               | here (NHWC)                            |
+|----------------------------------------------|----------------------------------------|
+| Conv2d [o, i, h, w]                          | Conv [h, w, i, o]                      |
+| ConvTranspose2d [i, o, h, w]                 | ConvTranspose [h, w, o, i]             |
+| ConvTranspose2d of a 1x1 image, or Linear    | Dense, outputs in the order h, w, c    |
+| Conv2d of a whole image, or Linear           | Dense, inputs in the order h, w, c     |
+| Linear [o, i]                                | Dense [i, o]                           |
+| BatchNorm2d                                  | BatchNorm                              |
+| GroupNorm(1, channels)                       | LayerNorm over height, width, channels |
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
 
-State = Mapping[str, np.ndarray]
+from wgan_jax.networks.torch_layouts import Image, Layer, layers_of
+from wgan_jax.types import PyTree
+
 Group = dict[str, np.ndarray]
 
+_COUNTER = "num_batches_tracked"
 
-def dcgan_generator(state: State) -> dict[str, Any]:
-    """`DCGANGenerator` from the reference code's DCGAN_G, extra layers included.
+
+def from_state_dict(
+    module: nn.Module,
+    state: Mapping[str, Any],
+    *,
+    order: Sequence[str] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> tuple[PyTree, PyTree]:
+    """The weights of a PyTorch network as those of `module`, which computes the same.
+
+    Names do not matter. Layers are known by their shapes, and those of one shape by their
+    order, which is that of `network.state_dict()`. A safetensors file has its names
+    sorted instead; numbers in them then tell the order.
+
+    Args:
+      module: a `DCGANGenerator`, `DCGANCritic`, `ResNetGenerator`, `ResNetCritic` or `MLP`,
+        with neither labels nor spectral norm.
+      state: arrays or tensors by name.
+      order: names of all layers (without `.weight`) in order, where a file has lost it.
+      input_shape: `[height, width, channels]` of images that an `MLP` takes; PyTorch
+        flattens them with the channels first.
+
+    Returns:
+      `(params, stats)`, as `from_linen(module).init` returns them.
+
+    Raises:
+      ValueError: a layer is missing, left over or of another shape, or their order is lost.
 
     Example:
       >>> import numpy as np
-      >>> state = {"0.weight": np.ones((10, 8, 4, 4)), "1.weight": np.ones((8, 3, 4, 4))}
-      >>> {name: w["kernel"].shape for name, w in dcgan_generator(state)["params"].items()}
-      {'Dense_0': (10, 128), 'ConvTranspose_0': (4, 4, 3, 8)}
+      >>> from wgan_jax import MLP
+      >>> torch = {"0.weight": np.ones((8, 2)), "0.bias": np.ones(8)}
+      >>> torch |= {"2.weight": np.ones((1, 8)), "2.bias": np.ones(1)}
+      >>> params, stats = from_state_dict(MLP(features=(8,)), torch)
+      >>> params["Dense_0"]["kernel"].shape
+      (2, 8)
     """
-    first, *rest = _groups(state).values()
-    builder = _Builder()
-    builder.add(
-        "Dense", {"kernel": first["weight"].transpose(0, 2, 3, 1).reshape(len(first["weight"]), -1)}
+    params, stats = dict[tuple[str, ...], np.ndarray](), dict[tuple[str, ...], np.ndarray]()
+    groups = _groups(state)
+    for layer, name in _match(layers_of(module, input_shape), groups, order):
+        group = groups[name]
+        is_norm = layer.kind in ("BatchNorm", "LayerNorm")
+        kernel = group["weight"] if is_norm else _kernel(layer, group["weight"])
+        params[*layer.path, "scale" if is_norm else "kernel"] = kernel
+        if layer.has_bias:
+            # A layer without one adds nothing.
+            bias = group.get("bias", np.zeros(kernel.shape[-1], np.float32))
+            params[*layer.path, "bias"] = _reorder(bias, layer.image_out, to_torch=False)
+        if layer.kind == "BatchNorm":
+            stats["batch_stats", *layer.path, "mean"] = group["running_mean"]
+            stats["batch_stats", *layer.path, "var"] = group["running_var"]
+    own = jax.tree.map(jnp.array, (params, stats))  # whatever becomes of PyTorch's memory
+    return unflatten_dict(own[0]), unflatten_dict(own[1])
+
+
+def to_state_dict(
+    module: nn.Module,
+    params: PyTree,
+    stats: PyTree = None,
+    *,
+    like: Mapping[str, Any] | None = None,
+    input_shape: tuple[int, ...] | None = None,
+) -> dict[str, np.ndarray]:
+    """The weights of `module` as the state dict of a PyTorch network.
+
+    Load them by `network.load_state_dict({k: torch.from_numpy(v) for k, v in ....items()})`.
+
+    Args:
+      module: as for `from_state_dict`.
+      params: its parameters.
+      stats: its running statistics, where it has batch norm.
+      like: the state dict of the network that is to take them, for its names and shapes.
+        Without one the names are those of layers in one `nn.Sequential` called `main`, as
+        in PyTorch's own DCGAN example; residual blocks hold `norm1`, `conv1`, `norm2`,
+        `conv2` and `shortcut`.
+      input_shape: as for `from_state_dict`.
+
+    Returns:
+      Arrays of float32 by name, and counters of batches where there is batch norm.
+
+    Raises:
+      ValueError: layers of `like` do not fit; statistics are missing; a bias that is
+        not zero has no place.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from wgan_jax import MLP
+      >>> module = MLP(features=(8,))
+      >>> params = module.init(jax.random.key(0), jnp.ones((1, 2)))["params"]
+      >>> {name: array.shape for name, array in to_state_dict(module, params).items()}
+      {'main.0.weight': (8, 2), 'main.0.bias': (8,), 'main.2.weight': (1, 8), 'main.2.bias': (1,)}
+    """
+    layers = layers_of(module, input_shape)
+    given, found = flatten_dict(params), flatten_dict((stats or {}).get("batch_stats", {}))
+    groups = None if like is None else _groups(like)
+    names = [(layer, layer.name) for layer in layers] if groups is None else _match(layers, groups)
+    state: dict[str, np.ndarray] = {}
+    for layer, name in names:
+        for path in ((*layer.path, "mean"),) if layer.kind == "BatchNorm" else ():
+            if path not in found:
+                raise ValueError(f"the running statistics of {'/'.join(layer.path)} are missing")
+        shape = layer.shapes[0] if groups is None else groups[name]["weight"].shape
+        arrays = _torch_arrays(layer, given, found, shape)
+        if groups is not None and "bias" not in groups[name]:
+            bias = arrays.pop("bias", None)
+            if bias is not None and bias.any():
+                raise ValueError(f"{name} has no bias, but that of {'/'.join(layer.path)} is not 0")
+        state |= {f"{name}.{leaf}": array for leaf, array in arrays.items()}
+    if like is None:
+        return state
+    counters = {name: np.asarray(0, np.int64) for name in like if name.endswith(_COUNTER)}
+    return {name: (state | counters)[name] for name in like}
+
+
+def _torch_arrays(layer: Layer, params: Any, stats: Any, shape: tuple) -> Group:
+    if layer.kind in ("BatchNorm", "LayerNorm"):
+        arrays = {"weight": params[*layer.path, "scale"], "bias": params[*layer.path, "bias"]}
+    else:
+        kernel = np.asarray(params[*layer.path, "kernel"], np.float32)
+        arrays = {"weight": _weight(layer, kernel, len(shape))}
+        if layer.has_bias:
+            bias = np.asarray(params[*layer.path, "bias"], np.float32)
+            arrays["bias"] = _reorder(bias, layer.image_out, to_torch=True)
+    if layer.kind == "BatchNorm":
+        arrays["running_mean"] = stats[*layer.path, "mean"]
+        arrays["running_var"] = stats[*layer.path, "var"]
+    # Copies, so that PyTorch may write to them.
+    own = {leaf: np.array(array, np.float32, order="C") for leaf, array in arrays.items()}
+    counter = {_COUNTER: np.asarray(0, np.int64)} if layer.kind == "BatchNorm" else {}
+    return own | counter
+
+
+def _kernel(layer: Layer, weight: np.ndarray) -> np.ndarray:
+    """Our kernel of PyTorch's weight."""
+    if layer.kind != "Dense":
+        return weight.transpose(2, 3, 1, 0)
+    if weight.ndim == 4 and layer.image_out:  # ConvTranspose2d [i, c, h, w]
+        return weight.transpose(0, 2, 3, 1).reshape(weight.shape[0], -1)
+    matrix = weight.reshape(weight.shape[0], -1)  # [o, i]
+    matrix = _reorder(matrix, layer.image_out, to_torch=False)
+    return _reorder(matrix.T, layer.image_in, to_torch=False)
+
+
+def _weight(layer: Layer, kernel: np.ndarray, ndim: int) -> np.ndarray:
+    """PyTorch's weight, of so many axes, of our kernel."""
+    if layer.kind != "Dense":
+        return kernel.transpose(3, 2, 0, 1)
+    if ndim == 4 and layer.image_out:
+        return kernel.reshape(-1, *layer.image_out).transpose(0, 3, 1, 2)
+    matrix = _reorder(kernel, layer.image_in, to_torch=True).T
+    matrix = _reorder(matrix, layer.image_out, to_torch=True)
+    if ndim == 4 and layer.image_in:
+        height, width, channels = layer.image_in
+        return matrix.reshape(-1, channels, height, width)
+    return matrix
+
+
+def _reorder(x: np.ndarray, image: Image | None, *, to_torch: bool) -> np.ndarray:
+    """The first axis, a flattened image, from the order h, w, c to c, h, w or back."""
+    if image is None:
+        return x
+    height, width, channels = image
+    shape = (height, width, channels) if to_torch else (channels, height, width)
+    axes = (2, 0, 1) if to_torch else (1, 2, 0)
+    rest = tuple(range(3, 2 + x.ndim))
+    return x.reshape(*shape, *x.shape[1:]).transpose(*axes, *rest).reshape(x.shape)
+
+
+def _match(
+    layers: list[Layer], groups: dict[str, Group], order: Sequence[str] | None = None
+) -> list[tuple[Layer, str]]:
+    """Each layer with the name of its counterpart."""
+    if order is not None:
+        if sorted(order) != sorted(groups):
+            raise ValueError(f"order={list(order)} must name the layers {list(groups)}, each once")
+        names = list(order)
+    else:
+        names = sorted(groups, key=_tokens) if _is_sorted(list(groups)) else list(groups)
+    pairs = []
+    for layer in layers:
+        fitting = [name for name in names if _fits(layer, groups[name])]
+        if not fitting:
+            left = {name: groups[name]["weight"].shape for name in names}
+            wanted = " or ".join(map(str, layer.shapes)).replace("None", "any")
+            bias = "" if layer.has_bias else " without a bias"
+            raise ValueError(
+                f"{'/'.join(layer.path)} needs a {layer.kind} layer with a weight of shape "
+                f"{wanted}{bias}, and none is left: {left or 'all are used'}"
+            )
+        name = fitting[0]
+        for other in fitting[1:] if order is None and _is_sorted(list(groups)) else ():
+            if not _numbered(name, other):
+                raise ValueError(
+                    f"the names are sorted, as in a safetensors file, so which of {name} and "
+                    f"{other} comes first is lost; say order=[...], all layers in order"
+                )
+        names.remove(name)
+        pairs.append((layer, name))
+    if names:
+        raise ValueError(f"layers are left over: {names}")
+    return pairs
+
+
+def _fits(layer: Layer, group: Group) -> bool:
+    weight = group["weight"]
+    is_batch_norm = "running_mean" in group
+    return (
+        any(
+            len(shape) == weight.ndim
+            and all(a in (None, b) for a, b in zip(shape, weight.shape, strict=True))
+            for shape in layer.shapes
+        )
+        and is_batch_norm == (layer.kind == "BatchNorm")
+        and (layer.has_bias or "bias" not in group)
     )
-    for group in rest:
-        is_transpose = group["weight"].ndim == 4 and group["weight"].shape[2] == 4
-        builder.add_torch(group, "ConvTranspose" if is_transpose else "Conv")
-    return builder.variables()
 
 
-def dcgan_critic(state: State) -> dict[str, Any]:
-    """`DCGANCritic` from the reference code's DCGAN_D, extra layers included."""
-    *rest, last = _groups(state).values()
-    builder = _Builder()
-    for group in rest:
-        builder.add_torch(group)
-    builder.add("Dense", {"kernel": last["weight"].transpose(2, 3, 1, 0).reshape(-1, 1)})
-    return builder.variables()
+def _is_sorted(names: list[str]) -> bool:
+    return names == sorted(names)
 
 
-def resnet_generator(state: State) -> dict[str, Any]:
-    """`ResNetGenerator` from: Linear to [c, 4, 4], blocks, norm, convolution.
-
-    A block is a submodule with norm, convolution, norm, convolution and the
-    1x1 convolution of its shortcut, in this order.
-    """
-    return _resnet(state, image_first=True)
+def _tokens(name: str) -> list[tuple[int, Any]]:
+    """Numbers of a name as numbers, so that 10 comes after 2."""
+    parts = re.split(r"(\d+)", name)
+    return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
 
 
-def resnet_critic(state: State) -> dict[str, Any]:
-    """`ResNetCritic` from: at 64 pixels a convolution; blocks; a Linear.
-
-    Blocks as for `resnet_generator`; the first at 32 pixels has no norms, and
-    blocks that keep the shape have no shortcut. At 64 pixels the Linear takes [c, 4, 4].
-    """
-    return _resnet(state, image_first=False)
+def _numbered(one: str, other: str) -> bool:
+    """Do two names first differ in a number?"""
+    pairs = zip(_tokens(one), _tokens(other), strict=False)
+    first = next(((a, b) for a, b in pairs if a != b), ((1, ""), (1, "")))
+    return first[0][0] == first[1][0] == 0
 
 
-class _Builder:
-    """Numbers layers by kind, as Linen names them."""
-
-    def __init__(self) -> None:
-        self.params: dict[str, Any] = {}
-        self.stats: dict[str, Any] = {}
-        self.counts: dict[str, int] = {}
-
-    def name(self, kind: str) -> str:
-        number = self.counts.get(kind, 0)
-        self.counts[kind] = number + 1
-        return f"{kind}_{number}"
-
-    def add(self, kind: str, params: Group, stats: Group | None = None) -> None:
-        name = self.name(kind)
-        self.params[name] = params
-        if stats:
-            self.stats[name] = stats
-
-    def add_torch(self, group: Group, convolution: str = "Conv") -> None:
-        weight = group["weight"]
-        bias = {"bias": group["bias"]} if "bias" in group else {}
-        if weight.ndim == 4:
-            self.add(convolution, {"kernel": weight.transpose(2, 3, 1, 0), **bias})
-        elif "running_mean" in group:
-            stats = {"mean": group["running_mean"], "var": group["running_var"]}
-            self.add("BatchNorm", {"scale": weight, **bias}, stats)
-        else:
-            self.add("LayerNorm", {"scale": weight, **bias})
-
-    def add_block(self, block: _Builder) -> None:
-        self.add("ResidualBlock", block.params, block.stats)
-
-    def variables(self) -> dict[str, Any]:
-        return {"params": self.params} | ({"batch_stats": self.stats} if self.stats else {})
-
-
-def _resnet(state: State, *, image_first: bool) -> dict[str, Any]:
-    builder, block, path = _Builder(), _Builder(), ""
-    channels = 0
-    for name, group in _groups(state).items():
-        parent = name.rpartition(".")[0]
-        if parent != path:
-            if path:
-                builder.add_block(block)
-            block, path = _Builder(), parent
-        weight = group["weight"]
-        if parent:
-            block.add_torch(group)
-        elif weight.ndim != 2:
-            builder.add_torch(group)
-        elif image_first:
-            image = (-1, 4, 4, weight.shape[1])
-            kernel = weight.reshape(image).transpose(3, 1, 2, 0).reshape(weight.shape[1], -1)
-            bias = group["bias"].reshape(-1, 4, 4).transpose(1, 2, 0).reshape(-1)
-            builder.add("Dense", {"kernel": kernel, "bias": bias})
-        else:
-            kernel = weight.T
-            if weight.shape[1] != channels:
-                kernel = weight.reshape(1, -1, 4, 4).transpose(2, 3, 1, 0).reshape(-1, 1)
-            builder.add("Dense", {"kernel": kernel, "bias": group["bias"]})
-        channels = weight.shape[0]
-    return builder.variables()
-
-
-def _groups(state: State) -> dict[str, Group]:
+def _groups(state: Mapping[str, Any]) -> dict[str, Group]:
     """The arrays of each layer, layers in order."""
     groups: dict[str, Group] = {}
-    for name, array in state.items():
+    for name, value in state.items():
         layer, _, leaf = name.rpartition(".")
-        groups.setdefault(layer, {})[leaf] = np.asarray(array)
+        if leaf != _COUNTER:
+            tensor = value.detach().cpu().float() if hasattr(value, "detach") else value
+            groups.setdefault(layer, {})[leaf] = np.asarray(tensor, np.float32)
+    for layer, group in groups.items():
+        unknown = sorted(group.keys() - {"weight", "bias", "running_mean", "running_var"})
+        if unknown or "weight" not in group:
+            raise ValueError(
+                f"layer {layer!r} holds {sorted(group)}, and not a plain weight with its bias and "
+                f"running statistics"
+            )
     return groups
