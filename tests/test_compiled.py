@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from wgan_jax.experiment.workdir import read_metrics
+from wgan_jax.experiment.metrics_log import read_metrics
 
 ROOT = Path(__file__).parents[1]
 TINY = [

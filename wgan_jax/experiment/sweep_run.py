@@ -30,10 +30,10 @@ from wgan_jax.experiment.members import (
     settings,
     stacked,
 )
+from wgan_jax.experiment.metrics_log import iter_metrics
 from wgan_jax.experiment.placement import Placement
 from wgan_jax.experiment.run import Program, Run
 from wgan_jax.experiment.workdir import (
-    read_metrics,
     require_plain,
     saved_class_counts,
     write_json,
@@ -205,12 +205,11 @@ def write_member(run: Run, workdir: Path, k: int) -> Path:
     require_plain(folder)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     write_json(folder / "config.json", to_dict(run.config))
-    lines = [
+    lines = (
         {name: values[k] if isinstance(values, list) else values for name, values in line.items()}
-        for line in read_metrics(workdir / "members.jsonl")
-    ]
-    lines = [line for line in lines if None not in line.values()]
-    write_lines(folder / "metrics.jsonl", lines)
+        for line in iter_metrics(workdir / "members.jsonl")
+    )
+    write_lines(folder / "metrics.jsonl", (line for line in lines if None not in line.values()))
     with atomic_write(folder / "samples" / f"{run.step}.png") as file:
         run.draw_samples(run.state, run.step, file)
     return folder

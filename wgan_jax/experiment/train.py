@@ -91,6 +91,7 @@ def train(
                 stop, done = _signal(signals), step == config.steps
                 if stop or done or due(config.checkpoint_every):
                     whole = sharding.whole(state)
+                    writer.sync()
                     hosts.together(partial(_save, checkpoints, step, whole, on_save))
                 if done or (due(config.sample_every) and not stop):
                     writer.write_samples(sharding.whole(state), step)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import math
 import os
 import re
 from collections.abc import Iterable, Iterator
@@ -16,14 +15,14 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.lock import WorkdirLockedError, lock
-from wgan_jax.files import atomic_write, kind_of, open_append, open_regular, read_file
+from wgan_jax.files import atomic_write, kind_of, read_file
 
 _FILES = re.compile(
-    r"config\.json|(metrics|members)\.jsonl|(members|machine|evaluation)\.json|report\.html|"
+    r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation)\.json|report\.html|"
     r"curves\.png|\.lock|.*-lenet\.safetensors"
 )
 _FOLDERS = ("checkpoints", "samples", "members", "tensorboard")
-_LARGEST_CONFIG, _LONGEST_LINE = 2**20, 2**24
+_LARGEST_CONFIG = 2**20
 
 
 def require_plain(workdir: Path) -> None:
@@ -149,58 +148,3 @@ def write_lines(path: Path, lines: Iterable[Any]) -> None:
     """Replace a file by one with a JSON value a line."""
     with atomic_write(path) as file:
         file.writelines((json.dumps(line) + "\n").encode() for line in lines)
-
-
-class MetricsLog:
-    """metrics.jsonl: one JSON object a line, in the order of `step`."""
-
-    def __init__(self, path: Path, step: int):
-        """Open for the lines after `step`; later ones, of a lost future, are dropped."""
-        kept = [line for line in read_metrics(path) if line["step"] <= step]
-        write_lines(path, kept)
-        self._path, self._file = path, open_append(path)
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Append a line; values that are not finite are left out, as JSON has none.
-
-        Raises:
-          UserError: the disk refuses.
-        """
-        finite = {name: value for name, value in line.items() if _has_json(value)}
-        try:
-            self._file.write((json.dumps(finite) + "\n").encode())
-            self._file.flush()
-        except OSError as error:
-            raise UserError(f"{self._path} cannot be written: {error.strerror}") from error
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # what the disk refused, it refuses again
-            self._file.close()
-
-
-def _has_json(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of a metrics.jsonl; a torn last line is left out.
-
-    Raises:
-      UserError: it is no regular file, or cannot be read.
-    """
-    lines = []
-    try:
-        with open_regular(path) as file:
-            while text := file.readline(_LONGEST_LINE):
-                try:
-                    line = json.loads(text)
-                except (ValueError, RecursionError):
-                    break
-                if not isinstance(line, dict) or not isinstance(line.get("step"), int):
-                    break
-                lines.append(line)
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror}") from error
-    return lines

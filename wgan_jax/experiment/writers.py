@@ -15,16 +15,16 @@ from PIL import Image
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts
+from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sweep_run import SweepRun
-from wgan_jax.experiment.workdir import MetricsLog, read_metrics
 from wgan_jax.files import atomic_write
 from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)
 
-_SECONDS_BETWEEN_LINES = 10.0
+_SECONDS_BETWEEN_LINES, _CURVE_POINTS = 10.0, 5_000
 
 
 @contextlib.contextmanager
@@ -105,12 +105,17 @@ class RunWriter:
             self._board.picture(path, step)
 
     def write_curves(self) -> None:
-        lines = read_metrics(self._workdir / self._run.logs[-1])
+        lines = read_metrics(self._workdir / self._run.logs[-1], _CURVE_POINTS)
         with atomic_write(self._workdir / "curves.png") as file:
             self._run.draw_curves(lines, file)
 
     def update_report(self, *, last: bool) -> None:
         self._report.update(last=last)
+
+    def sync(self) -> None:
+        """Waits until all lines are on the disk, so that no checkpoint is newer than they are."""
+        for log in self._logs.values():
+            log.sync()
 
     def close(self) -> None:
         self._console.close()
@@ -133,6 +138,8 @@ class NoopWriter:
     def write_samples(self, state: GANState, step: int) -> None: ...
 
     def write_curves(self) -> None: ...
+
+    def sync(self) -> None: ...
 
     def update_report(self, *, last: bool) -> None: ...
 

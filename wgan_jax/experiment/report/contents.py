@@ -13,10 +13,10 @@ from typing import Any, NamedTuple
 from PIL import Image
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.workdir import read_metrics
+from wgan_jax.experiment.metrics_log import read_metrics
 from wgan_jax.files import open_regular, read_file
 
-_PICTURES, _PIXELS = 12, 640
+_PICTURES, _PIXELS, _LINES = 12, 640, 5_000
 _LARGEST_JSON, _LARGEST_PICTURE = 2**23, 2**25  # bytes, and pixels
 
 Lines = list[dict[str, Any]]
@@ -47,7 +47,7 @@ def read_contents(workdir: Path) -> Contents:
     return Contents(
         name=workdir.resolve().name,
         config=config,
-        lines=[_sound(line) for line in read_metrics(workdir / "metrics.jsonl")],
+        lines=[_sound(line) for line in read_metrics(workdir / "metrics.jsonl", _LINES)],
         evaluation=_json(workdir / "evaluation.json") or {},
         members=_members(workdir / "members.json"),
         machine=_json(workdir / "machine.json") or {},
