@@ -7,7 +7,7 @@ left out instead, and counted.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,14 +54,16 @@ def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransform
     def init(params: PyTree) -> SkipState:
         return SkipState(jnp.zeros((), jnp.int32), tx.init(params))
 
-    def update(updates: PyTree, state: SkipState, params: PyTree | None = None):
-        moved, inner = tx.update(updates, state.inner, params)
+    def update(updates: PyTree, state: SkipState, params: PyTree | None = None, **extra: Any):
+        moved, inner = optax.with_extra_args_support(tx).update(
+            updates, state.inner, params, **extra
+        )
         good = _is_finite(updates) & _is_finite(moved) & _is_finite(inner)
         moved = jax.tree.map(lambda u: jnp.where(good, u, jnp.zeros_like(u)), moved)
         inner = _choose(good, inner, state.inner)
         return moved, SkipState(state.skipped + jnp.int32(~good), inner)
 
-    return optax.GradientTransformation(init, update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def skipped_of(opt_state: PyTree) -> Array | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -94,6 +95,31 @@ def shuffle_rows(key: Array, x: PyTree) -> PyTree:
 
 
 def as_pytree(sampler: Sampler) -> Any:
-    """A sampler as an argument that a compiled program can take."""
-    is_leaf = jax.tree_util.treedef_is_leaf(jax.tree.structure(sampler))
-    return jax.tree_util.Partial(sampler) if is_leaf else sampler
+    """A sampler as an argument that a compiled program can take, `.at` included.
+
+    Example:
+      >>> class Constant:  # not registered as a pytree
+      ...     def at(self, key, step, n):
+      ...         return jnp.full((n, 2), step)
+      ...     def __call__(self, key, n):
+      ...         return jnp.zeros((n, 2))
+      >>> as_pytree(Constant()).at(jax.random.key(0), 3, 1).tolist()
+      [[3, 3]]
+    """
+    if not jax.tree_util.treedef_is_leaf(jax.tree.structure(sampler)):
+        return sampler
+    return _SteppedPartial(sampler) if hasattr(sampler, "at") else jax.tree_util.Partial(sampler)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _SteppedPartial:
+    """A sampler with batches by step that is no pytree: all of it is static."""
+
+    sampler: Any = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        return self.sampler(key, n)
+
+    def at(self, key: Array, step: Array, n: int) -> PyTree:
+        return self.sampler.at(key, step, n)

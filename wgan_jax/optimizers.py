@@ -2,16 +2,20 @@
 
 Each is a frozen dataclass whose `build` returns an optax transform. A decaying
 learning rate is counted in generator iterations, so a player that is updated
-n_critic times per iteration says so with `updates_per_iteration`.
+n_critic times per iteration says so with `updates_per_iteration`. Where their number
+varies, as in a warm-up, `follow_iterations` reads the rate by the iteration itself.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import Literal
+from typing import Any, Literal
 
+import jax
 import jax.numpy as jnp
 import optax
+
+from wgan_jax.types import Array, PyTree
 
 Decay = Literal["none", "linear", "cosine"]
 
@@ -20,6 +24,42 @@ _RMSPROP = {
     "tf1": {"decay": 0.9, "eps": 1e-10, "eps_in_sqrt": True, "initial_scale": 1.0},
     "optax": {"decay": 0.9, "eps": 1e-8, "eps_in_sqrt": True, "initial_scale": 0.0},
 }
+
+
+def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Read the schedules of an optimizer by the generator iteration, not by its own updates.
+
+    For a critic whose steps per iteration vary, as in a warm-up or an adaptive run: its
+    learning rate then falls with the run's progress. `gan` and `vae` hand the iteration
+    to every optimizer that takes it, as the extra argument `iteration` of `update`.
+
+    Args:
+      tx: an optimizer with `optax.scale_by_schedule` in it, as all with a schedule for
+        a learning rate are. Its state keeps its structure.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> tx = follow_iterations(optax.sgd(optax.linear_schedule(1.0, 0.0, 10)))
+      >>> w = jnp.ones(())
+      >>> u, state = tx.update(jnp.ones(()), tx.init(w), w, iteration=jnp.int32(5))
+      >>> u.item()
+      -0.5
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None, *, iteration: Array, **extra
+    ):
+        def at_iteration(node: Any) -> Any:
+            return node._replace(count=iteration) if is_schedule(node) else node
+
+        state = jax.tree.map(at_iteration, state, is_leaf=is_schedule)
+        inner = optax.with_extra_args_support(tx)
+        return inner.update(updates, state, params, iteration=iteration, **extra)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -2,45 +2,69 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 from jax import lax
 
+from wgan_jax.algorithm import Game, move_generator, sample_fakes, score, update_critic
+from wgan_jax.keys import Draw, key_for
 from wgan_jax.objectives import Objective
-from wgan_jax.types import Array, Player, PyTree, Scalar
+from wgan_jax.types import Array, GANState, Metrics, Player, PyTree, Scalar
 
 
-def look_ahead(update: Callable[[Player, Array], Player], critic: Player, keys: Array) -> Player:
-    """The critic after one update for each key, differentiable in all that `update` closes over.
+def unrolled_generator_step(
+    game: Game, state: GANState, batch_size: int, real: PyTree | None = None
+) -> tuple[GANState, Metrics]:
+    """A step of the generator against the critic of `game.unrolled_steps` steps ahead.
 
-    The generator's gradient through it has two parts: the usual one, and how
-    the critic would react. The critic itself stays where it is.
+    Those steps are all on the batch `real`. The generator's gradient through them has two
+    parts: the usual one, and how the critic would react. The critic itself stays where it is.
 
-    Args:
-      update: `(critic, key) -> critic`, one step of critic training.
-      critic: where to start.
-      keys: [k], of the latents and dropouts of each step.
-
-    Example:
-      >>> import jax, jax.numpy as jnp
-      >>> def after(theta):  # a critic that halves its distance to theta
-      ...     def update(player, key):
-      ...         return player._replace(params=(player.params + theta) / 2)
-      ...     start = Player(jnp.zeros(()), {}, ())
-      ...     return look_ahead(update, start, jax.random.split(jax.random.key(0), 3)).params
-      >>> after(8.0).item(), jax.grad(after)(8.0).item()
-      (7.0, 0.875)
+    Raises:
+      ValueError: no real samples.
 
     References:
       Metz et al., Unrolled Generative Adversarial Networks, 2016, equations 6 to 9.
     """
-    return lax.scan(lambda player, key: (update(player, key), None), critic, keys)[0]
+    if real is None:
+        raise ValueError("unrolling needs real samples: generator_step(state, n, real)")
+
+    def key(purpose: Draw) -> Array:
+        return key_for(state.key, purpose, state.step.generator)
+
+    in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
+    on_fake, on_real = jax.random.split(in_critic)
+    z = game.latent(key(Draw.GENERATOR_LATENT), batch_size)
+    keys = jax.random.split(key(Draw.UNROLLED), game.unrolled_steps)
+
+    def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        generator = state.generator._replace(params=params)
+        fake, stats = sample_fakes(game, generator, z, in_generator)
+        critic = unroll_critic(game, state.critic, generator, real, keys, state.step.generator)
+        f_fake, _ = score(game, critic, fake, on_fake)
+        f_real, _ = score(game, critic, real, on_real)
+        value = unrolled_generator_loss(game.objective, f_real, f_fake)
+        return value, (stats, {"generator/loss": value})
+
+    return move_generator(state, loss, game.generator_tx)
 
 
-def looking_ahead_loss(objective: Objective, real: Array, fake: Array) -> Scalar:
+def unroll_critic(
+    game: Game, critic: Player, generator: Player, real: PyTree, keys: Array, iteration: Array
+) -> Player:
+    """The critic after one update for each of `keys`, differentiable in the generator."""
+
+    def ahead(critic: Player, key: Array) -> tuple[Player, None]:
+        on = partial(key_for, key)
+        return update_critic(game, critic, generator, real, on, iteration)[0], None
+
+    return lax.scan(ahead, critic, keys)[0]
+
+
+def unrolled_generator_loss(objective: Objective, real: Array, fake: Array) -> Scalar:
     """What the generator descends, from scores of the critic of a few steps ahead.
 
     The scores of real samples depend on the generator too, through the critic's
@@ -55,7 +79,7 @@ def looking_ahead_loss(objective: Objective, real: Array, fake: Array) -> Scalar
     Example:
       >>> import jax.numpy as jnp
       >>> from wgan_jax.objectives import Wasserstein
-      >>> looking_ahead_loss(Wasserstein(), jnp.ones(2), jnp.full(2, 3.0)).item()
+      >>> unrolled_generator_loss(Wasserstein(), jnp.ones(2), jnp.full(2, 3.0)).item()
       -2.0
 
     References:
@@ -90,7 +114,8 @@ def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> No
         zeros = jax.tree.map(lambda w: jnp.zeros(w.shape, w.dtype), params)
 
         def update(gradient: PyTree) -> PyTree:
-            return tx.update(gradient, tx.init(zeros), zeros)[0]
+            any_args = optax.with_extra_args_support(tx)
+            return any_args.update(gradient, tx.init(zeros), zeros, iteration=jnp.int32(0))[0]
 
         updates, pull = jax.vjp(update, zeros)
         slopes = pull(jax.tree.map(jnp.ones_like, updates))

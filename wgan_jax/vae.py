@@ -5,26 +5,19 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
 import optax
-from jax import lax
 
-from wgan_jax.finite import moved_if_finite, skip_metrics
-from wgan_jax.gan import GAN, batch_size_of, jitted
+from wgan_jax import algorithm
+from wgan_jax.algorithm import Game, batch_size_of, descend, move_generator, sample_fakes
+from wgan_jax.gan import GAN, jitted
 from wgan_jax.keys import Draw, key_for, typed
-from wgan_jax.types import (
-    Array,
-    GANState,
-    Metrics,
-    Network,
-    Player,
-    PyTree,
-    Step,
-    check_network_type,
-)
+from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree
+from wgan_jax.validation import check_network_type, check_part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -101,8 +94,8 @@ def vae(
       raised; the losses are its negative.
 
     Raises:
-      ValueError: a module without its adapter; at trace time, with the shapes, where
-        encodings or samples do not fit, or samples are pairs with labels.
+      ValueError: at trace time, with the shapes, where encodings or samples do not
+        fit, or samples are pairs with labels.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -121,114 +114,96 @@ def vae(
       (1, (3, 2))
     """
 
-    check_network_type(decoder=decoder, encoder=encoder)
-
-    def init(key: Array, real: Array) -> GANState:
-        key = typed(key)
-        z = latent(key_for(key, Draw.INIT_LATENT), _check_array(real))
-        params, stats = decoder.init(key_for(key, Draw.GENERATOR_INIT), z)
-        decoded = jax.eval_shape(lambda: decoder.apply(params, stats, z, train=True, key=key)[0])
-        if decoded.shape != real.shape:
-            raise ValueError(
-                f"the decoder makes samples {decoded.shape}, the data are {real.shape}"
-            )
-        generator_player = Player(params, stats, generator_tx.init(params))
-        params, stats = encoder.init(key_for(key, Draw.CRITIC_INIT), real)
-        critic_player = Player(params, stats, critic_tx.init(params))
-        zero = jnp.zeros((), jnp.int32)
-        return GANState(Step(zero, zero), key, critic_player, generator_player)
-
-    def loss(
-        critic: Player, generator: Player, real: Array, on_latent: Array, on_dropout: Array
-    ) -> tuple[Array, tuple[PyTree, PyTree]]:
-        on_encoder, on_decoder = jax.random.split(on_dropout)
-        code, critic_stats = encoder.apply(
-            critic.params, critic.stats, real, train=True, key=on_encoder
+    game = Game(decoder, encoder, bound, generator_tx, critic_tx, latent)
+    check_network_type(decoder, "decoder")
+    check_network_type(encoder, "encoder")
+    check_part(bound, "bound", "__call__")
+    check_part(generator_tx, "generator's optimizer", "init", "update")
+    check_part(critic_tx, "critic's optimizer", "init", "update")
+    critic_step, generator_step = partial(_critic_step, game), partial(_generator_step, game)
+    return jitted(
+        GAN(
+            init=partial(_init, game),
+            critic_step=critic_step,
+            generator_step=generator_step,
+            train_step=partial(algorithm.train_step, critic_step, generator_step),
+            generate=partial(_generate, game),
         )
-        noise = latent(on_latent, _check_array(real))
-        if code.shape != (noise.shape[0], 2 * noise.shape[1]):
-            raise ValueError(
-                f"the encoder returns mean and log-variance of a latent {noise.shape}, so "
-                f"{[noise.shape[0], 2 * noise.shape[1]]}; got {list(code.shape)}"
-            )
-        mean, log_var = jnp.split(code, 2, axis=1)
-        z = mean + jnp.exp(log_var / 2) * noise
-        decoded, generator_stats = decoder.apply(
-            generator.params, generator.stats, z, train=True, key=on_decoder
+    )
+
+
+def _init(game: Game, key: Array, real: Array) -> GANState:
+    _check_array(real)
+    return algorithm.init(game, key, real)
+
+
+def _critic_step(game: Game, state: GANState, real: Array) -> tuple[GANState, Metrics]:
+    """The encoder ascends the bound."""
+    keys = [
+        key_for(state.key, purpose, state.step.critic)
+        for purpose in (Draw.CRITIC_LATENT, Draw.CRITIC_DROPOUT)
+    ]
+
+    def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        encoder = state.critic._replace(params=params)
+        value, (stats, _) = _loss(game, encoder, state.generator, real, *keys)
+        return value, (stats, {"critic/loss": value, "critic/estimate": -value})
+
+    moved, metrics = descend("critic", state.critic, loss, game.critic_tx, state.step.generator)
+    step = state.step._replace(critic=state.step.critic + 1)
+    return state._replace(step=step, critic=moved), metrics
+
+
+def _generator_step(
+    game: Game, state: GANState, batch_size: int, real: Array | None = None
+) -> tuple[GANState, Metrics]:
+    """The decoder ascends the bound."""
+    if real is None or batch_size_of(real) != batch_size:
+        raise ValueError(
+            f"a VAE's generator_step(state, {batch_size}, real) needs {batch_size} real samples"
         )
-        return -bound(real, decoded, mean, log_var).mean(), (critic_stats, generator_stats)
+    keys = [
+        key_for(state.key, purpose, state.step.generator)
+        for purpose in (Draw.GENERATOR_LATENT, Draw.GENERATOR_DROPOUT)
+    ]
 
-    def critic_step(state: GANState, real: Array) -> tuple[GANState, Metrics]:
-        keys = [
-            key_for(state.key, purpose, state.step.critic)
-            for purpose in (Draw.CRITIC_LATENT, Draw.CRITIC_DROPOUT)
-        ]
+    def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        decoder = state.generator._replace(params=params)
+        value, (_, stats) = _loss(game, state.critic, decoder, real, *keys)
+        return value, (stats, {"generator/loss": value})
 
-        def of(params: PyTree) -> tuple[Array, PyTree]:
-            player = state.critic._replace(params=params)
-            value, (stats, _) = loss(player, state.generator, real, *keys)
-            return value, stats
+    return move_generator(state, loss, game.generator_tx)
 
-        moved, value, norm = _ascend(of, state.critic, critic_tx)
-        metrics = {"critic/loss": value, "critic/estimate": -value, "critic/gradient_norm": norm}
-        metrics |= skip_metrics("critic", moved)
-        step = state.step._replace(critic=state.step.critic + 1)
-        return state._replace(step=step, critic=moved), metrics
 
-    def generator_step(
-        state: GANState, batch_size: int, real: Array | None = None
-    ) -> tuple[GANState, Metrics]:
-        if real is None or batch_size_of(real) != batch_size:
-            raise ValueError(
-                f"a VAE's generator_step(state, {batch_size}, real) needs {batch_size} real samples"
-            )
-        keys = [
-            key_for(state.key, purpose, state.step.generator)
-            for purpose in (Draw.GENERATOR_LATENT, Draw.GENERATOR_DROPOUT)
-        ]
+def _generate(game: Game, state: GANState, key: Array, n: int) -> Array:
+    on_latent, on_noise = jax.random.split(typed(key))
+    x = algorithm.generate(game, state, on_latent, n)
+    if game.objective.noisy_samples:
+        x = x + game.objective.observation_noise * jax.random.normal(on_noise, x.shape, x.dtype)
+    return x
 
-        def of(params: PyTree) -> tuple[Array, PyTree]:
-            player = state.generator._replace(params=params)
-            value, (_, stats) = loss(state.critic, player, real, *keys)
-            return value, stats
 
-        moved, value, norm = _ascend(of, state.generator, generator_tx)
-        step = state.step._replace(generator=state.step.generator + 1)
-        metrics = {"generator/loss": value, "generator/gradient_norm": norm}
-        metrics |= skip_metrics("generator", moved)
-        return state._replace(step=step, generator=moved), metrics
-
-    def train_step(state: GANState, reals: Array) -> tuple[GANState, Metrics]:
-        if batch_size_of(reals) < 1:
-            raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
-        state, history = lax.scan(critic_step, state, reals)
-        metrics = jax.tree.map(lambda m: m[-1], history)
-        state, generator_metrics = generator_step(state, reals.shape[1], reals[-1])
-        return state, metrics | generator_metrics
-
-    def generate(state: GANState, key: Array, n: int) -> Array:
-        on_latent, on_noise = jax.random.split(typed(key))
-        player = state.generator
-        x, _ = decoder.apply(player.params, player.stats, latent(on_latent, n), train=False)
-        if bound.noisy_samples:
-            x = x + bound.observation_noise * jax.random.normal(on_noise, x.shape, x.dtype)
-        return x
-
-    return jitted(GAN(init, critic_step, generator_step, train_step, generate))
+def _loss(
+    game: Game, critic: Player, generator: Player, real: Array, on_latent: Array, on_dropout: Array
+) -> tuple[Array, tuple[PyTree, PyTree]]:
+    """The negative bound, and the statistics of encoder and decoder after it."""
+    on_encoder, on_decoder = jax.random.split(on_dropout)
+    code, critic_stats = game.critic.apply(
+        critic.params, critic.stats, real, train=True, key=on_encoder
+    )
+    noise = game.latent(on_latent, _check_array(real))
+    if code.shape != (noise.shape[0], 2 * noise.shape[1]):
+        raise ValueError(
+            f"the encoder returns mean and log-variance of a latent {noise.shape}, so "
+            f"{[noise.shape[0], 2 * noise.shape[1]]}; got {list(code.shape)}"
+        )
+    mean, log_var = jnp.split(code, 2, axis=1)
+    z = mean + jnp.exp(log_var / 2) * noise
+    decoded, generator_stats = sample_fakes(game, generator, z, on_decoder)
+    return -game.objective(real, decoded, mean, log_var).mean(), (critic_stats, generator_stats)
 
 
 def _check_array(real: PyTree) -> int:
     if not isinstance(real, jax.Array):
         raise ValueError(f"a VAE models arrays without labels, got a {type(real).__name__}")
     return real.shape[0]
-
-
-def _ascend(
-    loss: Callable[[PyTree], tuple[Array, PyTree]],
-    player: Player,
-    tx: optax.GradientTransformation,
-) -> tuple[Player, Array, Array]:
-    (value, stats), gradient = jax.value_and_grad(loss, has_aux=True)(player.params)
-    updates, opt_state = tx.update(gradient, player.opt_state, player.params)
-    moved = Player(optax.apply_updates(player.params, updates), stats, opt_state)
-    return moved_if_finite(player, moved), value, optax.tree.norm(gradient)

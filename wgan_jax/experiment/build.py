@@ -22,6 +22,7 @@ from wgan_jax.experiment.placement import Placement
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
+from wgan_jax.optimizers import follow_iterations
 from wgan_jax.types import PyTree, from_linen
 from wgan_jax.vae import EvidenceBound, vae
 
@@ -43,6 +44,8 @@ def build_gan(config: Config, placement: Placement | None = None) -> GAN:
     if config.ema_decay:
         generator_tx = optax.chain(generator_tx, track_ema(config.ema_decay))
     critic_tx = config.critic_optimizer.build(config.n_critic)
+    if config.warmup is not None or config.adaptive is not None:
+        critic_tx = follow_iterations(config.critic_optimizer.build())
     if isinstance(config.objective, EvidenceBound):
         _require_plain_vae(config)
         return vae(

@@ -50,6 +50,9 @@ def interpolate(key: Array, real: PyTree, fake: PyTree) -> PyTree:
 def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
     """|grad f(x_i)|^2 for each sample, [batch]; scores may depend on their own sample only.
 
+    Raises:
+      ValueError: no leaf of the samples holds floats.
+
     Example:
       >>> import jax.numpy as jnp
       >>> squared_gradient(lambda x: 3 * x[:, 0] + 4 * x[:, 1], jnp.ones((2, 2))).tolist()
@@ -57,6 +60,11 @@ def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
     """
     leaves, treedef = jax.tree.flatten(x)
     moving = [i for i, leaf in enumerate(leaves) if is_float(leaf)]
+    if not moving:
+        raise ValueError(
+            "a gradient penalty differentiates with respect to the samples, which must be floats; "
+            f"got {[str(leaf.dtype) for leaf in leaves]}: convert them, say x.astype(jnp.float32)"
+        )
 
     def total(points: list[Array]) -> Array:
         placed = dict(zip(moving, points, strict=True))

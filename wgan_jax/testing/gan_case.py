@@ -10,7 +10,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from wgan_jax.gan import GAN, batch_size_of
+from wgan_jax.algorithm import batch_size_of
+from wgan_jax.gan import GAN
 from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 N_CRITIC = 2

@@ -1,0 +1,231 @@
+"""Algorithm 1 of the WGAN paper, line by line, as pure functions of a game and a state.
+
+for each generator iteration:                                       train_step
+    for t = 1 .. n_critic:                                          critic_step
+        x ~ data,  z ~ latent
+        w <- w + update( grad_w  E f_w(x) - E f_w(g_theta(z)) )     update_critic
+        w <- clip(w, -c, c)                                         Game.critic_tx
+    z ~ latent
+    theta <- theta - update( -grad_theta E f_w(g_theta(z)) )        generator_step
+
+`wgan_jax.gan` binds a game to these functions and compiles them. `wgan_jax.unrolled` and
+`wgan_jax.vae` are made of the same parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+from wgan_jax.batch_statistics import after_both, for_second, sequential
+from wgan_jax.finite import moved_if_finite, skip_metrics
+from wgan_jax.keys import Draw, key_for, typed
+from wgan_jax.objectives import Objective
+from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
+
+KeyFor = Callable[[Draw], Array]
+Loss = Callable[[PyTree], tuple[Array, tuple[PyTree, Metrics]]]
+"""Weights to (loss, (statistics, metrics))."""
+
+
+class Game(NamedTuple):
+    """What a game is made of: functions and settings, no arrays. Fields as of `wgan_jax.gan`."""
+
+    generator: Network
+    critic: Network
+    objective: Objective
+    generator_tx: optax.GradientTransformation
+    critic_tx: optax.GradientTransformation
+    latent: Callable[[Array, int], PyTree]
+    penalty: Callable[..., Array] | None = None
+    critic_projection: Callable[[PyTree], PyTree] | None = None
+    unrolled_steps: int = 0
+
+
+def init(game: Game, key: Array, real: PyTree) -> GANState:
+    """The state at the start; of `real` only shapes are used."""
+    key = typed(key)
+    z = game.latent(key_for(key, Draw.INIT_LATENT), batch_size_of(real))
+    params, stats = game.generator.init(key_for(key, Draw.GENERATOR_INIT), z)
+
+    def fakes() -> PyTree:  # only shapes are asked for, so that any key will do
+        return game.generator.apply(params, stats, z, train=True, key=jax.random.key(0))[0]
+
+    check_same_samples(real, jax.eval_shape(fakes))
+    generator = Player(params, stats, game.generator_tx.init(params))
+    params, stats = game.critic.init(key_for(key, Draw.CRITIC_INIT), real)
+    critic = Player(params, stats, game.critic_tx.init(params))
+    zero = jnp.zeros((), jnp.int32)
+    return GANState(Step(zero, zero), key, critic, generator)
+
+
+def train_step(
+    critic_step: Callable[[GANState, PyTree], tuple[GANState, Metrics]],
+    generator_step: Callable[[GANState, int, PyTree], tuple[GANState, Metrics]],
+    state: GANState,
+    reals: PyTree,
+) -> tuple[GANState, Metrics]:
+    """One iteration: a critic step for each batch of `reals`, then a generator step."""
+    if batch_size_of(reals) < 1:
+        raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
+    state, history = lax.scan(critic_step, state, reals)
+    metrics = jax.tree.map(lambda m: m[-1], history)
+    last = jax.tree.map(lambda x: x[-1], reals)
+    state, generator_metrics = generator_step(state, batch_size_of(last), last)
+    return state, metrics | generator_metrics
+
+
+def critic_step(game: Game, state: GANState, real: PyTree) -> tuple[GANState, Metrics]:
+    """One step of the critic on one batch."""
+    key = partial(_key_at, state.key, state.step.critic)
+    critic, metrics = update_critic(
+        game, state.critic, state.generator, real, key, state.step.generator
+    )
+    step = state.step._replace(critic=state.step.critic + 1)
+    return state._replace(step=step, critic=critic), metrics
+
+
+def update_critic(
+    game: Game, critic: Player, generator: Player, real: PyTree, key: KeyFor, iteration: Array
+) -> tuple[Player, Metrics]:
+    """The critic after a step of its optimizer, with keys by purpose and the current iteration."""
+    on_fake, on_real, on_generator, in_penalty = jax.random.split(key(Draw.CRITIC_DROPOUT), 4)
+    z = game.latent(key(Draw.CRITIC_LATENT), batch_size_of(real))
+    fake, _ = sample_fakes(game, generator, z, on_generator)
+    check_same_samples(real, fake)
+    project = game.critic_projection or (lambda params: params)
+    start = critic._replace(params=project(critic.params))
+
+    def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        player = start._replace(params=params)
+        f_real, f_fake, stats = score_both(game, player, real, fake, on_real, on_fake)
+        value = game.objective.critic_loss(f_real, f_fake)
+        metrics = {"critic/estimate": game.objective.estimate(f_real, f_fake)}
+        if game.penalty is not None:
+
+            def f(x: PyTree, key: Array = in_penalty) -> Array:
+                return score(game, player, x, key)[0]
+
+            metrics["critic/penalty"] = game.penalty(f, real, fake, key(Draw.INTERPOLATION))
+            value = value + metrics["critic/penalty"]
+        return value, (stats, metrics | {"critic/loss": value})
+
+    return descend("critic", start, loss, game.critic_tx, iteration, otherwise=critic)
+
+
+def generator_step(
+    game: Game, state: GANState, batch_size: int, real: PyTree | None = None
+) -> tuple[GANState, Metrics]:
+    """One step of the generator against the critic as it is; `real` is not used."""
+    key = partial(_key_at, state.key, state.step.generator)
+    in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
+    z = game.latent(key(Draw.GENERATOR_LATENT), batch_size)
+
+    def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
+        fake, stats = sample_fakes(game, state.generator._replace(params=params), z, in_generator)
+        value = game.objective.generator_loss(score(game, state.critic, fake, in_critic)[0])
+        return value, (stats, {"generator/loss": value})
+
+    return move_generator(state, loss, game.generator_tx)
+
+
+def generate(game: Game, state: GANState, key: Array, n: int) -> PyTree:
+    """Samples by running statistics, so that none depends on its neighbours."""
+    player, z = state.generator, game.latent(typed(key), n)
+    return game.generator.apply(player.params, player.stats, z, train=False)[0]
+
+
+def sample_fakes(game: Game, player: Player, z: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+    """Samples as in training, and the generator's statistics after them."""
+    return game.generator.apply(player.params, player.stats, z, train=True, key=key)
+
+
+def score(game: Game, player: Player, x: PyTree, key: Array) -> tuple[Array, PyTree]:
+    """Scores [batch], at least in single precision, and the critic's statistics after them."""
+    scores, stats = game.critic.apply(player.params, player.stats, x, train=True, key=key)
+    batch = batch_size_of(x)
+    if scores.shape not in ((batch,), (batch, 1)):
+        raise ValueError(
+            f"a critic returns one score per sample, [{batch}] or [{batch}, 1]; "
+            f"got {list(scores.shape)}"
+        )
+    return scores.reshape(batch).astype(jnp.promote_types(scores.dtype, jnp.float32)), stats
+
+
+def score_both(
+    game: Game, player: Player, real: PyTree, fake: PyTree, on_real: Array, on_fake: Array
+) -> tuple[Array, Array, PyTree]:
+    """Scores of real and fake samples by one function, and the statistics after both.
+
+    Statistics that enter the scores, such as the vectors of spectral normalization, are the
+    same for both halves and advance once. Those of batch norm do not enter the scores in
+    training, where each half has its own, and take in one half after the other.
+    """
+    chain = sequential(game.critic, player.params, player.stats, real)
+    f_real, after_real = score(game, player, real, on_real)
+    second = player._replace(stats=for_second(chain, player.stats, after_real))
+    f_fake, after_fake = score(game, second, fake, on_fake)
+    return f_real, f_fake, after_both(chain, after_real, after_fake)
+
+
+def move_generator(
+    state: GANState, loss: Loss, tx: optax.GradientTransformation
+) -> tuple[GANState, Metrics]:
+    """The state after a step of the generator's optimizer, which counts as an iteration."""
+    generator, metrics = descend("generator", state.generator, loss, tx, state.step.generator)
+    step = state.step._replace(generator=state.step.generator + 1)
+    return state._replace(step=step, generator=generator), metrics
+
+
+def descend(
+    name: str,
+    player: Player,
+    loss: Loss,
+    tx: optax.GradientTransformation,
+    iteration: Array,
+    otherwise: Player | None = None,
+) -> tuple[Player, Metrics]:
+    """A player after one step down its loss, or `otherwise` where the step was skipped."""
+    gradient, (stats, metrics) = jax.grad(loss, has_aux=True)(player.params)
+    updates, opt_state = optax.with_extra_args_support(tx).update(
+        gradient, player.opt_state, player.params, iteration=iteration
+    )
+    moved = Player(optax.apply_updates(player.params, updates), stats, opt_state)
+    moved = moved_if_finite(player if otherwise is None else otherwise, moved)
+    metrics = metrics | {f"{name}/gradient_norm": optax.tree.norm(gradient)}
+    return moved, metrics | skip_metrics(name, moved)
+
+
+def batch_size_of(x: PyTree) -> int:
+    """The leading axis that the leaves of `x` share.
+
+    Raises:
+      ValueError: there are no leaves, a scalar among them, or their leading axes differ.
+    """
+    shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
+    sizes = {shape[:1] for shape in shapes}
+    if len(sizes) != 1 or sizes == {()}:
+        raise ValueError(f"a batch needs leaves with one leading axis in common, got {shapes}")
+    return sizes.pop()[0]
+
+
+def check_same_samples(real: PyTree, fake: PyTree) -> None:
+    """Refuse a generator whose samples have other shapes than the data."""
+
+    def describe(x: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], x)
+
+    if describe(real) != describe(fake):
+        raise ValueError(
+            f"the generator makes samples {describe(fake)}, but the data have {describe(real)}"
+        )
+
+
+def _key_at(root: Array, step: Array, purpose: Draw) -> Array:
+    return key_for(root, purpose, step)

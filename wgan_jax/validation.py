@@ -1,0 +1,167 @@
+"""Checks of the parts of a game when it is built, and of what a critic's scores depend on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from wgan_jax.types import Array, Network, PyTree
+
+_PROBE_ROWS = 4
+_MODULES = {"flax.nnx": "an NNX module", "equinox": "an Equinox module"}
+
+
+def check_network_type(network: Any, role: str) -> None:
+    """Refuse what is no `Network`, and say what to do.
+
+    Raises:
+      ValueError: a module that is not wrapped, a class in place of an instance, or
+        something without `init` and `apply`.
+
+    Example:
+      >>> from wgan_jax import MLP
+      >>> check_network_type(MLP(), "critic")
+      Traceback (most recent call last):
+      ValueError: the critic is a Flax Linen module: wrap it, from_linen(MLP(...))
+    """
+    check_part(network, role)
+    name = type(network).__name__
+    if isinstance(network, nn.Module):
+        raise ValueError(f"the {role} is a Flax Linen module: wrap it, from_linen({name}(...))")
+    origins = [base.__module__ for base in type(network).__mro__]
+    kinds = [
+        kind for prefix, kind in _MODULES.items() if any(m.startswith(prefix) for m in origins)
+    ]
+    pair = [callable(getattr(network, method, None)) for method in ("init", "apply")]
+    if kinds or not all(pair):
+        what = kinds[0] if kinds else "an object"
+        raise ValueError(
+            f"the {role} must be a Network, a pair of pure functions (init, apply), got {what} of "
+            f"type {name}; docs/composing.md shows how NNX, Equinox and plain functions become one"
+        )
+
+
+def check_part(part: Any, role: str, *methods: str) -> None:
+    """Refuse a class in place of an instance, and a part without the methods that it needs.
+
+    Raises:
+      ValueError: names the role, what was given and what to do.
+
+    Example:
+      >>> from wgan_jax import Wasserstein
+      >>> check_part(Wasserstein, "objective")
+      Traceback (most recent call last):
+      ValueError: the objective is the class Wasserstein: make an instance, Wasserstein(...)
+    """
+    if isinstance(part, type):
+        name = part.__name__
+        raise ValueError(f"the {role} is the class {name}: make an instance, {name}(...)")
+    missing = [method for method in methods if not callable(getattr(part, method, None))]
+    if missing:
+        name = type(part).__name__
+        advice = f"; build it, {name}(...).build()" if hasattr(part, "build") else ""
+        raise ValueError(f"the {role} needs {', '.join(methods)}, but a {name} has none{advice}")
+
+
+def check_independent_scores(critic: Network, sample: PyTree) -> None:
+    """Refuse a critic whose scores in training depend on other samples of the batch.
+
+    A penalty bounds the gradient of each score with respect to its own sample,
+    which says nothing once a score depends on the whole batch. Such a critic is
+    known by what it does and not by its name: one sample is changed, and the scores
+    of the others must stay as they are. Weights are drawn at random, since those of
+    `init` may hide it, as a last layer of zeros does. A critic that is built from
+    traced hyper-parameters cannot be computed yet and is not looked at.
+
+    Args:
+      critic: the network.
+      sample: shapes and dtypes of a batch, as of `jax.eval_shape`.
+
+    Raises:
+      ValueError: scores depend on other samples.
+
+    Example:
+      >>> import jax
+      >>> from wgan_jax import DCGANCritic, from_linen
+      >>> images = jax.ShapeDtypeStruct((2, 16, 16, 1), "float32")
+      >>> critic = DCGANCritic(image_size=16, channels=1, filters=4)
+      >>> check_independent_scores(from_linen(critic.copy(norm="layer")), images)
+      >>> check_independent_scores(from_linen(critic), images)  # doctest: +ELLIPSIS
+      Traceback (most recent call last):
+      ValueError: a penalty bounds the gradient of each score by its own sample, ...
+    """
+    batch = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct((_PROBE_ROWS, *x.shape[1:]), x.dtype), sample
+    )
+    params, stats = jax.eval_shape(critic.init, jax.random.key(0), batch)
+    random = np.random.default_rng(0)
+    base = _filled(batch, random.standard_normal)
+    changed = [
+        jax.tree.map(lambda x, s=size: _with_first_row_moved(x, s, random), base)
+        for size in (1.0, 10.0, -10.0)
+    ]
+    weights = _filled(params, lambda shape: random.standard_normal(shape) / _fan_in(shape) ** 0.5)
+    state = _filled(stats, lambda shape: 0.5 + np.abs(random.standard_normal(shape)))
+    batches = jax.tree.map(lambda *x: np.stack(x), base, *changed)
+
+    @jax.jit
+    def score(weights: PyTree, state: PyTree, batches: PyTree, key: Array) -> Array:
+        def one(x: PyTree) -> Array:
+            return critic.apply(weights, state, x, train=True, key=key)[0].astype(jnp.float32)
+
+        return lax.map(one, batches).reshape(len(changed) + 1, _PROBE_ROWS)
+
+    with jax.ensure_compile_time_eval():
+        try:
+            scores = np.asarray(score(weights, state, batches, jax.random.key(0)), np.float64)
+        except (jax.errors.UnexpectedTracerError, jax.errors.ConcretizationTypeError):
+            return
+    others, own = scores[:, 1:], scores[:, :1]
+    room = 1e-4 * (np.abs(own - own[:1]) + np.abs(others[:1])) + 1e-30
+    if np.isfinite(others[0]).all() and not (np.abs(others - others[:1]) <= room).all():
+        raise ValueError(
+            "a penalty bounds the gradient of each score by its own sample, but scores of this "
+            "critic depend on other samples of the batch, as they do with batch norm; use layer "
+            "norm in its place (norm='layer')"
+        )
+
+
+def sample_spec(generator: Network, latent: Callable[[Array, int], PyTree], n: int = 2) -> PyTree:
+    """Shapes and dtypes of `n` samples of a generator, by tracing alone."""
+
+    def sample(key: Array) -> PyTree:
+        on_latent, on_init, on_apply = jax.random.split(key, 3)
+        z = latent(on_latent, n)
+        params, stats = generator.init(on_init, z)
+        return generator.apply(params, stats, z, train=True, key=on_apply)[0]
+
+    return jax.eval_shape(sample, jax.random.key(0))
+
+
+def _filled(spec: PyTree, draw: Callable[[tuple[int, ...]], np.ndarray]) -> PyTree:
+    """Arrays of the shapes and dtypes of `spec`: floats are drawn, integers are 0."""
+
+    def fill(x: jax.ShapeDtypeStruct) -> Any:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.split(jax.random.key(1), x.shape)
+        is_float = jnp.issubdtype(x.dtype, jnp.floating)
+        return np.asarray(draw(x.shape) if is_float else np.zeros(x.shape)).astype(x.dtype)
+
+    return jax.tree.map(fill, spec)
+
+
+def _with_first_row_moved(x: np.ndarray, size: float, random: np.random.Generator) -> np.ndarray:
+    is_float = jnp.issubdtype(x.dtype, jnp.floating)
+    row = size * (1 + random.standard_normal(x.shape[1:])) if is_float else np.ones(x.shape[1:])
+    return np.concatenate([np.asarray(row).astype(x.dtype)[None], x[1:]])
+
+
+def _fan_in(shape: tuple[int, ...]) -> int:
+    return max(math.prod(shape[:-1]), 1)
