@@ -6,9 +6,20 @@ import numpy as np
 import optax
 import pytest
 
-from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
+from wgan_jax import (
+    MLP,
+    Wasserstein,
+    clip_weights,
+    from_linen,
+    gan,
+    scan_steps,
+    skip_non_finite,
+    toy,
+)
 from wgan_jax.adaptive import scan_adaptive_steps
+from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Adaptive, Config, Warmup
+from wgan_jax.optimizers import SGD, follow_iterations
 
 RING = toy.Ring()
 
@@ -81,3 +92,66 @@ def test_a_config_has_one_schedule():
         Config(adaptive=Adaptive(), warmup=Warmup())
     with pytest.raises(ValueError, match="most=7"):
         Adaptive(block=5, most=7)
+
+
+def rates_of_the_critic(model, iterations, updates_each=7):
+    """Step over gradient, critic updates far ahead of those of a fixed schedule."""
+    state = model.init(jax.random.key(0), jnp.zeros((16, 2)))
+    rates = []
+    for iteration in iterations:
+        step = state.step._replace(generator=jnp.int32(iteration))
+        for i in range(updates_each):
+            real = RING(jax.random.fold_in(jax.random.key(1), i), 16)
+            before = state._replace(step=step._replace(critic=state.step.critic))
+            state, metrics = model.critic_step(before, real)
+        moved = jax.tree.map(lambda a, b: a - b, before.critic.params, state.critic.params)
+        rates.append(float(optax.tree.norm(moved) / metrics["critic/gradient_norm"]))
+    return rates
+
+
+@pytest.mark.parametrize("decay", ["linear", "cosine"])
+@pytest.mark.parametrize(
+    "schedule",
+    [{"adaptive": Adaptive()}, {"warmup": Warmup()}, {"warmup": Warmup(), "ema_decay": 0.9}],
+    ids=["adaptive", "warm-up", "with an average"],
+)
+def test_the_rate_of_the_critic_falls_with_the_run_and_not_with_its_own_steps(schedule, decay):
+    optimizer = SGD(learning_rate=0.01, decay=decay, decay_iterations=20)
+    config = Config(
+        generator=MLP(features=(4,), output_shape=(2,)),
+        critic=MLP(features=(4,)),
+        critic_optimizer=optimizer,
+        clip=None,
+        **schedule,
+    )
+    expected = {"linear": [0.01, 0.005, 0.001, 0.0], "cosine": [0.01, 0.005, None, 0.0]}[decay]
+    found = rates_of_the_critic(build_gan(config), (0, 10, 18, 20))
+    for rate, value in zip(found, expected, strict=True):
+        assert value is None or rate == pytest.approx(value, rel=2e-3, abs=1e-7)
+
+
+def test_members_with_a_traced_rate_follow_the_run_too():
+    def rates(rate):
+        tx = follow_iterations(SGD(learning_rate=rate, decay="linear", decay_iterations=20).build())
+        tx = skip_non_finite(optax.chain(tx, clip_weights(10.0)))
+
+        def at(iteration):
+            w = jnp.zeros(())
+            return -tx.update(jnp.ones(()), tx.init(w), w, iteration=iteration)[0]
+
+        return jax.vmap(at)(jnp.array([0, 10, 20]))
+
+    found = jax.jit(jax.vmap(rates))(jnp.array([0.1, 0.2]))
+    np.testing.assert_allclose(found, [[0.1, 0.05, 0], [0.2, 0.1, 0]], rtol=1e-6, atol=1e-8)
+
+
+def test_a_constant_rate_does_not_depend_on_the_schedule():
+    """Nor does the structure of the state, so that checkpoints fit."""
+    networks = {"generator": MLP(features=(4,), output_shape=(2,)), "critic": MLP(features=(4,))}
+    fixed, warm = (build_gan(Config(**networks, warmup=w)) for w in (None, Warmup()))
+    start = fixed.init(jax.random.key(0), jnp.zeros((8, 2)))
+    assert jax.tree.structure(start) == jax.tree.structure(
+        warm.init(jax.random.key(0), jnp.zeros((8, 2)))
+    )
+    real = RING(jax.random.key(1), 8)
+    assert_equal(fixed.critic_step(start, real)[0], warm.critic_step(start, real)[0])

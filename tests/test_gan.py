@@ -1,11 +1,13 @@
 """Algorithm 1: against a reference written by hand, and as properties."""
 
 import chex
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -13,16 +15,23 @@ from wgan_jax import (
     MLP,
     DCGANCritic,
     DCGANGenerator,
+    EvidenceBound,
+    GradientPenalty,
+    Network,
+    ResNetCritic,
     Wasserstein,
     clip_weights,
     from_linen,
     gan,
     scan_steps,
     toy,
+    vae,
 )
+from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.networks import MLP as LinenMLP  # noqa: N811
 from wgan_jax.optimizers import RMSProp
+from wgan_jax.sharding import data_mesh, spread
 
 RING = toy.Ring()
 
@@ -260,3 +269,162 @@ def test_bad_shapes_are_named(key):
     )
     with pytest.raises(ValueError, match=r"\[4, 7\]"):
         wide.critic_step(wide.init(key, jnp.zeros((4, 2))), jnp.zeros((4, 2)))
+
+
+IDENTITY = Network(
+    init=lambda key, z: ({}, {}), apply=lambda params, stats, z, *, train, key=None: (z, stats)
+)
+
+
+def renormalized():
+    """Divides scores by a running scale of the samples, in training too."""
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, x.shape[1:])}, {"scale": jnp.ones(())}
+
+    def apply(params, stats, x, *, train, key=None):
+        scores = x @ params["w"] / stats["scale"]
+        return scores, {"scale": 0.9 * stats["scale"] + 0.1 * jnp.abs(x).mean() if train else 1.0}
+
+    return Network(init, apply)
+
+
+IMAGES = {"image_size": 16, "channels": 1, "filters": 2}
+
+
+@pytest.mark.parametrize(
+    ("critic", "shape"),
+    [
+        (from_linen(LinenMLP(features=(8, 8), spectral_norm=True)), (2,)),
+        (from_linen(DCGANCritic(norm="none", spectral_norm=True, **IMAGES)), (16, 16, 1)),
+        (from_linen(DCGANCritic(norm="batch", spectral_norm=True, **IMAGES)), (16, 16, 1)),
+        (from_linen(ResNetCritic(spectral_norm=True, **IMAGES)), (16, 16, 1)),
+        (renormalized(), (2,)),
+    ],
+    ids=["mlp", "dcgan", "dcgan with batch norm", "resnet", "own statistics"],
+)
+def test_real_and_fake_samples_are_scored_by_one_function(critic, shape, key):
+    """Equal samples have distance zero, whatever state the critic carries."""
+    x = 1 + jax.random.normal(key, (8, *shape))
+    model = gan(
+        IDENTITY,
+        critic,
+        Wasserstein(),
+        generator_tx=optax.identity(),
+        critic_tx=optax.sgd(0.05),
+        latent=lambda key, n: x,
+    )
+    state = model.init(jax.random.key(0), x)
+    for _ in range(3):
+        state, metrics = model.critic_step(state, x)
+        assert abs(metrics["critic/estimate"]) <= 1e-6
+
+
+def test_the_power_iteration_advances_once_and_batch_norm_twice_per_critic_step(key):
+    critic = from_linen(DCGANCritic(norm="batch", spectral_norm=True, **IMAGES))
+    on_real, on_fake = jax.random.split(key)
+    real, fake = (jax.random.normal(k, (4, 16, 16, 1)) for k in (on_real, on_fake))
+    model = gan(
+        IDENTITY,
+        critic,
+        Wasserstein(),
+        generator_tx=optax.identity(),
+        critic_tx=optax.sgd(0.0),
+        latent=lambda key, n: fake,
+    )
+    state = model.init(jax.random.key(0), real)
+    after = model.critic_step(state, real)[0].critic.stats
+    first = critic.apply(state.critic.params, state.critic.stats, real, train=True)[1]
+    mixed = first | {"spectral_stats": state.critic.stats["spectral_stats"]}
+    second = critic.apply(state.critic.params, mixed, fake, train=True)[1]
+    for kind, expected in (("spectral_stats", first), ("batch_stats", second)):
+        for a, b in zip(*map(jax.tree.leaves, (after[kind], expected[kind])), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
+
+
+def test_a_generator_and_a_decoder_with_dropout_train(key):
+    settings = {
+        "generator_tx": optax.sgd(1e-3),
+        "critic_tx": optax.sgd(1e-3),
+        "latent": lambda key, n: jax.random.normal(key, (n, 2)),
+    }
+    dropped = from_linen(MLP(features=(32,), output_shape=(2,), dropout=0.5))
+    real = RING(key, 8)
+    for model in (
+        gan(dropped, from_linen(MLP(features=(8,))), Wasserstein(), **settings),
+        vae(
+            dropped, from_linen(MLP(output_shape=(4,), features=(8,))), EvidenceBound(), **settings
+        ),
+    ):
+        state = model.init(jax.random.key(0), real)
+        _, metrics = model.train_step(state, real[None])
+        assert all(jnp.isfinite(m) for m in metrics.values())
+        other = state._replace(key=jax.random.key(1))
+        assert model.train_step(other, real[None])[1]["generator/loss"] != metrics["generator/loss"]
+
+
+class Steps:
+    """A sampler that is no pytree, with batches by step."""
+
+    def __call__(self, key, n):
+        return jnp.full((n, 2), 100.0)
+
+    def at(self, key, step, n):
+        return jnp.full((n, 2), step, jnp.float32)
+
+
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: spread(s, data_mesh())])
+def test_batches_by_step_are_used_whatever_the_sampler_is(wrap, key):
+    model = small(c=10.0, rate=0.0)
+    state = model.init(key, jnp.zeros((4, 2)))
+    state = state._replace(step=state.step._replace(critic=jnp.int32(6)))
+    expected = model.train_step(state, jnp.stack([Steps().at(key, i, 4) for i in (6, 7)]))[1]
+    run = scan_steps(model, n_critic=2, batch_size=4, length=1)
+    np.testing.assert_allclose(
+        run(state, wrap(Steps()))[1]["critic/estimate"][0], expected["critic/estimate"], rtol=1e-5
+    )
+    run = scan_adaptive_steps(model, block=1, most=2, tolerance=0, batch_size=4, length=1)
+    np.testing.assert_allclose(
+        run(state, wrap(Steps()))[1]["critic/estimate"][0], expected["critic/estimate"], rtol=1e-5
+    )
+
+
+def parts(**other):
+    tx = optax.sgd(0.1)
+    usual = {
+        "generator": from_linen(MLP(features=(4,), output_shape=(2,))),
+        "critic": from_linen(MLP(features=(4,))),
+        "objective": Wasserstein(),
+        "generator_tx": tx,
+        "critic_tx": tx,
+        "latent": lambda key, n: jax.random.normal(key, (n, 2)),
+    }
+    return usual | other
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        ({"critic": MLP(features=(4,))}, r"critic is a Flax Linen module.*from_linen\(MLP"),
+        ({"generator": MLP(output_shape=(2,))}, r"generator is a Flax Linen module"),
+        ({"critic": MLP}, r"critic is the class MLP: make an instance"),
+        ({"critic": nnx.Linear(2, 1, rngs=nnx.Rngs(0))}, r"critic must be a Network.*NNX.*Linear"),
+        ({"critic": eqx.nn.Linear(2, 1, key=jax.random.key(0))}, r"critic must be.*Equinox"),
+        ({"critic": lambda x: x}, r"critic must be a Network"),
+        ({"objective": Wasserstein}, r"objective is the class Wasserstein"),
+        ({"penalty": GradientPenalty}, r"penalty is the class GradientPenalty"),
+        ({"critic_tx": RMSProp()}, r"critic's optimizer needs init, update.*build\(\)"),
+        ({"generator_tx": 0.1}, r"generator's optimizer needs init, update"),
+        ({"latent": 2}, r"latent needs __call__"),
+    ],
+    ids=lambda value: None,
+)
+def test_what_is_no_part_of_a_game_is_named(other, told):
+    with pytest.raises(ValueError, match=told):
+        gan(**parts(**other))
+
+
+@pytest.mark.parametrize("module", [MLP, nnx.Linear(2, 1, rngs=nnx.Rngs(0)), 3])
+def test_from_linen_says_what_it_takes(module):
+    with pytest.raises(ValueError, match=r"from_linen takes"):
+        from_linen(module)

@@ -11,12 +11,14 @@ from wgan_jax import (
     DCGANCritic,
     DCGANGenerator,
     Network,
+    ResNetCritic,
     Wasserstein,
     from_linen,
     gan,
     scan_steps,
     toy,
 )
+from wgan_jax.networks import GroupSort
 from wgan_jax.penalties import (
     DRAGAN,
     Consistency,
@@ -245,6 +247,51 @@ def test_batch_norm_is_known_by_what_it_does_and_not_by_its_name():
     with pytest.raises(ValueError, match="layer norm"):
         build(centred(True))
     build(centred(False))
+
+
+def reads_the_batch(how):
+    """A critic without statistics whose scores depend on the batch in its own way."""
+    pooled = {
+        "mean": lambda h: h - h.mean(0, keepdims=True),
+        "maximum": lambda h: h - h.max(0, keepdims=True),
+        "standard deviation": lambda h: h + h.std(0, keepdims=True).mean(),
+        "attention": lambda h: jax.nn.softmax(h @ h.T) @ h,
+        "the next sample": lambda h: h + jnp.roll(h, 1, 0),
+        "none": lambda h: h,
+    }[how]
+
+    def init(key, x):  # the last layer starts at zero, so that scores at the start are equal
+        return {"in": jax.random.normal(key, (256, 8)), "out": jnp.zeros(8)}, {}
+
+    def apply(params, stats, x, *, train, key=None):
+        h = jnp.tanh(x.reshape(x.shape[0], -1) @ params["in"])
+        return (pooled(h) if train else h) @ params["out"], stats
+
+    return Network(init, apply)
+
+
+@pytest.mark.parametrize(
+    "how", ["mean", "maximum", "standard deviation", "attention", "the next sample"]
+)
+def test_scores_that_depend_on_their_neighbours_are_refused(how):
+    with pytest.raises(ValueError, match="depend on other samples"):
+        build(reads_the_batch(how))
+    build(reads_the_batch(how), penalty=None)
+
+
+def test_independent_critics_of_all_kinds_are_let_through():
+    build(reads_the_batch("none"))
+    build(DCGANCritic(norm="layer", dropout=0.5, spectral_norm=True, **IMAGE))
+    for critic in (ResNetCritic(**IMAGE), MLP(features=(8,), spectral_norm=True), GroupSort((8,))):
+        build(critic)
+
+
+@pytest.mark.parametrize("penalty", [GradientPenalty(), LipschitzPenalty(), DRAGAN()])
+@pytest.mark.parametrize("dtype", ["int32", "uint8", "bool"])
+def test_samples_that_cannot_be_differentiated_are_named(penalty, dtype, key):
+    x = jnp.ones((4, 2), dtype)
+    with pytest.raises(ValueError, match=rf"floats; got \['{dtype}'\]"):
+        penalty(lambda x: x.astype(jnp.float32).sum(1), x, x, key)
 
 
 def test_the_check_works_under_jit_and_vmap():

@@ -109,7 +109,7 @@ def test_bad_input_is_named(key):
         model.generator_step(state, 4)
     with pytest.raises(ValueError, match="labels"):
         model.init(jax.random.clone(key), (jnp.zeros((4, 3)), jnp.zeros(4, jnp.int32)))
-    with pytest.raises(ValueError, match=r"\(4, 5\)"):
+    with pytest.raises(ValueError, match=r"\(3,\).*\(5,\)"):
         model.init(jax.random.clone(key), jnp.zeros((4, 5)))
     wrong = build(code=3)
     with pytest.raises(ValueError, match=r"\[4, 4\]; got \[4, 6\]"):

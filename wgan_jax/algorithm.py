@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,6 @@ from jax import lax
 from wgan_jax.batch_statistics import after_both, for_second, sequential
 from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.keys import Draw, key_for, typed
-from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
 KeyFor = Callable[[Draw], Array]
@@ -39,7 +38,7 @@ class Game(NamedTuple):
 
     generator: Network
     critic: Network
-    objective: Objective
+    objective: Any  # an `Objective`, or the bound of a VAE
     generator_tx: optax.GradientTransformation
     critic_tx: optax.GradientTransformation
     latent: Callable[[Array, int], PyTree]
@@ -155,7 +154,8 @@ def score(game: Game, player: Player, x: PyTree, key: Array) -> tuple[Array, PyT
             f"a critic returns one score per sample, [{batch}] or [{batch}, 1]; "
             f"got {list(scores.shape)}"
         )
-    return scores.reshape(batch).astype(jnp.promote_types(scores.dtype, jnp.float32)), stats
+    is_half = scores.dtype in (jnp.bfloat16, jnp.float16)
+    return (scores.astype(jnp.float32) if is_half else scores).reshape(batch), stats
 
 
 def score_both(

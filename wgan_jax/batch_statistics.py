@@ -38,7 +38,7 @@ def sequential(critic: Network, params: PyTree, stats: PyTree, x: PyTree) -> PyT
         scores, state = critic.apply(params, state, x, train=True, key=jax.random.key(0))
         return scores, jax.tree.leaves(state)
 
-    follows = _varying(lambda rest, x: apply(*rest, x)[1], (params, leaves), x)
+    follows = _varying(lambda rest, x: apply(rest[0], rest[1], x)[1], (params, leaves), x)
     ours = [leaf for leaf, does in zip(leaves, follows, strict=True) if does]
 
     def scores(rest: tuple[PyTree, list[Array], PyTree], ours: list[Array]) -> list[Array]:

@@ -26,6 +26,25 @@ def unrolled_generator_step(
     Raises:
       ValueError: no real samples.
 
+    Example:
+      >>> import optax
+      >>> from wgan_jax import MLP, Wasserstein, from_linen
+      >>> from wgan_jax.algorithm import init
+      >>> game = Game(
+      ...     from_linen(MLP(features=(4,), output_shape=(2,))),
+      ...     from_linen(MLP(features=(4,))),
+      ...     Wasserstein(),
+      ...     optax.sgd(0.1),
+      ...     optax.sgd(0.1),
+      ...     lambda key, n: jax.random.normal(key, (n, 2)),
+      ...     unrolled_steps=3,
+      ... )
+      >>> real = jnp.ones((8, 2))
+      >>> start = init(game, jax.random.key(0), real)
+      >>> state, metrics = unrolled_generator_step(game, start, 8, real)
+      >>> int(state.step.generator), int(state.step.critic)
+      (1, 0)
+
     References:
       Metz et al., Unrolled Generative Adversarial Networks, 2016, equations 6 to 9.
     """
@@ -43,7 +62,7 @@ def unrolled_generator_step(
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
         generator = state.generator._replace(params=params)
         fake, stats = sample_fakes(game, generator, z, in_generator)
-        critic = unroll_critic(game, state.critic, generator, real, keys, state.step.generator)
+        critic = _unroll_critic(game, state.critic, generator, real, keys, state.step.generator)
         f_fake, _ = score(game, critic, fake, on_fake)
         f_real, _ = score(game, critic, real, on_real)
         value = unrolled_generator_loss(game.objective, f_real, f_fake)
@@ -52,7 +71,7 @@ def unrolled_generator_step(
     return move_generator(state, loss, game.generator_tx)
 
 
-def unroll_critic(
+def _unroll_critic(
     game: Game, critic: Player, generator: Player, real: PyTree, keys: Array, iteration: Array
 ) -> Player:
     """The critic after one update for each of `keys`, differentiable in the generator."""

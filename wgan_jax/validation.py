@@ -114,7 +114,8 @@ def check_independent_scores(critic: Network, sample: PyTree) -> None:
     @jax.jit
     def score(weights: PyTree, state: PyTree, batches: PyTree, key: Array) -> Array:
         def one(x: PyTree) -> Array:
-            return critic.apply(weights, state, x, train=True, key=key)[0].astype(jnp.float32)
+            same = jax.random.clone(key)  # the same dropout for all batches, on purpose
+            return critic.apply(weights, state, x, train=True, key=same)[0].astype(jnp.float32)
 
         return lax.map(one, batches).reshape(len(changed) + 1, _PROBE_ROWS)
 
