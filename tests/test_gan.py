@@ -1,13 +1,11 @@
 """Algorithm 1: against a reference written by hand, and as properties."""
 
 import chex
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -405,12 +403,7 @@ def parts(**other):
 @pytest.mark.parametrize(
     ("other", "told"),
     [
-        ({"critic": MLP(features=(4,))}, r"critic is a Flax Linen module.*from_linen\(MLP"),
-        ({"generator": MLP(output_shape=(2,))}, r"generator is a Flax Linen module"),
-        ({"critic": MLP}, r"critic is the class MLP: make an instance"),
-        ({"critic": nnx.Linear(2, 1, rngs=nnx.Rngs(0))}, r"critic must be a Network.*NNX.*Linear"),
-        ({"critic": eqx.nn.Linear(2, 1, key=jax.random.key(0))}, r"critic must be.*Equinox"),
-        ({"critic": lambda x: x}, r"critic must be a Network"),
+        ({"critic": MLP}, r"critic is a module of flax.linen, MLP; adapt it"),
         ({"objective": Wasserstein}, r"objective is the class Wasserstein"),
         ({"penalty": GradientPenalty}, r"penalty is the class GradientPenalty"),
         ({"critic_tx": RMSProp()}, r"critic's optimizer needs init, update.*build\(\)"),
@@ -424,7 +417,6 @@ def test_what_is_no_part_of_a_game_is_named(other, told):
         gan(**parts(**other))
 
 
-@pytest.mark.parametrize("module", [MLP, nnx.Linear(2, 1, rngs=nnx.Rngs(0)), 3])
-def test_from_linen_says_what_it_takes(module):
-    with pytest.raises(ValueError, match=r"from_linen takes"):
-        from_linen(module)
+def test_a_class_in_place_of_a_module_is_named():
+    with pytest.raises(ValueError, match=r"takes an instance, got the class MLP"):
+        from_linen(MLP)

@@ -12,11 +12,10 @@ import optax
 from wgan_jax import algorithm
 from wgan_jax.algorithm import Game
 from wgan_jax.objectives import Objective
-from wgan_jax.types import Array, GANState, Metrics, Network, PyTree
+from wgan_jax.types import Array, GANState, Metrics, Network, PyTree, check_network_type
 from wgan_jax.unrolled import check_differentiable, unrolled_generator_step
 from wgan_jax.validation import (
     check_independent_scores,
-    check_network_type,
     check_part,
     sample_spec,
 )
@@ -136,8 +135,7 @@ def gan(
 
 
 def _check(game: Game) -> None:
-    check_network_type(game.generator, "generator")
-    check_network_type(game.critic, "critic")
+    check_network_type(generator=game.generator, critic=game.critic)
     check_part(game.objective, "objective", "critic_loss", "generator_loss", "estimate")
     check_part(game.generator_tx, "generator's optimizer", "init", "update")
     check_part(game.critic_tx, "critic's optimizer", "init", "update")

@@ -123,6 +123,9 @@ def from_linen(module: nn.Module) -> Network:
       >>> critic.apply(params, stats, jnp.ones((8, 2)), train=True)[0].shape
       (8, 1)
     """
+    if isinstance(module, type) and issubclass(module, nn.Module):
+        name = module.__name__
+        raise ValueError(f"from_linen takes an instance, got the class {name}: give {name}(...)")
     if not isinstance(module, nn.Module):
         library = library_of(module)
         hint = f"; it is of {library[0]}: use {library[1]}" if library else ""

@@ -16,8 +16,8 @@ from wgan_jax import algorithm
 from wgan_jax.algorithm import Game, batch_size_of, descend, move_generator, sample_fakes
 from wgan_jax.gan import GAN, jitted
 from wgan_jax.keys import Draw, key_for, typed
-from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree
-from wgan_jax.validation import check_network_type, check_part
+from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, check_network_type
+from wgan_jax.validation import check_part
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,8 +115,7 @@ def vae(
     """
 
     game = Game(decoder, encoder, bound, generator_tx, critic_tx, latent)
-    check_network_type(decoder, "decoder")
-    check_network_type(encoder, "encoder")
+    check_network_type(decoder=decoder, encoder=encoder)
     check_part(bound, "bound", "__call__")
     check_part(generator_tx, "generator's optimizer", "init", "update")
     check_part(critic_tx, "critic's optimizer", "init", "update")

@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable
 from typing import Any
 
-import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,37 +14,6 @@ from jax import lax
 from wgan_jax.types import Array, Network, PyTree
 
 _PROBE_ROWS = 4
-_MODULES = {"flax.nnx": "an NNX module", "equinox": "an Equinox module"}
-
-
-def check_network_type(network: Any, role: str) -> None:
-    """Refuse what is no `Network`, and say what to do.
-
-    Raises:
-      ValueError: a module that is not wrapped, a class in place of an instance, or
-        something without `init` and `apply`.
-
-    Example:
-      >>> from wgan_jax import MLP
-      >>> check_network_type(MLP(), "critic")
-      Traceback (most recent call last):
-      ValueError: the critic is a Flax Linen module: wrap it, from_linen(MLP(...))
-    """
-    check_part(network, role)
-    name = type(network).__name__
-    if isinstance(network, nn.Module):
-        raise ValueError(f"the {role} is a Flax Linen module: wrap it, from_linen({name}(...))")
-    origins = [base.__module__ for base in type(network).__mro__]
-    kinds = [
-        kind for prefix, kind in _MODULES.items() if any(m.startswith(prefix) for m in origins)
-    ]
-    pair = [callable(getattr(network, method, None)) for method in ("init", "apply")]
-    if kinds or not all(pair):
-        what = kinds[0] if kinds else "an object"
-        raise ValueError(
-            f"the {role} must be a Network, a pair of pure functions (init, apply), got {what} of "
-            f"type {name}; docs/composing.md shows how NNX, Equinox and plain functions become one"
-        )
 
 
 def check_part(part: Any, role: str, *methods: str) -> None:
