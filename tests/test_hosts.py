@@ -3,11 +3,13 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.manifest import to_host_arrays
+from wgan_jax.experiment.rendezvous import rendezvous
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
 from wgan_jax.flags import load
@@ -107,7 +110,7 @@ def test_two_hosts_stop_together_and_train_as_one_does(tmp_path):
     assert seconds < DEADLINE
     assert statuses == [-signal.SIGKILL, 1]
     assert said[1].count("\n") == 1
-    assert "another host is gone" in said[1]
+    assert "another host of the run stopped responding" in said[1]
 
     saved = Checkpoints(two / "checkpoints").steps()[0]
     statuses, said = finish(start_both([*TINY, "--steps", str(saved + 20)], two))
@@ -149,6 +152,114 @@ def test_a_host_is_killed_and_the_run_goes_on_bitwise(victim, tmp_path):
     assert np.abs(one - two).max() < 1e-3 * np.abs(one).max()
 
 
+def gather(*hosts, timeout=20.0, port_of=None):
+    """What each of some processes, given by index and count, is told; threads stand for them."""
+    address = f"127.0.0.1:{port_of or port()}"
+
+    def join(index, count):
+        try:
+            rendezvous(address, address, count, index, timeout)
+        except UserError as error:
+            return str(error)
+        return "complete"
+
+    with ThreadPoolExecutor(len(hosts)) as pool:
+        return list(pool.map(lambda host: join(*host), hosts))
+
+
+def test_processes_that_are_all_there_go_on():
+    assert gather((2, 3), (1, 3), (0, 3)) == ["complete"] * 3
+    assert gather((0, 1)) == ["complete"]
+
+
+@pytest.mark.parametrize(
+    ("hosts", "told"),
+    [
+        ([(0, 3), (1, 3), (1, 3)], "two processes have --process-index 1"),
+        ([(0, 2), (1, 3)], "process 1 has --process-count 3, but process 0 has 2"),
+        ([(0, 3), (2, 2)], "process 2 has --process-count 2, but process 0 has 3"),
+        ([(0, 3), (4, 3)], "two processes have --process-index 4|from 0 to 2"),
+    ],
+)
+def test_processes_that_do_not_fit_are_all_told_at_once(hosts, told):
+    began = time.monotonic()
+    said = gather(*hosts)
+    assert time.monotonic() - began < 10
+    assert len(set(said)) == 1
+    assert re.search(told, said[0])
+
+
+def test_who_is_missing_is_told_while_waiting_and_at_the_end(caplog, monkeypatch):
+    from wgan_jax.experiment import rendezvous as module
+
+    monkeypatch.setattr(module, "_NOTICE_SECONDS", 0.2)
+    said = gather((0, 4), (2, 4), timeout=1.5)
+    assert said[0] == said[1]
+    assert "within 2 s: processes 1, 3 of 4 did not come" in said[0]
+    assert caplog.messages.count(caplog.messages[0]) > 3  # both say it, again and again
+    assert "waiting for processes 1, 3 of 4" in caplog.messages[0]
+    caplog.clear()
+    assert "process 0 did not come" in gather((1, 2), timeout=1.0)[0]
+    assert "waiting for process 0" in caplog.messages[0]
+
+
+def test_a_process_that_is_started_anew_is_no_second_one():
+    place = port()
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(gather, (0, 3), port_of=place)
+        hello = b'{"protocol": "wgan_jax 1", "index": 1, "count": 3}\n'
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                with socket.create_connection(("127.0.0.1", place), timeout=5) as killed:
+                    killed.sendall(hello)
+                    killed.recv(100)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        assert gather((1, 3), (2, 3), port_of=place) == ["complete"] * 2
+        assert first.result() == ["complete"]
+
+
+def test_a_port_that_is_taken_is_told_to_all():
+    with socket.create_server(("127.0.0.1", 0)) as other, ThreadPoolExecutor(1) as pool:
+        place = other.getsockname()[1]
+        answer = pool.submit(lambda: other.accept()[0])
+        told = pool.submit(lambda: answer.result().sendall(b"SSH-2.0-nothing\r\n"))
+        said = gather((0, 2), (1, 2), port_of=place)
+        told.result()
+        answer.result().close()
+    assert "is taken" in said[0]
+    assert "another program" in said[1]
+
+
+@pytest.mark.parametrize("noise", [b"GET / HTTP/1.1\r\n\r\n", b"[" * 5000, b"{}\n", b"\xff\n"])
+def test_strangers_at_the_port_change_nothing(noise):
+    place = port()
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(gather, (0, 2), port_of=place)
+        until = time.monotonic() + 10
+        while time.monotonic() < until:
+            try:
+                stranger = socket.create_connection(("127.0.0.1", place), timeout=5)
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        with stranger:
+            stranger.sendall(noise)
+            assert gather((1, 2), port_of=place) == ["complete"]
+        assert first.result() == ["complete"]
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_the_command_line_says_who_did_not_come(tmp_path):
+    hosts = start(1, f"127.0.0.1:{port()}", [*TINY, "--join-timeout", "1"], tmp_path / "run")
+    statuses, said = finish([hosts])
+    assert (statuses, said[0].count("\n")) == ([2], 1)
+    assert "process 0 did not come" in said[0]
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_slurm_is_found_by_itself(tmp_path):
@@ -185,6 +296,7 @@ def test_slurm_is_found_by_itself(tmp_path):
             ["--coordinator", "here:1", "--process-count", "2", "--process-index", "2"],
             "from 0 to 1",
         ),
+        (["--join-timeout", "soon"], "--join-timeout"),
         (["--devices", "3"], "1 to 2"),
         (["--batch-size", "33"], "--batch-size 32 or 34, or --devices 1"),
     ],
@@ -235,6 +347,6 @@ def test_what_is_handed_over_comes_out_bitwise():
 
 def test_what_the_runtime_says_of_a_lost_host_is_known():
     lost = "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:57540"
-    assert last_words.means_gone(ValueError(lost))
-    assert not last_words.means_gone(ValueError("a batch of 3 is larger than the 2 examples"))
-    assert not last_words.means_gone(OSError(lost))
+    assert last_words.is_peer_failure(ValueError(lost))
+    assert not last_words.is_peer_failure(ValueError("a batch of 3 is larger than the 2 examples"))
+    assert not last_words.is_peer_failure(OSError(lost))

@@ -32,7 +32,8 @@ With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 
 Several hosts, each with the same command:
 --distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
---coordinator HOST:PORT --process-count N --process-index I    anywhere else"""
+--coordinator HOST:PORT --process-count N --process-index I    anywhere else
+--join-timeout SECONDS    how long to wait for the others (300)"""
 
 
 class _ConsoleHandler(logging.Handler):
@@ -73,12 +74,13 @@ guarded = run_command  # its former name, for one version
 
 
 def train(args: list[str]) -> int:
-    """`train.py`: exit status 0 done, 1 another host is gone, 2 bad input, 143 stopped by SIGTERM.
+    """`train.py`: exit status 0 done, 1 another host stopped responding, 2 bad input.
 
-    The last of these with everything saved; other signals give 128 and their number as well.
+    143 is that of a run stopped by SIGTERM with everything saved; other signals give 128 and
+    their number as well.
     """
     told, args = _topology(args)
-    with last_words.joined(**told):
+    with last_words.distributed_context(**told):
         return _train(args)
 
 
@@ -113,7 +115,7 @@ def _train(args: list[str]) -> int:
             print(f"report  {write_report(folder)}")
             return 0
     except (ValueError, OSError) as error:
-        if last_words.means_gone(error):
+        if last_words.is_peer_failure(error):
             raise
         raise UserError(str(error)) from error
     if hosts.is_first():
@@ -134,9 +136,14 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
         text, args = flags.option(args, name)
         number = None if text is None else parse_nonnegative_int(name, text)
         numbers[name.replace("-", "_")] = number
+    limit, args = flags.option(args, "join-timeout")
+    timeout = (
+        hosts.JOIN_TIMEOUT if limit is None else parse_nonnegative_int("join-timeout", limit, 1)
+    )
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args
-    return {"mode": mode or "auto", "coordinator": coordinator, **numbers}, args
+    mode = mode or "auto"
+    return {"mode": mode, "coordinator": coordinator, **numbers, "timeout": timeout}, args
 
 
 def _config(args: list[str]) -> tuple[str, Config]:

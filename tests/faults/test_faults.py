@@ -228,12 +228,14 @@ def test_nothing_unpickles_and_nothing_listens():
     """A workdir from a stranger is data: there is no code of ours that would run it."""
     forbidden = re.compile(
         r"allow_pickle\s*=\s*True|^\s*(import|from) (pickle|dill|cloudpickle|joblib|shelve)\b|"
-        r"\.listen\(|start_server|HTTPServer|torch\.load|yaml\.load|\beval\(|\bexec\(",
+        r"\.listen\(|(start|create)_server|HTTPServer|torch\.load|yaml\.load|\beval\(|\bexec\(",
         re.MULTILINE,
     )
     for path in [*(ROOT / "wgan_jax").rglob("*.py"), ROOT / "train.py"]:
-        found = [m.group() for m in forbidden.finditer(path.read_text())]
-        assert not found, f"{path}: {found}"
+        found = [m.group() for m in forbidden.finditer(path.read_text(encoding="utf-8"))]
+        # Several hosts meet at a port of process 0, as SECURITY.md says.
+        allowed = ["create_server"] if path.name == "rendezvous.py" else []
+        assert found == allowed, f"{path}: {found}"
 
 
 def test_a_run_listens_to_nobody(start, tmp_path):

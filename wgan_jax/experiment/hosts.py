@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import json
+import logging
+import math
 import os
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import jax
@@ -14,13 +19,18 @@ from jax.experimental import multihost_utils
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.manifest import from_host_arrays, host_structs, to_host_arrays
+from wgan_jax.experiment.rendezvous import rendezvous
 from wgan_jax.types import PyTree
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 MODES = ("auto", "on", "off")
 _HEARTBEAT_SECONDS = 8  # a host that is silent for so long counts as gone
 _LEAST_BYTES = 1024
+_NOTICE_SECONDS = 10.0
+JOIN_TIMEOUT = 300.0
 
 
 def settings(
@@ -51,12 +61,13 @@ def settings(
     return {"cluster_detection_method": _mpi()}
 
 
-def meet(settings: dict[str, Any], *, insist: bool) -> bool:
+def meet(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_TIMEOUT) -> bool:
     """Join the other hosts, before JAX touches a device.
 
     Args:
       settings: from `settings`.
       insist: whether it is an error that there is no cluster after all.
+      timeout: seconds to wait for the others.
 
     Returns:
       Whether there are others.
@@ -64,10 +75,23 @@ def meet(settings: dict[str, Any], *, insist: bool) -> bool:
     Raises:
       UserError: no cluster where one must be, or hosts that do not come.
     """
+    explicit = "coordinator_address" in settings
+    if explicit:
+        rendezvous(
+            settings["coordinator_address"],
+            settings["coordinator_bind_address"],
+            settings["num_processes"],
+            settings["process_id"],
+            timeout,
+        )
     try:
-        jax.distributed.initialize(heartbeat_timeout_seconds=_HEARTBEAT_SECONDS, **settings)
+        with _notices(timeout):
+            jax.distributed.initialize(
+                heartbeat_timeout_seconds=_HEARTBEAT_SECONDS,
+                initialization_timeout=math.ceil(timeout),
+                **settings,
+            )
     except Exception as error:
-        explicit = "coordinator_address" in settings
         if isinstance(error, ValueError) and not explicit:
             if not insist:
                 return False
@@ -76,10 +100,33 @@ def meet(settings: dict[str, Any], *, insist: bool) -> bool:
                 "mpi4py); give --coordinator HOST:PORT --process-count N --process-index I"
             ) from error
         reason = " ".join(str(error).split())[:300]
+        if "failed to start rpc server" in reason.lower():
+            reason = "the port of the coordinator is taken by another program"
         raise UserError(
             f"the hosts did not meet: {reason} (--distributed off trains on this host alone)"
         ) from error
     return jax.process_count() > 1
+
+
+@contextlib.contextmanager
+def _notices(timeout: float) -> Iterator[None]:
+    """Says every 10 seconds that JAX still waits; who is missing it tells nobody."""
+    done, began = threading.Event(), time.monotonic()
+
+    def run() -> None:
+        while not done.wait(_NOTICE_SECONDS):
+            waited = min(time.monotonic() - began, timeout)
+            logger.warning(
+                "waiting for the other processes of the cluster, %.0f of %.0f s", waited, timeout
+            )
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
 
 
 def _explicit(

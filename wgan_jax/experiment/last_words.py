@@ -22,37 +22,52 @@ import jax
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts
+from wgan_jax.startup import tolerant_stream
 
-GONE = (
-    "another host is gone, so this one stops; start all of them again and the run goes on from "
-    "its newest checkpoint"
+PEER_LOST = (
+    "another host of the run stopped responding, so this one stops; start all of them again, and "
+    "the run resumes from its newest checkpoint, or from the start if it has none"
 )
-_LOST, _GRACE_SECONDS = 1, 1.0
+_LOST, _BAD_INPUT, _GRACE_SECONDS = 1, 2, 1.0
 _SIGNS = ("gloo", "nccl", "coordination", "distributed service", "unavailable:", "heartbeat")
 
 
-class LastWords:
-    """Holds back what the runtime writes to stderr; Python's own words go there as ever."""
+class StderrCapture:
+    """Captures file descriptor 2 so that only our message reaches stderr."""
 
     def __init__(self) -> None:
         self._stderr = os.dup(2)
         self._leaving: int | None = None
         self._held_back = tempfile.TemporaryFile()  # noqa: SIM115  open as long as stderr is
-        self._python, sys.stderr = sys.stderr, os.fdopen(os.dup(2), "w", buffering=1)
+        self._python = sys.stderr
+        sys.stderr = tolerant_stream(os.dup(2), "utf-8", line_buffering=True)
         os.dup2(self._held_back.fileno(), 2)
+        self._timeout: float | None = None
         # Python's own handlers run only after abort() has ended the process; this one at once.
         self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
         self._c = ctypes.CDLL(None)
         self._c.signal(signal.SIGABRT, self._handler)
 
-    def dismiss(self) -> None:
-        """Give stderr back, with what was held back."""
+    @contextlib.contextmanager
+    def meeting(self, timeout: float) -> Iterator[None]:
+        """While processes meet, an abort says that they did not, and a crash why."""
+        self._timeout = timeout
+        self._c.signal(signal.SIGSEGV, self._handler)  # JAX's answer to a port that is taken
+        try:
+            yield
+        finally:
+            self._timeout = None
+            self._c.signal(signal.SIGSEGV, None)
+
+    def restore(self, *, discard: bool = False) -> None:
+        """Give stderr back, with what was held back unless it is to be discarded."""
         os.dup2(self._stderr, 2)
         self._c.signal(signal.SIGABRT, None)
         sys.stderr = self._python
-        os.write(2, self._read())
+        if not discard:
+            os.write(2, self._read())
 
-    def leave(self, status: int, line: str | None = None) -> NoReturn:
+    def exit_now(self, status: int, line: str | None = None) -> NoReturn:
         """End this process; other hosts get a moment to say their own word first."""
         self._leaving = status
         if line is not None:
@@ -63,18 +78,27 @@ class LastWords:
         time.sleep(_GRACE_SECONDS)
         os._exit(status)
 
-    def _aborted(self, _: int) -> None:
+    def _aborted(self, number: int) -> None:
         if self._leaving is not None:
             os._exit(self._leaving)
         said = self._read()
+        if self._timeout is not None:
+            self._say(
+                "error: the coordinator could not start: its port is taken by another program"
+                if number == signal.SIGSEGV
+                else f"error: the processes did not meet within {self._timeout:.0f} s: not all of "
+                f"them came; start all of them, set --join-timeout, or --distributed off"
+            )
+            os._exit(_BAD_INPUT)
         if any(sign in said.decode(errors="replace").lower() for sign in _SIGNS):
-            self._say(f"error: {GONE}")
+            self._say(f"error: {PEER_LOST}")
             os._exit(_LOST)
         os.write(self._stderr, said)
         os._exit(128 + signal.SIGABRT)
 
     def _say(self, line: str) -> None:
-        os.write(self._stderr, (" ".join(line.split()) + "\n").encode())
+        with contextlib.suppress(OSError):
+            os.write(self._stderr, (" ".join(line.split()) + "\n").encode())
 
     def _read(self) -> bytes:
         self._held_back.seek(0)
@@ -82,14 +106,16 @@ class LastWords:
 
 
 @contextlib.contextmanager
-def joined(
+def distributed_context(
     mode: str,
     coordinator: str | None = None,
     process_count: int | None = None,
     process_index: int | None = None,
+    timeout: float = hosts.JOIN_TIMEOUT,
 ) -> Iterator[None]:
     """Among the other hosts of a run, if there are any; the arguments are those of `settings`.
 
+    They are waited for at most `timeout` seconds.
     What is raised inside ends the process, with one line for bad input and for a
     host that is gone. On one host nothing changes.
     """
@@ -97,30 +123,31 @@ def joined(
     if settings is None:
         yield
         return
-    words = LastWords()
+    capture = StderrCapture()
     try:
-        several = hosts.meet(settings, insist=mode == "on")
+        with capture.meeting(timeout):
+            several = hosts.meet(settings, insist=mode == "on", timeout=timeout)
     except UserError as error:
         if jax.distributed.is_initialized():
-            words.leave(2, f"error: {error}")
-        words.dismiss()
+            capture.exit_now(2, f"error: {error}")
+        capture.restore(discard=True)
         raise
     if not several:
-        words.dismiss()
+        capture.restore()
         yield
         return
     try:
         yield
     except UserError as error:
-        words.leave(2, f"error: {error}")
+        capture.exit_now(2, f"error: {error}")
     except Exception as error:
-        if means_gone(error):
-            words.leave(_LOST, f"error: {GONE} ({' '.join(str(error).split())[:200]})")
+        if is_peer_failure(error):
+            capture.exit_now(_LOST, f"error: {PEER_LOST} ({' '.join(str(error).split())[:200]})")
         traceback.print_exc()
-        words.leave(_LOST)
+        capture.exit_now(_LOST)
 
 
-def means_gone(error: Exception) -> bool:
+def is_peer_failure(error: Exception) -> bool:
     """Whether it comes from a collective that another host has left."""
     raised_by_runtime = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
     return raised_by_runtime and any(sign in str(error).lower() for sign in _SIGNS)

@@ -1,0 +1,240 @@
+"""Gathers the processes of a run before JAX does, to say who is missing or set up wrongly.
+
+JAX's own start waits in silence for minutes, and a port that is taken ends the process without
+a word. So process 0 first listens on the coordinator's port itself: each of the others
+connects and sends its index and count, and all hear who is missing, what is wrong, or that
+everybody is there. Then the port is closed and left to JAX.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import select
+import socket
+import time
+from typing import Any
+
+from wgan_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_PROTOCOL = "wgan_jax 1"
+_NOTICE_SECONDS = 10.0
+_SILENCE_SECONDS = 25.0  # process 0 sends a line at least every 10 seconds
+_RETRY_SECONDS = 0.3
+_LONGEST_MESSAGE = 4096
+
+
+def rendezvous(address: str, bind_address: str, count: int, index: int, timeout: float) -> None:
+    """Waits until all processes of a run are there.
+
+    Args:
+      address: `HOST:PORT` of process 0.
+      bind_address: `HOST:PORT` on which process 0 listens.
+      count: how many processes there are.
+      index: of this one.
+      timeout: seconds.
+
+    Raises:
+      UserError: a port that is taken, processes whose index or count does not fit, or
+        processes that did not come in time; on all that are there.
+    """
+    if count == 1:
+        return
+    deadline = time.monotonic() + timeout
+    if index == 0:
+        with _listen(bind_address) as listener:
+            _Gathering(listener, address, count, timeout, deadline).wait()
+    else:
+        _report_to(address, count, index, timeout, deadline)
+
+
+class _Gathering:
+    """Process 0's side."""
+
+    def __init__(
+        self, listener: socket.socket, address: str, count: int, timeout: float, deadline: float
+    ):
+        self._listener, self._address, self._count = listener, address, count
+        self._timeout, self._deadline = timeout, deadline
+        self._strangers: dict[socket.socket, bytes] = {}
+        self._present: dict[int, socket.socket] = {}
+
+    def wait(self) -> None:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self._close)
+            notice = time.monotonic() + _NOTICE_SECONDS
+            while len(self._present) < self._count - 1:
+                if (now := time.monotonic()) >= self._deadline:
+                    self._give_up(
+                        f"the processes did not meet within {self._timeout:.0f} s: "
+                        f"{self._missing()} did not come to {self._address}; start it as well, or "
+                        f"set --join-timeout"
+                    )
+                if now >= notice:
+                    notice = now + _NOTICE_SECONDS
+                    logger.warning("waiting for %s at %s", self._missing(), self._address)
+                    self._tell(waiting=f"{self._missing()} at {self._address}")
+                sockets = [self._listener, *self._strangers, *self._present.values()]
+                ready, _, _ = select.select(sockets, [], [], min(notice, self._deadline) - now)
+                for one in ready:
+                    self._read(one)
+            self._tell(complete=True)
+
+    def _read(self, one: socket.socket) -> None:
+        if one is self._listener:
+            with contextlib.suppress(OSError):
+                peer, _ = self._listener.accept()
+                peer.setblocking(False)
+                self._strangers[peer] = b""
+            return
+        data = _receive(one)
+        if one not in self._strangers:  # those that are known say no more, they can only go
+            self._present = {k: peer for k, peer in self._present.items() if peer is not one}
+            one.close()
+            return
+        message = self._strangers[one] + data
+        if data and b"\n" not in message and len(message) < _LONGEST_MESSAGE:
+            self._strangers[one] = message
+            return
+        del self._strangers[one]
+        hello = _parse(message.partition(b"\n")[0])
+        if hello is None or {type(hello.get(k)) for k in ("index", "count")} != {int}:
+            one.close()  # no process of a run
+            return
+        self._admit(one, hello["index"], hello["count"])
+
+    def _admit(self, peer: socket.socket, index: int, count: int) -> None:
+        former = self._present.get(index)
+        if former is not None and former in select.select([former], [], [], 0)[0]:
+            self._read(former)  # it has gone, and was started anew
+        twice = index in self._present or index == 0
+        self._strangers[peer] = b""  # so that it is told and closed with the others
+        if count != self._count:
+            self._give_up(
+                f"process {index} has --process-count {count}, but process 0 has {self._count}; "
+                f"all need the same"
+            )
+        if twice or not 0 < index < self._count:
+            self._give_up(
+                f"two processes have --process-index {index}; each needs its own, from 0 to "
+                f"{self._count - 1}"
+            )
+        del self._strangers[peer]
+        self._present[index] = peer
+        _send(peer, waiting="")
+
+    def _missing(self) -> str:
+        missing = [str(k) for k in range(1, self._count) if k not in self._present]
+        shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
+        return f"process{'es' if len(missing) > 1 else ''} {shown} of {self._count}"
+
+    def _tell(self, **message: Any) -> None:
+        for peer in [*self._present.values(), *self._strangers]:
+            _send(peer, **message)
+
+    def _give_up(self, problem: str) -> None:
+        self._tell(problem=problem)
+        raise UserError(problem)
+
+    def _close(self) -> None:
+        for peer in [*self._present.values(), *self._strangers]:
+            peer.close()
+
+
+def _report_to(address: str, count: int, index: int, timeout: float, deadline: float) -> None:
+    """The side of all other processes."""
+    reason, notice = "", time.monotonic() + _NOTICE_SECONDS
+    while (now := time.monotonic()) < deadline:
+        try:
+            with socket.create_connection(_split(address), timeout=_NOTICE_SECONDS / 2) as peer:
+                peer.settimeout(_SILENCE_SECONDS)
+                _send(peer, index=index, count=count)
+                if _follow(peer, address):
+                    return
+                reason = "it went away"
+        except OSError as error:
+            reason = error.strerror or str(error)
+        if now >= notice:
+            notice = now + _NOTICE_SECONDS
+            logger.warning("waiting for process 0 at %s (%s)", address, reason)
+        time.sleep(_RETRY_SECONDS)
+    raise UserError(
+        f"the processes did not meet within {timeout:.0f} s: process 0 did not come to {address} "
+        f"({reason}); start it as well, or set --join-timeout"
+    )
+
+
+def _follow(peer: socket.socket, address: str) -> bool:
+    """Reads what process 0 says until everybody is there; False where it goes away."""
+    with peer.makefile("rb") as lines:
+        while True:
+            try:
+                line = lines.readline(_LONGEST_MESSAGE)
+            except TimeoutError:
+                line = b"nothing"
+            if not line:
+                return False
+            message = _parse(line)
+            if message is None:
+                raise UserError(
+                    f"what listens at {address} is another program and not process 0 of this "
+                    f"run; choose another --coordinator"
+                )
+            if "problem" in message:
+                raise UserError(str(message["problem"]))
+            if message.get("complete"):
+                return True
+            if waiting := message.get("waiting"):
+                logger.warning("waiting for %s", waiting)
+
+
+def _listen(address: str) -> socket.socket:
+    host, port = _split(address)
+    try:
+        infos = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, _, _, _, place = infos[0]
+        return socket.create_server(place[:2], family=family, backlog=1024)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UserError(
+                f"the port of --coordinator {address} is taken, by another program or another "
+                f"process 0; choose another"
+            ) from error
+        # Those of names are negative and have no words of the system.
+        known = (error.errno or 0) > 0
+        reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
+        raise UserError(
+            f"process 0 cannot listen at --coordinator {address} "
+            f"({reason}); give an address of its own machine"
+        ) from error
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _send(peer: socket.socket, **message: Any) -> None:
+    data = json.dumps({"protocol": _PROTOCOL, **message}).encode() + b"\n"
+    with contextlib.suppress(OSError):  # one that goes away is seen when it is read
+        peer.sendall(data)
+
+
+def _receive(peer: socket.socket) -> bytes:
+    with contextlib.suppress(OSError):
+        return peer.recv(_LONGEST_MESSAGE)
+    return b""
+
+
+def _parse(line: bytes) -> dict[str, Any] | None:
+    try:
+        message = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    is_ours = isinstance(message, dict) and message.get("protocol") == _PROTOCOL
+    return message if is_ours else None
