@@ -298,9 +298,9 @@ def _free_memory() -> float:
     if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
         found.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text().splitlines()
+        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable"))
         found.append(1024.0 * int(line.split()[1]))
     with contextlib.suppress(OSError, ValueError):  # a container's limit, if it is a number
-        found.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text())))
+        found.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))))
     return min(found)
