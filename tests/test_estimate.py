@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wgan_jax import distances
+from wgan_jax import MLP, distances
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.distances.exact import transport_potentials
 from wgan_jax.estimate import estimate_w1
@@ -17,6 +17,7 @@ from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.margins import betting_bound, difference_margin, unseen_margin
 from wgan_jax.networks import GroupSort
 
+X = np.zeros((20, 2), np.float32)
 _QUICK = {"steps": 20, "cones": 16, "transport_size": 64, "held_out": 4096}
 
 
@@ -166,12 +167,72 @@ def test_a_critic_of_the_users_is_divided_by_its_bound(key):
     assert (e.steps, e.lipschitz) == (0, pytest.approx(5 * bound))
 
 
+def network(dtype):
+    module = MLP(features=(8,), dtype=dtype)
+    variables = module.init(jax.random.key(0), X[:1])
+    return lambda x: module.apply(variables, x)
+
+
+@pytest.mark.parametrize(
+    ("critic", "lipschitz", "message"),
+    [
+        (lambda x: 100 * x[:, 0], None, r"needs lipschitz=.* show 100 at least"),
+        (
+            lambda x: 100 * x[:, 0],
+            1.0,
+            r"lipschitz=1 does not bound the critic: .* by (100|99\.9)",
+        ),
+        (lambda x: 100 * x[:, 0], 99.0, "lipschitz=99 does not bound"),
+        (lambda x: jnp.sqrt((x**2).sum(1)) + 5 * jnp.maximum(x[:, 1] - 1, 0), 1.0, "not bound"),
+        (network("bfloat16"), 10.0, "computes in bfloat16"),
+        (jax.jit(lambda x: x[:, 0].astype(jnp.float16)), 1.0, "computes in float16"),
+        (lambda x: jnp.matmul(x, X[0], precision="bfloat16"), 1.0, "computes in precision"),
+        (lambda x: x[:, 0], 0.0, "positive and finite"),
+        (None, 1.0, "lipschitz=1.0 bounds a critic, and none is given"),
+    ],
+)
+def test_what_is_claimed_of_a_critic_is_checked(critic, lipschitz, message, key):
+    with pytest.raises(ValueError, match=message):
+        estimate_w1(normal(2), normal(2, 1.0), key=key, critic=critic, lipschitz=lipschitz)
+
+
+@pytest.mark.parametrize(("pitch", "shift"), [(2.0**-14, 1e-6), (2.0**-9, 1e-4)])
+def test_steps_of_a_critic_are_not_taken_for_distance(pitch, shift, key):
+    """It rounds to a grid, and the laws lie on either side of its steps."""
+
+    def grid(shift):
+        def sample(key, n):
+            place = jnp.floor(jax.random.uniform(key, (n, 1), maxval=0.25 / pitch))
+            return (place + 0.5) * pitch + shift
+
+        return sample
+
+    options = {"lipschitz": 1.0, "transports": 1, "transport_size": 64, "held_out": 65536}
+    try:
+        critic = lambda x: pitch * jnp.round(x / pitch)  # noqa: E731
+        e = estimate_w1(grid(-shift), grid(shift), key=key, critic=critic, **options)
+    except ValueError as error:
+        assert "does not bound the critic" in str(error)  # noqa: PT017
+    else:
+        assert e.lower <= 2 * shift
+
+
+def test_cones_fitted_to_atoms_do_not_claim_more_than_their_distance(key):
+    """In 784 dimensions, atoms are moved by a hundredth of what float32 makes of their squares."""
+    r = np.random.default_rng(0)
+    atoms, step = r.normal(size=(2, 16, 784))
+    step *= 1e-4 / np.linalg.norm(step, axis=1, keepdims=True)
+    x, y = atoms.astype(np.float32), (atoms + step).astype(np.float32)
+
+    def of(points):
+        return lambda key, n: jnp.asarray(points)[jax.random.randint(key, (n,), 0, 16)]
+
+    assert estimate_w1(of(x), of(y), key=key, **_QUICK).lower <= 1.01e-4
+
+
 def test_a_critic_that_is_not_scalar_is_refused(key):
     with pytest.raises(ValueError, match=r"samples \(8, 2\) to scores .* got \(8, 3\)"):
-        estimate_w1(X, X, key=key, critic=lambda x: jnp.zeros((len(x), 3)))
-
-
-X = np.zeros((20, 2), np.float32)
+        estimate_w1(X, X, key=key, critic=lambda x: jnp.zeros((len(x), 3)), lipschitz=1.0)
 
 
 @pytest.mark.parametrize(

@@ -258,6 +258,35 @@ def test_cones_are_one_lipschitz(temperature, dim):
     assert lipschitz_bound(module, variables).value == pytest.approx(1.0, abs=1e-5)
 
 
+@pytest.mark.parametrize("temperature", [0.0, 0.01])
+@pytest.mark.parametrize("dim", [9, 100, 784])
+def test_cones_are_one_lipschitz_in_float32_near_their_centers(temperature, dim):
+    """Steps of 1e-5 from centers far from the origin, where squares would cancel; pairs of centers
+    a thousandth apart, between which a wrong choice would show."""
+    r = np.random.default_rng(0)
+    centers = r.normal(size=(32, dim))
+    centers[16:] = centers[:16] + 1e-3 * r.normal(size=(16, dim)) / dim**0.5
+    step = r.normal(size=(32, dim))
+    step *= 1e-5 / np.linalg.norm(step, axis=1, keepdims=True)
+    x, y = centers.astype(np.float32), (centers + step).astype(np.float32)
+    module = Cones(count=32, temperature=temperature)
+    variables = {"params": {"centers": jnp.asarray(x), "offsets": jnp.zeros(32)}}
+    f, g = (np.asarray(jax.jit(module.apply)(variables, z), np.float64) for z in (x, y))
+    apart = np.linalg.norm(x.astype(np.float64) - y, axis=1)
+    assert (np.abs(f - g) <= apart * 1.01 + 1e-7).all()
+
+
+@pytest.mark.parametrize(
+    "module",
+    [MLP(features=(4,), dtype="bfloat16"), DCGANCritic(8, 1, dtype="bfloat16"), Cones(count=2)],
+    ids=lambda module: type(module).__name__,
+)
+def test_half_precision_is_not_certified(module):
+    weights = {"params": {"kernel": jnp.ones((2, 2), jnp.bfloat16)}}
+    with pytest.raises(ValueError, match=r"in bfloat16: .* evaluate it in float32"):
+        lipschitz_bound(module, weights)
+
+
 @pytest.mark.parametrize("critic", [Cones(count=8), GroupSort(features=(8,))])
 def test_one_lipschitz_critics_train_in_a_gan(critic, key):
     game = gan(

@@ -28,8 +28,8 @@ class Dual(NamedTuple):
     reach: tuple[float, float]
 
 
-def dual_score(pair: Pair, critic: Any, held_out: int, alpha: float) -> Dual:
-    """Score the critic on samples that it was not fitted to."""
+def dual_score(pair: Pair, critic: Any, held_out: int, alpha: float, rounding: float) -> Dual:
+    """Score the critic on samples that it was not fitted to, with scores off by `rounding`."""
     fitted, fresh = pair.part(0, SEEN), pair.keys(1, 2)
     seen = [
         scores(critic, side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK))
@@ -44,7 +44,7 @@ def dual_score(pair: Pair, critic: Any, held_out: int, alpha: float) -> Dual:
     if not (np.isfinite(low).all() and np.isfinite(high).all()):
         raise ValueError("a sampler gave values that are not finite")
     dual, margin = held_out_difference(high, low, np.concatenate(seen), alpha)
-    return Dual(dual, margin, (len(low), len(high)), (reach_p, reach_q))
+    return Dual(dual, margin + 2 * rounding, (len(low), len(high)), (reach_p, reach_q))
 
 
 def _fresh_scores(critic: Any, sampler: Any, key: Array, n: int) -> tuple[np.ndarray, float]:

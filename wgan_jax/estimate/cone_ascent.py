@@ -20,7 +20,7 @@ import optax
 from jax import lax
 
 from wgan_jax.distances.exact import transport_potentials
-from wgan_jax.networks.cones import cone_heights, min_of_cones, soft_min_of_cones
+from wgan_jax.networks.cones import expanded_heights, min_of_cones, soft_min
 from wgan_jax.types import Array
 
 _adam = optax.scale_by_adam(b1=0.5)
@@ -41,6 +41,12 @@ class ConeParams(NamedTuple):
 
     def __call__(self, x: Array) -> Array:
         return self.sign * min_of_cones(x, self.centers, self.offsets)
+
+
+def quick_score(cones: ConeParams, x: Array) -> Array:
+    """The score but for what rounding does near centers: good enough to choose between cones."""
+    heights = expanded_heights(x, lax.stop_gradient(cones.centers), cones.offsets)
+    return cones.sign * heights.min(1)
 
 
 class Start(NamedTuple):
@@ -111,9 +117,8 @@ def _cones(centers: np.ndarray, offsets: np.ndarray, sign: Array) -> ConeParams:
 @jax.jit
 def gap(cones: ConeParams, x: Array) -> Array:
     """The mean distance between the lowest two cones over points [n, d]."""
-    lowest = -lax.top_k(-cone_heights(x, cones.centers, cones.offsets), min(2, len(cones.offsets)))[
-        0
-    ]
+    heights = expanded_heights(x, cones.centers, cones.offsets)
+    lowest = -lax.top_k(-heights, min(2, len(cones.offsets)))[0]
     return (lowest[:, -1] - lowest[:, 0]).mean()
 
 
@@ -169,7 +174,8 @@ def ascend(
 
         def loss(cones: ConeParams) -> Array:
             def f(x: Array) -> Array:
-                return soft_min_of_cones(x, cones.centers, cones.offsets, temperature).mean()
+                heights = expanded_heights(x, cones.centers, cones.offsets)
+                return soft_min(heights, temperature).mean()
 
             return sign * (f(x) - f(y))
 

@@ -1,4 +1,4 @@
-"""The critic behind the lower bound: cones fitted to a part of the samples, or a given one."""
+"""The critic behind the lower bound: cones fitted to a part of the samples."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.distances.exact import pairwise_distances
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
@@ -31,10 +32,13 @@ class Progress(NamedTuple):
 
 
 class Fit(NamedTuple):
+    """A critic that is 1-Lipschitz in standard units but for `rounding` of its scores."""
+
     critic: Any
     steps: int
     converged: bool
     history: list[Progress]
+    rounding: float
 
 
 def fit_cones(
@@ -57,7 +61,15 @@ def fit_cones(
     plan = plan._replace(steps=jnp.float32(length * CHUNKS))
     with _bar(progress, steps, float(pair.scale)) as bar:
         history, converged = _climb(start, plan, ascend, judge, at_ascent, bar)
-    return Fit(judge.best, history[-1].step, converged, history)
+    rounding = _rounding(judge.best, judge.seen)
+    return Fit(judge.best, history[-1].step, converged, history, rounding)
+
+
+def _rounding(cones: Any, x: np.ndarray) -> float:
+    """The largest error of float32 scores of points [n, d], against float64."""
+    centers, offsets, sign = (np.asarray(part, np.float64) for part in cones)
+    exact = sign * (pairwise_distances(x.astype(np.float64), centers) + offsets).min(1)
+    return float(np.abs(scores(cones, x) - exact).max())
 
 
 class _Judge:
@@ -77,7 +89,8 @@ class _Judge:
 
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""
-        range_, low, high = (scores(critic, x) for x in (self.seen, *self._validation))
+        quick = jax.tree_util.Partial(cone_ascent.quick_score, critic)
+        range_, low, high = (scores(quick, x) for x in (self.seen, *self._validation))
         score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
         if score > self._highest:
             self.best, self._highest = critic, score
@@ -119,31 +132,6 @@ def _climb(
         if chunk + 1 >= CHUNKS and _plateau([past.score for past in history]):
             return history, True
     return history, False
-
-
-def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float) -> Fit:
-    """A critic of the user's, 1-Lipschitz in standard units, turned so that it is higher on q."""
-    if not 0 < lipschitz < np.inf:
-        raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
-    score = jax.eval_shape(critic, jax.ShapeDtypeStruct((8, *pair.shape), jnp.float32))
-    if getattr(score, "shape", None) not in ((8,), (8, 1)):
-        raise ValueError(
-            f"a critic maps samples (8, {', '.join(map(str, pair.shape))}) to scores (8,) or "
-            f"(8, 1), got {getattr(score, 'shape', type(score).__name__)}"
-        )
-
-    def standard(sign: float, z: Array) -> Array:
-        x = (z * pair.scale + pair.center[None]).reshape(len(z), *pair.shape)
-        return sign * critic(x).reshape(-1).astype(jnp.float32) / (lipschitz * pair.scale)
-
-    seen = [
-        s.x if isinstance(s, Rows) else draw(s, one, 4096)
-        for s, one in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
-    ]
-    upright = jax.tree_util.Partial(partial(standard, 1.0))
-    low, high = (scores(upright, x).mean(dtype=np.float64) for x in seen)
-    turned = jax.tree_util.Partial(partial(standard, -1.0))
-    return Fit(upright if high >= low else turned, 0, True, [])
 
 
 def _plateau(scores: list[float]) -> bool:

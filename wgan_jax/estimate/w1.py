@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from wgan_jax.estimate.bounds import dual_score, transport_between_samples
-from wgan_jax.estimate.fit import CHUNKS, Progress, fit_cones, given
+from wgan_jax.estimate.fit import CHUNKS, Progress, fit_cones
+from wgan_jax.estimate.given import given
 from wgan_jax.estimate.pair import Pair, Source
 from wgan_jax.keys import typed
 from wgan_jax.types import Array
@@ -68,7 +69,7 @@ def estimate_w1(
     *,
     key: Array,
     critic: Callable[[Array], Array] | None = None,
-    lipschitz: float = 1.0,
+    lipschitz: float | None = None,
     confidence: float = 0.95,
     steps: int | None = None,
     cones: int | None = None,
@@ -107,9 +108,12 @@ def estimate_w1(
       key: a typed key.
       critic: a critic x[n, ...] -> scores [n] or [n, 1] to use as it is, for
         instance that of a GAN at inference, in place of fitting cones. It must not
-        have seen the held-out half of the samples.
+        have seen the held-out half of the samples. It is evaluated at full float32
+        precision; half precision inside it is refused, and the rounding that its scores show
+        over tiny steps widens the margin.
       lipschitz: a certified bound of `critic`, from `lipschitz_bound`, by which
-        its scores are divided.
+        its scores are divided. It is required with a critic, and refused where differences
+        of scores between samples, or along gradients, exceed it.
       confidence: that lower <= W1 <= upper, half of the risk for each.
       steps: of the critic's ascent; up to twice as many until it has converged.
         By default 1,000, and 1,500 above 32 dimensions.
@@ -129,8 +133,8 @@ def estimate_w1(
 
     Raises:
       ValueError: values that are not finite, fewer than 8 samples, samples of
-        different shapes, integer arrays, a critic that is not scalar, or
-        settings out of range.
+        different shapes, integer arrays, a critic that is not scalar, computes in half
+        precision or is steeper than its bound, or settings out of range.
 
     Example:
       >>> import jax
@@ -155,11 +159,13 @@ def estimate_w1(
     batch_size = (1024 if low_dimension else 4096) if batch_size is None else batch_size
     _check_settings(confidence, steps, cones, held_out, transport_size, transports, batch_size)
     alpha = (1 - confidence) / 2
+    if critic is None and lipschitz is not None:
+        raise ValueError(f"lipschitz={lipschitz} bounds a critic, and none is given")
     if critic is None:
         fit = fit_cones(pair, steps, cones, batch_size, alpha, progress)
     else:
         fit = given(pair, critic, lipschitz)
-    dual = dual_score(pair, fit.critic, held_out, alpha)
+    dual = dual_score(pair, fit.critic, held_out, alpha, fit.rounding)
     scale = float(pair.scale)
     within = None if diameter is None else diameter / scale
     transport = transport_between_samples(
@@ -173,7 +179,7 @@ def estimate_w1(
         lower=lower * scale,
         upper=upper * scale,
         confidence=confidence,
-        lipschitz=1.0 if critic is None else float(lipschitz),
+        lipschitz=1.0 if lipschitz is None else float(lipschitz),
         dual=dual.score * scale,
         transport=transport.mean * scale,
         floor=transport.floor * scale,

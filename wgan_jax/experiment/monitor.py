@@ -121,9 +121,11 @@ class Monitor:
 
     def _scores(self, state: GANState, real: PyTree, fake: PyTree) -> tuple[Array, Array]:
         params, stats, _ = state.critic
-        scores = [
-            self._critic.apply(params, stats, x, train=False)[0].reshape(-1) for x in (real, fake)
-        ]
+        with jax.default_matmul_precision("highest"):  # as the Lipschitz bound takes for granted
+            scores = [
+                self._critic.apply(params, stats, x, train=False)[0].reshape(-1)
+                for x in (real, fake)
+            ]
         return scores[0], scores[1]
 
     def _extra_steps(self, state: GANState, key: Array, sampler: Any) -> GANState:

@@ -41,7 +41,9 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
     do not enter. Residual branches add up. Batch norm with running statistics is
     a scale per channel. Layer norm divides by the spread of the sample, which may
     be as small as it likes: its bound, 1 / sqrt(epsilon) per layer, holds but is
-    loose. Spectrally normalised weights are taken as they are applied.
+    loose. Spectrally normalised weights are taken as they are applied. The bound is that of
+    the critic in float32 and with full precision of matrix products, which on GPU and TPU
+    means evaluation under `jax.default_matmul_precision("highest")`.
 
     Args:
       module: an `MLP`, `DCGANCritic`, `ResNetCritic`, `Cones` or `GroupSort`.
@@ -52,7 +54,7 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
 
     Raises:
       ValueError: an unknown architecture; a conditional critic, which is no
-        function of the sample alone; batch norm without running statistics,
+        function of the sample alone; half precision; batch norm without running statistics,
         spectral norm without its statistics, or weights that are not finite.
 
     Example:
@@ -76,12 +78,25 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
                     "a conditional critic is a function of sample and label; a Lipschitz constant "
                     f"in the sample alone bounds no distance (num_classes={module.num_classes})"
                 )
+            _require_single_precision(module, variables)
             variables = jax.tree.map(_finite, dict(variables))
             if getattr(module, "spectral_norm", False):
                 variables = {**variables, "params": _applied_weights(variables)}
             return bound_of_layers(layers_of(module, variables))
     known = ", ".join(architecture.__name__ for architecture in _ARCHITECTURES)
     raise ValueError(f"no Lipschitz bound for {type(module).__name__}; known are {known}")
+
+
+def _require_single_precision(module: nn.Module, variables: Mapping[str, Any]) -> None:
+    types = {np.dtype(leaf.dtype) for leaf in jax.tree.leaves(variables) if hasattr(leaf, "dtype")}
+    types |= {np.dtype(getattr(module, "dtype", None) or np.float32)}
+    for dtype in types:
+        if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4:
+            raise ValueError(
+                f"{type(module).__name__} in {dtype.name}: its scores move in steps, whose slopes "
+                "no bound of the weights covers; certify and evaluate it in float32, as "
+                'module.clone(dtype="float32") with its weights as float32'
+            )
 
 
 def _finite(weights: Any) -> np.ndarray:

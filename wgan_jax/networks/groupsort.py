@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -53,8 +54,10 @@ def orthonormalize(kernel: Array, iterations: int = 15) -> Array:
     w = w / (jnp.maximum(size, 1e-12) * (1 + _MARGIN))
     eye = jnp.eye(w.shape[1], dtype=w.dtype)
 
+    product = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
+
     def closer(w: Array, _: None) -> tuple[Array, None]:
-        return w @ (3 * eye - jnp.matmul(w.T, w, precision=lax.Precision.HIGHEST)) / 2, None
+        return product(w, 3 * eye - product(w.T, w)) / 2, None
 
     w, _ = lax.scan(closer, w, length=iterations)
     w = w / (1 + _MARGIN)

@@ -1,0 +1,165 @@
+"""A critic of the user's in place of fitted cones: what is believed of it, and what is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.estimate.cone_ascent import Rows
+from wgan_jax.estimate.fit import SEEN, Fit
+from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
+from wgan_jax.types import Array
+
+_POINTS = 512  # of each law, from which slopes are taken
+_STEP = 1e-2  # of finite differences, in standard deviations of the samples
+_JITTER = (1e-6, 1e-5, 1e-4, 1e-3)  # over which rounding is told from slopes
+_EPSILON = float(np.finfo(np.float32).eps)
+
+
+def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float | None) -> Fit:
+    """The critic, 1-Lipschitz in standard units, turned so that it is higher on q.
+
+    It is evaluated at full float32 precision on every platform. `lipschitz` is believed where no
+    difference of scores contradicts it; what scores move beyond it over tiny steps is rounding.
+
+    Raises:
+      ValueError: no bound, or one that differences of scores exceed; a critic that is
+        not scalar, or computes in less than float32.
+    """
+    if lipschitz is not None and not 0 < lipschitz < np.inf:
+        raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
+    precise = _at_full_precision(critic)
+    _check(precise, pair.shape)
+
+    def standard(factor: float, z: Array) -> Array:
+        x = (z * pair.scale + pair.center[None]).reshape(len(z), *pair.shape)
+        return factor * precise(x).reshape(-1).astype(jnp.float32)
+
+    seen = [
+        np.asarray(s.x) if isinstance(s, Rows) else draw(s, one, BLOCK)
+        for s, one in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
+    ]
+    some = [x[:_POINTS] for x in seen]
+    if lipschitz is None:
+        unit = jax.tree_util.Partial(partial(standard, 1 / float(pair.scale)))
+        slope = _steepest(unit, some, rounding=0.0)
+        raise ValueError(
+            "a critic needs lipschitz=, a bound of its slopes by which its scores are divided: "
+            f"differences of its scores show {slope:.4g} at least; lipschitz_bound(module, "
+            "variables).value certifies one"
+        )
+    upright = jax.tree_util.Partial(partial(standard, 1 / (lipschitz * float(pair.scale))))
+    rounding = _rounding(upright, np.concatenate(some))
+    if _steepest(upright, some, rounding=rounding) > 1 + 1e-3:
+        slope = lipschitz * _steepest(upright, some, rounding=0.0)
+        raise ValueError(
+            f"lipschitz={lipschitz:.6g} does not bound the critic: its score changes by "
+            f"{slope:.6g} per unit of distance between two points; lipschitz_bound(module, "
+            "variables).value certifies a bound"
+        )
+    low, high = (scores(upright, x).mean(dtype=np.float64) for x in seen)
+    turned = jax.tree_util.Partial(partial(standard, -1 / (lipschitz * float(pair.scale))))
+    return Fit(upright if high >= low else turned, 0, True, [], rounding)
+
+
+def _at_full_precision(critic: Callable[[Array], Array]) -> Callable[[Array], Array]:
+    def precise(x: Array) -> Array:
+        with jax.default_matmul_precision("highest"):
+            return critic(x)
+
+    return precise
+
+
+def _check(critic: Callable[[Array], Array], shape: tuple[int, ...]) -> None:
+    x = jax.ShapeDtypeStruct((8, *shape), jnp.float32)
+    score = jax.eval_shape(critic, x)
+    if getattr(score, "shape", None) not in ((8,), (8, 1)):
+        raise ValueError(
+            f"a critic maps samples (8, {', '.join(map(str, shape))}) to scores (8,) or "
+            f"(8, 1), got {getattr(score, 'shape', type(score).__name__)}"
+        )
+    for equation in _equations(jax.make_jaxpr(critic)(x).jaxpr):
+        types = {str(v.aval.dtype) for v in equation.outvars if hasattr(v.aval, "dtype")}
+        half = sorted(t for t in types if _is_half(t))
+        if half or not _is_precise(equation.params.get("precision")):
+            what = half[0] if half else f"precision {equation.params['precision']}"
+            raise ValueError(
+                f"the critic computes in {what}, whose rounding makes slopes of any size: no "
+                "bound can be certified; evaluate it in float32, for instance "
+                'module.clone(dtype="float32")'
+            )
+
+
+def _equations(jaxpr: Any) -> Iterator[Any]:
+    """All equations of a program and of those inside it."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, list | tuple) else [value]:
+                inner = getattr(inner, "jaxpr", inner)
+                if hasattr(inner, "eqns"):
+                    yield from _equations(inner)
+
+
+def _is_half(dtype: str) -> bool:
+    return (
+        dtype == "bfloat16" or dtype.startswith("float8") or dtype in ("float16", "float4_e2m1fn")
+    )
+
+
+def _is_precise(precision: Any) -> bool:
+    wanted = precision if isinstance(precision, tuple) else (precision,)
+    return all(p is None or p == jax.lax.Precision.HIGHEST for p in wanted)
+
+
+def _steepest(critic: Any, samples: list[np.ndarray], rounding: float) -> float:
+    """The largest slope between samples, and over short steps along and across gradients."""
+    x, y = samples
+    z = np.concatenate(samples)
+    slope = np.asarray(jax.jit(jax.grad(lambda z: critic(z).sum()))(z), np.float64)
+    slope = np.nan_to_num(slope)  # where a critic has no gradient, steps across will do
+    size = np.linalg.norm(slope, axis=1, keepdims=True)
+    r = np.random.default_rng(0)
+    across = r.normal(size=z.shape)
+    step = _STEP + 256 * _EPSILON * float(np.abs(z).max())
+    n = min(len(x), len(y))
+    pairs = [
+        (z, z + step * slope / np.maximum(size, 1e-30)),
+        (z, z + step * across / np.linalg.norm(across, axis=1, keepdims=True)),
+        (x[:n], y[:n]),
+        (z[1:], z[:-1]),
+    ]
+    found = 0.0
+    for one, other in pairs:
+        moved, apart = _differences(critic, one, other)
+        far = apart >= 0.9 * _STEP  # nearer, differences are those of rounding
+        found = max(found, float(((moved - rounding)[far] / apart[far]).max(initial=0)))
+    return found
+
+
+def _rounding(critic: Any, z: np.ndarray) -> float:
+    """By how much scores move more than those of a 1-Lipschitz function, over tiny steps.
+
+    A critic whose arithmetic is off by up to e moves by 2 e where two points fall on either
+    side of a step, so the difference of two means is off by no more.
+    """
+    r, excess = np.random.default_rng(1), 0.0
+    for step in _JITTER:
+        aside = r.normal(size=z.shape)
+        aside *= step / np.linalg.norm(aside, axis=1, keepdims=True)
+        moved, apart = _differences(critic, z, z + aside)
+        excess = max(excess, float((moved - apart).max()))
+    return excess
+
+
+def _differences(critic: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """How far scores are apart, and the points in float32."""
+    x, y = x.astype(np.float32), y.astype(np.float32)
+    f, g = (scores(critic, z).astype(np.float64) for z in (x, y))
+    apart = np.linalg.norm(x.astype(np.float64) - y, axis=1)
+    return np.abs(f - g), apart
