@@ -66,6 +66,9 @@ def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
     except UserError as error:
         print(f"error: {redacted(' '.join(str(error).split()))}", file=sys.stderr)
         return 2
+    except MemoryError as error:
+        print(f"error: more memory is asked for than there is: {error}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

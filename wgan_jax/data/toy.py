@@ -16,6 +16,8 @@ import numpy as np
 
 from wgan_jax.types import Array
 
+_MOST_MODES = 2**16  # all of them are constants of the compiled program
+
 
 @partial(jax.jit, static_argnames="n", inline=True)
 def _mixture(key: Array, centers: Array | np.ndarray, std: float, n: int) -> Array:
@@ -47,6 +49,7 @@ class Ring:
 
     def __post_init__(self) -> None:
         _check(self, modes=self.modes, radius=self.radius, std=self.std)
+        _check_count(self, self.modes)
 
     @property
     def centers(self) -> np.ndarray:
@@ -80,6 +83,7 @@ class Grid:
 
     def __post_init__(self) -> None:
         _check(self, side=self.side, spacing=self.spacing, std=self.std)
+        _check_count(self, self.side**2)
 
     @property
     def centers(self) -> np.ndarray:
@@ -117,6 +121,11 @@ class SwissRoll:
         t = 1.5 * math.pi * (1 + 2 * jax.random.uniform(along, (n,)))
         curve = jnp.stack([t * jnp.cos(t), t * jnp.sin(t)], -1)
         return (curve + self.noise * jax.random.normal(blur, (n, 2))) / self.scale
+
+
+def _check_count(toy: object, modes: int) -> None:
+    if modes > _MOST_MODES:
+        raise ValueError(f"{type(toy).__name__} has at most {_MOST_MODES:,} modes, got {modes}")
 
 
 def _check(toy: object, **positive: float) -> None:

@@ -100,6 +100,7 @@ def describe(kind: Any) -> str:
 
 
 _MISMATCH = object()
+_LONGEST_LIST = 512  # layers, or values of a sweep; a config may come from anybody
 
 
 def _node(data: Any, nodes: dict[str, type], path: str) -> Any:
@@ -124,6 +125,8 @@ def _leaf(data: Any, kind: Any) -> Any:
     if origin is typing.Literal:
         return data if data in arguments else _MISMATCH
     if origin is tuple and isinstance(data, list):
+        if len(data) > _LONGEST_LIST:
+            raise UserError(f"a list of {len(data):,} values, where {_LONGEST_LIST} are the most")
         items = tuple(_leaf(item, arguments[0]) for item in data)
         return _MISMATCH if _MISMATCH in items else items
     if kind is float and type(data) is int:

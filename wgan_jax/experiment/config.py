@@ -6,6 +6,7 @@ Networks, objectives, optimisers and data sets are themselves its nodes.
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Literal
 
 import jax
@@ -39,6 +40,7 @@ Optimizer = RMSProp | Adam | SGD
 Generator = MLP | DCGANGenerator | ResNetGenerator
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones
 Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | EvidenceBound
+_MOST_MEMBERS = 2**16
 NonFinite = Literal["stop", "skip"]
 Penalty = GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | Consistency
 
@@ -121,8 +123,14 @@ class Population:
     """Of the penalty."""
 
     def __post_init__(self) -> None:
-        if self.seeds < 1:
-            raise ValueError(f"population.seeds must be at least 1, got {self.seeds}")
+        lists = (self.generator_learning_rates, self.critic_learning_rates)
+        lists += (self.learning_rates, self.clip_values, self.penalty_weights)
+        members = math.prod(len(values) or 1 for values in lists) * self.seeds
+        if not 1 <= members <= _MOST_MEMBERS:
+            raise ValueError(
+                f"a population has 1 to {_MOST_MEMBERS:,} members, got {members} of "
+                f"population.seeds {self.seeds}"
+            )
         rates = self.generator_learning_rates + self.critic_learning_rates
         if self.learning_rates and rates:
             raise ValueError(

@@ -17,7 +17,9 @@ from wgan_jax.experiment.metrics_log import read_metrics
 from wgan_jax.files import open_regular, read_file
 
 _PICTURES, _PIXELS, _LINES = 12, 640, 5_000
-_LARGEST_JSON, _LARGEST_PICTURE = 2**23, 2**25  # bytes, and pixels
+_LARGEST_JSON = 2**23
+_LARGEST_PICTURE, _MOST_PIXELS = 2**25, 2**26  # of one, and of all
+_BROKEN = (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError)
 
 Lines = list[dict[str, Any]]
 
@@ -77,13 +79,31 @@ def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def read_pictures(folder: Path) -> list[tuple[int, str]]:
-    """At most 12 of the pictures STEP.png, first and last among them, as data URIs."""
+    """At most 12 of the pictures STEP.png, first and last among them, as data URIs.
+
+    Fewer where they are so large that the page would be long in the making.
+    """
     found = (path.stem for path in folder.glob("*.png"))
     steps = sorted(int(name) for name in found if _is_step(name))
     count = min(len(steps), _PICTURES)
     places = {round(i * (len(steps) - 1) / max(count - 1, 1)) for i in range(count)}
-    drawn = [(steps[i], _data_uri(folder / f"{steps[i]}.png")) for i in sorted(places)]
-    return [(step, uri) for step, uri in drawn if uri is not None]
+    drawn, left = [], _MOST_PIXELS
+    for i in sorted(places, reverse=True):
+        path = folder / f"{steps[i]}.png"
+        left -= _pixels(path)
+        if left >= 0 and (uri := _data_uri(path)) is not None:
+            drawn.append((steps[i], uri))
+    return drawn[::-1]
+
+
+def _pixels(path: Path) -> int:
+    """How many a picture says it has, before it is decoded; 0 if it is none."""
+    try:
+        with open_regular(path) as file:
+            width, height = Image.open(file, formats=("PNG",)).size
+    except _BROKEN:
+        return 0
+    return width * height
 
 
 def _is_step(name: str) -> bool:
@@ -112,7 +132,7 @@ def _drawn_anew(path: Path, changed: int) -> str | None:
         if image.mode == "RGB":  # an octree keeps colours that few pixels have; median cut does not
             image = image.quantize(method=Image.Quantize.FASTOCTREE)
         image.save(out, format="PNG", optimize=True)
-    except (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError):
+    except _BROKEN:
         return None
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
