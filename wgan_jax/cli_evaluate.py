@@ -56,7 +56,7 @@ def evaluate(args: list[str]) -> int:
     sha256, args = flags.option(args, "sha256")
     member, args = flags.option(args, "member")
     num, args = flags.option(args, "num")
-    data_dir, args = flags.option(args, "data-dir")
+    data_dir, args = flags.path_option(args, "data-dir")
     names = _names(chosen)
     points = POINTS if num is None else parse_nonnegative_int("num", num, 8)
     folder = workdir("evaluate", args)

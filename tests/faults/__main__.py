@@ -17,7 +17,7 @@ from pathlib import Path
 from wgan_jax import cli
 from wgan_jax.__main__ import main as commands
 
-from . import damage, disk, inputs, kills, locks, signals, soak
+from . import damage, disk, hostile_data, inputs, kills, locks, signals, soak
 from .processes import MODELS, ROOT, TINY, forks, processor_seconds
 
 _PROPERTIES = [
@@ -147,6 +147,19 @@ def _data(start, folder, of):
     return not bad, f"{tried - len(bad)} of {tried} told in one line with status 2 {bad or ''}"
 
 
+def _hostile(start, folder, of):
+    counts, bad = {}, []
+    for group, variants, trial in hostile_data.groups(folder):
+        chosen = list(variants)[: of(len(variants))]
+        for i, variant in enumerate(chosen):
+            place = folder / f"{group}-{i}".replace(" ", "-")
+            place.mkdir()
+            bad += [f"{group}: {variant}: {wrong}" for wrong in trial(variant, place)]
+        counts[group] = len(chosen)
+    told = f"{sum(counts.values())} variants: {counts}, 0 files touched outside, 0 hangs"
+    return not bad, f"{told} {bad or ''}"
+
+
 def _refused(command, args, name):
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -189,6 +202,7 @@ ROWS = {
     "locks": _locks,
     "bad input": _inputs,
     "bad data": _data,
+    "hostile": _hostile,
     "soak": _soak,
     "properties": _properties,
 }

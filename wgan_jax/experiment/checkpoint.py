@@ -274,7 +274,7 @@ def _check_array_metadata(
 
 def _claimed(place: Path) -> tuple[str, list[int]]:
     """Dtype and shape of one array, whose files are as many and as large as these ask for."""
-    claim = json.loads(place.read_text(encoding="utf-8"))
+    claim = json.loads(read_file(place, _OVERHEAD))
     shape, chunks, dtype = claim["shape"], claim["chunks"], np.dtype(claim["dtype"])
     if {name: claim[name] for name in _PLAIN} != _PLAIN:
         raise ValueError(f"{place.parent.name} is not stored plainly")
@@ -283,7 +283,7 @@ def _claimed(place: Path) -> tuple[str, list[int]]:
         raise ValueError(f"{place.parent.name} has chunks {chunks} of {shape}")
     sizes = [p.stat().st_size for p in place.parent.iterdir() if p != place]
     count = math.prod(-(-side // chunk) for side, chunk in sides)
-    if sizes != [math.prod(chunks) * dtype.itemsize] * count:
+    if len(sizes) != count or set(sizes) - {math.prod(chunks) * dtype.itemsize}:
         raise ValueError(
             f"{place.parent.name} has files of other sizes than {dtype}{shape} asks for"
         )

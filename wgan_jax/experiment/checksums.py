@@ -15,7 +15,7 @@ from pathlib import Path
 
 NAME = "checksums.json"
 _FORMER_NAME = "seal.json"
-_LARGEST, _THREADS = 2**24, 16
+_LARGEST, _THREADS = 2**22, 16
 
 
 def write_checksums(folder: Path) -> None:
@@ -49,11 +49,14 @@ def verify_checksums(folder: Path, limit: int) -> None:
     if not place.exists() and (folder / _FORMER_NAME).exists():
         place = folder / _FORMER_NAME
     known = _read(place)
-    found = {name: path for name, path in _files(folder) if name != place.name}
+    found = {}
+    for name, path in _files(folder):
+        if name != place.name:
+            if name not in known:  # at once: there may be millions
+                raise ValueError(f"{name} does not belong there")
+            found[name] = path
     if lost := sorted(known.keys() - found.keys()):
         raise ValueError(f"{lost[0]} is missing")
-    if new := sorted(found.keys() - known.keys()):
-        raise ValueError(f"{new[0]} does not belong there")
     sizes = {name: _size(path) for name, path in found.items()}
     if sum(sizes.values()) > limit:
         raise ValueError(f"it takes {sum(sizes.values()):,} bytes where {limit:,} are the most")
