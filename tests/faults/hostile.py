@@ -97,7 +97,14 @@ REPLACED = {
     "a folder": _replaced(lambda path, outside: path.mkdir()),
 }
 _FILES = [
-    *("config.json", "metrics.jsonl", "members.jsonl", "members.json", "machine.json"),
+    *(
+        "config.json",
+        "metrics.jsonl",
+        "metrics.old.jsonl",
+        "members.jsonl",
+        "members.json",
+        "machine.json",
+    ),
     *("evaluation.json", "report.html", "curves.png", ".lock", "features-lenet.safetensors"),
     *(f"samples/{STEP}.png", "samples/data.png"),
 ]

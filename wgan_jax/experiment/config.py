@@ -123,8 +123,8 @@ class Population:
     """Of the penalty."""
 
     def __post_init__(self) -> None:
-        lists = (self.generator_learning_rates, self.critic_learning_rates)
-        lists += (self.learning_rates, self.clip_values, self.penalty_weights)
+        lists = [self.generator_learning_rates, self.critic_learning_rates]
+        lists += [self.learning_rates, self.clip_values, self.penalty_weights]
         members = math.prod(len(values) or 1 for values in lists) * self.seeds
         if not 1 <= members <= _MOST_MEMBERS:
             raise ValueError(

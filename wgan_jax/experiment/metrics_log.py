@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import errno
 import json
 import logging
 import math
@@ -169,6 +170,8 @@ def iter_metrics(path: Path, most: int | None = None) -> Iterator[Line]:
 def _lines(path: Path) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
         while text := file.readline(_LONGEST_LINE):
+            if len(text) == _LONGEST_LINE:  # a file of no lines at all may be endless
+                raise OSError(errno.EFBIG, f"a line has more than {_LONGEST_LINE:,} bytes")
             yield text
 
 
