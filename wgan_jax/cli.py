@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.data.remote import expand_user, is_cached, is_remote, redacted
+from wgan_jax.cli_arguments import parse_nonnegative_int, require_local_data, workdir
+from wgan_jax.data.remote import is_remote, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
@@ -19,7 +20,6 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.mirror import Mirror
 from wgan_jax.experiment.placement import require_devices
 from wgan_jax.experiment.signals import Stopped, collected
-from wgan_jax.experiment.workdir import require_plain
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -162,21 +162,6 @@ def _config(args: list[str]) -> tuple[str, Config]:
     return name, config
 
 
-def require_local_data(config: Config, flag: str) -> None:
-    """Refuse to open an address that a config.json names and nobody asked for.
-
-    Raises:
-      UserError: its data set is at an address, and there is no copy of it here.
-    """
-    dataset: Any = config.dataset
-    url = getattr(dataset, "data_dir", None)
-    if url and is_remote(url) and not is_cached(url, dataset.name.partition(":")[0]):
-        raise UserError(
-            f"the config takes its data from {redacted(url)}, which is opened only if you name "
-            f"it yourself: add {flag} {redacted(url)}"
-        )
-
-
 def report(args: list[str]) -> int:
     """Write WORKDIR/report.html: the run on one page, to open in a browser or to send.
 
@@ -242,19 +227,3 @@ def prepare(args: list[str]) -> int:
         raise UserError(f"prepare takes one data set: {', '.join(PREPARABLE)}")
     print(prepare_dataset(args[0], data_dir=data_dir, manual_dir=manual_dir))
     return 0
-
-
-def workdir(command: str, args: list[str]) -> Path:
-    if len(args) != 1 or args[0].startswith("-"):
-        raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
-    folder = Path(expand_user(args[0]))
-    if not args[0] or not folder.is_dir():
-        raise UserError(f"there is no workdir {args[0]!r}")
-    require_plain(folder)
-    return folder
-
-
-def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
-    if not text.isdecimal() or int(text) < least:
-        raise UserError(f"--{name} takes a whole number of at least {least}, got {text!r}")
-    return int(text)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from wgan_jax import flags
-from wgan_jax.cli import parse_nonnegative_int, require_local_data, workdir
+from wgan_jax.cli_arguments import parse_nonnegative_int, require_local_data, workdir
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.files import read_file

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.cli import parse_nonnegative_int, workdir
+from wgan_jax.cli_arguments import parse_nonnegative_int, workdir
 from wgan_jax.errors import UserError
 
 _WALKS = 8

@@ -1,0 +1,76 @@
+"""The structure of the package: imports go down only and in no circle, and the core is light."""
+
+import ast
+import subprocess
+import sys
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "wgan_jax"
+# From the ground up. What is in no layer is the library, on which all others stand.
+IO = {"data.images", "data.pixels", "data.prepare", "data.remote", "data.stream", "data.tfds"}
+COMMANDS = {"cli", "cli_arguments", "cli_evaluate", "cli_sample", "flags"}
+LAYERS = [IO, {"experiment"}, {"reproduce"}, COMMANDS, {"__main__"}]
+
+
+def modules():
+    paths = (path for path in PACKAGE.rglob("*.py") if path.name != "__init__.py")
+    return {".".join(path.relative_to(PACKAGE).with_suffix("").parts): path for path in paths}
+
+
+def imports(module, path, known):
+    """The modules of the package that a module imports anywhere in its file."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} has a relative import"
+            names = [f"{node.module}.{alias.name}" for alias in node.names] + [node.module]
+        else:
+            continue
+        inner = (name.removeprefix("wgan_jax.") for name in names if name.startswith("wgan_jax."))
+        found |= {name for name in inner if name in known and name != module}
+    return found
+
+
+def layer(module):
+    def belongs(names):
+        return any(f"{module}.".startswith(f"{name}.") for name in names)
+
+    return max((i + 1 for i, names in enumerate(LAYERS) if belongs(names)), default=0)
+
+
+@pytest.fixture(scope="module")
+def graph():
+    known = modules()
+    return {name: imports(name, path, known) for name, path in known.items()}
+
+
+def test_imports_form_no_circle(graph):
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(f"modules that import each other: {' -> '.join(error.args[1])}")
+
+
+def test_imports_go_down_only(graph):
+    up = [(a, b) for a, found in graph.items() for b in found if layer(b) > layer(a)]
+    assert not up
+
+
+def test_no_file_is_too_long_to_be_one_concept():
+    lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
+    assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
+def test_importing_the_library_loads_only_its_four_dependencies():
+    code = (
+        "import sys, wgan_jax; heavy = {'orbax', 'tensorflow_datasets', 'grain', 'tyro', "
+        "'matplotlib', 'tqdm', 'sklearn', 'PIL', 'equinox', 'wgan_jax.testing'} & set(sys.modules);"
+        " assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
