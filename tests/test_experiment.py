@@ -247,6 +247,10 @@ def test_bad_input_is_told_in_one_line(args, told, tmp_path, capsys, monkeypatch
     ("text", "told"),
     [
         ("{", "cannot be read"),
+        ("", "with the run's own flags"),
+        ('{"format": 7, "wgan_jax": "9.8.7"}', "9.8.7"),
+        ('{"format": true}', "format True"),
+        ('{"format": 1, "wgan_jax": "9.8.7", "news": 1}', "9.8.7"),
         ('{"n_critc": 3}', "n_critic"),
         ('{"n_critic": "3"}', "int"),
         ('{"dataset": {"type": "Rink"}}', "Ring"),

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from wgan_jax.types import Array, PyTree
 
 _ROUNDS = 6
+_DIGESTED_BYTES = 2**26
 
 
 @jax.tree_util.register_dataclass
@@ -37,6 +41,25 @@ class ArrayDataset:
     @property
     def size(self) -> int:
         return jax.tree.leaves(self.examples)[0].shape[0]
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data set from others: its size, and a digest of evenly spaced examples.
+
+        Of all of them, where they take less than 64 MiB.
+
+        Example:
+          >>> import numpy as np
+          >>> one, other = (ArrayDataset(np.arange(10) % n).fingerprint() for n in (10, 9))
+          >>> one["size"], one == other
+          (10, False)
+        """
+        leaves = jax.tree.leaves(self.examples)
+        stride = max(1, -(-sum(x.nbytes for x in leaves) // _DIGESTED_BYTES))
+        digest = hashlib.sha256()
+        for x in leaves:
+            digest.update(f"{x.dtype}{x.shape}".encode())
+            digest.update(np.ascontiguousarray(x[::stride] if stride > 1 else x).tobytes())
+        return {"size": self.size, "sha256": digest.hexdigest()}
 
     def __call__(self, key: Array, n: int) -> PyTree:
         """`n` examples drawn independently."""

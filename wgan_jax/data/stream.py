@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -21,6 +22,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.types import Array
 
 _MOST_EXAMPLES = 2**48  # of a run
+_DIGESTED = 64
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -65,6 +67,13 @@ class ImageStream:
     @property
     def size(self) -> int:
         return len(self._source)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data set from others: name, size, and a digest of a few records."""
+        digest = hashlib.sha256()
+        for i in np.linspace(0, self.size - 1, min(self.size, _DIGESTED)).astype(int):
+            digest.update(hashlib.sha256(self._source[int(i)]["image"]).digest())
+        return {"name": self._spec.name, "size": self.size, "sha256": digest.hexdigest()}
 
     @property
     def image_shape(self) -> tuple[int, int, int]:

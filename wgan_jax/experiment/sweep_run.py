@@ -19,7 +19,6 @@ from wgan_jax.experiment import population_report as report
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
-from wgan_jax.experiment.codec import to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.members import (
     chosen,
@@ -36,6 +35,7 @@ from wgan_jax.experiment.run import Program, Run
 from wgan_jax.experiment.workdir import (
     require_plain,
     saved_class_counts,
+    write_config,
     write_json,
     write_lines,
 )
@@ -204,7 +204,7 @@ def write_member(run: Run, workdir: Path, k: int) -> Path:
     folder = workdir / "members" / str(k)
     require_plain(folder)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
-    write_json(folder / "config.json", to_dict(run.config))
+    write_config(folder / "config.json", run.config)
     lines = (
         {name: values[k] if isinstance(values, list) else values for name, values in line.items()}
         for line in iter_metrics(workdir / "members.jsonl")

@@ -16,6 +16,7 @@ from wgan_jax.experiment import hosts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.data_identity import check_data
 from wgan_jax.experiment.placement import place
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
@@ -55,6 +56,7 @@ def train(
             open_run(config, workdir) if config.population is None else open_sweep(config, workdir)
         )
         start = step = run.step
+        check_data(run.data, workdir, step)
         program, guard = run.compile(sharding), run.non_finite_guard()
         checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
         with (

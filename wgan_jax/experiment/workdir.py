@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import wgan_jax
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
 from wgan_jax.experiment.config import Config
@@ -18,11 +19,11 @@ from wgan_jax.experiment.lock import WorkdirLockedError, lock
 from wgan_jax.files import atomic_write, kind_of, read_file
 
 _FILES = re.compile(
-    r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation)\.json|report\.html|"
+    r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation|data)\.json|report\.html|"
     r"curves\.png|\.lock|.*-lenet\.safetensors"
 )
 _FOLDERS = ("checkpoints", "samples", "members", "tensorboard")
-_LARGEST_CONFIG = 2**20
+_LARGEST_CONFIG, _CONFIG_FORMAT = 2**20, 1
 
 
 def require_plain(workdir: Path) -> None:
@@ -98,13 +99,13 @@ def claim(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run of another config (it differs in {', '.join(changed)}); "
                 f"choose another --workdir"
             )
-    write_json(path, to_dict(config))
+    write_config(path, config)
 
 
 def save_class_counts(workdir: Path, config: Config) -> None:
     """Keep in config.json how many examples each class has, once the data set told it."""
     if config.class_counts != saved_class_counts(workdir):
-        write_json(workdir / "config.json", to_dict(config))
+        write_config(workdir / "config.json", config)
 
 
 def saved_class_counts(workdir: Path) -> tuple[int, ...]:
@@ -132,10 +133,35 @@ def read_config(path: Path, *, follow: bool = False) -> Config:
         data = json.loads(read_file(path, _LARGEST_CONFIG, follow=follow))
     except FileNotFoundError as error:
         raise UserError(f"there is no config file {path}") from error
-    except (OSError, ValueError, RecursionError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path} cannot be read: {reason}") from error
-    return from_dict(data)
+    except (ValueError, RecursionError) as error:
+        raise UserError(
+            f"{path} cannot be read: {error}; put a copy of it back, or remove it and start "
+            f"train.py with the run's own flags and --workdir, which writes it anew"
+        ) from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not isinstance(data, dict):
+        return from_dict(data)
+    form, version = data.pop("format", _CONFIG_FORMAT), str(data.pop("wgan_jax", ""))[:20]
+    if form != _CONFIG_FORMAT or isinstance(form, bool):
+        raise UserError(
+            f"{path} has format {str(form)[:20]} of wgan_jax {version or 'unknown'}; wgan_jax "
+            f"{wgan_jax.__version__} reads {_CONFIG_FORMAT}: use the version that wrote it"
+        )
+    try:
+        return from_dict(data)
+    except UserError as error:
+        if version in ("", wgan_jax.__version__):
+            raise
+        raise UserError(
+            f"{error} ({path} is of wgan_jax {version}, this is {wgan_jax.__version__})"
+        ) from error
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write a config.json, with its format and the version that wrote it."""
+    about = {"format": _CONFIG_FORMAT, "wgan_jax": wgan_jax.__version__}
+    write_json(path, about | to_dict(config))
 
 
 def write_json(path: Path, data: Any) -> None:

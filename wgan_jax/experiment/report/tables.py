@@ -16,6 +16,7 @@ from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.names import kind, meaning
 
 _ROWS = 64
+_ABOUT = ("type", "format", "wgan_jax")  # of the file, not of the run
 _LEAVES = {"error": "standard error", "floor": "real against real", "points": "samples"}
 # What a table of members says once below it, and a ratio that tells nothing in high dimension.
 _UNSAID = ("points", "step", "weights", "data", "modes/points", "w1/ratio")
@@ -82,7 +83,7 @@ def _keys(name: str, leaves: list[str]) -> list[str]:
 def settings(contents: Contents) -> list[Markup]:
     """One row a part; what is no part comes last."""
     parts = {k: v for k, v in contents.config.items() if isinstance(v, dict)}
-    plain = {k: v for k, v in contents.config.items() if k not in parts and k != "type"}
+    plain = {k: v for k, v in contents.config.items() if k not in parts and k not in _ABOUT}
     rows = [
         [join([_plain(name), tag("small", kind(part))]), _fields(part)]
         for name, part in parts.items()
