@@ -36,7 +36,7 @@ PIXELS = [
 
 
 def trained(folder, *args):
-    assert cli.guarded(cli.train, [*map(str, args), "--workdir", str(folder)]) == 0
+    assert cli.run_command(cli.train, [*map(str, args), "--workdir", str(folder)]) == 0
     return json.loads((folder / "evaluation.json").read_text())
 
 
@@ -196,7 +196,7 @@ def test_no_key_of_a_population_is_used_twice(tmp_path, monkeypatch):
     """Members of a grid share seeds, and the first of them that of the data."""
     folder, args = tmp_path / "run", [*TOY, "--population.seeds", "2"]
     args += ["--population.learning-rates", "1e-3", "1e-4"]
-    assert cli.guarded(cli.train, [*args, "--workdir", str(folder)]) == 0
+    assert cli.run_command(cli.train, [*args, "--workdir", str(folder)]) == 0
     with recorded(monkeypatch) as counts:
         assert main(["evaluate", str(folder)]) == 0
     assert len(counts) > 10

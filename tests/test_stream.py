@@ -116,6 +116,11 @@ def test_a_run_on_a_stream_goes_on_exactly_across_epochs(lsun, tmp_path, monkeyp
     for a, b in zip(state(tmp_path / "whole"), state(tmp_path / "cut"), strict=True):
         np.testing.assert_array_equal(a, b)
     lines = (tmp_path / "whole/metrics.jsonl").read_text().splitlines()
+    evaluation = json.loads((tmp_path / "whole/evaluation.json").read_text())
+    assert evaluation["w1/minibatch"] > 0
+    assert evaluation["health/gain_error"] > 0
+    assert "w1/training" in evaluation  # there is no other split
+    assert "w1/lower" not in evaluation
     waits = [json.loads(line)["time/data_wait"] for line in lines]
     assert len(waits) == 4
     assert all(0 <= wait <= 1 for wait in waits)

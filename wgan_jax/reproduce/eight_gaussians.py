@@ -33,7 +33,7 @@ _HEAD = [
     "modes of 8",
     "good samples",
     "reverse KL",
-    "exact W1",
+    f"exact W1 of {_POINTS}",
     "radial W1",
     "angular KL",
 ]
@@ -235,7 +235,7 @@ def draw(strips: dict[str, np.ndarray], steps: np.ndarray, numbers: dict[str, An
     below.legend(handles, names, loc="outside lower center", ncols=len(METHODS))
     figure.suptitle(
         f"8 Gaussians: densities of seed 0 by generator iterations; below, mean and range of "
-        f"{numbers['seeds']} seeds\n(dashed: the floor, data against data)"
+        f"{numbers['seeds']} seeds\n(dashed: data against other data)"
     )
     return figure
 

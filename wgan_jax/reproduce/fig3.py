@@ -26,7 +26,7 @@ def run(settings: Settings) -> Result:
             "with MLPs and too high a learning rate the samples stay bad",
             min(c.sliced[-1] for c in bad) > worst,
             f"sliced W1 at the end {np.mean([c.sliced[-1] for c in bad]):.3f} on average, against "
-            f"{worst:.3f} at worst otherwise; floor {floors['sliced_w1']:.3f}",
+            f"{worst:.3f} at worst otherwise; data against data {floors['sliced_w1']:.3f}",
         ),
     ]
     title = "WGAN: the critic's estimate (median over 101 iterations) follows the samples"
