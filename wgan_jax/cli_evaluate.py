@@ -210,13 +210,13 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     from wgan_jax.experiment import monitor
     from wgan_jax.experiment.evaluation.summary import summarize
     from wgan_jax.experiment.report.reporter import write_report
-    from wgan_jax.experiment.scorecard import rows_of, scorecard
+    from wgan_jax.experiment.scorecard import of_features, scorecard
 
     step = int(run.state.step)
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     lines = summarize(result)
     print(lines, end="\n" if lines else "")
-    if rows_of(result):
+    if of_features(result):
         print(f"\n{scorecard(result)}")
     for warning in monitor.warnings(result).values():
         print(f"{'warning':18} {warning}")

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-_LEAVES = ("error", "floor", "points")
-_BETTER = {"frechet": "lower", "kernel": "lower", "w1": "lower"}
+from wgan_jax.experiment.evaluation.metrics import METRICS, Row, rows
 
 
 def scorecard(result: Mapping[str, Any]) -> str:
@@ -18,20 +17,18 @@ def scorecard(result: Mapping[str, Any]) -> str:
       measure              value     error  real/real  samples  better
       frechet/lenet         3.25      0.25        0.5    5,000  lower
     """
-    rows = [f"{'measure':18} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"]
-    for name in rows_of(result):
-        error, floor, points = (result.get(f"{name}/{leaf}") for leaf in _LEAVES)
-        better = _BETTER.get(name.partition("/")[0], "higher")
-        rows.append(
-            f"{name:18} {result[name]:7.4g} {_number(error, '9.2g')} {_number(floor, '10.4g')} "
-            f"{_number(points, '8,')}  {better}"
+    lines = [f"{'measure':18} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"]
+    for row in of_features(result):
+        lines.append(
+            f"{row.name:18} {row.value:7.4g} {_number(row.error, '9.2g')} "
+            f"{_number(row.baseline, '10.4g')} {_number(row.points, '8,')}  {row.metric.better}"
         )
-    return "\n".join(rows)
+    return "\n".join(lines)
 
 
-def rows_of(result: Mapping[str, Any]) -> list[str]:
-    """The measures that have a floor beside them."""
-    return [name for name in result if f"{name}/floor" in result]
+def of_features(result: Mapping[str, Any]) -> list[Row]:
+    """The metrics on features."""
+    return [row for row in rows(result) if row.name not in METRICS]
 
 
 def _number(value: Any, form: str) -> str:

@@ -9,15 +9,16 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.remote import redacted
+from wgan_jax.experiment.evaluation.metrics import Row, rows
 from wgan_jax.experiment.evaluation.summary import compared
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
-from wgan_jax.experiment.report.names import kind, meaning
+from wgan_jax.experiment.report.names import kind
 
 _ROWS = 64
 _ABOUT = ("type", "format", "wgan_jax")  # of the file, not of the run
-_LEAVES = {"error": "standard error", "floor": "real against real", "points": "samples"}
+_LEAVES = {"error": "standard error", "baseline": "real against real", "points": "samples"}
 # What a table of members says once below it, and a ratio that tells nothing in high dimension.
 _UNSAID = ("points", "step", "weights", "data", "modes/points", "w1/ratio")
 
@@ -25,38 +26,40 @@ _UNSAID = ("points", "step", "weights", "data", "modes/points", "w1/ratio")
 def evaluation(contents: Contents) -> list[Markup]:
     """A row a measure: value, error, the same for real against real, samples."""
     found = flat(contents.evaluation)
-    step = found.pop("step", None)
-    found = _beside(found)
-    names = [name for name in found if not name.startswith("health/") and name not in _UNSAID]
-    names = [name for name in names if name.rpartition("/")[2] not in _LEAVES]
-    leaves = [leaf for leaf in _LEAVES if any(f"{name}/{leaf}" in found for name in names)]
-    rows = [
+    step = found.get("step")
+    measured = rows(found)
+    kept = [leaf for leaf in _LEAVES if any(getattr(row, leaf) is not None for row in measured)]
+    cells = [
         [
-            join([name, tag("small", meaning(name))]),
-            *(number(found[key]) if key in found else "" for key in [name, *_keys(name, leaves)]),
+            join([row.name, tag("small", row.metric.meaning)]),
+            *("" if x is None else number(x) for x in (row.value, *_parts(row, kept))),
         ]
-        for name in names
+        for row in measured
     ]
-    if not rows:
+    if not cells:
         return []
     when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
     if contents.evaluation.get("weights") == "averaged":
         when = f"{when}, samples of the averaged weights"
-    return [table(["measure", "value", *(_LEAVES[leaf] for leaf in leaves)], rows, when)]
+    return [table(["measure", "value", *(_LEAVES[leaf] for leaf in kept)], cells, when)]
+
+
+def _parts(row: Row, names: list[str]) -> list[float | None]:
+    return [getattr(row, name) for name in names]
 
 
 def members(contents: Contents) -> list[Markup]:
     """A row for each member of a population."""
-    rows = contents.members[:_ROWS]
-    names = list({name: None for row in rows for name in row if name not in _UNSAID})
+    lines = contents.members[:_ROWS]
+    names = list({name: None for row in lines for name in row if name not in _UNSAID})
     if not names:
         return []
-    cells = [[_cell(row.get(name, "")) for name in names] for row in rows]
+    cells = [[_cell(row.get(name, "")) for name in names] for row in lines]
     more = (
         f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
     )
     found = [table(names, cells, f"The newest evaluation of each member{more}")]
-    row = rows[0]
+    row = lines[0]
     if isinstance(row.get("points"), int) and {"weights", "data"} <= row.keys():
         found.append(tag("p", compared(row), class_="note"))
     return found
@@ -65,19 +68,6 @@ def members(contents: Contents) -> list[Markup]:
 def _cell(value: Any) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return number(value) if is_number and abs(value) < 1e100 else _value(value)
-
-
-def _beside(found: dict[str, float]) -> dict[str, float]:
-    """What belongs to exact W1 under its name, as for the other measures."""
-    moved = {"w1/error": "w1/exact/error", "w1/floor": "w1/exact/floor"}
-    moved |= {"points": "w1/exact/points", "draws": "w1/exact/draws"}
-    moved |= {f"w1/{name}_floor": f"w1/{name}/floor" for name in ("minibatch", "sliced")}
-    moved |= {"modes/points": "modes/found/points"}
-    return {moved.get(name, name): value for name, value in found.items()}
-
-
-def _keys(name: str, leaves: list[str]) -> list[str]:
-    return [f"{name}/{leaf}" for leaf in leaves]
 
 
 def settings(contents: Contents) -> list[Markup]:

@@ -1,0 +1,108 @@
+"""The table of metrics: what each one means, and which keys of a result belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class Metric(NamedTuple):
+    """What an evaluation measures.
+
+    Attributes:
+      meaning: a phrase for reports.
+      better: lower or higher; empty where neither is.
+      error, baseline, points: keys of its standard error, of the same metric between data and
+        other data, and of the samples of each kind; None for those under its own name, as
+        `NAME/error`, `NAME/floor` and `NAME/points`.
+    """
+
+    meaning: str
+    better: str = ""
+    error: str | None = None
+    baseline: str | None = None
+    points: str | None = None
+
+
+class Row(NamedTuple):
+    """A metric of a result, with what belongs to it where that is known."""
+
+    name: str
+    metric: Metric
+    value: float
+    error: float | None
+    baseline: float | None
+    points: float | None
+
+
+METRICS = {
+    "w1/exact": Metric(
+        "exact W1 between samples and data; real against real is what a second sample of the data "
+        "scores, and a collapsed or shrunken generator can score below it",
+        "lower",
+        error="w1/error",
+        baseline="w1/floor",
+        points="points",
+    ),
+    "w1/lower": Metric("lower bound on W1 (95%): held-out score divided by the Lipschitz bound"),
+    "w1/lipschitz": Metric("the critic's certified Lipschitz constant, at most"),
+    "w1/held_out": Metric("the critic on held-out data, in its own units"),
+    "w1/training": Metric("the critic on the data that it trains on, in its own units"),
+    "w1/minibatch": Metric(
+        "exact W1 at the size of a minibatch", "lower", baseline="w1/minibatch_floor"
+    ),
+    "w1/sliced": Metric("sliced W1 between samples and data", "lower", baseline="w1/sliced_floor"),
+    "modes/found": Metric(
+        "modes with a sample within three standard deviations", "higher", points="modes/points"
+    ),
+    "modes/total": Metric("modes of the data"),
+    "modes/high_quality": Metric(
+        "share of samples within three standard deviations of a mode",
+        "higher",
+        points="modes/points",
+    ),
+    "frechet": Metric("Fréchet distance between features; lower is nearer", "lower"),
+    "kernel": Metric("kernel distance between features; lower is nearer", "lower"),
+    "precision": Metric("share of samples that look like data; higher is better", "higher"),
+    "recall": Metric("share of the data that samples look like; higher is better", "higher"),
+    "density": Metric("how densely data surround the samples; higher is better", "higher"),
+    "coverage": Metric("share of the data that have a sample nearby; higher is better", "higher"),
+    "classifier": Metric(
+        "classes found and told apart (as the Inception score); higher is better", "higher"
+    ),
+    "accuracy": Metric(
+        "share of samples of the class that was asked for; higher is better", "higher"
+    ),
+}
+
+
+def metric_of(name: str) -> Metric | None:
+    """The metric of a key, `w1/exact` or `frechet/lenet`; None for other keys.
+
+    Example:
+      >>> metric_of("frechet/lenet").better
+      'lower'
+      >>> metric_of("frechet/lenet/error") is None
+      True
+    """
+    family, _, features = name.partition("/")
+    known = METRICS.get(name)
+    return METRICS.get(family) if known is None and features and "/" not in features else known
+
+
+def rows(result: Mapping[str, Any]) -> list[Row]:
+    """The metrics of a result, in its order.
+
+    Example:
+      >>> [row] = rows({"step": 5, "w1/exact": 3.0, "w1/floor": 2.0, "points": 750})
+      >>> row.name, row.value, row.error, row.baseline, row.points
+      ('w1/exact', 3.0, None, 2.0, 750)
+    """
+    found = []
+    for name, value in result.items():
+        metric = metric_of(name)
+        if metric is not None:
+            keys = {"error": metric.error, "floor": metric.baseline, "points": metric.points}
+            rest = [result.get(key or f"{name}/{leaf}") for leaf, key in keys.items()]
+            found.append(Row(name, metric, value, *rest))
+    return found
