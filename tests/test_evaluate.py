@@ -25,10 +25,10 @@ from wgan_jax.experiment.train import train
 from wgan_jax.experiment.watch import watch
 from wgan_jax.experiment.weights import write_arrays
 from wgan_jax.flags import load
-from wgan_jax.gan import GAN, GANState, Step
+from wgan_jax.gan import GAN
 from wgan_jax.networks import MLP
 from wgan_jax.networks.lenet import LeNet
-from wgan_jax.types import Player
+from wgan_jax.types import GANState, Player, Step
 
 ROOT = Path(__file__).parents[1]
 NOTHING = GANState(

@@ -20,8 +20,8 @@ from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.quality import points_features, quality
 from wgan_jax.experiment.run import open_run
 from wgan_jax.flags import load
-from wgan_jax.gan import GAN, GANState, Step
-from wgan_jax.types import Player
+from wgan_jax.gan import GAN
+from wgan_jax.types import GANState, Player, Step
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
 ROOT = Path(__file__).parents[1]

@@ -43,7 +43,7 @@ from wgan_jax.vae import EvidenceBound
 _CONFIDENCE, _EXTRA_STEPS, _TRANSPORTS = 0.95, 100, 4
 _POINTS, _VALUES, _STREAMED = 8_192, 2**24, 2**25
 _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
-_NEVER = 10**8  # generator iterations until a learning rate has decayed, where it shall not
+_MOST_UPDATES = 2**31 - 1  # over which a learning rate may decay, so that it hardly does
 
 
 class Monitor:
@@ -67,7 +67,8 @@ class Monitor:
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
         self._descend = build_gan(probe).critic_step
         # A decayed rate may be zero, so that no step shows what another one would gain.
-        undecayed = dataclasses.replace(config.critic_optimizer, decay_iterations=_NEVER)
+        never = _MOST_UPDATES // config.n_critic
+        undecayed = dataclasses.replace(config.critic_optimizer, decay_iterations=never)
         self._step = build_gan(dataclasses.replace(config, critic_optimizer=undecayed)).critic_step
         self._score = jax.jit(self._scores)
         self._train_on = jax.jit(self._extra_steps)
