@@ -144,3 +144,14 @@ def test_bad_records_are_told_in_one_line(bad, told, tmp_path, capsys, monkeypat
     assert told in said
     assert said.startswith("error: ")
     assert said.count("\n") == 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_single_example_is_refused(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(cli.Path(__file__).parents[1])
+    write(tmp_path / "data", "lsun", [grey("lsun", 0)])
+    capsys.readouterr()
+    assert train(tmp_path / "data", tmp_path / "run", "--batch-size", "1", "--devices", "1") == 2
+    said = capsys.readouterr().err
+    assert "the data set has 1 example" in said
+    assert said.count("\n") == 1

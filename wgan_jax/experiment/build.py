@@ -126,6 +126,8 @@ def open_dataset(config: Config) -> Any:
     """The sampler or stream of a config's data set, checked against the batch size."""
     opener = getattr(config.dataset, "open", None)
     data = config.dataset if opener is None else opener()
+    if isinstance(data, ArrayDataset | ImageStream) and data.size < 2:
+        raise UserError(f"the data set has {data.size} example, and needs two to be compared with")
     if isinstance(data, ArrayDataset | ImageStream) and data.size < config.batch_size:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
