@@ -39,6 +39,25 @@ def centres_over_the_batch(params, stats, x, *, train, key=None):
     return x @ params["w"] - (x @ params["w"]).mean(), stats
 
 
+def centres_in_training(params, stats, x, *, train, key=None):
+    scores = x @ params["w"]
+    return scores - scores.mean() if train else scores, stats
+
+
+def scores_in_bfloat16(params, stats, x, *, train, key=None):
+    return (x @ params["w"]).astype(jnp.bfloat16), stats
+
+
+def has_noise_of_its_own(params, stats, x, *, train, key=None):
+    noise = jax.random.normal(jax.random.key(7), x.shape[:1]) if train else 0.0
+    return x @ params["w"] + noise, stats
+
+
+def init_with_a_seed_of_its_own(key, x):
+    seen = {"seen": jnp.zeros((), jnp.int32)}
+    return {"w": jax.random.normal(jax.random.key(7), x.shape[1:])}, seen
+
+
 def returns_one_score(params, stats, x, *, train, key=None):
     return (x @ params["w"]).mean(), stats
 
@@ -88,6 +107,10 @@ def init_of_a_number(key, x):
         (linear(apply=counts_in_floats), "statistics", ()),
         (linear(apply=rolls_its_own), "purity", ()),
         (linear(apply=centres_over_the_batch), "neighbours", ()),
+        (linear(apply=centres_in_training), "neighbours", ()),
+        (linear(apply=scores_in_bfloat16), "output", ()),
+        (linear(apply=has_noise_of_its_own), "keys", ()),
+        (linear(init=init_with_a_seed_of_its_own), "keys", ()),
         (linear(apply=has_a_naive_norm), "gradient", ()),
         (linear(apply=uses_its_key_twice), "keys", ()),
         (linear(apply=knows_the_compiler), "jit", ("gradient", "keys", "neighbours")),

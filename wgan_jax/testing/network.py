@@ -22,6 +22,7 @@ from wgan_jax.testing.assertions import (
     assert_same,
     is_floating,
     norm,
+    raw,
     run_properties,
 )
 from wgan_jax.types import Array, Network, PyTree, check_network_type
@@ -151,13 +152,17 @@ def _output(case: _Case) -> None:
             assert y.shape in ((batch,), (batch, 1)), (
                 f"a critic returns scores [{batch}] or [{batch}, 1], got {list(y.shape)}"
             )
+            assert y.dtype.itemsize >= 4, (
+                f"scores are {y.dtype}, whose few digits their differences lose: compute the last "
+                f"layer in float32"
+            )
         assert_finite(y, f"the output with train={train}")
         outputs.append(y)
     assert_kind(outputs[0], outputs[1], "the output in training and in inference")
 
 
 def _neighbours(case: _Case) -> None:
-    """in inference an output depends on its own row only."""
+    """an output depends on its own row only; in training, statistics of the batch may enter."""
     function, arguments = case.compiled(False)
     params, stats, x, key = arguments()
     full = function(params, stats, x, key)[0]
@@ -172,6 +177,31 @@ def _neighbours(case: _Case) -> None:
     assert_close(turned, full, case.rtol, "a batch in reverse order gives other outputs")
     alone = function(params, stats, first(x), key)[0]
     assert_close(alone, first(full), case.rtol, "a row alone gives another output")
+    _neighbours_in_training(case)
+
+
+def _neighbours_in_training(case: _Case) -> None:
+    function, arguments = case.compiled(True)
+    params, stats, x, key = arguments()
+
+    def with_other_first_row(leaf: Array) -> Array:
+        return leaf.at[0].set(2 * leaf[-1] + 1 if is_floating(leaf) else leaf[-1])
+
+    def rest(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[1:], tree)
+
+    y, new_stats = function(params, stats, x, jax.random.clone(key))
+    other_y, other_stats = function(params, stats, jax.tree.map(with_other_first_row, x), key)
+    pairs = zip(*map(jax.tree.leaves, (new_stats, other_stats)), strict=True)
+    if all(np.array_equal(raw(a), raw(b)) for a, b in pairs):
+        assert_close(
+            rest(other_y),
+            rest(y),
+            case.rtol,
+            "in training another first row changes the outputs of the others, and no running "
+            "statistics follow the samples, as those of batch norm do: a mean over the batch, "
+            "perhaps, is taken in the network",
+        )
 
 
 def _gradient(case: _Case) -> None:
@@ -236,13 +266,17 @@ def _vmap(case: _Case) -> None:
 
 
 def _keys(case: _Case) -> None:
-    """no key is used twice."""
+    """no key is used twice, and all are made from the one that is handed in."""
 
     def init(key: Array) -> PyTree:
         return case.network.init(key, case.x)
 
-    programs.assert_keys_are_fresh(init, lambda: (case.key(4),), "init")
-    programs.assert_keys_are_fresh(*case.apply(True), "apply")
+    def apply(key: Array) -> PyTree:
+        return case.apply(True)[0](case.params, case.stats, case.x, key)
+
+    for function, what in ((init, "init"), (apply, "apply with train=True")):
+        programs.assert_keys_are_fresh(function, lambda: (case.key(4),), what)
+        programs.assert_keys_follow(function, (case.key(4),), (case.key(5),), what)
 
 
 def _export(case: _Case) -> None:

@@ -72,6 +72,18 @@ def assert_keys_are_fresh(
     return drawn
 
 
+def assert_keys_follow(
+    function: Callable[..., Any], args: tuple, other_args: tuple, what: str
+) -> None:
+    """No key is used under both arguments, whose keys differ: each is made from them."""
+    keys = (keys_drawn(function, *some) for some in (args, other_args))
+    one, other = (set(map(tuple, drawn.tolist())) for drawn in keys)
+    assert not (fixed := one & other), (
+        f"{what} draws with a key of its own, {list(min(fixed))}, whatever key it is given: its "
+        f"noise is the same in every step"
+    )
+
+
 def assert_distinct(keys: np.ndarray, what: str) -> None:
     rows, counts = np.unique(keys, axis=0, return_counts=True)
     assert (counts <= 1).all(), (
