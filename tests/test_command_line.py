@@ -4,6 +4,7 @@ import ast
 import errno
 import fcntl
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -143,3 +144,41 @@ def _reads_or_writes_text(call):
         and "archive" not in ast.dump(call.func)
         and any(m in ("r", "w", "a", "x", "r+", "rt", "wt") for m in modes)
     )
+
+
+@pytest.mark.parametrize("args", ["--n-critik 3", "--n-critic many", "surplus", "--clip.c"])
+def test_errors_of_flags_have_no_rules_or_frames(args, capsys):
+    said = refused(capsys, cli.train, args.split())
+    assert args.split()[0] in said
+    assert not re.search("---|[─│╭╮╰╯]|; *;|error: ;", said)
+
+
+def test_an_unknown_figure_is_answered_with_the_figures_once(tmp_path, capsys):
+    said = refused(capsys, main, ["reproduce", "nope", "--out", tmp_path / "out"])
+    assert said.count("gp_fig1a") == 1
+    assert "did you mean fig8?" in refused(capsys, main, ["reproduce", "fig9"])
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path, capsys, monkeypatch):
+    """As on a full disk, which shows only when the picture is written."""
+    from matplotlib.figure import Figure
+
+    def savefig(self, file, **_):
+        file.write(b"half")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    args = ["reproduce", "fig1", "--size", "quick", "--seeds", "1", "--out", tmp_path / "out"]
+    assert "No space left" in refused(capsys, main, args)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+@pytest.mark.parametrize("line", ["[1]", "{}", "\\xff", "{", '{"settings": {}, "entry": 1}'])
+def test_a_torn_or_foreign_line_of_results_is_passed_over(line, tmp_path):
+    from wgan_jax.reproduce.journal import Journal
+
+    path = tmp_path / "some.jsonl"
+    path.write_bytes(line.encode("latin1") + b"\n")
+    assert Journal(path, {})({"x": 3}, lambda x: x * x) == 9
+    assert Journal(path, {})({"x": 3}, lambda x: 1 / 0) == 9

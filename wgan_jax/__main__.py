@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 from collections.abc import Callable
 
@@ -37,9 +38,19 @@ def main(args: list[str]) -> int:
     if {"-h", "--help"} & set(rest):
         print(_about(_COMMANDS[name]))
         return 0
+    _require_known_flags(name, rest)
     if name not in _WITHOUT_DEVICES:
         require_devices()
     return _COMMANDS[name](rest)
+
+
+def _require_known_flags(name: str, args: list[str]) -> None:
+    """A command's flags are those that its help names."""
+    known = sorted(set(re.findall(r"--[a-z0-9-]+", _about(_COMMANDS[name]))))
+    for word in args:
+        flag = word.partition("=")[0]
+        if flag.startswith("--") and flag not in known:
+            raise UserError(f"{name} has no flag {flag}; {suggest(flag, known)}")
 
 
 def _help() -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from wgan_jax import flags
 from wgan_jax.cli_arguments import parse_nonnegative_int, require_local_data, workdir
 from wgan_jax.data.remote import is_remote, redacted
@@ -64,16 +66,28 @@ def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
     try:
         return command(args)
     except UserError as error:
-        print(f"error: {redacted(' '.join(str(error).split()))}", file=sys.stderr)
-        return 2
-    except MemoryError as error:
-        print(f"error: more memory is asked for than there is: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
+    except OSError as error:  # of a path that no system takes, or a disk that goes away
+        name = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{name}{error.strerror or error}")
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _refuse(
+            f"more memory is asked for than there is: make the batch, the networks or the number "
+            f"of samples smaller ({error})"
+        )
     except KeyboardInterrupt:
         return 130
 
 
 guarded = run_command  # its former name, for one version
+
+
+def _refuse(reason: str) -> int:
+    words = (word if len(word) < 300 else f"{word[:100]}...{word[-50:]}" for word in reason.split())
+    print(f"error: {redacted(' '.join(words))}", file=sys.stderr)
+    return 2
 
 
 def train(args: list[str]) -> int:
@@ -145,8 +159,12 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     )
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args
-    mode = mode or "auto"
-    return {"mode": mode, "coordinator": coordinator, **numbers, "timeout": timeout}, args
+    return {
+        "mode": "auto" if mode is None else mode,
+        "coordinator": coordinator,
+        **numbers,
+        "timeout": timeout,
+    }, args
 
 
 def _config(args: list[str]) -> tuple[str, Config]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from wgan_jax.data.remote import expand_user, is_cached, is_remote, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import require_plain
+
+_LARGEST = 2**32 - 1
 
 
 def workdir(command: str, args: list[str]) -> Path:
@@ -30,11 +33,27 @@ def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
     """The value of `--name`.
 
     Raises:
-      UserError: no whole number, or one below `least`.
+      UserError: no whole number, or one out of range.
     """
-    if not text.isdecimal() or int(text) < least:
-        raise UserError(f"--{name} takes a whole number of at least {least}, got {text!r}")
+    is_number = text.isascii() and text.isdecimal() and len(text) < 20
+    if not is_number or not least <= int(text) <= _LARGEST:
+        raise UserError(
+            f"--{name} takes a whole number from {least} to {_LARGEST}, got {text[:60]!r}"
+        )
     return int(text)
+
+
+def require_writable(path: Path) -> None:
+    """Refuse a file that cannot be written before the work for it is done.
+
+    Raises:
+      UserError: its folder cannot be made, or takes no files.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def require_local_data(config: Config, flag: str) -> None:

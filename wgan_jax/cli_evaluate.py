@@ -12,7 +12,12 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from wgan_jax import flags
-from wgan_jax.cli_arguments import parse_nonnegative_int, require_local_data, workdir
+from wgan_jax.cli_arguments import (
+    parse_nonnegative_int,
+    require_local_data,
+    require_writable,
+    workdir,
+)
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.files import read_file
@@ -103,6 +108,7 @@ def features(args: list[str]) -> int:
     require_suffix(Path(out))
     if Path(out).exists() and not force:
         raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
+    require_writable(Path(out))
     dataset = _dataset(args[0], data_dir, size, channels)
     made = train_lenet(dataset, Path(out))
     print(f"{out}  SHA-256 of the arrays {made.about['sha256']}")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax import flags
-from wgan_jax.cli_arguments import parse_nonnegative_int, workdir
+from wgan_jax.cli_arguments import parse_nonnegative_int, require_writable, workdir
 from wgan_jax.errors import UserError
 
 _WALKS = 8
@@ -90,6 +90,7 @@ def _out(out: str | None, force: bool, *, walks: bool) -> Path:
     taken = path.exists() and (not folder or any(path.iterdir()))
     if taken and not force:
         raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
+    require_writable(path)
     return path
 
 

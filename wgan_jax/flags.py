@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import json
 import re
 import runpy
 from pathlib import Path
@@ -12,7 +13,14 @@ from typing import Any
 
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import alternatives, field_types, node_kinds, suggest
+from wgan_jax.experiment.codec import (
+    alternatives,
+    field_types,
+    from_dict,
+    node_kinds,
+    suggest,
+    to_dict,
+)
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import read_config
 
@@ -35,7 +43,7 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            return tyro.cli(
+            parsed = tyro.cli(
                 Config,
                 default=config,
                 args=rest,
@@ -50,6 +58,7 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
             print(out.getvalue(), end="")
             raise
         raise UserError(_flatten(err.getvalue() or out.getvalue())) from None
+    return from_dict(to_dict(parsed))
 
 
 def load(path: str | Path) -> Config:
@@ -63,6 +72,8 @@ def load(path: str | Path) -> Config:
     path = Path(expand_user(str(path)))
     if path.suffix == ".json":
         return read_config(path, follow=True)
+    if path.is_dir():
+        raise UserError(f"{path} is a folder: give a configs/NAME.py, or the config.json in it")
     if not path.is_file():
         raise UserError(f"there is no config file {path}{_neighbours(path)}")
     try:
@@ -80,7 +91,33 @@ def load(path: str | Path) -> Config:
             f"get_config() of {path} returns {type(config).__name__}, not "
             f"wgan_jax.experiment.config.Config"
         )
-    return config
+    return _as_from_json(config, path)
+
+
+def _as_from_json(config: Config, path: Path) -> Config:
+    """The config as config.json will hold it, so that what it cannot hold is refused now."""
+    try:
+        read = from_dict(json.loads(json.dumps(to_dict(config))))
+    except (UserError, TypeError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"get_config() of {path} has a part that config.json cannot hold: {error} (parts of "
+            f"your own train with the library: wgan_jax.gan and scan_steps)"
+        ) from error
+    for own, known in zip(_classes(config), _classes(read), strict=True):
+        if own is not known:
+            raise UserError(
+                f"get_config() of {path} has a class {own.__name__} of its own, which config.json "
+                f"cannot hold: parts of your own train with the library, wgan_jax.gan and "
+                f"scan_steps"
+            )
+    return read
+
+
+def _classes(node: Any) -> list[type]:
+    if not dataclasses.is_dataclass(node):
+        return []
+    inner = (getattr(node, name) for name in field_types(type(node)))
+    return [type(node), *(cls for value in inner for cls in _classes(value))]
 
 
 def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
@@ -166,10 +203,17 @@ def _plain(name: str) -> str:
     return name.lower().replace("-", "").replace("_", "")
 
 
-def _flatten(box: str) -> str:
-    """The text of tyro's framed message on one line."""
-    lines = (line.strip("│╭╮╰╯─ \t") for line in box.splitlines())
-    return re.sub(r"\s+", " ", " ".join(line for line in lines if line)).strip()
+def _flatten(message: str) -> str:
+    """tyro's framed message on one line, without its heading, frame and rules."""
+    sections = [""]
+    for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
+        text = line.strip("│╭╮╰╯ \t")
+        if text.startswith("─") or re.fullmatch("-{3,}", text):  # the frame, or a rule in it
+            sections += [text.strip("─- "), ""]
+        else:
+            sections[-1] += f" {text}"
+    stated = [" ".join(section.split()) for section in sections if section.strip()]
+    return "; ".join(stated[1:] or stated)
 
 
 def _neighbours(path: Path) -> str:

@@ -125,7 +125,15 @@ def _inputs(start, folder, of):
         (folder / f"{i}.json").write_bytes(text.encode("latin1"))
         where = ["--config", str(folder / f"{i}.json"), "--workdir", str(folder / f"config-{i}")]
         bad += _refused(cli.train, where, text[:30])
-    tried = len(inputs.FLAGS) + len(inputs.CONFIGS)
+    for i, text in enumerate(inputs.COMMANDS):
+        (folder / f"command-{i}").mkdir()
+        bad += _refused(commands, inputs.command_args(text, folder / f"command-{i}"), text)
+    for i, part in enumerate(inputs.PARTS):
+        own = folder / f"part-{i}.py"
+        own.write_text(inputs.OWN_PARTS.replace("PART", part), encoding="utf-8")
+        where = ["--config", str(own), "--workdir", str(folder / f"own-{i}")]
+        bad += _refused(cli.train, where, part)
+    tried = sum(map(len, (inputs.FLAGS, inputs.CONFIGS, inputs.COMMANDS, inputs.PARTS)))
     return not bad, f"{tried - len(bad)} of {tried} told in one line with status 2 {bad or ''}"
 
 

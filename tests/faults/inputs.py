@@ -60,12 +60,30 @@ FLAGS = {
     "--objective evidence-bound": "--clip none",
     "--objective evidence-bound --clip none": "mean and log-variance",
     "--penalty gradient-penalty --penalty.weight heavy": "heavy",
+    "--n-critic 10000000000": "config.n_critic must be between",
+    f"--n-critic {10**400}": "config.n_critic must be between",
+    "--batch-size 4294967296": "config.batch_size",
+    f"--generator.features {10**30}": "config.generator.features",
+    f"--critic-optimizer.learning-rate {10**400}": "finite",
+    "--critic-optimizer.learning-rate inf": "finite",
+    "--critic-optimizer.learning-rate nan": "learning_rate",
+    "--critic-optimizer.learning-rate -1": "negative",
+    "--dataset.std 1e999": "finite",
+    "--devices -1": "whole number",
+    f"--devices {'9' * 5000}": "whole number",
+    "--devices ²": "whole number",
+    "--join-timeout 0": "whole number",
+    "--distributed=": "auto, on, off",
+    "--workdir=": "needs a value",
+    "--workdir ~nobody-of-this-name/run": "no home folder",
+    f"--config {'a' * 5000}.py": "too long",
+    f"--workdir {'a' * 5000}": "too long",
     "--workdir": "needs a value",
     "--config": "needs a value",
     "surplus": "surplus",
     "--config configs/nonesuch.py": "there is no config file",
     "--config configs/digit.py": "configs/digits.py",
-    "--config configs": "there is no config file",
+    "--config configs": "is a folder",
     "--config train.py": "get_config",
     f"--config {_DIGITS} --batch-size 1501": "1500",
     f"--config {_DIGITS} --dataset.split validation": "validation",
@@ -89,23 +107,108 @@ CONFIGS = {
     '{"n_critic": "3"}': "int",
     '{"n_critic": 3.0}': "int",
     '{"n_critic": true}': "int",
-    '{"n_critic": 1e400}': "int",
+    '{"n_critic": 1e400}': "finite",
+    '{"n_critic": 10000000000}': "between",
     '{"dataset": {"type": "Rink"}}': "Ring",
     '{"dataset": {"type": "__import__(\'os\')"}}': "unknown",
     '{"dataset": "Ring"}': "object",
     '{"generator": {"type": "MLP", "features": [1, "2"]}}': "list of int",
     '{"generator": {"type": "MLP", "features": 16}}': "list of int",
     '{"clip": {"c": -1}}': "positive",
-    '{"clip": {"c": NaN}}': "positive",
+    '{"clip": {"c": NaN}}': "finite",
     '{"penalty": {"type": "GradientPenalty", "weight": "10"}}': "float",
     '{"tensorboard": "yes"}': "bool",
+}
+
+
+COMMANDS = {
+    # RUN stands for a workdir that holds a config and nothing else, FILE for an empty file.
+    "nonesuch": "known: report",
+    "sampel RUN": "did you mean sample",
+    "report": "one workdir",
+    "report FILE": "no workdir",
+    "report RUN RUN": "one workdir",
+    "report RUN --out x": "has no flag --out",
+    "sample RUN --nmu 3 --out x.png": "did you mean --num",
+    "sample RUN": "needs --out",
+    "sample RUN --out=": "needs a value",
+    "sample RUN --out x.jpeg": "should end in",
+    "sample RUN --out FILE/x.png": "cannot be written",
+    "sample RUN --out /dev/null/x.png": "cannot be written",
+    "sample RUN --out /proc/x.png": "cannot be written",
+    f"sample RUN --out {'a' * 5000}.png": "too long",
+    f"sample RUN --out x.png --num {'9' * 5000}": "whole number",
+    "sample RUN --out x.png --num ٣": "whole number",
+    "sample RUN --out x.png --seed -1": "whole number",
+    "sample RUN --out x.png --truncation nan": "positive",
+    "sample RUN --out x.gif": "--interpolate",
+    "evaluate RUN --metrics w1,nonesuch": "choose from",
+    "evaluate RUN --metrics=": "unknown metric",
+    "evaluate RUN --num 0": "whole number",
+    "evaluate RUN --nums 9": "did you mean --num",
+    "evaluate RUN": "no checkpoint",
+    "features": "one data set",
+    "features digits": "needs --out",
+    "features digits --out x.txt": "should end in",
+    "features digits --out FILE/x.npz": "cannot be written",
+    "features digits --out /proc/x.npz": "cannot be written",
+    "features mnist --out x.npz --channels 0": "whole number",
+    "features nonesuch --out x.npz --data-dir /nonesuch": "not prepared",
+    "reproduce": "one figure",
+    "reproduce fig1 fig2": "one figure",
+    "reproduce fig1 --seeds 0": "whole number",
+    "reproduce fig1 --size huge": "quick, default, full",
+    "reproduce fig1 --sieze quick": "did you mean --size",
+    "reproduce fig1 --out FILE": "cannot be written",
+    "reproduce fig1 --out /proc/x": "cannot be written",
+    "prepare": "one data set",
+    "prepare nonesuch": "choose from",
+    "prepare mnist --manual-dir FILE": "is not a folder",
+    "prepare mnist --manual-dir RUN": "lacks the official",
+}
+
+
+def command_args(text, folder):
+    """The words of a row of COMMANDS, with what its names stand for in a folder."""
+    (folder / "run").mkdir()
+    (folder / "run/config.json").write_text("{}", encoding="utf-8")
+    (folder / "file").write_bytes(b"")
+    for name in ("run", "file"):
+        text = text.replace(name.upper(), str(folder / name))
+    return text.split()
+
+
+OWN_PARTS = """
+import dataclasses
+from wgan_jax.experiment.config import Config, Ring
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Mine:
+    n: int = 1
+
+class Ring(Ring):
+    pass
+
+def get_config():
+    return Config(PART)
+"""
+PARTS = {
+    # What a config in Python may be given, with a word of what is told.
+    "dataset=Mine()": '"Mine" is unknown; known: Ring',
+    "dataset=Ring()": "class Ring of its own",
+    "dataset=print": "config.json",
+    "generator=None": "must be an object",
+    "n_critic=2.5": "n_critic must be int",
+    "batch_size=10**400": "batch_size must be between",
+    "ema_decay=__import__('numpy').float32(0.5)": "float32",
+    "steps=True": "steps must be int",
 }
 
 
 def flag_args(text, workdir):
     """The words of a row of FLAGS, with a workdir unless it brings its own."""
     words = text.split()
-    return words if "--workdir" in words else [*words, "--workdir", str(workdir)]
+    return words if "--workdir" in text else [*words, "--workdir", str(workdir)]
 
 
 # A prepared data set of a few PNGs, written by TFDS; and what a disk or a person may do to it.

@@ -165,6 +165,25 @@ def refused(capsys, command, args):
     return said
 
 
+@pytest.mark.parametrize("text", inputs.COMMANDS)
+def test_bad_commands_are_told_in_one_line(text, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    args = inputs.command_args(text, tmp_path)
+    there = sorted(tmp_path.rglob("*"))
+    said = refused(capsys, main, args)
+    assert inputs.COMMANDS[text] in said
+    assert "Traceback" not in said
+    assert sorted(tmp_path.rglob("*")) == there
+
+
+@pytest.mark.parametrize("part", inputs.PARTS)
+def test_parts_that_no_config_json_holds_are_told_in_one_line(part, tmp_path, capsys):
+    (tmp_path / "own.py").write_text(inputs.OWN_PARTS.replace("PART", part), encoding="utf-8")
+    where = ["--config", str(tmp_path / "own.py"), "--workdir", str(tmp_path / "run")]
+    assert inputs.PARTS[part] in refused(capsys, cli.train, where)
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.parametrize("text", inputs.FLAGS)
 def test_bad_flags_are_told_in_one_line(text, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)

@@ -6,6 +6,7 @@ import dataclasses
 import difflib
 import hashlib
 import json
+import math
 import types
 import typing
 from typing import Any
@@ -14,6 +15,8 @@ import flax.linen as nn
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import OPERATIONAL, Config
+
+_LARGEST = 2**31 - 1
 
 
 def to_dict(node: Any) -> Any:
@@ -37,10 +40,21 @@ def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
     nodes = {node.__name__: node for node in node_kinds(kind)}
     if nodes:
         return _node(data, nodes, path)
+    _require_numbers_in_range(data, path)
     for choice in choices:
         if (value := _leaf(data, choice)) is not _MISMATCH:
             return value
-    raise UserError(f"{path} must be {describe(kind)}, got {json.dumps(data)}")
+    raise UserError(f"{path} must be {describe(kind)}, got {json.dumps(data)[:100]}")
+
+
+def _require_numbers_in_range(data: Any, path: str) -> None:
+    """Integers as the devices have them, and finite floats."""
+    for value in data if isinstance(data, list) else [data]:
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UserError(f"{path} must be a finite number, got {value}")
+        is_seed = path.endswith(".seed")  # which has a range of its own
+        if type(value) is int and abs(value) > _LARGEST and not is_seed:
+            raise UserError(f"{path} must be between -{_LARGEST} and {_LARGEST}")
 
 
 def identity(config: Config) -> dict[str, Any]:

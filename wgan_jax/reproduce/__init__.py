@@ -45,9 +45,7 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
       UserError: an unknown figure, or a folder that cannot be written.
     """
     if name not in FIGURES:
-        raise UserError(
-            f"unknown figure {name!r}; {suggest(name, list(FIGURES))} (known: {', '.join(FIGURES)})"
-        )
+        raise UserError(f"unknown figure {name!r}; {suggest(name, list(FIGURES))}")
     try:
         out.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=out).close()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from wgan_jax.errors import UserError
 from wgan_jax.files import open_append
 
 
@@ -37,15 +39,7 @@ class Journal:
         self._path, self._settings = path, settings
         self._found: list[tuple[dict[str, Any], Any]] = []
         self.earlier = (0.0, 0.0)
-        for line in (
-            path.read_text(encoding="utf-8").splitlines()
-            if path is not None and path.exists()
-            else []
-        ):
-            try:
-                record = json.loads(line)
-            except ValueError:  # the last line of a run that was killed
-                continue
+        for record in _read(path) if path is not None else []:
             if record["settings"] == settings:
                 self._found.append((record["entry"], record["result"]))
                 seconds, cpu_seconds = self.earlier
@@ -70,3 +64,18 @@ class Journal:
             with open_append(self._path) as file:
                 file.write((json.dumps(record) + "\n").encode())
         return result
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    """The whole lines of the file; one that a killed run left torn is passed over."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}; remove it") from error
+    for line in text.splitlines():
+        with contextlib.suppress(ValueError, RecursionError):
+            record = json.loads(line)
+            if isinstance(record, dict) and {"settings", "entry", "result"} <= record.keys():
+                yield record
