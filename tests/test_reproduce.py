@@ -278,7 +278,7 @@ def test_json_has_no_infinities():
         ([], "fig1"),
         (["fig1", "--size", "huge"], "huge"),
         (["fig1", "--seeds", "none"], "none"),
-        (["fig1", "--seeds", "0"], "at least 1"),
+        (["fig1", "--seeds", "0"], "from 1"),
         (["fig5", "--data-dir", "/nowhere"], "python -m wgan_jax prepare fashion_mnist"),
     ],
 )

@@ -209,7 +209,7 @@ BAD = [
     (["--out", "x.png", "--truncation", "much"], "much"),
     (["--out", "x.png", "--num", "0"], "--num"),
     (["--out", "x.png", "--interpolate", "1"], "--interpolate"),
-    (["--out", "x.png", "--labels", "1"], "one workdir"),
+    (["--out", "x.png", "--labels", "1"], "did you mean --label"),
 ]
 
 
