@@ -146,3 +146,118 @@ def test_a_penalty_on_a_critic_of_convolutions_differentiates_twice(key, monkeyp
     theirs = slope()
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         assert np.linalg.norm(a - b) <= 1e-4 * np.linalg.norm(b)
+
+
+MAPS = {
+    "convolve": (convolve, (2, 8, 8, 3), (4, 4, 3, 5)),
+    "spread": (spread, (2, 4, 4, 5), (4, 4, 3, 5)),
+    "correlate": (correlate, (2, 8, 8, 3), (2, 4, 4, 5)),
+}
+GEOMETRY = Geometry((8, 8), (4, 4), 2, 1)
+
+
+def normal(key, *shapes):
+    keys = jax.random.split(key, len(shapes))
+    return [jax.random.normal(k, shape) for k, shape in zip(keys, shapes, strict=True)]
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_the_derivative_of_a_bilinear_map_forwards_is_exact_in_a_scan_and_under_vmap(name, key):
+    one, *shapes = MAPS[name]
+    f = jax.tree_util.Partial(one, GEOMETRY)
+    a, b, da, db = normal(key, *shapes, *shapes)
+
+    @jax.jit
+    def along(a, b, da, db):
+        _, slope = jax.jvp(f, (a, b), (da, db))
+        each = jax.vmap(lambda a, da: jax.jvp(lambda a: f(a, b), (a,), (da,))[1])
+        scanned = lax.scan(lambda c, d: (c, jax.jvp(f, (a, b), d)[1]), 0, (da[None], db[None]))
+        return slope, scanned[1][0], each(jnp.stack([a, da]), jnp.stack([da, a]))
+
+    slope, scanned, each = along(a, b, da, db)
+    # A bilinear map has no third difference, so that the central difference is the derivative.
+    central = (f(a + da, b + db) - f(a - da, b - db)) / 2
+    np.testing.assert_allclose(slope, central, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(scanned, slope, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(each, jnp.stack([f(da, b), f(a, b)]), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("channels", [3, 32])  # the last by Winograd
+def test_both_modes_and_their_mixtures_give_the_derivatives_of_lax(channels, key):
+    x, k, dx, dk = normal(key, *((2, 4, 4, channels), (4, 4, channels, 2)) * 2)
+    geometry = Geometry((4, 4), (4, 4), 2, 1)
+
+    def products(conv):
+        def energy(x, k):
+            return jnp.sin(conv(geometry, x, k) / channels).sum()
+
+        def forwards(x, k):
+            return jax.jvp(energy, (x, k), (dx, dk))[1]
+
+        def backwards(x, k):
+            return jax.jvp(jax.grad(energy, (0, 1)), (x, k), (dx, dk))[1]
+
+        return forwards(x, k), jax.grad(forwards, (0, 1))(x, k), backwards(x, k)
+
+    ours, theirs = (jax.jit(lambda conv=conv: products(conv))() for conv in (convolve, plain))
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5)
+
+
+def test_members_that_share_images_have_the_gradients_of_lax(key):
+    x, k = normal(key, (2, 8, 8, 3), (3, 4, 4, 3, 5))
+
+    def slopes(conv):
+        def energy(x, k):
+            each = jax.vmap(jax.vmap(lambda x, k: conv(GEOMETRY, x[None], k), (0, None)), (None, 0))
+            return jnp.sin(each(x, k)).sum()
+
+        return jax.jit(jax.grad(energy, (0, 1)))(x, k)
+
+    for a, b in zip(slopes(convolve), slopes(plain), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
+def test_a_critic_has_a_hessian_and_the_same_jacobian_both_ways(key):
+    critic = DCGANCritic(image_size=8, channels=1, filters=2, norm=None)
+    x = jax.random.normal(key, (1, 8, 8, 1))
+    params = critic.init(key, x)
+
+    def score(x):
+        return jnp.square(critic.apply(params, x).sum())
+
+    hessian = jax.jit(jax.hessian(score))(x).reshape(64, 64)
+    assert np.abs(hessian).max() > 0
+    np.testing.assert_allclose(hessian, hessian.T, atol=1e-5 * np.abs(hessian).max())
+    forwards, backwards = (jax.jit(jac(score))(x) for jac in (jax.jacfwd, jax.jacrev))
+    np.testing.assert_allclose(forwards, backwards, rtol=1e-4, atol=1e-6)
+
+
+def test_the_gradients_are_the_other_two_maps_to_the_last_bit_in_a_scan_too(key):
+    x, k, dy = normal(key, (2, 8, 8, 3), (4, 4, 3, 5), (2, 4, 4, 5))
+
+    def pulled(x, k, dy):
+        return jax.vjp(jax.tree_util.Partial(convolve, GEOMETRY), x, k)[1](dy)
+
+    def scanned(x, k, dy):
+        return lax.scan(lambda c, dy: (c, pulled(x, k, dy)), 0, dy[None])[1]
+
+    maps = jax.jit(lambda x, k, dy: (spread(GEOMETRY, dy, k), correlate(GEOMETRY, x, dy)))
+    for ours, again, b in zip(
+        *(jax.jit(f)(x, k, dy) for f in (pulled, scanned)), maps(x, k, dy), strict=True
+    ):
+        np.testing.assert_array_equal(ours, b)
+        np.testing.assert_array_equal(again[0], b)
+
+
+def test_the_precision_asked_for_where_it_is_called_is_that_of_all_derivatives():
+    x, k = jnp.ones((1, 8, 8, 3)), jnp.ones((4, 4, 3, 5))
+
+    def precise(x, k):
+        with jax.default_matmul_precision("highest"):
+            return convolve(GEOMETRY, x, k).sum()
+
+    for f in (precise, jax.grad(precise, (0, 1))):
+        text = jax.jit(f).lower(x, k).as_text()
+        assert "HIGHEST" in text
+        assert "DEFAULT" not in text

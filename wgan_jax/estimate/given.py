@@ -114,7 +114,7 @@ def _is_half(dtype: str) -> bool:
 
 def _is_precise(precision: Any) -> bool:
     wanted = precision if isinstance(precision, tuple) else (precision,)
-    return all(p is None or p == jax.lax.Precision.HIGHEST for p in wanted)
+    return all(p in (None, jax.lax.Precision.HIGHEST, "highest", "float32") for p in wanted)
 
 
 def _steepest(critic: Any, samples: list[np.ndarray], rounding: float) -> float:

@@ -5,7 +5,8 @@ trilinear form <x * k, y>. Fixing two of the three gives three bilinear maps
 
     convolve   (x, k) -> y        spread   (y, k) -> x        correlate  (x, y) -> k
 
-and the derivatives of each are the other two, so all orders are covered.
+The tangent of each is that map itself, and its transposes are the other two, so they
+are one primitive of JAX, differentiable forwards and backwards to all orders.
 
 XLA:CPU turns convolutions into its fast form only outside of loops (jax issue
 12868); what automatic differentiation emits is up to 95 times slower inside
@@ -23,6 +24,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.extend.core import Primitive
+from jax.interpreters import ad, batching, mlir
 
 from wgan_jax.networks import winograd
 from wgan_jax.types import Array
@@ -48,9 +51,22 @@ class Geometry(NamedTuple):
         )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
 def convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     """Images [n, H, W, i] and kernel [a, b, i, o] to outputs [n, h, w, o]."""
+    return _bind("y", x, kernel, geometry=geometry)
+
+
+def spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
+    """Outputs [n, h, w, o] and kernel [a, b, i, o] to images [n, H, W, i]."""
+    return _bind("x", y, kernel, geometry=geometry)
+
+
+def correlate(geometry: Geometry, x: Array, y: Array) -> Array:
+    """Images [n, H, W, i] and outputs [n, h, w, o] to kernel [a, b, i, o]."""
+    return _bind("k", x, y, geometry=geometry)
+
+
+def _convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     plain = partial(_plain, geometry)
     if not _saves(geometry, x, kernel.shape[2]):
         return plain(x, kernel)
@@ -61,9 +77,7 @@ def convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     return lax.platform_dependent(x, kernel, cpu=cpu, default=plain)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
-    """Outputs [n, h, w, o] and kernel [a, b, i, o] to images [n, H, W, i]."""
+def _spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
     image = jax.ShapeDtypeStruct((y.shape[0], *geometry.image, kernel.shape[2]), y.dtype)
 
     def plain(y: Array, kernel: Array) -> Array:
@@ -77,9 +91,7 @@ def spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
     return lax.platform_dependent(y, kernel, cpu=cpu, default=plain)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(0,))
-def correlate(geometry: Geometry, x: Array, y: Array) -> Array:
-    """Images [n, H, W, i] and outputs [n, h, w, o] to kernel [a, b, i, o]."""
+def _correlate(geometry: Geometry, x: Array, y: Array) -> Array:
     window = jax.ShapeDtypeStruct((*geometry.window, x.shape[3], y.shape[3]), x.dtype)
 
     def plain(x: Array, y: Array) -> Array:
@@ -93,21 +105,66 @@ def correlate(geometry: Geometry, x: Array, y: Array) -> Array:
     return lax.platform_dependent(x, y, cpu=cpu, default=plain)
 
 
-convolve.defvjp(
-    lambda geometry, x, kernel: (convolve(geometry, x, kernel), (x, kernel)),
-    lambda geometry, xk, y: (spread(geometry, y, xk[1]), correlate(geometry, xk[0], y)),
-)
-spread.defvjp(
-    lambda geometry, y, kernel: (spread(geometry, y, kernel), (y, kernel)),
-    lambda geometry, yk, x: (convolve(geometry, x, yk[1]), correlate(geometry, x, yk[0])),
-)
-correlate.defvjp(
-    lambda geometry, x, y: (correlate(geometry, x, y), (x, y)),
-    lambda geometry, xy, kernel: (
-        spread(geometry, xy[1], kernel),
-        convolve(geometry, xy[0], kernel),
-    ),
-)
+# The primitive maps two of x, y, k to the third, `wanted`. `mapped` tells of every `jax.vmap`
+# around it, the innermost first, which of the two operands have an axis of it, in front.
+# `precision` is `jax.default_matmul_precision` of the call, which has ended by the lowering.
+_MAPS = {"y": _convolve, "x": _spread, "k": _correlate}
+_OPERANDS = {"y": ("x", "k"), "x": ("y", "k"), "k": ("x", "y")}
+_trilinear = Primitive("trilinear_convolution")
+
+
+def _bind(wanted: str, a: Array, b: Array, *, geometry: Geometry) -> Array:
+    precision = jax.config.jax_default_matmul_precision  # type: ignore[attr-defined]
+    return _trilinear.bind(a, b, wanted=wanted, mapped=(), geometry=geometry, precision=precision)
+
+
+def _evaluate(
+    a: Array, b: Array, *, wanted: str, mapped: tuple, geometry: Geometry, precision: str | None
+) -> Array:
+    one = partial(_MAPS[wanted], geometry)
+    for axes in mapped:
+        one = jax.vmap(one, tuple(0 if has_axis else None for has_axis in axes))
+    with jax.default_matmul_precision(precision):
+        return one(a, b)
+
+
+_evaluate_jitted = jax.jit(_evaluate, static_argnames=("wanted", "mapped", "geometry", "precision"))
+
+
+def _type(a: Any, b: Any, **params: Any) -> Any:
+    return jax.make_jaxpr(partial(_evaluate_jitted, **params))(a, b).out_avals[0]
+
+
+def _batch(operands: tuple, dims: tuple, *, mapped: tuple, **params: Any) -> tuple[Array, int]:
+    a, b = (
+        x if dim is None else jnp.moveaxis(x, dim, 0) for x, dim in zip(operands, dims, strict=True)
+    )
+    axes = tuple(dim is not None for dim in dims)
+    return _trilinear.bind(a, b, mapped=(*mapped, axes), **params), 0
+
+
+def _transpose(
+    place: int, cotangent: Array, *operands: Any, wanted: str, mapped: tuple, **params: Any
+) -> Array:
+    """The cotangent of the operand at `place`: the third map, of the output's and the other."""
+    target, other = _OPERANDS[wanted][place], _OPERANDS[wanted][1 - place]
+    given = {wanted: cotangent, other: operands[1 - place]}
+    have_axes = [{wanted: True, other: axes[1 - place]} for axes in mapped]
+    gradient = _trilinear.bind(
+        *(given[name] for name in _OPERANDS[target]),
+        wanted=target,
+        mapped=tuple(tuple(have[name] for name in _OPERANDS[target]) for have in have_axes),
+        **params,
+    )
+    shared = tuple(axis for axis, axes in enumerate(reversed(mapped)) if not axes[place])
+    return gradient.sum(shared) if shared else gradient
+
+
+_trilinear.def_impl(_evaluate_jitted)
+_trilinear.def_abstract_eval(_type)
+mlir.register_lowering(_trilinear, mlir.lower_fun(_evaluate, multiple_results=False))
+batching.primitive_batchers[_trilinear] = _batch
+ad.defbilinear(_trilinear, partial(_transpose, 0), partial(_transpose, 1))
 
 
 def _plain(geometry: Geometry, x: Array, kernel: Array) -> Array:
