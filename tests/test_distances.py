@@ -1,6 +1,7 @@
 """Distances: closed forms, metric properties and bad input."""
 
 import math
+import subprocess
 import sys
 
 import jax
@@ -105,6 +106,20 @@ def test_more_points_than_memory_holds_are_refused():
     with pytest.raises(ValueError, match=r"3000000 by 3000000 points take .* chunk=4_000"):
         exact_w1(x, x)
     assert exact_w1(x[:, :1], x[:, :1]) == 0
+
+
+def test_a_limit_of_the_process_counts_as_its_memory():
+    """What a cluster's `ulimit -v` leaves is less than what the machine has."""
+    code = (
+        "import resource, numpy as np\n"
+        "from wgan_jax.distances import exact_w1\n"
+        "resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)\n"
+        "x = np.zeros((30_000, 2))\n"
+        "try: exact_w1(x, x + 1)\n"
+        "except ValueError as error: assert 'chunk=' in str(error), error\n"
+        "else: raise AssertionError('not refused')\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
 
 
 def test_chunks_are_never_below_the_whole():

@@ -303,4 +303,11 @@ def _free_memory() -> float:
         found.append(1024.0 * int(line.split()[1]))
     with contextlib.suppress(OSError, ValueError):  # a container's limit, if it is a number
         found.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))))
+    with contextlib.suppress(ImportError, OSError, ValueError):  # a limit of this process
+        import resource
+
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        if limit != resource.RLIM_INFINITY:
+            taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            found.append(float(limit - taken * resource.getpagesize()))
     return min(found)
