@@ -73,7 +73,11 @@ def _aimed(start, folder, of):
                 workdir = folder / f"{kind}-{work}-{i}"
                 found = signals.aimed(start, work, args, workdir, 1 + i // 2 % 5, after=i % 2 == 1)
                 wrong += [f"{kind}: {found}"] if found else []
-    tried = number * len(signals.WORK) * len(signals.KINDS)
+    models = list(MODELS)[: of(len(MODELS))]
+    for i, model in enumerate(models):
+        found = signals.aimed(start, "saving", MODELS[model], folder / f"model-{i}", 2)
+        wrong += [f"{model}: {found}"] if found else []
+    tried = number * len(signals.WORK) * len(signals.KINDS) + len(models)
     told = f"{tried - len(wrong)} of {tried} saved what they say"
     return not wrong, f"{told} {wrong or ''}".strip()
 

@@ -277,6 +277,15 @@ def bomb(side=40_000):
     return bytes(whole)
 
 
+def noise_images(count, size=8):
+    """Encoded images no two of which are alike."""
+    files = [io.BytesIO() for _ in range(count)]
+    for i, file in enumerate(files):
+        pixels = np.random.default_rng(i).integers(0, 256, (size, size), np.uint8)
+        Image.fromarray(pixels).save(file, "png")
+    return [file.getvalue() for file in files]
+
+
 GOOD = [png() for _ in range(8)]
 IMAGES = {
     "an image that is text": [b"no picture at all", *GOOD],

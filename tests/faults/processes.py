@@ -1,6 +1,7 @@
 """Real `train.py` processes, forked from one that has loaded JAX already but not used it."""
 
 import contextlib
+import io
 import json
 import multiprocessing
 import multiprocessing.forkserver
@@ -19,6 +20,8 @@ from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.run import open_run
 from wgan_jax.flags import load
 
+from .inputs import noise_images, prepared
+
 ROOT = Path(__file__).parents[2]
 PRELOADED = (
     "jax.numpy",
@@ -35,6 +38,7 @@ CADENCE = [
     *("--batch-size", "16", "--chunk", "7", "--log-every", "10"),
     *("--checkpoint-every", "10", "--sample-every", "1000000"),
 ]
+DATA = "DATA"  # stands for a folder of prepared images
 TINY = ["--generator.features", "16", "--critic.features", "16", *CADENCE]
 MODELS = {
     "clipped MLPs": TINY,
@@ -45,6 +49,28 @@ MODELS = {
     "gradient penalty, Adam": [
         *("--clip", "none", "--penalty", "gradient-penalty", *TINY),
         *("--generator-optimizer", "adam", "--critic-optimizer", "adam"),
+    ],
+    "a population": [*TINY, "--population.seeds", "2"],
+    "critic steps until a plateau": [*TINY, "--adaptive", "adaptive", "--adaptive.most", "10"],
+    "conditional": [
+        *("--config", "configs/digits_conditional.py", "--n-critic", "2"),
+        *("--generator.filters", "2", "--critic.filters", "2", *CADENCE),
+    ],
+    "a VAE": [
+        *("--objective", "evidence-bound", "--clip", "none", "--n-critic", "1"),
+        *(*TINY, "--critic.output-shape", "4"),
+    ],
+    "ResNets, averaged": [
+        *("--config", "configs/digits_resnet.py", "--n-critic", "1"),
+        *("--penalty", "none", "--clip", "clip"),  # which compile in less time
+        *("--generator.filters", "2", "--critic.filters", "2", *CADENCE),
+    ],
+    "spectral norm": ["--config", "configs/ring_spectral_norm.py", *TINY],
+    "a stream": [
+        *("--config", "configs/digits.py", "--dataset", "tfds-stream", "--n-critic", "2"),
+        *("--dataset.name", "strange", "--dataset.image-size", "8", "--dataset.channels", "1"),
+        *("--generator.filters", "2", "--critic.filters", "2", *CADENCE),
+        *("--dataset.data-dir", DATA),
     ],
 }
 _SECONDS = 300
@@ -89,6 +115,7 @@ class Trainer:
     def __init__(self, context, args, workdir, how):
         beside = how.pop("beside", workdir.parent)
         self.said = Path(tempfile.mkstemp(prefix="said-", dir=beside)[1])
+        args = [str(_prepared(workdir.parent)) if arg == DATA else arg for arg in args]
         command = ["train.py", *args, "--workdir", str(workdir)]
         self._process = context.Process(target=_run, args=(command, self.said, how), daemon=True)
         self._process.start()
@@ -121,6 +148,15 @@ class Trainer:
     def lines(self):
         """What went to stderr, without the progress on stdout."""
         return Path(f"{self.said}.err").read_text().splitlines()
+
+
+def _prepared(place):
+    """A folder of images beside a workdir, made once."""
+    folder = place / "images"
+    if not folder.exists():
+        with contextlib.redirect_stdout(io.StringIO()):
+            prepared(folder, noise_images(24))
+    return folder
 
 
 def _run(command, said, how):
@@ -162,7 +198,11 @@ def state_of(workdir):
 
 
 def metrics_of(workdir):
-    lines = [json.loads(text) for text in (workdir / "metrics.jsonl").read_text().splitlines()]
+    """The lines of metrics.jsonl and, of a population, of its members, without times."""
+    logs = [
+        path for path in (workdir / "metrics.jsonl", workdir / "members.jsonl") if path.exists()
+    ]
+    lines = [json.loads(text) for path in logs for text in path.read_text().splitlines()]
     return [{k: v for k, v in line.items() if "time/" not in k} for line in lines]
 
 

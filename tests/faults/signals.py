@@ -24,7 +24,7 @@ WORK = {
     ),
     "reporting": ("string", "Template.substitute", _NEVER),
 }
-KINDS = {"run": [], "population": ["--population.seeds", "2"]}
+KINDS = {"run": TINY, "population": [*TINY, "--population.seeds", "2"]}
 
 
 def stopped(start, args, folder, number, random, repeat=False):
@@ -59,7 +59,7 @@ def aimed(start, work, args, workdir, call, after=False, kind=signal.SIGTERM):
     Returns what is wrong with how the run ends; empty if it saved what it says.
     """
     how = {"pictures": True, "patch": partial(_aim, work, call, after, kind)}
-    process = start([*TINY, *WORK[work][2], *args, "--steps", "60"], workdir, **how)
+    process = start([*args, *WORK[work][2], "--steps", "60"], workdir, **how)
     status = process.wait()
     step, right = _told(process, workdir)
     wanted = (STATUS | WARNINGS)[kind]
