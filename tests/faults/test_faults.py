@@ -31,8 +31,13 @@ def start(tmp_path_factory):
         yield start
 
 
-@pytest.mark.process
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "model",
+    [
+        pytest.param(m, marks=pytest.mark.process if m in KILLS else pytest.mark.slow)
+        for m in MODELS
+    ],
+)
 def test_runs_that_are_killed_go_on_bitwise(model, start, tmp_path):
     number = KILLS.get(model, 2)
     done, _, wrong = kills.killed(start, MODELS[model], tmp_path, number, random.Random(0))
