@@ -126,9 +126,11 @@ class Population:
         lists = [self.generator_learning_rates, self.critic_learning_rates]
         lists += [self.learning_rates, self.clip_values, self.penalty_weights]
         members = math.prod(len(values) or 1 for values in lists) * self.seeds
-        if not 1 <= members <= _MOST_MEMBERS:
+        if self.seeds < 1:
+            raise ValueError(f"population.seeds must be at least 1, got {self.seeds}")
+        if members > _MOST_MEMBERS:
             raise ValueError(
-                f"a population has 1 to {_MOST_MEMBERS:,} members, got {members} of "
+                f"a population has at most {_MOST_MEMBERS:,} members, got {members} of "
                 f"population.seeds {self.seeds}"
             )
         rates = self.generator_learning_rates + self.critic_learning_rates
