@@ -30,11 +30,11 @@ def killed(start, args, folder, kills, random):
         workdir = folder / f"killed-{runs}"
         runs += 1
         while done < kills:
-            process = start(command, workdir)
-            time.sleep(random.uniform(0, seconds))
+            process, began = start(command, workdir), time.monotonic()
+            ended = process.ends_within(random.uniform(0, seconds))
             process.kill()
-            if process.wait() == 0:  # it had come to its end before
-                seconds *= 0.9  # the first had to compile
+            if ended or process.wait() == 0:  # it came to its end before
+                seconds = min(seconds, time.monotonic() - began)  # the first had to compile
                 break
             done += 1
             newest = steps_of(workdir)[:1]

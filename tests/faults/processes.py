@@ -127,6 +127,10 @@ class Trainer:
         assert self._process.exitcode is not None, f"it hangs: {self.said.read_text()}"
         return self._process.exitcode
 
+    def ends_within(self, seconds):
+        self._process.join(seconds)
+        return not self.running()
+
     def running(self):
         return self._process.is_alive()
 
