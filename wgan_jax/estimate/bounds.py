@@ -125,10 +125,8 @@ def transport_between_samples(
 
 def _batches(available: float, size: int, transports: int) -> tuple[int, int]:
     """Points per batch and batches: all rows are used where that many batches can hold them."""
-    batches = int(min(transports, max(1, round(min(available / size, transports)))))
-    return int(
-        min(size, available) if batches * size < available else available // batches
-    ), batches
+    batches = max(1, round(min(available / size, transports)))
+    return int(size if batches * size < available else available // batches), batches
 
 
 def _counts(draws: list[float]) -> range:

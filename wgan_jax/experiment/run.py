@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -29,8 +28,6 @@ from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.types import Array, GANState, from_linen
 from wgan_jax.vae import EvidenceBound
-
-logger = logging.getLogger(__name__)
 
 _GRID, _POINTS = 64, 2_000
 

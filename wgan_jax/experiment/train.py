@@ -24,6 +24,7 @@ from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
 from wgan_jax.experiment.workdir import claim, locked, save_class_counts
 from wgan_jax.experiment.writers import open_writer
+from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)
 
@@ -127,7 +128,9 @@ def _signal(signals: list[int]) -> int:
     return hosts.largest(signals[0] if signals else 0)
 
 
-def _save(checkpoints: Checkpoints, step: int, state, on_save: Callable[[], None]) -> None:
+def _save(
+    checkpoints: Checkpoints, step: int, state: GANState, on_save: Callable[[], None]
+) -> None:
     if hosts.is_first():
         checkpoints.save(step, state)
         on_save()
