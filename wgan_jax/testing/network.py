@@ -101,7 +101,7 @@ def check_network(
       ... )
       >>> check_network(centred, jnp.arange(8.0).reshape(4, 2))
       Traceback (most recent call last):
-      AssertionError: check_network, neighbours (an output depends on its own row only; in training...
+      AssertionError: check_network, neighbours (an output depends on its own ...
     """
     check_network_type(network=network)
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
