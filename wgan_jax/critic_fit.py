@@ -1,4 +1,4 @@
-"""A critic alone, trained between two fixed laws: the inner loop of Algorithm 1."""
+"""Trains a critic between two fixed distributions: the inner loop of Algorithm 1."""
 
 from __future__ import annotations
 

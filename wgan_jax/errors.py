@@ -1,8 +1,8 @@
-"""What a person can put right."""
+"""Errors caused by user input."""
 
 
 class UserError(Exception):
     """Bad input: the message is one line that says what is wrong and what to do.
 
-    The doors print it and leave with exit status 2.
+    The entry points print it and exit with status 2.
     """

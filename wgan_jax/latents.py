@@ -27,7 +27,7 @@ class Normal:
     """
 
     dim: int = 100
-    """Length of a latent."""
+    """Dimension of the latent space."""
 
     def __post_init__(self) -> None:
         _check_dim(self.dim)
@@ -82,7 +82,7 @@ class Uniform:
     """
 
     dim: int = 100
-    """Length of a latent."""
+    """Dimension of the latent space."""
 
     def __post_init__(self) -> None:
         _check_dim(self.dim)
@@ -117,12 +117,12 @@ class Labelled:
     """
 
     noise: Normal | Uniform = Normal()
-    """Of the pair."""
+    """Distribution of the latent without its label."""
     num_classes: int = 10
-    """Labels are 0 to num_classes - 1."""
+    """Number of classes; labels are 0 to num_classes - 1."""
     counts: tuple[int, ...] = ()
-    """Examples of each class in the data, in whose proportions labels are drawn; all classes
-    alike if empty."""
+    """Examples per class in the data, the proportions that labels are drawn in; uniform if
+    empty."""
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:

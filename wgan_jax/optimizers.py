@@ -67,9 +67,9 @@ class Optimizer:
     """What the optimisers share: a learning rate and how it decays."""
 
     learning_rate: float = 5e-5
-    """Step size at the start."""
+    """Learning rate at the start."""
     decay: Decay = "none"
-    """How the learning rate falls to zero over decay_iterations."""
+    """Schedule by which the learning rate falls to zero over decay_iterations."""
     decay_iterations: int = 100_000
     """Generator iterations until the learning rate is zero; unused with decay none."""
 
@@ -111,7 +111,7 @@ class RMSProp(Optimizer):
     """
 
     preset: Literal["torch", "tf1", "optax"] = "torch"
-    """Whose constants: torch is what the reference code ran on."""
+    """Framework whose constants to use; the reference code ran on torch."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -132,15 +132,16 @@ class Adam(Optimizer):
     """
 
     learning_rate: float = 1e-4
-    """Step size at the start."""
+    """Learning rate at the start."""
     b1: float = 0.0
     """Decay of the first moment."""
     b2: float = 0.9
     """Decay of the second moment."""
     eps: float = 1e-8
-    """Beside the root."""
+    """Constant added to the root of the second moment."""
     eps_root: float = 0.0
-    """Under the root; positive where the update itself is differentiated, as in unrolling."""
+    """Constant added under the root; positive where the update is differentiated, as in
+    unrolling."""
 
     def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         rate = self.schedule(updates_per_iteration)
@@ -157,11 +158,11 @@ class SGD(Optimizer):
     """
 
     learning_rate: float = 1e-3
-    """Step size at the start."""
+    """Learning rate at the start."""
     momentum: float = 0.0
-    """0 for none."""
+    """Decay of the momentum; 0 for none."""
     nesterov: bool = False
-    """Look ahead along the momentum."""
+    """Use Nesterov's momentum, which looks ahead."""
 
     def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         rate = self.schedule(updates_per_iteration)

@@ -44,9 +44,9 @@ class EvidenceBound:
     """
 
     observation_noise: float = 0.1
-    """Standard deviation per coordinate, in units of the data."""
+    """Standard deviation of the decoder's noise in each coordinate, in units of the data."""
     noisy_samples: bool = False
-    """Add that noise to samples, as the model has it, instead of showing their means."""
+    """Add that noise to samples, as the model does, instead of showing their means."""
 
     estimates: ClassVar[str] = "the evidence bound in nats; it rises as the model improves"
 

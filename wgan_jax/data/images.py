@@ -35,9 +35,9 @@ class Digits:
     """
 
     split: Literal["train", "test", "all"] = "train"
-    """The first 1,500, the other 297, or all."""
+    """Which images to read: the first 1,500 (train), the other 297 (test), or all."""
     labels: bool = False
-    """Pairs of image and label, for class-conditional networks."""
+    """Read pairs of image and label, for class-conditional networks."""
 
     def __post_init__(self) -> None:
         if self.split not in _DIGITS:
@@ -67,15 +67,15 @@ class TFDS:
     """
 
     name: str = "fashion_mnist"
-    """TFDS name, with its config if it has one: mnist, lsun/bedroom."""
+    """Name of the data set in TFDS, with its config if it has one: mnist, lsun/bedroom."""
     split: str = "train"
-    """TFDS split, for instance train or train[:10%]."""
+    """Split of the data set, as TFDS writes it: train, or train[:10%]."""
     image_size: int = 32
-    """Height and width of the images that come out."""
+    """Height and width of the images in pixels; others are resized."""
     channels: int = 1
-    """1 for grey, 3 for color; images of another kind are converted."""
+    """Channels of the images: 1 for grey, 3 for color; others are converted."""
     labels: bool = False
-    """Pairs of image and label, for class-conditional networks."""
+    """Read pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 

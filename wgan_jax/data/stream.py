@@ -34,13 +34,14 @@ class TFDSStream:
     """
 
     name: str = "lsun/bedroom"
-    """TFDS name, with its config if it has one."""
+    """Name of the data set in TFDS, with its config if it has one: lsun/bedroom."""
     split: str = "train"
-    """TFDS split."""
+    """Split of the data set, as TFDS writes it: train, or train[:10%]."""
     image_size: int = 64
-    """Height and width: the shorter side is scaled to it, the middle is cut out."""
+    """Height and width of the images in pixels: the shorter side is scaled to it, the middle cut
+    out."""
     channels: int = 3
-    """1 for grey, 3 for color; images of another kind are converted."""
+    """Channels of the images: 1 for grey, 3 for color; others are converted."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 

@@ -41,11 +41,11 @@ class Ring:
     """
 
     modes: int = 8
-    """How many Gaussians."""
+    """Number of Gaussians on the ring."""
     radius: float = 2.0
-    """Of the ring."""
+    """Radius of the ring."""
     std: float = 0.02
-    """Of each Gaussian."""
+    """Standard deviation of each Gaussian."""
 
     def __post_init__(self) -> None:
         _check(self, modes=self.modes, radius=self.radius, std=self.std)
@@ -75,11 +75,11 @@ class Grid:
     """
 
     side: int = 5
-    """Gaussians along one side."""
+    """Number of Gaussians along one side of the square."""
     spacing: float = 2.0
-    """Between neighbours."""
+    """Distance between neighboring Gaussians."""
     std: float = 0.05
-    """Of each Gaussian."""
+    """Standard deviation of each Gaussian."""
 
     def __post_init__(self) -> None:
         _check(self, side=self.side, spacing=self.spacing, std=self.std)
@@ -109,9 +109,9 @@ class SwissRoll:
     """
 
     noise: float = 0.25
-    """Standard deviation of the blur, before scaling."""
+    """Standard deviation of the noise, before scaling."""
     scale: float = 7.5
-    """All is divided by it."""
+    """Divisor of all coordinates."""
 
     def __post_init__(self) -> None:
         _check(self, noise=self.noise, scale=self.scale)

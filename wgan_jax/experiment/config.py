@@ -50,11 +50,11 @@ class Clip:
     """The paper's constraint on the critic: every weight in [-c, c]."""
 
     c: float = 0.01
-    """Half the side of the box."""
+    """Bound on the absolute value of each of the critic's weights."""
     before_step: bool = False
-    """Clip before each critic step, as the reference code does, not after it."""
+    """Clip before each critic step, as the reference code does, instead of after it."""
     exempt_norms: bool = False
-    """Leave the scales and shifts of normalisations alone; the reference clips them."""
+    """Leave scales and shifts of normalization layers unclipped; the reference code clips them."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.c, jax.core.Tracer) and not self.c > 0:
@@ -66,11 +66,11 @@ class Warmup:
     """Generator iterations with more critic steps, so that the critic starts near its optimum."""
 
     n_critic: int = 100
-    """Critic steps in such an iteration."""
+    """Critic steps per generator iteration during warm-up."""
     first: int = 25
-    """This many iterations at the start."""
+    """Generator iterations of the warm-up at the start."""
     every: int = 500
-    """And then each iteration divisible by this; 0 for none."""
+    """Repeat warm-up in each iteration divisible by this; 0 for never."""
 
     def __post_init__(self) -> None:
         if self.n_critic < 1 or self.first < 0 or self.every < 0:
@@ -88,11 +88,12 @@ class Adaptive:
     """As many critic steps per generator iteration as the critic needs to reach its plateau."""
 
     block: int = 5
-    """Critic steps between tests of the plateau."""
+    """Critic steps between checks for the plateau."""
     most: int = 100
-    """Critic steps per generator iteration, at most."""
+    """Maximal number of critic steps per generator iteration."""
     tolerance: float = 0.05
-    """Gain of the estimate from block to block, relative to it, that counts as none."""
+    """Relative improvement of the estimate between checks below which the critic is at its
+    plateau."""
 
     def __post_init__(self) -> None:
         if self.block < 1 or self.most < 2 * self.block or not self.tolerance >= 0:
@@ -110,17 +111,17 @@ class Population:
     """
 
     seeds: int = 4
-    """How many seeds, from the config's own upwards."""
+    """Number of seeds, counted up from the config's own."""
     learning_rates: tuple[float, ...] = ()
-    """Of both players."""
+    """Learning rates of both players to try."""
     generator_learning_rates: tuple[float, ...] = ()
-    """Of the generator alone."""
+    """Learning rates of the generator alone to try."""
     critic_learning_rates: tuple[float, ...] = ()
-    """Of the critic alone."""
+    """Learning rates of the critic alone to try."""
     clip_values: tuple[float, ...] = ()
-    """Of clip.c."""
+    """Values of clip.c to try."""
     penalty_weights: tuple[float, ...] = ()
-    """Of the penalty."""
+    """Weights of the penalty to try."""
 
     def __post_init__(self) -> None:
         lists = [self.generator_learning_rates, self.critic_learning_rates]
@@ -150,60 +151,61 @@ class Config:
     """An experiment. The defaults are those of the paper's algorithm 1."""
 
     dataset: Dataset = Ring()
-    """Real samples."""
+    """Data set that real samples come from."""
     generator: Generator = MLP(output_shape=(2,))
-    """Latents to samples."""
+    """Network that maps latents to samples."""
     critic: Critic = MLP()
-    """Samples to scores; with the evidence bound, the encoder of a VAE."""
+    """Network that scores samples; with the evidence bound, the encoder of a VAE."""
     objective: Objective = Wasserstein()
-    """Losses of the two players; the evidence bound trains a VAE."""
+    """Losses of critic and generator; the evidence bound trains a VAE."""
     penalty: Penalty | None = None
-    """Added to the critic's loss; usually in place of clipping."""
+    """Term added to the critic's loss, usually in place of clipping."""
     clip: Clip | None = Clip()
     """Weight clipping of the critic."""
     latent: Normal | Uniform = Normal()
-    """What the generator starts from."""
+    """Distribution of the generator's input."""
     generator_optimizer: Optimizer = RMSProp()
-    """Of the generator."""
+    """Optimizer of the generator."""
     critic_optimizer: Optimizer = RMSProp()
-    """Of the critic."""
+    """Optimizer of the critic."""
     n_critic: int = 5
     """Critic steps per generator iteration."""
     unrolled_steps: int = 0
-    """Critic steps that the generator looks ahead; 0 for the plain GAN."""
+    """Critic steps that the generator's loss is unrolled over; 0 for the plain GAN."""
     warmup: Warmup | None = None
-    """More critic steps at the start and now and then; the paper's code does so."""
+    """Warm-up of the critic: more steps at the start and now and then, as in the paper's code."""
     adaptive: Adaptive | None = None
-    """Critic steps until it stops gaining, in place of n_critic."""
+    """Train the critic until it stops improving, in place of n_critic steps."""
     batch_size: int = 64
     """Samples per step."""
     steps: int = 100_000
-    """Generator iterations to reach."""
+    """Number of generator iterations to train for."""
     seed: int = 0
-    """Of all randomness."""
+    """Seed of all random number generation."""
     population: Population | None = None
-    """Many runs in one program, over seeds and hyper-parameters."""
+    """Runs over seeds and hyperparameters, trained side by side in one program."""
     non_finite: NonFinite = "stop"
-    """What to do about a gradient that is not finite: stop, or skip the step and count it."""
+    """Reaction to a gradient that is not finite: stop, or skip the step and count it."""
     ema_decay: float = 0.0
-    """Of an average of the generator's weights, used for samples; 0 for none."""
+    """Decay of an average of the generator's weights, used for samples; 0 for none."""
     shard_state: bool = False
-    """Cut large weights and their moments over the devices, in place of a copy on each."""
+    """Shard large weights and optimizer states over the devices, instead of a copy on each."""
     chunk: int = 100
-    """Generator iterations per dispatch, at most; signals wait for its end."""
+    """Maximal number of generator iterations per dispatch; signals are handled between
+    dispatches."""
     log_every: int = 100
     """Generator iterations between lines of metrics.jsonl."""
     sample_every: int = 1_000
-    """Generator iterations between pictures of samples."""
+    """Generator iterations between images of samples."""
     evaluate_every: int = 0
     """Generator iterations between evaluations of W1 and of the critic; 0 for the end only."""
     checkpoint_every: int = 1_000
     """Generator iterations between checkpoints."""
     keep_checkpoints: int = 3
-    """How many of the newest checkpoints stay."""
+    """Number of newest checkpoints to keep."""
     class_counts: tuple[int, ...] = ()
-    """Examples of each class, filled in from labelled data when a run starts; fakes get
-    labels in these proportions."""
+    """Examples per class, filled in from labelled data when a run starts; fakes get labels in these
+    proportions."""
     tensorboard: bool = False
     """Also write TensorBoard events (needs the extra: pip install 'wgan_jax[tensorboard]')."""
 

@@ -290,7 +290,7 @@ def gain_of(found: dict[str, float]) -> Gain | None:
 
 
 def warnings(found: dict[str, float]) -> dict[str, str]:
-    """In plain words, what of a report is off and what to do, by topic; empty where all is well."""
+    """Human-readable warnings about the critic, keyed by topic; empty where all is well."""
     said = {}
     norms = {
         name.rpartition("/")[2]: value

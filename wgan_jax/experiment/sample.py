@@ -33,13 +33,13 @@ class Wish:
     """Which samples are wanted."""
 
     num: int = 64
-    """How many; of an interpolation, how many walks."""
+    """Number of samples, or of interpolations."""
     seed: int = 0
-    """Of the latents."""
+    """Seed of the latents."""
     weights: Literal["ema", "raw"] | None = None
-    """Averaged or last weights; averaged where the run keeps an average, if not told."""
+    """Averaged or last weights; by default averaged where the run keeps an average."""
     truncation: float | None = None
-    """Latents stay within it; None for all."""
+    """Bound that latents are truncated to; None for no bound."""
     label: int | None = None
     """The one class to draw; if None, all in the proportions of the data."""
 

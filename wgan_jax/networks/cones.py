@@ -127,11 +127,11 @@ class Cones(nn.Module):
     """
 
     count: int = 256
-    """How many cones."""
+    """Number of cones."""
     temperature: float = 0.0
-    """Of the soft minimum, in units of distance; 0 is the minimum."""
+    """Temperature of the soft minimum, in units of distance; 0 for the exact minimum."""
     spread: float = 1.0
-    """Standard deviation of the centres at the start, in units of the samples."""
+    """Standard deviation of the initial centers, in units of the samples."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

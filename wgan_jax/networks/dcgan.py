@@ -62,21 +62,21 @@ class DCGANGenerator(nn.Module):
     """
 
     image_size: int = 64
-    """Height and width, a power of two of at least 8."""
+    """Height and width of the images in pixels, a power of two of at least 8."""
     channels: int = 3
-    """Of the image: 1 or 3."""
+    """Channels of the images: 1 or 3."""
     filters: int = 64
-    """At the largest size; doubled at each halving."""
+    """Filters at the largest size, doubled at each halving."""
     constant_filters: bool = False
-    """The same number of filters at every size."""
+    """Keep the same number of filters at every size."""
     norm: Norm = "batch"
-    """Normalisation of the hidden layers."""
+    """Normalization of the hidden layers."""
     extra_layers: int = 0
-    """3x3 convolutions before the last layer."""
+    """Number of 3x3 convolutions before the last layer."""
     num_classes: int = 0
-    """Of conditional training, on pairs (image, label); 0 for none."""
+    """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights are float32."""
+    """Type of the computation; weights stay float32."""
 
     @nn.compact
     def __call__(self, z: PyTree, train: bool = True) -> PyTree:
@@ -128,25 +128,25 @@ class DCGANCritic(nn.Module):
     """
 
     image_size: int = 64
-    """Height and width, a power of two of at least 8."""
+    """Height and width of the images in pixels, a power of two of at least 8."""
     channels: int = 3
-    """Of the image: 1 or 3."""
+    """Channels of the images: 1 or 3."""
     filters: int = 64
-    """At the largest size; doubled at each halving."""
+    """Filters at the largest size, doubled at each halving."""
     constant_filters: bool = False
-    """The same number of filters at every size."""
+    """Keep the same number of filters at every size."""
     norm: Norm = "batch"
-    """Normalisation of the hidden layers; a penalty needs layer or none."""
+    """Normalization of the hidden layers; a penalty needs layer or none."""
     extra_layers: int = 0
-    """3x3 convolutions after the first layer."""
+    """Number of 3x3 convolutions after the first layer."""
     num_classes: int = 0
-    """Of conditional training, on pairs (image, label); 0 for none."""
+    """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     dropout: float = 0.0
-    """Probability to drop a hidden unit in training."""
+    """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False
     """Divide each weight by its largest singular value."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights are float32."""
+    """Type of the computation; weights stay float32."""
 
     @nn.compact
     def __call__(self, x: PyTree, train: bool = True) -> Array:

@@ -86,9 +86,9 @@ class GroupSort(nn.Module):
     features: tuple[int, ...] = (128, 128)
     """Widths of the hidden layers."""
     group: int = 2
-    """Neighbours that are sorted together."""
+    """Number of neighboring units that are sorted together."""
     iterations: int = 15
-    """Of Björck's orthonormalisation."""
+    """Iterations of Björck's orthonormalization."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

@@ -51,7 +51,7 @@ class Inception(nn.Module):
     """
 
     resize: bool = True
-    """Scale images to 299 x 299; without, at least 75 x 75 are taken as they are."""
+    """Scale images to 299 x 299; without, images from 75 x 75 up are taken as they are."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:

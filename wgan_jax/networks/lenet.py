@@ -34,7 +34,7 @@ class LeNet(nn.Module):
     """
 
     classes: int = 10
-    """Classes to tell apart."""
+    """Number of classes to tell apart."""
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array, Array]:

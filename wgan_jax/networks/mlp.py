@@ -42,19 +42,19 @@ class MLP(nn.Module):
     features: tuple[int, ...] = (512, 512, 512)
     """Widths of the hidden layers."""
     output_shape: tuple[int, ...] = ()
-    """Shape of one output; () gives scores."""
+    """Shape of one output; () for scores."""
     activation: Literal["relu", "leaky_relu", "tanh"] = "relu"
-    """Between the layers; leaky_relu has slope 0.2."""
+    """Activation of the hidden layers; leaky_relu has slope 0.2."""
     output_activation: Literal["tanh", "none"] = "none"
-    """After the last layer: tanh bounds images to [-1, 1]."""
+    """Activation of the last layer; tanh bounds images to [-1, 1]."""
     num_classes: int = 0
-    """Of conditional training, on pairs (x, label); 0 for none."""
+    """Number of classes to condition on, with data of pairs (x, label); 0 for none."""
     dropout: float = 0.0
-    """Probability to drop a hidden unit in training."""
+    """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False
     """Divide each weight by its largest singular value."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights are float32."""
+    """Type of the computation; weights stay float32."""
 
     @nn.compact
     def __call__(self, x: PyTree, train: bool = False) -> PyTree:

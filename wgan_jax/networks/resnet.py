@@ -91,17 +91,17 @@ class ResNetGenerator(nn.Module):
     """
 
     image_size: int = 32
-    """Height and width: 8, 16, 32 or 64."""
+    """Height and width of the images in pixels: 8, 16, 32 or 64."""
     channels: int = 3
-    """Of the image: 1 or 3."""
+    """Channels of the images: 1 or 3."""
     filters: int = 128
-    """At the largest size: 128 at 32 pixels and 64 at 64 in the paper's code."""
+    """Filters at the largest size; the paper's code has 128 at 32 pixels and 64 at 64."""
     norm: Norm = "batch"
-    """Normalisation of the hidden layers."""
+    """Normalization of the hidden layers."""
     num_classes: int = 0
-    """Of conditional training, on pairs (image, label); 0 for none."""
+    """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights are float32."""
+    """Type of the computation; weights stay float32."""
 
     @nn.compact
     def __call__(self, z: PyTree, train: bool = True) -> PyTree:
@@ -146,21 +146,21 @@ class ResNetCritic(nn.Module):
     """
 
     image_size: int = 32
-    """Height and width: 8, 16, 32 or 64."""
+    """Height and width of the images in pixels: 8, 16, 32 or 64."""
     channels: int = 3
-    """Of the image: 1 or 3."""
+    """Channels of the images: 1 or 3."""
     filters: int = 128
-    """Of the first layer: 128 at 32 pixels and 64 at 64 in the paper's code."""
+    """Filters of the first layer; the paper's code has 128 at 32 pixels and 64 at 64."""
     norm: Norm = "layer"
-    """Normalisation of the hidden layers; a penalty needs layer or none."""
+    """Normalization of the hidden layers; a penalty needs layer or none."""
     num_classes: int = 0
-    """Of conditional training, on pairs (image, label); 0 for none."""
+    """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     dropout: float = 0.0
-    """Probability to drop a unit after each block but the first, in training."""
+    """Probability of dropping a unit after each block but the first, in training."""
     spectral_norm: bool = False
     """Divide each weight by its largest singular value."""
     dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the computation; weights are float32."""
+    """Type of the computation; weights stay float32."""
 
     @nn.compact
     def __call__(self, x: PyTree, train: bool = True) -> Array:

@@ -36,7 +36,8 @@ class JensenShannon:
     """
 
     generator: Literal["minimax", "non_saturating"] = "non_saturating"
-    """What it descends: E log(1 - D), as in the game, or -E log D, whose gradient stays alive."""
+    """Loss of the generator: minimax E log(1 - D), or non-saturating -E log D, whose gradient stays
+    alive."""
 
     estimates: ClassVar[str] = "a lower bound of JS, at most log 2"
 

@@ -42,11 +42,12 @@ class Consistency:
     """
 
     weight: float = 2.0
-    """Lambda 2 of the paper."""
+    """Weight of the consistency term (lambda 2 in the paper)."""
     margin: float = 0.0
-    """M' of the paper: squared distances below it are free."""
+    """Squared distance of scores that goes unpenalized (M' in the paper)."""
     gradient_weight: float = 10.0
-    """Lambda 1 of the paper, of the gradient penalty; 0 leaves the bare term."""
+    """Weight of the gradient penalty (lambda 1 in the paper); 0 leaves the consistency term
+    alone."""
 
     def __post_init__(self) -> None:
         check_not_negative(

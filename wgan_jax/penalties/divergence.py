@@ -33,9 +33,9 @@ class DivergencePenalty:
     """
 
     weight: float = 2.0
-    """k of the paper."""
+    """Weight of the penalty (k in the paper)."""
     power: float = 6.0
-    """p of the paper."""
+    """Power of the gradient's norm (p in the paper)."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)

@@ -33,9 +33,9 @@ class DRAGAN:
     """
 
     weight: float = 10.0
-    """Lambda of the paper."""
+    """Weight of the penalty (lambda in the paper)."""
     noise: float = 0.5
-    """Standard deviation of the noise, in those of the batch."""
+    """Standard deviation of the noise, relative to that of the batch."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight, noise=self.noise)

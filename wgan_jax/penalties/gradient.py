@@ -32,9 +32,9 @@ class GradientPenalty:
     """
 
     weight: float = 10.0
-    """Lambda of the paper."""
+    """Weight of the penalty (lambda in the paper)."""
     sides: Literal["two", "one"] = "two"
-    """two draws gradient norms to 1; one only holds them below it."""
+    """Sides that are penalized: two pulls gradient norms to 1, one only holds them below it."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)

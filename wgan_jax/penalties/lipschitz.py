@@ -36,7 +36,7 @@ class LipschitzPenalty:
     """
 
     weight: float = 10.0
-    """Lambda of the paper; 1 serves well in the plane."""
+    """Weight of the penalty (lambda in the paper); 1 serves well in the plane."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)
