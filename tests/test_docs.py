@@ -91,7 +91,7 @@ def test_pages_name_files_that_exist():
         text = page.read_text()
         for target in re.findall(r"\]\(([^)#:]+?\.(?:md|png))[#)]", text):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
-        for config in re.findall(r"`(?:configs/)?(\w+\.py)`", text):
+        for config in re.findall(r"`(?:configs/)?(\w+\.py)(?::\w+)?`", text):
             places = [ROOT / "configs", ROOT, ROOT / "docs", ROOT / "tests"]
             assert any((place / config).exists() for place in places), f"{page.name}: {config}"
 

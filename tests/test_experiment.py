@@ -218,6 +218,8 @@ def test_values_that_are_not_finite_stop_the_run_and_are_not_saved(tmp_path, cap
         (["--penalty", "quadratic"], "gradient-penalty"),
         (["--config", "configs/nonesuch.py"], "there is no config file"),
         (["--config", "configs/digit.py"], "configs/digits.py"),
+        (["--config", "configs/ring.py:wgan"], "known: wgan_gp, wgan_lp"),
+        (["--config", "configs/digits.py:wgan_gp"], "positional argument"),
         (["--config", "train.py"], "get_config"),
         (["--config", "configs/digits.py", "--batch-size", "1501"], "1500"),
         (["--config", "configs/fashion_mnist.py", "--dataset.data-dir", "/nonesuch"], "prepare"),

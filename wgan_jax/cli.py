@@ -26,7 +26,8 @@ from wgan_jax.experiment.signals import Stopped, collected
 _ABOUT = """Train a Wasserstein GAN.
 
 With no arguments: the 8 Gaussians, no download, under a minute on two cores.
---config FILE    a configs/NAME.py, or the config.json of a workdir
+--config FILE    a configs/NAME.py (with an argument: configs/ring.py:wgan_gp), or the config.json
+                 of a workdir
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
                  gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
 --devices N      share the batch among the first N devices of this host, not all
@@ -170,7 +171,8 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
 def _config(args: list[str]) -> tuple[str, Config]:
     """The config that a command line asks for, and a name for it."""
     file, args = flags.path_option(args, "config")
-    name = "eight_gaussians" if file is None else Path(file).stem
+    path, argument = flags.split_argument(file or "eight_gaussians.py")
+    name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
     default = Path(__file__).parents[1] / "configs" / "eight_gaussians.py"
     base = flags.load(default if file is None else file)
     config = flags.parse(args, base, prog="train.py", about=_ABOUT)

@@ -64,12 +64,14 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
 def load(path: str | Path) -> Config:
     """The config of a Python file's `get_config()`, or of a config.json.
 
-    A config in Python is code and runs as such; a config.json is data.
+    A config in Python is code and runs as such; a config.json is data. After a colon comes the
+    argument of `get_config`, as in `configs/ring.py:wgan_gp`.
 
     Raises:
       UserError: no such file, no `get_config`, or what it raises.
     """
-    path = Path(expand_user(str(path)))
+    name, argument = split_argument(expand_user(str(path)))
+    path = Path(name)
     if path.suffix == ".json":
         return read_config(path, follow=True)
     if path.is_dir():
@@ -80,7 +82,7 @@ def load(path: str | Path) -> Config:
         names = runpy.run_path(str(path))
         if "get_config" not in names:
             raise UserError(f"{path} does not define get_config()")
-        config = names["get_config"]()
+        config = names["get_config"](*argument)
     except (Exception, SystemExit) as error:
         if isinstance(error, UserError):
             raise
@@ -92,6 +94,12 @@ def load(path: str | Path) -> Config:
             f"wgan_jax.experiment.config.Config"
         )
     return _as_from_json(config, path)
+
+
+def split_argument(path: str) -> tuple[str, list[str]]:
+    """The file of `FILE.py:ARGUMENT`, and the argument if there is one."""
+    file, colon, argument = path.rpartition(".py:")
+    return (f"{file}.py", [argument]) if colon and not Path(path).is_file() else (path, [])
 
 
 def _as_from_json(config: Config, path: Path) -> Config:

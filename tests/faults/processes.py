@@ -65,7 +65,7 @@ MODELS = {
         *("--penalty", "none", "--clip", "clip"),  # which compile in less time
         *("--generator.filters", "2", "--critic.filters", "2", *CADENCE),
     ],
-    "spectral norm": ["--config", "configs/ring_spectral_norm.py", *TINY],
+    "spectral norm": ["--config", "configs/ring.py:spectral_norm", *TINY],
     "a stream": [
         *("--config", "configs/digits.py", "--dataset", "tfds-stream", "--n-critic", "2"),
         *("--dataset.name", "strange", "--dataset.image-size", "8", "--dataset.channels", "1"),
