@@ -17,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from wgan_jax.cli.flags import load
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import evaluate
 from wgan_jax.experiment.config import Config
@@ -24,7 +25,6 @@ from wgan_jax.experiment.features import default_features
 from wgan_jax.experiment.quality import quality
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import write_json
-from wgan_jax.flags import load
 from wgan_jax.networks import DCGANCritic
 from wgan_jax.objectives import JensenShannon
 from wgan_jax.optimizers import Adam

@@ -25,7 +25,8 @@ def phase(name):
     began = now
 import jax; phase("import jax")
 import wgan_jax; phase("import wgan_jax")
-from wgan_jax import cli, flags
+from wgan_jax import cli
+from wgan_jax.cli import flags
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.placement import place
 from wgan_jax.experiment.chunks import next_chunk

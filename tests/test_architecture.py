@@ -12,8 +12,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "wgan_jax"
 # From the ground up. What is in no layer is the library, on which all others stand.
 IO = {"data.images", "data.pixels", "data.prepare", "data.remote", "data.stream", "data.tfds"}
-COMMANDS = {"cli", "cli_arguments", "cli_evaluate", "cli_sample", "flags"}
-LAYERS = [IO, {"experiment"}, {"reproduce"}, COMMANDS, {"__main__"}]
+LAYERS = [IO, {"experiment"}, {"reproduce"}, {"cli"}, {"__main__"}]
 
 
 def modules():

@@ -25,7 +25,7 @@ def environment(folder, **more):
 TRAIN = """
 import sys
 from pathlib import Path
-from wgan_jax import flags
+from wgan_jax.cli import flags
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.compiled import keep_compiled_programs
 keep_compiled_programs()

@@ -35,11 +35,11 @@ def arguments(data_dir, workdir, *more):
 
 def test_a_run_on_changed_data_is_refused_until_asked_for(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr("wgan_jax.cli_evaluate.summarize_run", lambda *_: None)
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
 
     def train(steps):
         where = arguments(tmp_path / "data", tmp_path / "run", "--steps", steps)
-        return cli.guarded(cli.train, where)
+        return cli.run_command(cli.train, where)
 
     prepared(tmp_path / "data", images(0))
     assert train("1") == 0

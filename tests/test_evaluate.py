@@ -12,6 +12,7 @@ from flax.traverse_util import flatten_dict
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.cli.flags import load
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
@@ -24,7 +25,6 @@ from wgan_jax.experiment.scorecard import scorecard
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.watch import watch
 from wgan_jax.experiment.weights import write_arrays
-from wgan_jax.flags import load
 from wgan_jax.gan import GAN
 from wgan_jax.networks import MLP
 from wgan_jax.networks.lenet import LeNet

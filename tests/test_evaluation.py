@@ -14,12 +14,12 @@ from recorded_keys import recorded, reused
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.cli.flags import load
 from wgan_jax.data import images
 from wgan_jax.data.images import Digits
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.quality import points_features, quality
 from wgan_jax.experiment.run import open_run
-from wgan_jax.flags import load
 from wgan_jax.gan import GAN
 from wgan_jax.types import GANState, Player, Step
 

@@ -7,10 +7,10 @@ import jax
 import numpy as np
 import pytest
 
+from wgan_jax.cli.flags import load
 from wgan_jax.data.images import TFDS
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
-from wgan_jax.flags import load
 
 FOLDER = Path(__file__).parents[1] / "configs"
 RING = re.findall(r"^    (\w+) +\d of 8", (FOLDER / "ring.py").read_text(), re.MULTILINE)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from wgan_jax import cli
+from wgan_jax.cli.flags import load
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.checkpoint import Checkpoints
@@ -23,7 +24,6 @@ from wgan_jax.experiment.manifest import to_host_arrays
 from wgan_jax.experiment.rendezvous import rendezvous
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
-from wgan_jax.flags import load
 
 ROOT = Path(__file__).parents[1]
 TINY = [

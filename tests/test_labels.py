@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import shutil
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -16,19 +17,19 @@ from wgan_jax.data.images import TFDS
 from wgan_jax.data.labels import class_labels, count_classes
 from wgan_jax.errors import UserError
 
-ROOT = cli.Path(__file__).parents[1]
+ROOT = Path(__file__).parents[1]
 
 
 def train(capsys, *args):
     capsys.readouterr()
-    status = cli.guarded(cli.train, [str(arg) for arg in args])
+    status = cli.run_command(cli.train, [str(arg) for arg in args])
     output = capsys.readouterr()
     return status, output.out + output.err
 
 
 def sample(capsys, *args):
     capsys.readouterr()
-    status = cli.guarded(lambda args: main(["sample", *args]), [str(arg) for arg in args])
+    status = cli.run_command(lambda args: main(["sample", *args]), [str(arg) for arg in args])
     return status, capsys.readouterr().err
 
 
@@ -96,7 +97,7 @@ def sparse(tmp_path_factory, few_points):
     """A run with twelve classes, two of which have no example, and what it printed."""
     folder, printed = tmp_path_factory.mktemp("sparse") / "run", io.StringIO()
     with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
-        assert cli.guarded(cli.train, [*PLAYERS, "--workdir", str(folder)]) == 0
+        assert cli.run_command(cli.train, [*PLAYERS, "--workdir", str(folder)]) == 0
     return folder, printed.getvalue()
 
 

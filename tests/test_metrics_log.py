@@ -74,12 +74,12 @@ def test_only_what_was_cut_short_is_dropped_from_the_end(tmp_path_factory, cut, 
 
 
 def train(workdir, *args):
-    return cli.guarded(cli.train, [*TINY, "--workdir", str(workdir), *args])
+    return cli.run_command(cli.train, [*TINY, "--workdir", str(workdir), *args])
 
 
 @pytest.fixture(autouse=True)
 def no_evaluation_at_the_end(monkeypatch):
-    monkeypatch.setattr("wgan_jax.cli_evaluate.summarize_run", lambda *_: None)
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def trained(tmp_path_factory):
         return rename(self, target)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("wgan_jax.cli_evaluate.summarize_run", lambda *_: None)
+        patch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
         patch.setattr("os.fsync", on_fsync)
         patch.setattr("pathlib.Path.rename", on_rename)
         assert train(folder, "--steps", "10") == 0

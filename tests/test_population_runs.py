@@ -10,13 +10,13 @@ import pytest
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.cli.flags import load, parse
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Config, Population
 from wgan_jax.experiment.members import members, settings
 from wgan_jax.experiment.sweep_run import open_sweep
-from wgan_jax.flags import load, parse
 from wgan_jax.penalties import GradientPenalty
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]

@@ -72,7 +72,7 @@ def test_no_file_leaves_its_folder(tmp_path):
 
 def test_what_cannot_be_reached_is_told_in_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = ["--config", str(Path(cli.__file__).parents[1] / "configs/ring.py:gan")]
+    config = ["--config", str(Path(__file__).parents[1] / "configs/ring.py:gan")]
     assert cli.run_command(cli.train, [*config, "--workdir", "nonesuch://run", "--steps", "1"]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1

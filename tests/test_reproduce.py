@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from wgan_jax.__main__ import main
-from wgan_jax.cli import guarded
+from wgan_jax.cli import run_command
 from wgan_jax.experiment.config import Config
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
@@ -26,7 +26,7 @@ FAST = ("fig1", "fig2")
 
 
 def reproduce(*args):
-    return guarded(main, ["reproduce", *args])
+    return run_command(main, ["reproduce", *args])
 
 
 def in_a_process(*args):

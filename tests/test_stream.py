@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -98,8 +99,8 @@ def train(folder, workdir, *args):
 
 
 def state(workdir):
+    from wgan_jax.cli.flags import load
     from wgan_jax.experiment.run import open_run
-    from wgan_jax.flags import load
 
     run = open_run(load(workdir / "config.json"), workdir)
     params = (run.state.critic.params, run.state.generator.params)
@@ -109,7 +110,7 @@ def state(workdir):
 @pytest.mark.filterwarnings("ignore")
 def test_a_run_on_a_stream_goes_on_exactly_across_epochs(lsun, tmp_path, monkeypatch):
     """12 examples: an epoch is 3 critic steps, so 4 iterations cross two boundaries."""
-    monkeypatch.chdir(cli.Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[1])
     assert train(lsun, tmp_path / "whole", "--steps", "8") == 0
     assert train(lsun, tmp_path / "cut", "--steps", "4") == 0
     assert train(lsun, tmp_path / "cut", "--steps", "8") == 0
@@ -136,7 +137,7 @@ def test_a_run_on_a_stream_goes_on_exactly_across_epochs(lsun, tmp_path, monkeyp
     ids=["cut short", "no image"],
 )
 def test_bad_records_are_told_in_one_line(bad, told, tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(cli.Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[1])
     write(tmp_path / "data", "lsun", [bad] * COUNT)
     capsys.readouterr()
     assert train(tmp_path / "data", tmp_path / "run", "--steps", "2") == 2
@@ -148,7 +149,7 @@ def test_bad_records_are_told_in_one_line(bad, told, tmp_path, capsys, monkeypat
 
 @pytest.mark.filterwarnings("ignore")
 def test_a_single_example_is_refused(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(cli.Path(__file__).parents[1])
+    monkeypatch.chdir(Path(__file__).parents[1])
     write(tmp_path / "data", "lsun", [grey("lsun", 0)])
     capsys.readouterr()
     assert train(tmp_path / "data", tmp_path / "run", "--batch-size", "1", "--devices", "1") == 2

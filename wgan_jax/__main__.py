@@ -12,18 +12,20 @@ from wgan_jax import startup
 if __name__ == "__main__":
     startup.prepare_process()
 
-from wgan_jax import cli, cli_evaluate, cli_sample
+from wgan_jax.cli.common import run_command
+from wgan_jax.cli.evaluate import evaluate
+from wgan_jax.cli.features import features
+from wgan_jax.cli.prepare import prepare
+from wgan_jax.cli.report import report
+from wgan_jax.cli.reproduce import reproduce
+from wgan_jax.cli.sample import sample
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import suggest
 from wgan_jax.experiment.placement import require_devices
 
 _COMMANDS = {
-    "report": cli.report,
-    "sample": cli_sample.sample,
-    "evaluate": cli_evaluate.evaluate,
-    "features": cli_evaluate.features,
-    "reproduce": cli.reproduce,
-    "prepare": cli.prepare,
+    command.__name__: command
+    for command in (report, sample, evaluate, features, reproduce, prepare)
 }
 _WITHOUT_DEVICES = ("report", "prepare")
 
@@ -73,4 +75,4 @@ def _about(command: Callable[[list[str]], int]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(cli.run_command(main, sys.argv[1:]))
+    sys.exit(run_command(main, sys.argv[1:]))

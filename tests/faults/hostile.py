@@ -12,8 +12,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from wgan_jax import cli, cli_evaluate
+from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.cli import evaluate as cli_evaluate
 from wgan_jax.experiment.checksums import write_checksums
 
 from . import inputs
@@ -321,7 +322,7 @@ def attacked(command, args):
     os.chdir(ROOT)
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            status = cli.guarded(call, args)
+            status = cli.run_command(call, args)
     except Exception as error:
         status = f"{type(error).__name__}: {error}"
     finally:

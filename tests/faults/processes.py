@@ -16,9 +16,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from wgan_jax.cli.flags import load
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.run import open_run
-from wgan_jax.flags import load
 
 from .inputs import noise_images, prepared
 
@@ -174,7 +174,7 @@ def _run(command, said, how):
     for stream, path in ((sys.stdout, said), (sys.stderr, f"{said}.err")):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
     os.chdir(ROOT)
-    from wgan_jax import cli_evaluate
+    from wgan_jax.cli import evaluate as cli_evaluate
     from wgan_jax.experiment import pictures
     from wgan_jax.experiment.writers import RunWriter
 

@@ -1,17 +1,54 @@
-"""Arguments that several commands take: a workdir, whole numbers, the place of the data."""
+"""What commands share: errors in one line, messages on the console, common arguments."""
 
 from __future__ import annotations
 
+import logging
+import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from wgan_jax.data.remote import expand_user, is_cached, is_remote, redacted
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import require_plain
 
 _LARGEST = 2**32 - 1
+
+
+def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
+    """Run a command; bad input becomes one line on stderr and exit status 2.
+
+    Messages go to stderr, those of `train` to stdout.
+    """
+    keep_compiled_programs()
+    _log_to("stdout" if command.__name__ == "train" else "stderr")
+    try:
+        return command(args)
+    except UserError as error:
+        return _refuse(str(error))
+    except OSError as error:  # of a path that no system takes, or a disk that goes away
+        name = f"{error.filename}: " if error.filename else ""
+        return _refuse(f"{name}{error.strerror or error}")
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        return _refuse(
+            f"more memory is asked for than there is: make the batch, the networks or the number "
+            f"of samples smaller ({error})"
+        )
+    except KeyboardInterrupt:
+        return 130
+
+
+def _refuse(reason: str) -> int:
+    words = (word if len(word) < 300 else f"{word[:100]}...{word[-50:]}" for word in reason.split())
+    print(f"error: {redacted(' '.join(words))}", file=sys.stderr)
+    return 2
 
 
 def workdir(command: str, args: list[str]) -> Path:
@@ -69,3 +106,24 @@ def require_local_data(config: Config, flag: str) -> None:
             f"the config takes its data from {redacted(url)}, which is opened only if you name "
             f"it yourself: add {flag} {redacted(url)}"
         )
+
+
+class _ConsoleHandler(logging.Handler):
+    """Prints messages as plain lines, above a progress bar if there is one."""
+
+    def __init__(self, stream: str):
+        super().__init__(logging.INFO)
+        self._stream = stream
+
+    def emit(self, record: logging.LogRecord) -> None:
+        from tqdm import tqdm
+
+        if (file := getattr(sys, self._stream)) is not None:
+            tqdm.write(self.format(record), file=file)
+            file.flush()
+
+
+def _log_to(stream: str) -> None:
+    logger = logging.getLogger("wgan_jax")
+    logger.handlers = [_ConsoleHandler(stream)]
+    logger.setLevel(logging.INFO)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wgan_jax import flags
-from wgan_jax.cli_arguments import parse_nonnegative_int, require_writable, workdir
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
 from wgan_jax.errors import UserError
 
 _WALKS = 8

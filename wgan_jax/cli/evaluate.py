@@ -1,4 +1,4 @@
-"""`python -m wgan_jax evaluate` and `features`."""
+"""`python -m wgan_jax evaluate`."""
 
 from __future__ import annotations
 
@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import jax
 
-from wgan_jax import flags
-from wgan_jax.cli_arguments import (
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import (
     parse_nonnegative_int,
     require_local_data,
-    require_writable,
     workdir,
 )
 from wgan_jax.errors import UserError
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _LARGEST_EVALUATION = 2**20
-_CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
 
 
 def evaluate(args: list[str]) -> int:
@@ -79,39 +77,6 @@ def evaluate(args: list[str]) -> int:
         raise UserError(f"none of {', '.join(names)} applies to this run")
     _write(folder, run, result, whole=chosen is None)
     _say(folder, run, result)
-    return 0
-
-
-def features(args: list[str]) -> int:
-    """Train a small classifier on a labelled data set; its features judge samples.
-
-    usage: python -m wgan_jax features DATASET --out FILE [--force] [--data-dir DIR]
-                                      [--image-size N] [--channels N]
-
-    DATASET       digits, or a prepared data set of TFDS, such as fashion_mnist
-    --out         FILE.safetensors or FILE.npz; --force replaces one that exists
-    --image-size  as the runs that it is to judge (32)
-    --channels    of the images (1 for mnist and fashion_mnist, else 3)
-    """
-    from wgan_jax.experiment.features import train_lenet
-    from wgan_jax.experiment.weights import require_suffix
-
-    out, args = flags.path_option(args, "out")
-    data_dir, args = flags.path_option(args, "data-dir")
-    size, args = flags.option(args, "image-size")
-    channels, args = flags.option(args, "channels")
-    force, args = "--force" in args, [word for word in args if word != "--force"]
-    if len(args) != 1 or args[0].startswith("-"):
-        raise UserError("features takes one data set: digits, fashion_mnist or another of TFDS")
-    if out is None:
-        raise UserError("features needs --out FILE.safetensors or --out FILE.npz")
-    require_suffix(Path(out))
-    if Path(out).exists() and not force:
-        raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
-    require_writable(Path(out))
-    dataset = _dataset(args[0], data_dir, size, channels)
-    made = train_lenet(dataset, Path(out))
-    print(f"{out}  SHA-256 of the arrays {made.about['sha256']}")
     return 0
 
 
@@ -227,21 +192,6 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     for warning in monitor.warnings(result).values():
         print(f"{'warning':18} {warning}")
     print(f"{'report':18} {write_report(folder)}")
-
-
-def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | None) -> Any:
-    from wgan_jax.data.images import TFDS, Digits
-
-    if name == "digits":
-        return Digits(labels=True)
-    count = _CHANNELS.get(name, 3)
-    if channels is not None:
-        count = parse_nonnegative_int("channels", channels, 1)
-    side = 32 if size is None else parse_nonnegative_int("image-size", size, 4)
-    try:
-        return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
-    except ValueError as error:
-        raise UserError(str(error)) from error
 
 
 def _config(folder: Path, data_dir: str | None) -> Config:

@@ -1,0 +1,6 @@
+"""The command line, one file per command."""
+
+from wgan_jax.cli.common import run_command
+from wgan_jax.cli.train import train
+
+__all__ = ["run_command", "train"]

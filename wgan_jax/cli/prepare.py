@@ -1,0 +1,26 @@
+"""`python -m wgan_jax prepare`."""
+
+from __future__ import annotations
+
+from wgan_jax.cli import flags
+from wgan_jax.errors import UserError
+
+
+def prepare(args: list[str]) -> int:
+    """Write a data set for training, without TensorFlow.
+
+    usage: python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]
+
+    DATASET           mnist, fashion_mnist or cifar10
+    --manual-dir DIR  holds the official files, for a machine without a network
+    --data-dir DIR    where it goes, if not TFDS's own folder
+    """
+    manual_dir, args = flags.path_option(args, "manual-dir")
+    data_dir, args = flags.path_option(args, "data-dir")
+    from wgan_jax.data.prepare import PREPARABLE
+    from wgan_jax.data.prepare import prepare as prepare_dataset
+
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError(f"prepare takes one data set: {', '.join(PREPARABLE)}")
+    print(prepare_dataset(args[0], data_dir=data_dir, manual_dir=manual_dir))
+    return 0

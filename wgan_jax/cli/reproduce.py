@@ -1,0 +1,42 @@
+"""`python -m wgan_jax reproduce`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import parse_nonnegative_int
+from wgan_jax.errors import UserError
+
+
+def reproduce(args: list[str]) -> int:
+    """Compute a figure of the papers anew: a picture, and the numbers behind it.
+
+    usage: python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]
+                                               [--data-dir DIR] [--note TEXT]
+
+    --out DIR       where FIGURE.png and FIGURE.json go (figures)
+    --size SIZE     quick, default or full
+    --seeds N       how many runs a figure's means are over
+    --data-dir DIR  where prepare wrote the data sets
+    --note TEXT     kept in FIGURE.json: what its reader should know of this run
+    """
+    out, args = flags.path_option(args, "out")
+    size, args = flags.option(args, "size")
+    seeds, args = flags.option(args, "seeds")
+    data_dir, args = flags.path_option(args, "data-dir")
+    note, args = flags.option(args, "note")
+    from wgan_jax import reproduce
+    from wgan_jax.reproduce.figure import SIZES, Settings, report
+
+    if len(args) != 1 or args[0].startswith("-"):
+        raise UserError(f"reproduce takes one figure: {', '.join(reproduce.FIGURES)}")
+    if size is not None and size not in SIZES:
+        raise UserError(f"--size takes {', '.join(SIZES)}, got {size!r}")
+    count = None if seeds is None else parse_nonnegative_int("seeds", seeds, 1)
+    settings = Settings(size or "default", count, data_dir)
+    folder = Path(out or "figures")
+    result = reproduce.reproduce(args[0], folder, settings, note)
+    print(report(result, settings))
+    print(folder / f"{args[0]}.png")
+    return 0

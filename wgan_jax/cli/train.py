@@ -1,0 +1,125 @@
+"""`python train.py`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
+from wgan_jax.data.remote import is_remote
+from wgan_jax.errors import UserError
+from wgan_jax.experiment import hosts, last_words
+from wgan_jax.experiment.codec import differences, fingerprint, to_dict
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.mirror import Mirror
+from wgan_jax.experiment.placement import require_devices
+from wgan_jax.experiment.signals import Stopped, collected
+
+_ABOUT = """Train a Wasserstein GAN.
+
+With no arguments: the 8 Gaussians, no download, under a minute on two cores.
+--config FILE    a configs/NAME.py (with an argument: configs/ring.py:wgan_gp), or the config.json
+                 of a workdir
+--workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
+                 gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
+--devices N      share the batch among the first N devices of this host, not all
+--population.seeds N    train N seeds as one program; --population population --help tells more
+
+Several hosts, each with the same command:
+--distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
+--coordinator HOST:PORT --process-count N --process-index I    anywhere else
+--join-timeout SECONDS    how long to wait for the others (300)"""
+
+
+def train(args: list[str]) -> int:
+    """`train.py`: exit status 0 done, 1 another host stopped responding, 2 bad input.
+
+    143 is that of a run stopped by SIGTERM with everything saved; other signals give 128 and
+    their number as well.
+    """
+    told, args = _topology(args)
+    with last_words.distributed_context(**told):
+        return _train(args)
+
+
+def _train(args: list[str]) -> int:
+    require_devices()
+    given, args = flags.path_option(args, "workdir")
+    devices, args = flags.option(args, "devices")
+    name, config = hosts.together(lambda: _config(args))
+    hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
+    count = None if devices is None else parse_nonnegative_int("devices", devices, 1)
+    from wgan_jax.experiment import train as loop
+    from wgan_jax.experiment.report.reporter import write_report
+    from wgan_jax.experiment.sweep_run import SweepRun
+
+    if config.population is not None and (hosts.count() > 1 or is_remote(given or "")):
+        raise UserError("a population trains on one host, in a folder of that host")
+    mirror = Mirror(given) if given is not None and is_remote(given) else None
+    folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
+    if mirror is not None:
+        folder = mirror.folder
+        hosts.together(lambda: mirror.pull() if hosts.is_first() else None)
+    pushed = mirror.push if mirror else lambda: None
+    try:
+        with collected():
+            try:
+                run = loop.train(config, folder, devices=count, on_save=pushed)
+            except Stopped as stop:
+                print(stop, file=sys.stderr, flush=True)
+                return stop.exit_status
+        if isinstance(run, SweepRun):
+            print(run.write_table(folder))
+            print(f"report  {write_report(folder)}")
+            return 0
+    except (ValueError, OSError) as error:
+        if last_words.is_peer_failure(error):
+            raise
+        raise UserError(str(error)) from error
+    if hosts.is_first():
+        from wgan_jax.cli.evaluate import summarize_run
+
+        summarize_run(run, folder)
+        if mirror is not None:
+            mirror.push()
+    return 0
+
+
+def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The flags that say which hosts train together; asking for help needs none."""
+    mode, args = flags.option(args, "distributed")
+    coordinator, args = flags.option(args, "coordinator")
+    numbers = {}
+    for name in ("process-count", "process-index"):
+        text, args = flags.option(args, name)
+        number = None if text is None else parse_nonnegative_int(name, text)
+        numbers[name.replace("-", "_")] = number
+    limit, args = flags.option(args, "join-timeout")
+    timeout = (
+        hosts.JOIN_TIMEOUT if limit is None else parse_nonnegative_int("join-timeout", limit, 1)
+    )
+    if {"-h", "--help"} & set(args):
+        return {"mode": "off"}, args
+    return {
+        "mode": "auto" if mode is None else mode,
+        "coordinator": coordinator,
+        **numbers,
+        "timeout": timeout,
+    }, args
+
+
+def _config(args: list[str]) -> tuple[str, Config]:
+    """The config that a command line asks for, and a name for it."""
+    file, args = flags.path_option(args, "config")
+    path, argument = flags.split_argument(file or "eight_gaussians.py")
+    name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
+    default = Path(__file__).parents[2] / "configs" / "eight_gaussians.py"
+    base = flags.load(default if file is None else file)
+    config = flags.parse(args, base, prog="train.py", about=_ABOUT)
+    is_data = file is not None and Path(file).suffix == ".json"
+    if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
+        require_local_data(config, "--dataset.data-dir")
+    return name, config
