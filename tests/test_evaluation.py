@@ -192,10 +192,10 @@ def test_no_key_of_a_conditional_evaluation_is_used_twice(conditional, monkeypat
     assert reused(counts, frozenset(twice)) == []
 
 
-def test_no_key_of_a_population_is_used_twice(tmp_path, monkeypatch):
+def test_no_key_of_a_sweep_is_used_twice(tmp_path, monkeypatch):
     """Members of a grid share seeds, and the first of them that of the data."""
-    folder, args = tmp_path / "run", [*TOY, "--population.seeds", "2"]
-    args += ["--population.learning-rates", "1e-3", "1e-4"]
+    folder, args = tmp_path / "run", [*TOY, "--sweep.seeds", "2"]
+    args += ["--sweep.learning-rates", "1e-3", "1e-4"]
     assert cli.run_command(cli.train, [*args, "--workdir", str(folder)]) == 0
     with recorded(monkeypatch) as counts:
         assert main(["evaluate", str(folder)]) == 0

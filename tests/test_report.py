@@ -180,7 +180,7 @@ def test_files_that_are_odd_are_shown_as_far_as_they_go(name, text, tmp_path):
     assert "</html>" in write_report(workdir).read_text()
 
 
-def test_the_members_of_a_population_are_told_of(tmp_path):
+def test_the_members_of_a_sweep_are_told_of(tmp_path):
     means = {"members": 3, "critic/loss/std": 0.5, "w1/exact": 2.0, "w1/exact/std": 1.0}
     workdir = make(tmp_path / "run", extra=means)
     rows = [{"member": k, "clip.c": 0.1 * k, "w1/exact": None, "step": 9} for k in range(70)]

@@ -77,7 +77,7 @@ class Optimizer:
         if self.decay not in ("none", "linear", "cosine"):
             raise ValueError(f"decay must be none, linear or cosine, got {self.decay!r}")
         rate = self.learning_rate
-        if isinstance(rate, int | float) and not rate >= 0:  # in a population it is an array
+        if isinstance(rate, int | float) and not rate >= 0:  # in a sweep it is an array
             raise ValueError(f"learning_rate must not be negative, got {rate}")
         if self.decay_iterations < 1:
             raise ValueError(f"decay_iterations must be at least 1, got {self.decay_iterations}")

@@ -262,9 +262,9 @@ CONFIGS = {
     ),
     "many modes": ({"dataset": {"type": "Ring", "modes": _MUCH}}, "modes"),
     "a wide grid": ({"dataset": {"type": "Grid", "side": 10**6}}, "modes"),
-    "many members": ({"population": {"seeds": 10**9}}, "members"),
+    "many members": ({"sweep": {"seeds": 10**9}}, "members"),
     "many combinations": (
-        {"population": {"learning_rates": [1e-3] * 500, "clip_values": [0.1] * 500}},
+        {"sweep": {"learning_rates": [1e-3] * 500, "clip_values": [0.1] * 500}},
         "members",
     ),
     "many layers": ({"generator": {"type": "MLP", "features": [1] * 20_000}}, "list"),

@@ -50,7 +50,7 @@ MODELS = {
         *("--clip", "none", "--penalty", "gradient-penalty", *TINY),
         *("--generator-optimizer", "adam", "--critic-optimizer", "adam"),
     ],
-    "a population": [*TINY, "--population.seeds", "2"],
+    "a sweep": [*TINY, "--sweep.seeds", "2"],
     "critic steps until a plateau": [*TINY, "--adaptive", "adaptive", "--adaptive.most", "10"],
     "conditional": [
         *("--config", "configs/digits_conditional.py", "--n-critic", "2"),
@@ -202,7 +202,7 @@ def state_of(workdir):
 
 
 def metrics_of(workdir):
-    """The lines of metrics.jsonl and, of a population, of its members, without times."""
+    """The lines of metrics.jsonl and, of a sweep, of its members, without times."""
     logs = [
         path for path in (workdir / "metrics.jsonl", workdir / "members.jsonl") if path.exists()
     ]

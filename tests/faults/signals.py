@@ -24,7 +24,7 @@ WORK = {
     ),
     "reporting": ("string", "Template.substitute", _NEVER),
 }
-KINDS = {"run": TINY, "population": [*TINY, "--population.seeds", "2"]}
+KINDS = {"run": TINY, "sweep": [*TINY, "--sweep.seeds", "2"]}
 
 
 def stopped(start, args, folder, number, random, repeat=False):

@@ -47,7 +47,7 @@ def evaluate(args: list[str]) -> int:
                 of Inception (docs/metrics.md); if not given, a small classifier is trained on
                 the data set itself at the first use and kept beside it
     --sha256    of a features file that carries no digest of its own
-    --member    of a population, counted from 0: this one as a run, into WORKDIR/members/K; a row
+    --member    of a sweep, counted from 0: this one as a run, into WORKDIR/members/K; a row
                 for each member if not given
     --data-dir  where the data set is now, a folder or address; as the run had it, if not given,
                 but for an address of which there is no copy here
@@ -64,7 +64,7 @@ def evaluate(args: list[str]) -> int:
     points = POINTS if num is None else parse_nonnegative_int("num", num, 8)
     folder = workdir("evaluate", args)
     config = _config(folder, data_dir)
-    if member is None and config.population is not None:
+    if member is None and config.sweep is not None:
         return _all_members(folder, config)
     run = _finished(folder, config, member)
     if member is not None:

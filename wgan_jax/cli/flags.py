@@ -14,6 +14,7 @@ from typing import Any
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.codec import (
+    FORMER_NAMES,
     alternatives,
     field_types,
     from_dict,
@@ -30,7 +31,7 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
 
     `--penalty NAME` first exchanges a whole node for another kind with its
     defaults (`none` removes it where it may be absent). An absent node of one
-    kind only is made by its own flags, as `--population.seeds 8`. All other
+    kind only is made by its own flags, as `--sweep.seeds 8`. All other
     flags are tyro's, typed by the fields.
 
     Raises:
@@ -39,7 +40,7 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
     """
     import tyro
 
-    config, rest = _choose(args, config)
+    config, rest = _choose([_renamed(word) for word in args], config)
     out, err = io.StringIO(), io.StringIO()
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
@@ -162,6 +163,12 @@ def kinds(field: str) -> dict[str, type | None]:
     return nodes | ({"none": None} if nodes and type(None) in alternatives(kind) else {})
 
 
+def _renamed(word: str) -> str:
+    """A flag with the name that its field has now."""
+    field, rest = re.fullmatch(r"(?s)(--\w*)?(.*)", word).groups(default="")  # type: ignore[union-attr]
+    return f"--{FORMER_NAMES[field[2:]]}{rest}" if field[2:] in FORMER_NAMES else word
+
+
 def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
     for field in field_types(Config):
         offered = kinds(field)
@@ -175,6 +182,7 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         if name is None:
             continue
         plain = {_plain(kind): kind for kind in offered}
+        name = FORMER_NAMES.get(name, name)
         if _plain(name) not in plain:
             raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
         node = offered[plain[_plain(name)]]

@@ -29,7 +29,7 @@ def sample(args: list[str]) -> int:
     --label        the one class to draw, of a conditional generator
     --interpolate  walks from one latent to another in so many frames: rows of a grid, arrays
                    [num, frames, ...], or animated as a tour of four
-    --member       of a population, counted from 0
+    --member       of a sweep, counted from 0
 
     The data set need not be there. Images that were padded for training come out at
     their own size.

@@ -26,7 +26,7 @@ With no arguments: the 8 Gaussians, no download, under a minute on two cores.
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
                  gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
 --devices N      share the batch among the first N devices of this host, not all
---population.seeds N    train N seeds as one program; --population population --help tells more
+--sweep.seeds N  train N seeds as one program; --sweep sweep --help tells more
 
 Several hosts, each with the same command:
 --distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
@@ -56,8 +56,8 @@ def _train(args: list[str]) -> int:
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.population is not None and (hosts.count() > 1 or is_remote(given or "")):
-        raise UserError("a population trains on one host, in a folder of that host")
+    if config.sweep is not None and (hosts.count() > 1 or is_remote(given or "")):
+        raise UserError("a sweep trains on one host, in a folder of that host")
     mirror = Mirror(given) if given is not None and is_remote(given) else None
     folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
     if mirror is not None:

@@ -17,6 +17,8 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import OPERATIONAL, Config
 
 _LARGEST = 2**31 - 1
+# What fields and nodes were called in version 0.1, whose config.json and flags are still read.
+FORMER_NAMES = {"population": "sweep", "Population": "Sweep"}
 
 
 def to_dict(node: Any) -> Any:
@@ -121,10 +123,12 @@ def _node(data: Any, nodes: dict[str, type], path: str) -> Any:
     if not isinstance(data, dict):
         raise UserError(f"{path} must be an object, got {json.dumps(data)}")
     name = data.get("type", next(iter(nodes)) if len(nodes) == 1 else None)
+    name = FORMER_NAMES.get(name, name) if isinstance(name, str) else name
     if not isinstance(name, str) or name not in nodes:
         hint = suggest(str(name), list(nodes))
         raise UserError(f"{path}.type {json.dumps(name)} is unknown; {hint}")
     kinds = field_types(nodes[name])
+    data = {FORMER_NAMES.get(key, key): value for key, value in data.items()}
     for key in data.keys() - kinds.keys() - {"type"}:
         raise UserError(f"{path} has no field {key!r}; {suggest(key, list(kinds))}")
     values = {k: from_dict(data[k], kinds[k], f"{path}.{k}") for k in kinds if k in data}

@@ -104,7 +104,7 @@ class Adaptive:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Population:
+class Sweep:
     """Many runs in one program: every seed with every combination of the values listed.
 
     A list that is empty leaves the config's own value to all of them.
@@ -128,22 +128,22 @@ class Population:
         lists += [self.learning_rates, self.clip_values, self.penalty_weights]
         members = math.prod(len(values) or 1 for values in lists) * self.seeds
         if self.seeds < 1:
-            raise ValueError(f"population.seeds must be at least 1, got {self.seeds}")
+            raise ValueError(f"sweep.seeds must be at least 1, got {self.seeds}")
         if members > _MOST_MEMBERS:
             raise ValueError(
-                f"a population has at most {_MOST_MEMBERS:,} members, got {members} of "
-                f"population.seeds {self.seeds}"
+                f"a sweep has at most {_MOST_MEMBERS:,} members, got {members} of "
+                f"sweep.seeds {self.seeds}"
             )
         rates = self.generator_learning_rates + self.critic_learning_rates
         if self.learning_rates and rates:
             raise ValueError(
-                "population.learning_rates are those of both players: give them, or one list "
+                "sweep.learning_rates are those of both players: give them, or one list "
                 "for each player"
             )
         if not all(v > 0 for v in self.learning_rates + rates + self.clip_values):
-            raise ValueError("learning rates and clip values of a population must be positive")
+            raise ValueError("learning rates and clip values of a sweep must be positive")
         if not all(v >= 0 for v in self.penalty_weights):
-            raise ValueError("penalty weights of a population must not be negative")
+            raise ValueError("penalty weights of a sweep must not be negative")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ class Config:
     """Number of generator iterations to train for."""
     seed: int = 0
     """Seed of all random number generation."""
-    population: Population | None = None
+    sweep: Sweep | None = None
     """Runs over seeds and hyperparameters, trained side by side in one program."""
     non_finite: NonFinite = "stop"
     """Reaction to a gradient that is not finite: stop, or skip the step and count it."""

@@ -1,4 +1,4 @@
-"""Which runs a population consists of: a seed and hyper-parameters for each member."""
+"""The runs that a sweep consists of: a seed and hyperparameters for each member."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan
-from wgan_jax.experiment.config import Config, Population
+from wgan_jax.experiment.config import Config, Sweep
 from wgan_jax.population import each_member
 from wgan_jax.types import Array, GANState, PyTree
 
 _RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-# Which fields of the config each list of a population sets.
+# Which fields of the config each list of a sweep sets.
 _SETS = {
     "learning_rates": _RATES,
     "generator_learning_rates": _RATES[:1],
@@ -30,19 +30,19 @@ _SETS = {
 
 
 def combinations(config: Config) -> list[dict[str, float]]:
-    """Hyper-parameters by dotted name: each combination of what the population lists.
+    """Hyper-parameters by dotted name: each combination of what the sweep lists.
 
     Raises:
       UserError: a list for a part that the config does not have.
     """
-    population = config.population or Population(seeds=1)
+    sweep = config.sweep or Sweep(seeds=1)
     grids = []
     for field, names in _SETS.items():
-        values = getattr(population, field)
+        values = getattr(sweep, field)
         for name in names if values else ():
             part, attribute = name.split(".")
             if not hasattr(getattr(config, part), attribute):
-                raise UserError(f"population.{field} sets {name}, which this config does not have")
+                raise UserError(f"sweep.{field} sets {name}, which this config does not have")
         if values:
             grids.append([dict.fromkeys(names, value) for value in values])
     chosen = (itertools.chain.from_iterable(map(dict.items, c)) for c in itertools.product(*grids))
@@ -51,10 +51,10 @@ def combinations(config: Config) -> list[dict[str, float]]:
 
 def members(config: Config) -> list[Config]:
     """The run that each member is, as a config of its own: seeds within combinations."""
-    seeds = config.population.seeds if config.population else 1
+    seeds = config.sweep.seeds if config.sweep else 1
     return [
         dataclasses.replace(
-            replaced(config, values), population=None, seed=config.seed + i, steps=config.steps
+            replaced(config, values), sweep=None, seed=config.seed + i, steps=config.steps
         )
         for values in combinations(config)
         for i in range(seeds)
@@ -62,19 +62,19 @@ def members(config: Config) -> list[Config]:
 
 
 def chosen(config: Config, k: int | None) -> Config:
-    """Member `k` as a run; a config without a population as it is.
+    """Member `k` as a run; a config without a sweep as it is.
 
     Raises:
       UserError: no such member, none chosen, or one of what has none.
     """
-    if config.population is None:
+    if config.sweep is None:
         if k is None:
             return config
-        raise UserError("this is one run and no population: leave --member out")
+        raise UserError("this is one run and no sweep: leave --member out")
     runs = members(config)
     if k is None or not k < len(runs):
         raise UserError(
-            f"this is a population of {len(runs)}: choose one with --member 0 to {len(runs) - 1}"
+            f"this is a sweep of {len(runs)} runs: choose one with --member 0 to {len(runs) - 1}"
         )
     return runs[k]
 
@@ -89,8 +89,8 @@ def init(config: Config, keys: Array, hypers: PyTree, real: PyTree) -> GANState:
 
 
 def like(config: Config, real: PyTree) -> GANState:
-    """Shapes and dtypes of the state of a run, or of the states of a population."""
-    if config.population is None:
+    """Shapes and dtypes of the state of a run, or of the states of a sweep."""
+    if config.sweep is None:
         return jax.eval_shape(build_gan(config).init, jax.random.key(config.seed), real)
     return jax.eval_shape(partial(init, config), *stacked(config), real)
 

@@ -95,7 +95,7 @@ def place(config: Config, devices: int | None = None) -> Placement:
         raise UserError("--devices is for one host: several hosts use all of theirs")
     if devices is not None and not 1 <= devices <= len(here):
         raise UserError(f"--devices takes 1 to {len(here)}, got {devices}")
-    if config.population is not None:  # its members share the devices, not their batches
+    if config.sweep is not None:  # its members share the devices, not their batches
         return Placement(devices=tuple(here[:devices]))
     mesh = data_mesh(None if devices is None else here[:devices])
     count, batch = mesh.shape[DATA], config.batch_size

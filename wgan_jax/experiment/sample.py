@@ -129,7 +129,7 @@ def open_sampler(
 ) -> Sampler:
     """The generator of a workdir at its newest good checkpoint; the data need not be there.
 
-    Of a population that of a member.
+    Of a sweep that of a member.
 
     Raises:
       UserError: no good checkpoint, or a wish that this run cannot fulfil.

@@ -15,7 +15,7 @@ import numpy as np
 
 from wgan_jax.data.stream import ImageStream
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import population_report as report
+from wgan_jax.experiment import sweep_report as report
 from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
@@ -174,7 +174,7 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
         all bad.
     """
     if jax.process_count() > 1:
-        raise UserError("a population trains on one host: set --distributed off")
+        raise UserError("a sweep trains on one host: set --distributed off")
     keys, hypers = stacked(config)
     data = open_dataset(config)
     if isinstance(data, ImageStream):

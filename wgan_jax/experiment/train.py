@@ -39,7 +39,7 @@ def train(
     """Trains until `config.steps`; resumes from the newest good checkpoint in the workdir.
 
     Args:
-      config: the experiment; where `config.population` is set, a sweep of runs in one program.
+      config: the experiment; where `config.sweep` is set, a sweep of runs in one program.
       workdir: where the run is kept.
       devices: how many of this host's devices to use; all if None.
       on_save: called on the primary process after each checkpoint.
@@ -53,9 +53,7 @@ def train(
     """
     sharding = place(config, devices)
     with _owned(workdir, config), collected() as signals:
-        run = (
-            open_run(config, workdir) if config.population is None else open_sweep(config, workdir)
-        )
+        run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
         program, guard = run.compile(sharding), run.non_finite_guard()

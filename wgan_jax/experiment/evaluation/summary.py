@@ -55,7 +55,7 @@ def _transport(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def compared(row: Mapping[str, Any]) -> str:
-    """Which samples the numbers of a member of a population come from.
+    """Which samples the numbers of a member of a sweep come from.
 
     Example:
       >>> print(compared({"points": 500, "weights": "raw", "data": "training data"}))

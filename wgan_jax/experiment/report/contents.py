@@ -143,7 +143,7 @@ def _json(path: Path) -> dict[str, Any] | None:
 
 
 def _members(path: Path) -> Lines:
-    """The rows of a population's members, where there are some."""
+    """The rows of a sweep's members, where there are some."""
     found = _anything(path)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 

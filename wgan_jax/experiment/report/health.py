@@ -33,8 +33,8 @@ def health(contents: Contents) -> list[Markup]:
     if kind(contents.config.get("objective")) == "EvidenceBound":
         return [tag("p", "A VAE has no critic.")]
     found = verdicts([x for x in evaluations(contents) if any("health/" in name for name in x)])
-    if not found and contents.config.get("population"):
-        return [tag("p", "Not measured in a population: train one member alone for it.")]
+    if not found and (contents.config.get("sweep") or contents.config.get("population")):
+        return [tag("p", "Not measured in a sweep: train one member alone for it.")]
     if not found:
         advice = "Nothing was measured yet; the end of the run and --evaluate-every N measure it."
         return [tag("p", advice)]

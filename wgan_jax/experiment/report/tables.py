@@ -49,7 +49,7 @@ def _parts(row: Row, names: list[str]) -> list[float | None]:
 
 
 def members(contents: Contents) -> list[Markup]:
-    """A row for each member of a population."""
+    """A row for each member of a sweep."""
     lines = contents.members[:_ROWS]
     names = list({name: None for row in lines for name in row if name not in _UNSAID})
     if not names:

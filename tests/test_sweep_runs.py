@@ -1,4 +1,4 @@
-"""A population from the command line: one workdir, each member the run that it would be alone."""
+"""A sweep from the command line: one workdir, each member the run that it would be alone."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ from wgan_jax.cli.flags import load, parse
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.codec import from_dict, to_dict
-from wgan_jax.experiment.config import Config, Population
+from wgan_jax.experiment.config import Config, Sweep
 from wgan_jax.experiment.members import members, settings
 from wgan_jax.experiment.sweep_run import open_sweep
 from wgan_jax.penalties import GradientPenalty
@@ -27,8 +27,8 @@ SMALL = [
     *("--checkpoint-every", "10", "--sample-every", "1000", "--evaluate-every", "0"),
 ]
 # The last learning rate is lost within a few steps; the first have to go on without it.
-GRID = ["--clip", "none", "--penalty", "gradient-penalty", "--population.seeds", "2"]
-GRID += ["--population.learning-rates", "1e-3", "1e30", "--population.penalty-weights", "0.1"]
+GRID = ["--clip", "none", "--penalty", "gradient-penalty", "--sweep.seeds", "2"]
+GRID += ["--sweep.learning-rates", "1e-3", "1e30", "--sweep.penalty-weights", "0.1"]
 
 
 def train(*args):
@@ -42,7 +42,7 @@ def leaves(state):
 
 @pytest.fixture(scope="module")
 def workdir(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("population")
+    folder = tmp_path_factory.mktemp("sweep")
     assert train("--steps", "20", "--workdir", folder) == 0
     return folder
 
@@ -78,13 +78,21 @@ def test_a_lost_member_stays_finite_and_the_others_go_on(workdir):
     np.testing.assert_allclose(summary["critic/loss/std"], np.std(last["critic/loss"][:2]))
 
 
-def test_it_resumes_bitwise(workdir, tmp_path):
+def test_it_resumes_bitwise_also_from_the_first_version(workdir, tmp_path):
+    """There a sweep was called `population`, in config.json and on the command line."""
     config = load(workdir / "config.json")
-    for steps in (10, 20):
-        loop.train(dataclasses.replace(config, steps=steps), tmp_path)
+    loop.train(dataclasses.replace(config, steps=10), tmp_path)
+    written = json.loads((tmp_path / "config.json").read_text())
+    written["population"] = written.pop("sweep") | {"type": "Population"}
+    (tmp_path / "config.json").write_text(json.dumps(written))
+    former = [word.replace("sweep", "population") for word in [*SMALL, *GRID]]
+    args = [*former, "--steps", "20", "--workdir", str(tmp_path)]
+    assert cli.run_command(cli.train, args) == 0
     for whole, resumed in zip(*(leaves(opened(f).state) for f in (workdir, tmp_path)), strict=True):
         np.testing.assert_array_equal(whole, resumed)
     assert (workdir / "members.jsonl").read_text() == (tmp_path / "members.jsonl").read_text()
+    assert load(tmp_path / "config.json").sweep == config.sweep
+    assert "population" not in json.loads((tmp_path / "config.json").read_text())
 
 
 def test_what_it_leaves_and_samples_of_a_member(workdir, tmp_path):
@@ -117,27 +125,30 @@ def test_one_member_is_evaluated_as_a_run(workdir, capsys):
 
 
 def test_the_field_is_made_by_its_own_flags():
-    args = ["--population.seeds", "3", "--population.clip-values", "0.1", "0.2", "--seed", "7"]
+    args = ["--sweep.seeds", "3", "--sweep.clip-values", "0.1", "0.2", "--seed", "7"]
     config = parse(args, Config(), prog="train.py", about="")
-    assert config.population == Population(seeds=3, clip_values=(0.1, 0.2))
+    assert config.sweep == Sweep(seeds=3, clip_values=(0.1, 0.2))
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     assert [(s["seed"], s["clip.c"]) for s in settings(config)] == [
         *((7, 0.1), (8, 0.1), (9, 0.1)),
         *((7, 0.2), (8, 0.2), (9, 0.2)),
     ]
+    without = parse(["--population", "none"], config, prog="train.py", about="")
+    assert without.sweep is None
+    assert parse(["--population", "population"], without, prog="", about="").sweep == Sweep()
     solo = members(config)[4]
-    assert (solo.seed, solo.clip.c, solo.population) == (8, 0.2, None)
+    assert (solo.seed, solo.clip.c, solo.sweep) == (8, 0.2, None)
 
 
 @pytest.mark.parametrize(
     ("config", "told"),
     [
-        ({"population": Population(penalty_weights=(1.0,))}, "penalty_weights sets penalty.weight"),
+        ({"sweep": Sweep(penalty_weights=(1.0,))}, "penalty_weights sets penalty.weight"),
         (
             {
                 "clip": None,
                 "penalty": GradientPenalty(),
-                "population": Population(clip_values=(0.1,)),
+                "sweep": Sweep(clip_values=(0.1,)),
             },
             r"clip_values sets clip\.c",
         ),
@@ -157,6 +168,6 @@ def test_a_grid_over_what_is_not_there_is_refused(config, told):
         ({"penalty_weights": (-1.0,)}, "not be negative"),
     ],
 )
-def test_bad_populations_are_named(fields, told):
+def test_bad_sweeps_are_named(fields, told):
     with pytest.raises(ValueError, match=told):
-        Population(**fields)
+        Sweep(**fields)

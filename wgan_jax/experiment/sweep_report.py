@@ -1,4 +1,4 @@
-"""What a population looks like: a table of its members, their spread, and their samples."""
+"""Reports a sweep: a table of its members, their spread, and their samples."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
     """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
     plt = pictures.pyplot()
     steps = [line["step"] for line in lines]
-    groups, seeds = combinations(config), config.population.seeds if config.population else 1
+    groups, seeds = combinations(config), config.sweep.seeds if config.sweep else 1
     panels = [("critic/estimate", config.objective.estimates), ("generator/loss", "")]
     if any("w1/exact" in line for line in lines):
         panels.append(("w1/exact", "between samples and data; dashed, between data and other data"))
