@@ -1,6 +1,7 @@
 """The structure of the package: imports go down only and in no circle, and the core is light."""
 
 import ast
+import re
 import subprocess
 import sys
 from graphlib import CycleError, TopologicalSorter
@@ -64,6 +65,50 @@ def test_imports_go_down_only(graph):
 def test_no_file_is_too_long_to_be_one_concept():
     lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
+def guesses(tree):
+    """Questions about a data set's kind, as far as names tell it.
+
+    No isinstance of a class of `data`, no hasattr, getattr or isinstance of what is called data.
+    """
+    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+    known = {
+        alias.name
+        for node in froms
+        if f"{node.module}.".startswith("wgan_jax.data.")
+        for alias in node.names
+    }
+    json = {
+        "dict",
+        "list",
+        "str",
+        "int",
+        "float",
+        "bool",
+    }  # what is read from a file is no data set
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call) or len(node.args) < 2:
+            continue
+        if ast.unparse(node.func) not in ("getattr", "hasattr", "isinstance"):
+            continue
+        subject = ast.unparse(node.args[0]).rpartition(".")[2].lstrip("_")
+        kinds = set(re.findall(r"\w+", ast.unparse(node.args[1])))
+        if kinds & known or (subject in ("data", "dataset", "unseen") and not kinds <= json):
+            yield f"{node.lineno}: {ast.unparse(node)}"
+
+
+def test_nobody_outside_data_asks_what_kind_of_data_set_it_is():
+    trees = {
+        name: ast.parse(path.read_text())
+        for name, path in modules().items()
+        if not name.startswith("data.")
+    }
+    assert {name: found for name, tree in trees.items() if (found := list(guesses(tree)))} == {}
+    asked = (
+        "from wgan_jax.data.stream import Stream\nisinstance(x, Stream)\nhasattr(run.data, 'at')"
+    )
+    assert len(list(guesses(ast.parse(asked)))) == 2
 
 
 def test_importing_the_library_loads_only_its_four_dependencies():

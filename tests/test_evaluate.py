@@ -18,7 +18,6 @@ from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import features
-from wgan_jax.experiment.evaluation.samples import real_draws
 from wgan_jax.experiment.features import Features
 from wgan_jax.experiment.quality import MEASURES, points_features, quality
 from wgan_jax.experiment.scorecard import scorecard
@@ -64,7 +63,7 @@ def test_a_bad_generator_does_not():
 def test_real_samples_are_never_repeated_and_labels_are_asked_for():
     images = np.arange(1_000, dtype=np.float32).reshape(-1, 1)
     data = ArrayDataset((images, np.arange(1_000, dtype=np.int32) % 4))
-    seen = np.concatenate([x for x, _ in real_draws(data, jax.random.key(0), 100, 10)])
+    seen = np.concatenate([x for x, _ in data.draws(jax.random.key(0), 100, 10)])
     assert len(np.unique(seen)) == 1_000
 
     def classify(x):

@@ -21,6 +21,7 @@ from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.quality import points_features, quality
 from wgan_jax.experiment.run import open_run
 from wgan_jax.gan import GAN
+from wgan_jax.loop import draw
 from wgan_jax.types import GANState, Player, Step
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
@@ -173,9 +174,7 @@ def in_a_critic_step(folder, monkeypatch):
     config = load(folder / "config.json")
     with recorded(monkeypatch) as counts:
         gan = build_gan(config)
-        real = config.dataset.open().at if hasattr(config.dataset, "open") else config.dataset
-        key = (jax.random.key(1), 0) if hasattr(config.dataset, "open") else (jax.random.key(1),)
-        batch = real(*key, config.batch_size)
+        batch = draw(config.dataset.open(), jax.random.key(1), 0, config.batch_size)
         state = gan.init(jax.random.key(0), batch)
         counts.clear()
         gan.critic_step(state, batch)

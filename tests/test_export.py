@@ -10,7 +10,7 @@ import pytest
 from wgan_jax.cli.flags import load
 from wgan_jax.data.images import TFDS
 from wgan_jax.data.stream import TFDSStream
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.build import build_gan, open_dataset
 
 FOLDER = Path(__file__).parents[1] / "configs"
 RING = re.findall(r"^    (\w+) +\d of 8", (FOLDER / "ring.py").read_text(), re.MULTILINE)
@@ -25,7 +25,7 @@ def program(config):
         shape = (BATCH, spec.image_size, spec.image_size, spec.channels)
         real = jax.ShapeDtypeStruct(shape, np.float32)
     else:
-        real = real_struct(open_dataset(config), BATCH)
+        real = open_dataset(config).struct(BATCH)
     gan = build_gan(config)
     state = jax.eval_shape(gan.init, jax.random.key(0), real)
     reals = jax.tree.map(lambda x: jax.ShapeDtypeStruct((N_CRITIC, *x.shape), x.dtype), real)

@@ -7,11 +7,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jax
 
-from wgan_jax.data.remote import expand_user, is_cached, is_remote, redacted
+from wgan_jax.data.remote import expand_user, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
@@ -99,9 +98,7 @@ def require_local_data(config: Config, flag: str) -> None:
     Raises:
       UserError: its data set is at an address, and there is no copy of it here.
     """
-    dataset: Any = config.dataset
-    url = getattr(dataset, "data_dir", None)
-    if url and is_remote(url) and not is_cached(url, dataset.name.partition(":")[0]):
+    if url := config.dataset.address_to_copy():
         raise UserError(
             f"the config takes its data from {redacted(url)}, which is opened only if you name "
             f"it yourself: add {flag} {redacted(url)}"

@@ -114,10 +114,9 @@ def _measured(
 def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> Features | None:
     """The network to judge by: the file's, or one of the data set itself; points as they are."""
     from wgan_jax.experiment import features
-    from wgan_jax.experiment.build import real_struct
     from wgan_jax.experiment.quality import points_features
 
-    shape = jax.tree.leaves(real_struct(run.data, 1))[0].shape[1:]
+    shape = jax.tree.leaves(run.data.struct(1))[0].shape[1:]
     if file is not None:
         found = features.open_features(Path(file), sha256)
         if len(shape) != 3 or found.image not in (None, shape):
@@ -199,10 +198,8 @@ def _config(folder: Path, data_dir: str | None) -> Config:
     if data_dir is None:
         require_local_data(config, "--data-dir")
         return config
-    dataset: Any = config.dataset
-    if not hasattr(dataset, "data_dir"):
-        raise UserError(f"{type(dataset).__name__} has no --data-dir")
-    return dataclasses.replace(config, dataset=dataclasses.replace(dataset, data_dir=data_dir))
+    dataset: Any = config.dataset.at_location(data_dir)
+    return dataclasses.replace(config, dataset=dataset)
 
 
 def _all_members(folder: Path, config: Config) -> int:

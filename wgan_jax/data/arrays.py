@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+from collections.abc import Iterator
 from typing import Any
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from wgan_jax.data.dataset import Dataset, DatasetConfig, Units
 from wgan_jax.types import Array, PyTree
 
 _ROUNDS = 6
@@ -19,7 +21,7 @@ _DIGESTED_BYTES = 2**26
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class ArrayDataset:
+class ArrayDataset(Dataset):
     """Examples held as arrays, drawn so that an epoch visits each of them once.
 
     uint8 arrays are images and come out as float32 in [-1, 1]; other dtypes,
@@ -27,6 +29,9 @@ class ArrayDataset:
 
     Attributes:
       examples: a pytree of arrays with one leading axis, the example.
+      config: the node that it was opened from, which knows of held-out data; None without.
+      class_names: of the classes 0, 1, ..., where they have names.
+      units: the way back to the units of the user's data, where there is one.
 
     Example:
       >>> import jax, numpy as np
@@ -37,10 +42,30 @@ class ArrayDataset:
     """
 
     examples: PyTree
+    config: DatasetConfig | None = dataclasses.field(default=None, metadata={"static": True})
+    class_names: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
+    units: Units | None = dataclasses.field(default=None, metadata={"static": True})
 
     @property
     def size(self) -> int:
         return jax.tree.leaves(self.examples)[0].shape[0]
+
+    def struct(self, n: int) -> PyTree:
+        return jax.tree.map(lambda x: _struct(x, n), self.examples)
+
+    def on_device(self) -> ArrayDataset:
+        return jax.device_put(self)
+
+    def held_out(self) -> Dataset | None:
+        return None if self.config is None else self.config.held_out()
+
+    def class_labels(self) -> np.ndarray | None:
+        _, *labels = jax.tree.leaves(self.examples)
+        return np.asarray(labels[0]) if labels else None
+
+    def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
+        for i in range(count):
+            yield self.at(key, i, n)
 
     def fingerprint(self) -> dict[str, Any]:
         """What tells this data set from others: its size, and a digest of evenly spaced examples.
@@ -71,6 +96,11 @@ class ArrayDataset:
 
     def _take(self, index: Array) -> PyTree:
         return jax.tree.map(lambda x: to_unit_range(jnp.asarray(x)[index]), self.examples)
+
+
+def _struct(x: Array, n: int) -> jax.ShapeDtypeStruct:
+    dtype = np.float32 if x.dtype == np.uint8 else x.dtype
+    return jax.ShapeDtypeStruct((n, *x.shape[1:]), dtype)
 
 
 def to_unit_range(x: Array) -> Array:

@@ -7,17 +7,28 @@ import os
 import re
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
+import jax
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.pixels import decode
 from wgan_jax.data.prepare import PREPARABLE
-from wgan_jax.data.remote import cached, expand_user, is_remote, require_no_password
+from wgan_jax.data.remote import (
+    cached,
+    expand_user,
+    is_cached,
+    is_remote,
+    local_copy,
+    require_no_password,
+)
 from wgan_jax.data.tfds import open_builder, require_files, require_name
 from wgan_jax.errors import UserError
+from wgan_jax.types import PyTree
 
 # Whose images are smaller than the networks' and get a black margin.
 _NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
@@ -27,7 +38,7 @@ _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Digits:
+class Digits(DatasetConfig):
     """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn: no download.
 
     References:
@@ -49,7 +60,7 @@ class Digits:
         digits = load_digits()
         images = np.round(digits.images[..., None] * (255 / 16)).astype(np.uint8)
         part = _DIGITS[self.split]
-        return _dataset(images[part], digits.target[part], self.labels)
+        return self._dataset(images[part], digits.target[part])
 
     def held_out(self) -> ArrayDataset | None:
         """The other split, which a run on this one does not train on; None for `all`."""
@@ -57,9 +68,61 @@ class Digits:
         other = others.get(self.split)
         return None if other is None else dataclasses.replace(self, split=other).open()
 
+    def with_labels(self) -> Digits:
+        return dataclasses.replace(self, labels=True)
+
+    def _dataset(self, images: np.ndarray, labels: np.ndarray) -> ArrayDataset:
+        examples = (images, class_labels(labels)) if self.labels else images
+        return ArrayDataset(examples, self)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TFDS:
+class Prepared(DatasetConfig):
+    """What the nodes of images that TFDS has prepared have in common."""
+
+    name: str
+    split: str
+    image_size: int
+    channels: int
+    data_dir: str | None
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        require_no_password("dataset.data_dir", self.data_dir)
+
+    @property
+    def title(self) -> str:
+        return self.name
+
+    def at_location(self, location: str) -> Self:
+        return dataclasses.replace(self, data_dir=location)
+
+    def address_to_copy(self) -> str | None:
+        url = self.data_dir
+        if url is None or not is_remote(url) or is_cached(url, self.name.partition(":")[0]):
+            return None
+        return url
+
+    def kept_beside(self) -> Path:
+        folder = self.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
+        here = local_copy(folder) if is_remote(folder) else Path(expand_user(folder))
+        name = f"{self.name.replace('/', '-')}-{self.image_size}x{self.channels}"
+        return here / "wgan_jax_features" / name
+
+    def held_out(self) -> Dataset | None:
+        """A split that a run on this one does not train on; None where there is none here."""
+        try:
+            other = other_split(self.name, self.split, self.data_dir)
+            return None if other is None else dataclasses.replace(self, split=other).open()
+        except UserError:  # it is not on this machine
+            return None
+
+    def struct(self, n: int) -> PyTree:
+        return image_struct(n, (self.image_size, self.image_size), self.channels, self.labels)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TFDS(Prepared):
     """A prepared TFDS data set with the features `image` and, if asked for, `label`.
 
     It is decoded once and kept on the device as uint8. Images are padded or
@@ -78,10 +141,6 @@ class TFDS:
     """Read pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
-
-    def __post_init__(self) -> None:
-        require_name(self.name)
-        require_no_password("dataset.data_dir", self.data_dir)
 
     @property
     def native_size(self) -> int:
@@ -106,16 +165,17 @@ class TFDS:
         blocks = [range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(read, blocks))
-        return _dataset(images, labels, self.labels)
+        examples = (images, class_labels(labels)) if self.labels else images
+        return ArrayDataset(examples, self)
 
-    def held_out(self) -> ArrayDataset | None:
-        """A split that a run on this one does not train on; None where there is none."""
-        other = other_split(self.name, self.split, self.data_dir)
-        return None if other is None else dataclasses.replace(self, split=other).open()
+    def with_labels(self) -> TFDS:
+        return dataclasses.replace(self, labels=True)
 
 
-def _dataset(images: np.ndarray, labels: Any, with_labels: bool) -> ArrayDataset:
-    return ArrayDataset((images, class_labels(labels)) if with_labels else images)
+def image_struct(n: int, size: tuple[int, int], channels: int, labels: bool) -> PyTree:
+    """Shapes and dtypes of `n` images as networks take them, in pairs with labels if asked for."""
+    images = jax.ShapeDtypeStruct((n, *size, channels), np.float32)
+    return (images, jax.ShapeDtypeStruct((n,), np.int32)) if labels else images
 
 
 def other_split(name: str, split: str, data_dir: str | None) -> str | None:

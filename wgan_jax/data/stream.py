@@ -6,6 +6,7 @@ import dataclasses
 import hashlib
 import os
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any
 
 import jax
@@ -14,19 +15,19 @@ import numpy as np
 from jax import lax
 
 from wgan_jax.data.arrays import to_unit_range
-from wgan_jax.data.images import open_source, other_split
+from wgan_jax.data.dataset import Dataset, DatasetConfig
+from wgan_jax.data.images import Prepared, open_source
 from wgan_jax.data.pixels import decode
-from wgan_jax.data.remote import require_no_password
-from wgan_jax.data.tfds import require_name
 from wgan_jax.errors import UserError
-from wgan_jax.types import Array
+from wgan_jax.types import Array, PyTree
 
 _MOST_EXAMPLES = 2**48  # of a run
 _DIGESTED = 64
+_PRELOADED_VALUES = 2**25  # of a few batches that a compiled program takes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TFDSStream:
+class TFDSStream(Prepared):
     """A prepared TFDS data set of images, decoded while it is used.
 
     The order is a function of the seed and the step alone, so a run that goes on
@@ -45,50 +46,57 @@ class TFDSStream:
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
-    def __post_init__(self) -> None:
-        require_name(self.name)
-        require_no_password("dataset.data_dir", self.data_dir)
-
     def open(self) -> ImageStream:
         return ImageStream(self)
 
-    def held_out(self) -> ImageStream | None:
-        """A split that a run on this one does not train on; None where there is none."""
-        other = other_split(self.name, self.split, self.data_dir)
-        return None if other is None else dataclasses.replace(self, split=other).open()
 
+class Stream(Dataset):
+    """Shuffled epochs of encoded or stored examples, by position.
 
-class ImageStream:
-    """Shuffled epochs of a `TFDSStream`, by position."""
+    What is read is `self.source`, of random access; `decode` makes an example of one of its
+    records: uint8 pixels, or a pair with a label.
+    """
 
-    def __init__(self, spec: TFDSStream):
-        self._spec = spec
-        self._source = open_source(spec.name, spec.split, spec.data_dir, labels=False)
+    config: DatasetConfig
+    source: Any
+
+    def decode(self, record: Any) -> PyTree:
+        """An example of a record."""
+        raise NotImplementedError
 
     @property
     def size(self) -> int:
-        return len(self._source)
-
-    def fingerprint(self) -> dict[str, Any]:
-        """What tells this data set from others: name, size, and a digest of a few records."""
-        digest = hashlib.sha256()
-        for i in np.linspace(0, self.size - 1, min(self.size, _DIGESTED)).astype(int):
-            digest.update(hashlib.sha256(self._source[int(i)]["image"]).digest())
-        return {"name": self._spec.name, "size": self.size, "sha256": digest.hexdigest()}
+        return len(self.source)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return (self._spec.image_size, self._spec.image_size, self._spec.channels)
+    def is_stream(self) -> bool:
+        return True
+
+    def struct(self, n: int) -> PyTree:
+        return self.config.struct(n)
+
+    def held_out(self) -> Dataset | None:
+        return self.config.held_out()
+
+    def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
+        for batch in islice(self.batches(int(jax.random.bits(key)), n, 0), count):
+            yield jax.tree.map(lambda x: to_unit_range(jnp.asarray(x)), batch)
+
+    def sampler(self, key: Array, n: int, count: int) -> Cycle:
+        values = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(self.struct(n)))
+        count, order = max(1, min(count, _PRELOADED_VALUES // values)), int(jax.random.bits(key))
+        few = islice(self.batches(order, n, 0), count)
+        return Cycle(jax.tree.map(lambda *batch: np.stack(batch), *few))
 
     def batches(
         self, seed: int, batch_size: int, first: int, part: int = 0, parts: int = 1
-    ) -> Iterator[np.ndarray]:
-        """uint8 batches [batch_size / parts, size, size, channels], from batch number `first` on.
+    ) -> Iterator[PyTree]:
+        """uint8 batches [batch_size / parts, height, width, channels], from number `first` on.
 
-        Example `i` of batch `t` is number `t * batch_size + i` of an endless row of
-        epochs, each shuffled anew: a function of the seed alone. A host reads and
-        decodes consecutive examples of each batch, its own part; the batch is the
-        same however many hosts share it.
+        Of labelled data, pairs with int32 labels. Example `i` of batch `t` is number
+        `t * batch_size + i` of an endless row of epochs, each shuffled anew: a function of the
+        seed alone. A host reads and decodes consecutive examples of each batch, its own part; the
+        batch is the same however many hosts share it.
 
         Args:
           seed: of the order.
@@ -108,16 +116,35 @@ class ImageStream:
             raise UserError(f"{parts} hosts cannot share a batch of {batch_size} evenly")
         # Grain's own "for ever" is a length that overflows where parts of it are taken.
         epochs = _MOST_EXAMPLES // self.size + 1
-        examples = grain.MapDataset.source(self._source).seed(seed).shuffle().repeat(epochs)
-        shares = examples.map(self._decode).batch(batch_size // parts)[part::parts]
+        examples = grain.MapDataset.source(self.source).seed(seed).shuffle().repeat(epochs)
+        shares = examples.map(self.decode).batch(batch_size // parts)[part::parts]
         threads = os.cpu_count() or 1
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
         return iter(shares[first:].to_iter_dataset(options))
 
-    def _decode(self, record: dict[str, Any]) -> np.ndarray:
-        spec = self._spec
-        name = f"an image of {spec.name}"
-        return decode(record["image"], spec.image_size, spec.channels, name=name)
+
+class ImageStream(Stream):
+    """The images of a `TFDSStream`."""
+
+    def __init__(self, config: TFDSStream):
+        self.config: TFDSStream = config
+        self.source = open_source(config.name, config.split, config.data_dir, labels=False)
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        return (self.config.image_size, self.config.image_size, self.config.channels)
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What tells this data set from others: name, size, and a digest of a few records."""
+        digest = hashlib.sha256()
+        for i in np.linspace(0, self.size - 1, min(self.size, _DIGESTED)).astype(int):
+            digest.update(hashlib.sha256(self.source[int(i)]["image"]).digest())
+        return {"name": self.config.name, "size": self.size, "sha256": digest.hexdigest()}
+
+    def decode(self, record: dict[str, Any]) -> np.ndarray:
+        config = self.config
+        name = f"an image of {config.name}"
+        return decode(record["image"], config.image_size, config.channels, name=name)
 
 
 @jax.tree_util.register_dataclass
@@ -125,16 +152,32 @@ class ImageStream:
 class Chunk:
     """Consecutive batches [batches, batch, ...] as a sampler, from the batch `first` on."""
 
-    batches: Array | np.ndarray
+    batches: PyTree
     first: Array | np.ndarray
 
-    def __call__(self, key: Array, n: int) -> Array:
+    def __call__(self, key: Array, n: int) -> PyTree:
         raise TypeError("a Chunk is drawn from by step: use scan_steps")
 
-    def at(self, key: Array, step: Array, n: int) -> Array:
-        batch = lax.dynamic_index_in_dim(
-            jnp.asarray(self.batches), step - self.first, keepdims=False
-        )
-        if batch.shape[0] != n:
-            raise ValueError(f"the chunk holds batches of {batch.shape[0]}, not {n}")
-        return to_unit_range(batch)
+    def at(self, key: Array, step: Array, n: int) -> PyTree:
+        batch = _batch(self.batches, step - self.first)
+        if (size := len(jax.tree.leaves(batch)[0])) != n:
+            raise ValueError(f"the chunk holds batches of {size}, not {n}")
+        return batch
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Cycle:
+    """Batches [batches, batch, ...] by step, over and over."""
+
+    batches: PyTree
+
+    def at(self, key: Array, step: Array, n: int) -> PyTree:
+        return _batch(self.batches, step % len(jax.tree.leaves(self.batches)[0]))
+
+
+def _batch(batches: PyTree, i: Array) -> PyTree:
+    def pick(x: Array | np.ndarray) -> Array:
+        return to_unit_range(lax.dynamic_index_in_dim(jnp.asarray(x), i, keepdims=False))
+
+    return jax.tree.map(pick, batches)

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.data.dataset import DatasetConfig, Distribution, Mixture
 from wgan_jax.types import Array
 
 _MOST_MODES = 2**16  # all of them are constants of the compiled program
@@ -26,9 +27,22 @@ def _mixture(key: Array, centers: Array | np.ndarray, std: float, n: int) -> Arr
     return jnp.asarray(centers)[mode] + std * jax.random.normal(where, (n, 2))
 
 
+class Toy(DatasetConfig, Distribution):
+    """A distribution in the plane: the node of a config, and the sampler that it opens."""
+
+    def open(self) -> Toy:
+        return self
+
+    def held_out(self) -> Toy:
+        return self
+
+    def struct(self, n: int) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((n, 2), np.float32)
+
+
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Ring:
+class Ring(Toy):
     """A ring of equal Gaussians, the first on the positive horizontal axis.
 
     Example:
@@ -56,13 +70,17 @@ class Ring:
         angles = 2 * np.pi * np.arange(self.modes) / self.modes
         return (self.radius * np.stack([np.cos(angles), np.sin(angles)], -1)).astype(np.float32)
 
+    @property
+    def mixture(self) -> Mixture:
+        return Mixture(self.centers, self.std)
+
     def __call__(self, key: Array, n: int) -> Array:
         return _mixture(key, self.centers, self.std, n)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Grid:
+class Grid(Toy):
     """A square grid of `side` x `side` equal Gaussians around the origin.
 
     Example:
@@ -90,13 +108,17 @@ class Grid:
         line = self.spacing * (np.arange(self.side) - (self.side - 1) / 2)
         return np.stack(np.meshgrid(line, line), -1).reshape(-1, 2).astype(np.float32)
 
+    @property
+    def mixture(self) -> Mixture:
+        return Mixture(self.centers, self.std)
+
     def __call__(self, key: Array, n: int) -> Array:
         return _mixture(key, self.centers, self.std, n)
 
 
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class SwissRoll:
+class SwissRoll(Toy):
     """A spiral of 1.5 turns, blurred: t (cos t, sin t) with t from 1.5 pi to 4.5 pi.
 
     Example:

@@ -6,15 +6,11 @@ import dataclasses
 from functools import partial
 from typing import Any
 
-import jax
-import numpy as np
 import optax
 
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
-from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.data.images import TFDS
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.data.labels import count_classes
-from wgan_jax.data.stream import ImageStream, TFDSStream
 from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
@@ -91,17 +87,17 @@ def labelled(config: Config) -> Labelled | None:
         raise UserError(f"class_counts: {error}") from error
 
 
-def with_class_counts(config: Config, data: Any, saved: tuple[int, ...] = ()) -> Config:
+def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()) -> Config:
     """The config with the examples of each class, those that its run has saved if there are any."""
     counts = saved if (classes := _num_classes(config)) else ()
     if classes and not counts:
-        counts = count_classes(jax.device_get(jax.tree.leaves(data.examples)[1]), classes)
+        counts = count_classes(data.class_labels(), classes)
     return dataclasses.replace(config, class_counts=counts)
 
 
 def _num_classes(config: Config) -> int:
     """Of a conditional config, 0 of another; the data set and both networks have to agree."""
-    labels = getattr(config.dataset, "labels", False)
+    labels = config.dataset.labels
     ours = config.generator.num_classes
     theirs = getattr(config.critic, "num_classes", 0)
     if ours != theirs or labels != bool(ours):
@@ -122,38 +118,27 @@ def _require_plain_vae(config: Config) -> None:
         raise UserError("the evidence bound needs a normal latent: set --latent normal")
 
 
-def open_dataset(config: Config) -> Any:
-    """The sampler or stream of a config's data set, checked against the batch size."""
-    opener = getattr(config.dataset, "open", None)
-    data = config.dataset if opener is None else opener()
-    if isinstance(data, ArrayDataset | ImageStream) and data.size < 2:
+def open_dataset(config: Config) -> Dataset:
+    """The data set of a config on the device, or as a stream; checked against the batch size.
+
+    Raises:
+      UserError: it cannot be opened, or does not go together with the rest of the config.
+    """
+    data = config.dataset.open()
+    if data.size is not None and data.size < 2:
         raise UserError(f"the data set has {data.size} example, and needs two to be compared with")
-    if isinstance(data, ArrayDataset | ImageStream) and data.size < config.batch_size:
+    if data.size is not None and data.size < config.batch_size:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
         )
-    if isinstance(data, ImageStream) and config.adaptive:
+    if data.is_stream and config.adaptive:
         raise UserError("a stream is read in fixed portions: set --adaptive none, and n_critic")
-    if isinstance(data, ArrayDataset) and (classes := _num_classes(config)):
-        count_classes(jax.tree.leaves(data.examples)[1], classes)
-    return jax.device_put(data) if isinstance(data, ArrayDataset) else data
+    if classes := _num_classes(config):
+        count_classes(data.class_labels(), classes)
+    return data.on_device()
 
 
 def sample_struct(config: Config, batch_size: int) -> PyTree:
     """Shapes and dtypes of one batch, without opening a data set that has to be prepared."""
-    dataset = config.dataset
-    if not isinstance(dataset, TFDS | TFDSStream):
-        return real_struct(open_dataset(config), batch_size)
-    side = dataset.image_size
-    images = jax.ShapeDtypeStruct((batch_size, side, side, dataset.channels), np.float32)
-    if not _num_classes(config):
-        return images
-    return images, jax.ShapeDtypeStruct((batch_size,), np.int32)
-
-
-def real_struct(data: Any, batch_size: int) -> PyTree:
-    """Shapes and dtypes of one batch of real samples."""
-    if isinstance(data, ImageStream):
-        shape = (batch_size, *data.image_shape)
-        return jax.ShapeDtypeStruct(shape, np.float32)
-    return jax.eval_shape(lambda key: data(key, batch_size), jax.random.key(0))
+    _num_classes(config)
+    return config.dataset.struct(batch_size)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import wgan_jax
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts
 from wgan_jax.experiment.codec import differences
@@ -20,7 +21,7 @@ NAME = "data.json"
 _LARGEST = 2**16
 
 
-def check_data(data: Any, workdir: Path, step: int) -> None:
+def check_data(data: Dataset, workdir: Path, step: int) -> None:
     """Compare the data with those of the other hosts and of the run at its start. All call this.
 
     A run that has not begun keeps what its data are in data.json; distributions that
@@ -34,10 +35,9 @@ def check_data(data: Any, workdir: Path, step: int) -> None:
     Raises:
       UserError: they differ.
     """
-    take = getattr(data, "fingerprint", None)
-    if take is None:
+    mine = None if data.size is None else hosts.together(data.fingerprint)
+    if mine is None:
         return
-    mine = hosts.together(take)
     hosts.agree(mine, lambda first, other: f"its data ({_told(first, other)})")
     hosts.together(lambda: _compare(mine, workdir, step) if hosts.is_first() else None)
 

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import jax
 import numpy as np
 
-from wgan_jax.data.toy import Grid, Ring
+from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.samples import (
-    fake_draws,
-    points,
-    real_draws,
-    size_of,
-)
+from wgan_jax.experiment.evaluation.samples import fake_draws, points
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.metrics import mode_coverage
@@ -26,7 +20,7 @@ from wgan_jax.types import GANState
 _POINTS, _DRAWS, _NEAR = 2_000, 6, 3
 
 
-def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, float]:
+def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[str, float]:
     """Exact W1 of samples and data, next to its finite-sample baseline; modes where there are some.
 
     The baseline is exact W1 between the data and as many other data. It is what a second
@@ -38,10 +32,10 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, 
       state: of its generator the samples are, as it is given; `with_ema` chooses the average.
     """
     on_real, on_fake = jax.random.split(key_for(state.key, Draw.EVALUATION))
-    size = size_of(data)
+    size = data.size
     n = _POINTS if size is None else min(_POINTS, size // 2)
     count = _DRAWS if size is None else min(_DRAWS, max(2, size // n))
-    reals = [points(real) for real in real_draws(data, on_real, n, count)]
+    reals = [points(real) for real in data.draws(on_real, n, count)]
     fakes = [points(fake) for fake in fake_draws(gan, state, on_fake, n, count)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy lets go of the interpreter
         floor = float(np.mean(list(pool.map(exact_w1, reals[:-1], reals[1:]))))
@@ -57,11 +51,11 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Any) -> dict[str, 
     return result | modes(config.dataset, fakes)
 
 
-def modes(dataset: Any, fakes: list[np.ndarray]) -> dict[str, float]:
+def modes(dataset: DatasetConfig, fakes: list[np.ndarray]) -> dict[str, float]:
     """Modes that the first set of points reaches, the mean share of good ones; of mixtures."""
-    if not isinstance(dataset, Ring | Grid):
+    if dataset.mixture is None:
         return {}
-    coverages = [mode_coverage(fake, dataset.centers, dataset.std) for fake in fakes]
+    coverages = [mode_coverage(fake, *dataset.mixture) for fake in fakes]
     return {
         "modes/found": coverages[0].found,
         "modes/total": coverages[0].modes,

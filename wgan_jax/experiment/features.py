@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import math
 import os
@@ -18,7 +17,7 @@ import optax
 from jax import lax
 
 from wgan_jax.data.arrays import ArrayDataset, to_unit_range
-from wgan_jax.data.remote import expand_user, is_remote, local_copy
+from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
@@ -103,7 +102,7 @@ def _applied(network: Any, variables: PyTree) -> Callable[[Array], Any]:
     return lambda x: network.apply(variables, x)
 
 
-def train_lenet(dataset: Any, path: Path, *, seed: int = 0) -> Features:
+def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Features:
     """Train a LeNet on a labelled data set, and write it to a file.
 
     Args:
@@ -113,7 +112,7 @@ def train_lenet(dataset: Any, path: Path, *, seed: int = 0) -> Features:
     Raises:
       UserError: a data set that cannot be opened, or a file that cannot be written.
     """
-    data = dataset.open()
+    data = _examples(dataset.open(), dataset)
     images, labels = data.examples
     classes, size = int(labels.max()) + 1, len(labels)
     network = LeNet(classes=classes)
@@ -124,14 +123,14 @@ def train_lenet(dataset: Any, path: Path, *, seed: int = 0) -> Features:
     )
     variables = _fit(network, jax.device_put(data), seed, steps)
     held_out = dataset.held_out()
-    measured = data if held_out is None else held_out
+    measured = data if held_out is None else _examples(held_out, dataset)
     accuracy = float(_looked(network, variables, measured)[1].mean())
     logger.info(
         f"accuracy {accuracy:.2%} on {'the training' if held_out is None else 'unseen'} images"
     )
     about = {
         "network": "lenet",
-        "dataset": getattr(dataset, "name", type(dataset).__name__.lower()),
+        "dataset": dataset.title,
         "image": shape,
         "classes": str(classes),
         "accuracy": f"{accuracy:.4f}",
@@ -142,6 +141,12 @@ def train_lenet(dataset: Any, path: Path, *, seed: int = 0) -> Features:
     arrays[_SCALE] = np.asarray(square**0.5, np.float32)
     write_arrays(path, arrays, about)
     return open_features(path)
+
+
+def _examples(data: Any, dataset: DatasetConfig) -> ArrayDataset:
+    if data.is_stream:
+        raise UserError(f"{dataset.title} is too large for a classifier; give --features FILE")
+    return data
 
 
 def _fit(network: LeNet, data: ArrayDataset, seed: int, steps: int) -> PyTree:
@@ -182,7 +187,7 @@ def _looked(network: LeNet, variables: PyTree, data: ArrayDataset) -> tuple[np.n
     return jax.device_get(lax.map(look, both, batch_size=500))
 
 
-def default_features(dataset: Any, workdir: Path) -> Features:
+def default_features(dataset: DatasetConfig, workdir: Path) -> Features:
     """A LeNet of the run's own data set: trained at its first use, and kept for all its runs.
 
     It is kept beside the prepared data, or in the workdir where that cannot be written.
@@ -190,28 +195,22 @@ def default_features(dataset: Any, workdir: Path) -> Features:
     Raises:
       UserError: the data set has no labels to train with.
     """
-    if not hasattr(dataset, "labels"):
-        raise UserError(
-            f"{type(dataset).__name__} has no labels to train features with; give --features FILE"
-        )
-    path = _kept_at(dataset, workdir)
+    path, labelled = _kept_at(dataset, workdir), dataset.with_labels()
     if os.path.lexists(path):
         return open_features(path, follow=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = train_lenet(dataclasses.replace(dataset, labels=True), path)
+    made = train_lenet(labelled, path)
     logger.info(f"kept in {path}")
     return made
 
 
-def _kept_at(dataset: Any, workdir: Path) -> Path:
-    if not hasattr(dataset, "data_dir"):
+def _kept_at(dataset: DatasetConfig, workdir: Path) -> Path:
+    beside = dataset.kept_beside()
+    if beside is None:
         return workdir / "features-lenet.safetensors"
-    name = f"{dataset.name.replace('/', '-')}-{dataset.image_size}x{dataset.channels}"
-    folder = dataset.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
-    here = local_copy(folder) if is_remote(folder) else Path(expand_user(folder))
-    kept = here / "wgan_jax_features"
+    kept = beside.parent
     is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK) and not kept.is_symlink()
-    return (kept if is_ours else workdir) / f"{name}-lenet.safetensors"
+    return (kept if is_ours else workdir) / f"{beside.name}-lenet.safetensors"
 
 
 def _flat(variables: PyTree) -> dict[str, Any]:

@@ -8,40 +8,31 @@ what users of WGANs ask again and again.
 from __future__ import annotations
 
 import dataclasses
-from itertools import islice
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from wgan_jax.data.arrays import to_unit_range
-from wgan_jax.data.stream import ImageStream
+from wgan_jax.data.dataset import as_dataset
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.ema import ema_of, with_ema
-from wgan_jax.experiment.build import build_gan, real_struct
+from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.samples import (
-    generate,
-    held_out_data,
-    points,
-    real_draws,
-    size_of,
-)
+from wgan_jax.experiment.evaluation.samples import generate, points
 from wgan_jax.experiment.watch import watch
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.loop import as_pytree, draw
+from wgan_jax.loop import draw
 from wgan_jax.margins import held_out_difference
 from wgan_jax.optimizers import SGD
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _CONFIDENCE, _EXTRA_STEPS, _TRANSPORTS = 0.95, 100, 4
-_POINTS, _VALUES, _STREAMED = 8_192, 2**24, 2**25
+_POINTS, _VALUES = 8_192, 2**24
 _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
 _MOST_UPDATES = 2**31 - 1  # over which a learning rate may decay, so that it hardly does
 
@@ -60,8 +51,8 @@ class Monitor:
         self._idle = isinstance(config.objective, EvidenceBound)
         if self._idle:
             return
-        self._data = data
-        self._unseen = held_out_data(config.dataset, data)
+        self._data = as_dataset(data)
+        self._unseen = self._data.held_out()
         self._critic = from_linen(config.critic)
         self._slope = SGD(learning_rate=1.0)
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
@@ -109,16 +100,16 @@ class Monitor:
             found |= _lower_bound(scores, self._lipschitz(state))
         x, y = points(fake), points(real)
         found |= self._transport(x, y) | watch(self._config.dataset, x, y, on_slices)
-        sampler = self._sampler(on_data)
+        sampler = self._data.sampler(on_data, self._config.batch_size, _EXTRA_STEPS)
         found |= self._gain(state, kind, real, fake, on_game, sampler)
         return found | self._direction(state._replace(key=on_step), sampler)
 
     def _reals(self, key: Array) -> PyTree:
         """As many real samples as are looked at: held out, if any are."""
         data = self._data if self._unseen is None else self._unseen
-        shape = jax.tree.leaves(real_struct(data, 1))[0].shape
-        n = min(_POINTS, _VALUES // int(np.prod(shape)), size_of(data) or _POINTS)
-        return next(real_draws(data, key, n, 1))
+        shape = jax.tree.leaves(data.struct(1))[0].shape
+        n = min(_POINTS, _VALUES // int(np.prod(shape)), data.size or _POINTS)
+        return next(data.draws(key, n, 1))
 
     def _scores(self, state: GANState, real: PyTree, fake: PyTree) -> tuple[Array, Array]:
         params, stats, _ = state.critic
@@ -137,15 +128,6 @@ class Monitor:
             return self._step(state, real)[0], None
 
         return lax.scan(step, state, length=_EXTRA_STEPS)[0]
-
-    def _sampler(self, key: Array) -> Any:
-        """What the critic trains on; of a stream a few batches, over and over."""
-        if not isinstance(self._data, ImageStream):
-            return as_pytree(self._data)
-        size = self._config.batch_size
-        count = int(_STREAMED // (size * np.prod(self._data.image_shape)))
-        order, count = int(jax.random.bits(key)), max(1, min(count, _EXTRA_STEPS))
-        return _Cycle(np.stack(list(islice(self._data.batches(order, size, 0), count))))
 
     def _lipschitz(self, state: GANState) -> float | None:
         try:
@@ -209,17 +191,6 @@ class Monitor:
         return found | {
             f"health/gradient_norm/{name}": _norm(part) for name, part in _layers(slope)
         }
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Cycle:
-    """Batches [batches, batch, ...] by step, over and over."""
-
-    batches: Array | np.ndarray
-
-    def at(self, key: Array, step: Array, n: int) -> Array:
-        return to_unit_range(jnp.asarray(self.batches)[step % len(self.batches)])
 
 
 def share_at(c: float, weights: np.ndarray) -> float:

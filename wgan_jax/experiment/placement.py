@@ -41,13 +41,15 @@ class Placement:
         """The state on one device of this host, as checkpoints and pictures want it."""
         return state if self.mesh is None else whole(state)
 
-    def chunk(self, batches: np.ndarray, first: int) -> Any:
+    def chunk(self, batches: PyTree, first: int) -> Any:
         """This host's part of consecutive batches [batches, batch / hosts, ...] as a sampler."""
         first_step = np.asarray(first, np.int32)
         if self.mesh is None:
             return jax.device_put(Chunk(batches, first_step))
         along = NamedSharding(self.mesh, PartitionSpec(None, DATA))
-        spread_out = jax.make_array_from_process_local_data(along, batches)
+        spread_out = jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(along, x), batches
+        )
         return spread(Chunk(spread_out, replicated(first_step, self.mesh)), self.mesh)
 
     def compile(self, steps: Callable[..., Any], state: GANState) -> Callable[..., Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from wgan_jax.data.stream import ImageStream
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.experiment.chunks import ChunkShape, next_chunk
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.hosts import together
@@ -21,10 +21,10 @@ from wgan_jax.types import GANState
 
 @contextmanager
 def prefetch(
-    config: Config, data: Any, state: GANState, sharding: Placement
+    config: Config, data: Dataset, state: GANState, sharding: Placement
 ) -> Iterator[Resident | Prefetcher]:
     """Opens the source of real samples of a run that starts at `state`."""
-    if not isinstance(data, ImageStream):
+    if not data.is_stream:
         yield Resident(sharding.sampler(data))
         return
     prefetcher = Prefetcher(config, data, state, sharding)
@@ -52,7 +52,7 @@ class Resident:
 class Prefetcher:
     """A stream, read one chunk ahead and put on the devices while the last chunk trains."""
 
-    def __init__(self, config: Config, data: ImageStream, state: GANState, sharding: Placement):
+    def __init__(self, config: Config, data: Dataset, state: GANState, sharding: Placement):
         self._sharding = sharding
         step, first = int(state.step), int(state.step.critic)
         self._batches = data.batches(
@@ -87,16 +87,15 @@ class Prefetcher:
     def _read(self, chunk: ChunkShape | None, first: int) -> Any:
         if chunk is None:
             return None
-        batches: np.ndarray | None = None
+        batches: Any = None
         count = chunk.length * chunk.n_critic
         for i in range(count):
             if self._closed:
                 return None
             batch = next(self._batches)
             if batches is None:
-                batches = np.empty((count, *batch.shape), batch.dtype)
-            batches[i] = batch
-        assert batches is not None
+                batches = jax.tree.map(lambda x: np.empty((count, *x.shape), x.dtype), batch)
+            jax.tree.map(lambda whole, x, i=i: whole.__setitem__(i, x), batches, batch)
         return self._sharding.chunk(batches, first)
 
 

@@ -17,7 +17,8 @@ import jax
 import numpy as np
 
 from wgan_jax import metrics
-from wgan_jax.experiment.evaluation.samples import fake_draws, real_draws, size_of
+from wgan_jax.data.dataset import as_dataset
+from wgan_jax.experiment.evaluation.samples import fake_draws
 from wgan_jax.experiment.features import Features
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -110,12 +111,13 @@ def quality(
       points: samples of each kind; at most half of a finite data set, which is
         never repeated within a draw and the next.
     """
-    size = size_of(data)
+    data = as_dataset(data)
+    size = data.size
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
     real_key, fake_key = jax.random.split(key_for(state.key, Draw.QUALITY))
     look = _looker(features)
-    reals = [look(real) for real in real_draws(data, real_key, points, draws)]
+    reals = [look(real) for real in data.draws(real_key, points, draws)]
     fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
     measures = dict.fromkeys(MEASURES[name] for name in names)
     found, floors = (

@@ -12,13 +12,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import hosts, pictures
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
+from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.samples import real_draws, size_of
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.placement import Placement
@@ -40,7 +40,7 @@ class Run:
 
     config: Config
     gan: GAN
-    data: Any
+    data: Dataset
     state: GANState
 
     logs = ("metrics.jsonl",)
@@ -93,8 +93,8 @@ class Run:
         if len(shape) != 3 or path.exists():
             return
         key = key_for(jax.random.key(self.config.seed), Draw.SAMPLES)
-        count = min(_GRID, size_of(self.data) or _GRID)
-        real = next(real_draws(self.data, key_for(key, Draw.CRITIC_DATA), count, 1))
+        count = min(_GRID, self.data.size or _GRID)
+        real = next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
             pictures.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
 
@@ -123,10 +123,10 @@ class Run:
         return lambda x: critic.apply(params, stats, x, train=False)[0]
 
     def _sample_shape(self) -> tuple[int, ...]:
-        return jax.tree.leaves(real_struct(self.data, 1))[0].shape[1:]
+        return jax.tree.leaves(self.data.struct(1))[0].shape[1:]
 
 
-def _built(config: Config, workdir: Path) -> tuple[Any, GAN, Config]:
+def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
     data = open_dataset(config)
     config = with_class_counts(config, data, saved_class_counts(workdir))
     return data, build_gan(config), config
@@ -139,7 +139,7 @@ def open_run(config: Config, workdir: Path) -> Run:
       UserError: parts that do not fit together, or checkpoints that are all bad.
     """
     data, gan, config = hosts.together(lambda: _built(config, workdir))
-    struct = real_struct(data, config.batch_size)
+    struct = data.struct(config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)
 

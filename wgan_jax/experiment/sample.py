@@ -115,7 +115,7 @@ class Sampler:
 
     def _arrays(self, block: PyTree) -> Arrays:
         samples, *labels = jax.device_get(jax.tree.leaves(block))
-        size = getattr(self.config.dataset, "native_size", None)
+        size = self.config.dataset.native_size
         samples = cut_to_middle(samples, size) if size and samples.ndim == 4 else samples
         return {"samples": samples} | ({"labels": labels[0]} if labels else {})
 

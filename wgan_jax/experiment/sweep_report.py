@@ -9,18 +9,16 @@ from typing import Any, BinaryIO
 import jax
 import numpy as np
 
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import pictures
-from wgan_jax.experiment.build import real_struct
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluate import modes
 from wgan_jax.experiment.evaluation.samples import (
     generate,
     kind_of,
     points,
-    real_draws,
-    size_of,
     weights_of,
 )
 from wgan_jax.experiment.evaluation.summary import compared
@@ -37,7 +35,7 @@ _REAL, _FAKE = "#2a9d8f", "#d1495b"
 
 
 def rows(
-    config: Config, gan: GAN, data: Any, states: list[GANState], n: int = _POINTS
+    config: Config, gan: GAN, data: Dataset, states: list[GANState], n: int = _POINTS
 ) -> list[dict[str, Any]]:
     """For each member what sets it apart, how far it is and how good its samples are.
 
@@ -46,10 +44,10 @@ def rows(
     """
     key = key_for(jax.random.key(config.seed), Draw.EVALUATION)
     on_real, *on_fakes = jax.random.split(key, 1 + len(states))
-    size = size_of(data)
+    size = data.size
     n = n if size is None else min(n, size // 2)
     count = _REALS if size is None else min(_REALS, max(2, size // n))
-    reals = [points(real) for real in real_draws(data, on_real, n, count)]
+    reals = [points(real) for real in data.draws(on_real, n, count)]
     floor = float(np.mean([exact_w1(one, other) for one, other in itertools.pairwise(reals)]))
     found = []
     for k, (state, apart) in enumerate(zip(states, settings(config), strict=True)):
@@ -65,7 +63,7 @@ def rows(
 
 
 def evaluation(
-    config: Config, gan: GAN, data: Any, states: list[GANState]
+    config: Config, gan: GAN, data: Dataset, states: list[GANState]
 ) -> dict[str, np.ndarray]:
     """The measures of `rows` by name, each [m], of fewer points: for use on the way."""
     measured = rows(config, gan, data, states, _ON_THE_WAY)
@@ -123,10 +121,10 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
 
 
 def samples(
-    config: Config, gan: GAN, data: Any, states: list[GANState], step: int, file: BinaryIO
+    config: Config, gan: GAN, data: Dataset, states: list[GANState], step: int, file: BinaryIO
 ) -> None:
     """Samples of members side by side: rows of images, or panels of points of the plane."""
-    shape = jax.tree.leaves(real_struct(data, 1))[0].shape[1:]
+    shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
     count = _SAMPLES if len(shape) == 3 else _DRAWN
     drawn = [
         gan.generate(with_ema(state), key_for(state.key, Draw.SAMPLES), count) for state in states

@@ -13,10 +13,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.data.stream import ImageStream
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import sweep_report as report
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct, with_class_counts
+from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
@@ -60,7 +60,7 @@ class SweepRun:
     """
 
     config: Config
-    data: Any
+    data: Dataset
     state: GANState
     hypers: dict[str, Array]
 
@@ -177,10 +177,10 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
         raise UserError("a sweep trains on one host: set --distributed off")
     keys, hypers = stacked(config)
     data = open_dataset(config)
-    if isinstance(data, ImageStream):
+    if data.is_stream:
         raise UserError("members share a data set on the device, which a stream is not")
     config = with_class_counts(config, data, saved_class_counts(workdir))
-    struct = real_struct(data, config.batch_size)
+    struct = data.struct(config.batch_size)
     found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
     if found is not None:
         return SweepRun(config, data, found[1], hypers)

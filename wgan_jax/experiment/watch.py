@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import jax
 import numpy as np
 
+from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.distances.sliced import sliced_w1
 from wgan_jax.experiment.evaluate import modes
 from wgan_jax.types import Array
@@ -14,7 +13,9 @@ from wgan_jax.types import Array
 _POINTS = 2_000
 
 
-def watch(dataset: Any, fake: np.ndarray, real: np.ndarray, key: Array) -> dict[str, float]:
+def watch(
+    dataset: DatasetConfig, fake: np.ndarray, real: np.ndarray, key: Array
+) -> dict[str, float]:
     """Of generated and real points [n, d], the rows of both in random order.
 
     - `w1/sliced`, `w1/sliced_floor`: sliced W1 between samples and data, and between two halves

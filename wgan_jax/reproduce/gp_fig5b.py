@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.data.images import Digits
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.latents import Normal
@@ -28,10 +29,8 @@ _TRAIN = 1_000
 
 
 @dataclasses.dataclass(frozen=True)
-class FewDigits:
+class FewDigits(DatasetConfig):
     """The first 1,000 digits; `rest` holds the others."""
-
-    labels = False
 
     def open(self) -> ArrayDataset:
         return ArrayDataset(Digits(split="all").open().examples[:_TRAIN])

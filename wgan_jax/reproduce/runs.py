@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.ema import with_ema
-from wgan_jax.experiment.build import build_gan, open_dataset, real_struct
+from wgan_jax.experiment.build import build_gan, open_dataset
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -88,7 +88,7 @@ class _Setting(NamedTuple):
     @classmethod
     def of(cls, config: Config, snapshots: int, samples: int) -> _Setting:
         data = open_dataset(config)
-        struct = real_struct(data, config.batch_size)
+        struct = data.struct(config.batch_size)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
         length = max(1, config.steps // snapshots)
         sizes = _Sizes(config.n_critic, config.batch_size, length)

@@ -1,0 +1,214 @@
+"""What training and evaluation ask of a data set, whatever its kind.
+
+A `DatasetConfig` is the node of a config that says what to read, and `open` reads it. A `Dataset`
+is open: a distribution that the compiled program samples, arrays on the device
+(`data.arrays`), or a stream that the host reads while the last chunk trains (`data.stream`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import numpy as np
+
+from wgan_jax.errors import UserError
+from wgan_jax.loop import as_pytree, shuffle_rows
+from wgan_jax.types import Array, PyTree
+
+
+class Mixture(NamedTuple):
+    """Gaussians of equal weight, whose modes samples can be counted in.
+
+    Attributes:
+      centers: [modes, d].
+      std: standard deviation of each along every axis.
+    """
+
+    centers: np.ndarray
+    std: float
+
+
+class Units(Protocol):
+    """A map from what networks are trained on to the units that the user's data came in."""
+
+    def to_units(self, x: np.ndarray) -> np.ndarray:
+        """Points [n, d] of the networks in the units of the data."""
+
+
+class DatasetConfig:
+    """Which data to read. All but `open` and `held_out` can be asked before anything is read."""
+
+    @property
+    def labels(self) -> bool:
+        """Whether examples are pairs of image and class label."""
+        return False
+
+    @property
+    def title(self) -> str:
+        """A short name for people."""
+        return type(self).__name__.lower()
+
+    @property
+    def mixture(self) -> Mixture | None:
+        """The Gaussians that the data are drawn from; None for all other data."""
+        return None
+
+    @property
+    def native_size(self) -> int | None:
+        """Height and width of images without a margin that was put around them; None without."""
+        return None
+
+    def open(self) -> Dataset:
+        """Reads the data.
+
+        Raises:
+          UserError: they are missing, damaged, or not what the config says.
+        """
+        raise NotImplementedError
+
+    def held_out(self) -> Dataset | None:
+        """Data that a run on these does not train on; None where there are none here."""
+        return None
+
+    def struct(self, n: int) -> PyTree:
+        """Shapes and dtypes of a batch of `n`."""
+        return self.open().struct(n)
+
+    def with_labels(self) -> DatasetConfig:
+        """The same data as pairs with class labels.
+
+        Raises:
+          UserError: they have none.
+        """
+        raise UserError(f"{type(self).__name__} has no labels to train features with")
+
+    def at_location(self, location: str) -> DatasetConfig:
+        """The same data, read from another folder or address.
+
+        Raises:
+          UserError: they are read from nowhere.
+        """
+        raise UserError(f"{type(self).__name__} has no --data-dir")
+
+    def address_to_copy(self) -> str | None:
+        """The address that `open` would fetch data from; None where all is on this machine."""
+        return None
+
+    def kept_beside(self) -> Path | None:
+        """Start of the names of files that belong to these data; None without a place for them."""
+        return None
+
+
+class Dataset:
+    """An open data set. `real[n, ...]` below is an array, or a pair with labels [n]."""
+
+    @property
+    def size(self) -> int | None:
+        """The number of examples; None for a distribution, which has no end."""
+        return None
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the host reads `batches`; else the data set is itself a sampler."""
+        return False
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes 0, 1, ...; empty where they have none."""
+        return ()
+
+    @property
+    def units(self) -> Units | None:
+        """The way back to the units of the user's data; None where data are as they came."""
+        return None
+
+    def class_labels(self) -> np.ndarray | None:
+        """The label of each example, int32 [size]; None where there are none."""
+        return None
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        """`n` samples."""
+        return next(self.draws(key, n, 1))
+
+    def struct(self, n: int) -> PyTree:
+        """Shapes and dtypes of a batch of `n`, as networks take it."""
+        raise NotImplementedError
+
+    def on_device(self) -> Dataset:
+        """The data set with its arrays on the default device."""
+        return self
+
+    def held_out(self) -> Dataset | None:
+        """Data of the same distribution that no training step sees; None where there are none."""
+        raise NotImplementedError
+
+    def fingerprint(self) -> dict[str, Any] | None:
+        """What tells this data set from others; None where the config alone tells it."""
+        return None
+
+    def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
+        """`count` sets of exactly `n` samples, rows in random order; finite data repeat none.
+
+        Raises:
+          ValueError: a finite data set holds fewer than `n`.
+        """
+        raise NotImplementedError
+
+    def sampler(self, key: Array, n: int, count: int) -> Any:
+        """A sampler for `count` steps of `n` in one compiled program: of a stream, a few batches.
+
+        `key` chooses which.
+        """
+        return self
+
+    def batches(
+        self, seed: int, batch_size: int, first: int, part: int = 0, parts: int = 1
+    ) -> Iterator[PyTree]:
+        """Batches that the host reads, of a stream; see `data.stream`."""
+        raise TypeError(f"{type(self).__name__} is sampled on the device and not read in batches")
+
+
+class Distribution(Dataset):
+    """A distribution: a callable pytree `(key, n) -> real[n, ...]`, so a sampler of `scan_steps`.
+
+    Each draw is new, and so it is its own held-out data.
+    """
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        raise NotImplementedError
+
+    def struct(self, n: int) -> PyTree:
+        return jax.eval_shape(lambda key: self(key, n), jax.random.key(0))
+
+    def held_out(self) -> Dataset:
+        return self
+
+    def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
+        # A sampler may give rows that are independent of each other but sorted.
+        for on_rows, on_order in jax.random.split(key, (count, 2)):
+            yield shuffle_rows(on_order, self(on_rows, n))
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Sampled(Distribution):
+    """The distribution that a sampler of the user's own draws from."""
+
+    draw: Any
+
+    def __call__(self, key: Array, n: int) -> PyTree:
+        return self.draw(key, n)
+
+
+def as_dataset(data: Dataset | Callable[[Array, int], PyTree]) -> Dataset:
+    """A sampler `(key, n) -> real[n, ...]` as a data set; data sets as they are.
+
+    Example:
+      >>> as_dataset(lambda key, n: jax.random.normal(key, (n, 2))).struct(3).shape
+      (3, 2)
+    """
+    return data if isinstance(data, Dataset) else Sampled(as_pytree(data))
