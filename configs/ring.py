@@ -26,7 +26,7 @@ from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.config import Config
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP, GroupSort
-from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares
+from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, RelativisticPairing
 from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import (
     DRAGAN,
@@ -34,6 +34,7 @@ from wgan_jax.penalties import (
     DivergencePenalty,
     GradientPenalty,
     LipschitzPenalty,
+    ZeroCentered,
 )
 from wgan_jax.vae import EvidenceBound
 
@@ -55,6 +56,12 @@ def get_config(method: str = "wgan_gp") -> Config:
         "groupsort": ring(adam(steps=5_000), critic=GroupSort(features=(64, 64))),
         "spectral_norm": ring(
             adam(), critic=MLP(features=WIDTHS, spectral_norm=True), objective=Hinge()
+        ),
+        "r3gan": ring(
+            adam(b1=0.0, b2=0.99),
+            objective=RelativisticPairing(),
+            penalty=ZeroCentered(real_weight=0.1, fake_weight=0.1),
+            n_critic=1,
         ),
         "gan": ring(adam(b1=0.5, b2=0.999), objective=JensenShannon(), n_critic=1),
         "minimax_gan": ring(adam(b1=0.5, b2=0.999), objective=MINIMAX, n_critic=1),

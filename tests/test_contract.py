@@ -19,9 +19,11 @@ from wgan_jax import (
     JensenShannon,
     LeastSquares,
     LipschitzPenalty,
+    RelativisticPairing,
     ResNetCritic,
     ResNetGenerator,
     Wasserstein,
+    ZeroCentered,
     all_but_norms,
     clip_weights,
     from_linen,
@@ -56,6 +58,7 @@ OBJECTIVES = [
     JensenShannon(generator="non_saturating"),
     LeastSquares(),
     Hinge(),
+    RelativisticPairing(),
 ]
 
 
@@ -71,6 +74,7 @@ PENALTIES = quick_and_slow(
         LipschitzPenalty(),
         DRAGAN(),
         DivergencePenalty(),
+        ZeroCentered(),
     ],
 )
 
@@ -233,6 +237,7 @@ METHODS = {
         POINTS,
         None,
     ),
+    "r3gan": lambda: (toy_gan(RelativisticPairing(), penalty=ZeroCentered()), POINTS, None),
     "unrolled gan": lambda: (toy_gan(JensenShannon(), unrolled_steps=2), POINTS, None),
     "conditional": lambda: (
         toy_gan(

@@ -10,7 +10,14 @@ import optax
 import pytest
 
 from wgan_jax import MLP, from_linen, gan, scan_steps, toy
-from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
+from wgan_jax.objectives import (
+    Hinge,
+    JensenShannon,
+    LeastSquares,
+    RelativisticPairing,
+    Wasserstein,
+    is_paired,
+)
 
 REAL, FAKE = np.array([2.0, -1.0, 0.5]), np.array([-3.0, 0.25, 1.5])
 
@@ -38,6 +45,12 @@ TABLE = [
     (LeastSquares(), 16.5625 / 6, 16.8125 / 6, 1 - 4 * 16.5625 / 6),
     # relu(1 - f): 0, 2, .5; relu(1 + f): 0, 1.25, 2.5
     (Hinge(), 6.25 / 3, 1.25 / 3, 1 - 6.25 / 6),
+    (
+        RelativisticPairing(),
+        softplus(FAKE - REAL).mean(),
+        softplus(REAL - FAKE).mean(),
+        math.log(2) - softplus(FAKE - REAL).mean(),
+    ),
 ]
 OBJECTIVES = pytest.mark.parametrize("objective", [row[0] for row in TABLE], ids=repr)
 
@@ -46,7 +59,8 @@ OBJECTIVES = pytest.mark.parametrize("objective", [row[0] for row in TABLE], ids
 def test_values_are_those_computed_by_hand(objective, critic, generator, estimate):
     real, fake = jnp.asarray(REAL, jnp.float32), jnp.asarray(FAKE, jnp.float32)
     np.testing.assert_allclose(objective.critic_loss(real, fake), critic, rtol=1e-6)
-    np.testing.assert_allclose(objective.generator_loss(fake), generator, rtol=1e-6)
+    scores = (fake, real) if is_paired(objective) else (fake,)
+    np.testing.assert_allclose(objective.generator_loss(*scores), generator, rtol=1e-6)
     np.testing.assert_allclose(objective.estimate(real, fake), estimate, rtol=1e-5)
 
 
@@ -77,6 +91,35 @@ def test_it_trains_in_one_exported_program_over_hyper_parameters(objective, key)
 def test_an_unknown_generator_loss_is_named():
     with pytest.raises(ValueError, match="'saturating'"):
         JensenShannon(generator="saturating")
+
+
+def paired_gan(**changes):
+    return gan(
+        from_linen(MLP(features=(8,), output_shape=(2,))),
+        from_linen(MLP(features=(8,))),
+        RelativisticPairing(),
+        generator_tx=optax.sgd(0.1),
+        critic_tx=optax.sgd(0.1),
+        latent=lambda key, n: jax.random.normal(key, (n, 2)),
+        **changes,
+    )
+
+
+def test_a_paired_generator_asks_for_as_many_real_samples(key):
+    model = paired_gan()
+    real = jax.random.normal(key, (4, 2))
+    state = model.init(key, real)
+    with pytest.raises(ValueError, match="needs 4 real samples, got 0"):
+        model.generator_step(state, 4)
+    with pytest.raises(ValueError, match="needs 4 real samples, got 3"):
+        model.generator_step(state, 4, real[:3])
+    near, far = (model.generator_step(state, 4, x)[1] for x in (real, 9 * real))
+    assert near["generator/loss"] != far["generator/loss"]
+
+
+def test_a_paired_objective_cannot_be_unrolled():
+    with pytest.raises(ValueError, match="RelativisticPairing pairs them: set unrolled_steps=0"):
+        paired_gan(unrolled_steps=2)
 
 
 @pytest.mark.slow

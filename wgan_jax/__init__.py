@@ -10,13 +10,20 @@ from wgan_jax.gan import GAN, gan
 from wgan_jax.lipschitz import LipschitzBound, lipschitz_bound
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
-from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
+from wgan_jax.objectives import (
+    Hinge,
+    JensenShannon,
+    LeastSquares,
+    RelativisticPairing,
+    Wasserstein,
+)
 from wgan_jax.penalties import (
     DRAGAN,
     Consistency,
     DivergencePenalty,
     GradientPenalty,
     LipschitzPenalty,
+    ZeroCentered,
 )
 from wgan_jax.population import Population, population
 from wgan_jax.types import GANState, Network, Player, Step
@@ -43,11 +50,13 @@ __all__ = [
     "Network",
     "Player",
     "Population",
+    "RelativisticPairing",
     "ResNetCritic",
     "ResNetGenerator",
     "Step",
     "W1Estimate",
     "Wasserstein",
+    "ZeroCentered",
     "all_but_norms",
     "clip_weights",
     "distances",

@@ -26,6 +26,7 @@ from jax import lax
 from wgan_jax.batch_statistics import after_both, for_second, sequential
 from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.keys import Draw, key_for, typed
+from wgan_jax.objectives import is_paired
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
 KeyFor = Callable[[Draw], Array]
@@ -121,14 +122,22 @@ def update_critic(
 def generator_step(
     game: Game, state: GANState, batch_size: int, real: PyTree | None = None
 ) -> tuple[GANState, Metrics]:
-    """One step of the generator against the critic as it is; `real` is not used."""
+    """One step of the generator against the critic as it is.
+
+    `real[batch_size, ...]` is used by objectives that score samples in pairs, and by no other.
+    """
     key = partial(_key_at, state.key, state.step.generator)
     in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
     z = game.latent(key(Draw.GENERATOR_LATENT), batch_size)
+    partners: tuple[Array, ...] = ()
+    if is_paired(game.objective):
+        in_critic, on_real = jax.random.split(in_critic)
+        partners = (score(game, state.critic, _partners(real, batch_size), on_real)[0],)
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
         fake, stats = sample_fakes(game, state.generator._replace(params=params), z, in_generator)
-        value = game.objective.generator_loss(score(game, state.critic, fake, in_critic)[0])
+        f_fake, _ = score(game, state.critic, fake, in_critic)
+        value = game.objective.generator_loss(f_fake, *partners)
         return value, (stats, {"generator/loss": value})
 
     return move_generator(state, loss, game.generator_tx)
@@ -225,6 +234,16 @@ def check_same_samples(real: PyTree, fake: PyTree) -> None:
         raise ValueError(
             f"the generator makes samples {describe(fake)}, but the data have {describe(real)}"
         )
+
+
+def _partners(real: PyTree | None, batch_size: int) -> PyTree:
+    given = 0 if real is None else batch_size_of(real)
+    if given != batch_size:
+        raise ValueError(
+            f"this objective pairs each generated sample with a real one: generator_step(state, "
+            f"{batch_size}, real) needs {batch_size} real samples, got {given}"
+        )
+    return real
 
 
 def _key_at(root: Array, step: Array, purpose: Draw) -> Array:

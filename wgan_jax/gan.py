@@ -11,7 +11,7 @@ import optax
 
 from wgan_jax import algorithm
 from wgan_jax.algorithm import Game
-from wgan_jax.objectives import Objective
+from wgan_jax.objectives import Objective, PairedObjective, is_paired
 from wgan_jax.types import Array, GANState, Metrics, Network, PyTree, check_network_type
 from wgan_jax.unrolled import check_differentiable, unrolled_generator_step
 from wgan_jax.validation import (
@@ -28,8 +28,8 @@ class GAN(NamedTuple):
       init: `(key, real[batch, ...]) -> GANState`. Of `real` only shapes are used.
       critic_step: `(state, real[batch, ...]) -> (state, metrics)`. Changes the critic only.
       generator_step: `(state, batch_size) -> (state, metrics)`. Changes the generator only.
-        Where critic steps are unrolled it takes the real samples for them as well,
-        `(state, batch_size, real[batch, ...])`.
+        Where critic steps are unrolled, or the objective scores samples in pairs, it takes
+        real samples as well, `(state, batch_size, real[batch, ...])`.
       train_step: `(state, reals[n_critic, batch, ...]) -> (state, metrics)`: one
         critic step for each slice, then a generator step. Metrics are those of
         the last critic step and of the generator step.
@@ -52,7 +52,7 @@ class GAN(NamedTuple):
 def gan(
     generator: Network,
     critic: Network,
-    objective: Objective,
+    objective: Objective | PairedObjective,
     *,
     generator_tx: optax.GradientTransformation,
     critic_tx: optax.GradientTransformation,
@@ -85,7 +85,7 @@ def gan(
     Raises:
       ValueError: a module or a class in place of a network, a penalty on a critic
         whose scores depend on other samples of the batch, as with batch norm, a
-        negative `unrolled_steps`, or an optimizer that cannot be unrolled.
+        negative `unrolled_steps`, or an optimizer or objective that cannot be unrolled.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -146,6 +146,11 @@ def _check(game: Game) -> None:
         check_part(game.penalty, "penalty", "__call__")
         check_independent_scores(game.critic, sample_spec(game.generator, game.latent))
     if game.unrolled_steps > 0:
+        if is_paired(game.objective):
+            raise ValueError(
+                "unrolling needs a critic's loss that is a part of real scores plus a part of fake "
+                f"ones, and {type(game.objective).__name__} pairs them: set unrolled_steps=0"
+            )
         sample = sample_spec(game.generator, game.latent)
         params, _ = jax.eval_shape(game.critic.init, jax.random.key(0), sample)
         check_differentiable(game.critic_tx, params)

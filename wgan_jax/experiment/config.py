@@ -24,7 +24,13 @@ from wgan_jax.networks import (
     ResNetCritic,
     ResNetGenerator,
 )
-from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Wasserstein
+from wgan_jax.objectives import (
+    Hinge,
+    JensenShannon,
+    LeastSquares,
+    RelativisticPairing,
+    Wasserstein,
+)
 from wgan_jax.optimizers import SGD, Adam, RMSProp
 from wgan_jax.penalties import (
     DRAGAN,
@@ -32,6 +38,7 @@ from wgan_jax.penalties import (
     DivergencePenalty,
     GradientPenalty,
     LipschitzPenalty,
+    ZeroCentered,
 )
 from wgan_jax.vae import EvidenceBound
 
@@ -39,10 +46,12 @@ Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream
 Optimizer = RMSProp | Adam | SGD
 Generator = MLP | DCGANGenerator | ResNetGenerator
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones
-Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | EvidenceBound
+Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | RelativisticPairing | EvidenceBound
 _MOST_MEMBERS = 2**16
 NonFinite = Literal["stop", "skip"]
-Penalty = GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | Consistency
+Penalty = (
+    GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | ZeroCentered | Consistency
+)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

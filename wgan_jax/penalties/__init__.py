@@ -6,6 +6,7 @@ from wgan_jax.penalties.divergence import DivergencePenalty
 from wgan_jax.penalties.dragan import DRAGAN
 from wgan_jax.penalties.gradient import GradientPenalty
 from wgan_jax.penalties.lipschitz import LipschitzPenalty
+from wgan_jax.penalties.zero_centered import ZeroCentered
 
 __all__ = [
     "DRAGAN",
@@ -14,4 +15,5 @@ __all__ = [
     "GradientPenalty",
     "LipschitzPenalty",
     "Penalty",
+    "ZeroCentered",
 ]

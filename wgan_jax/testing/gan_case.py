@@ -33,7 +33,7 @@ class Case:
         self.clip, self.clip_mask = clip, clip_mask
         self.seed, self.rtol = seed, rtol
         self.batch = batch_size_of(real)
-        # The generator step of an unrolled GAN, or of a VAE, looks at real samples as well.
+        # Some generator steps look at real samples as well: unrolled, paired, or those of a VAE.
         self.shows_real = len(inspect.signature(gan.generator_step).parameters) > 2
 
     def start(self) -> GANState:

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.objectives import Objective
+from wgan_jax.objectives import Objective, PairedObjective, is_paired
 from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
     assert_close,
@@ -22,7 +22,7 @@ from wgan_jax.types import Array
 
 
 class _Case(NamedTuple):
-    objective: Objective
+    objective: Objective | PairedObjective
     wasserstein: bool
     seed: int
     rtol: float
@@ -35,13 +35,17 @@ class _Case(NamedTuple):
     def parts(self) -> dict[str, Callable[[Array, Array], Array]]:
         return {
             "critic_loss": self.objective.critic_loss,
-            "generator_loss": lambda real, fake: self.objective.generator_loss(fake),
+            "generator_loss": self.generator_loss,
             "estimate": self.objective.estimate,
         }
 
+    def generator_loss(self, real: Array, fake: Array) -> Array:
+        scores = (fake, real) if is_paired(self.objective) else (fake,)
+        return self.objective.generator_loss(*scores)
+
 
 def check_objective(
-    objective: Objective,
+    objective: Objective | PairedObjective,
     *,
     wasserstein: bool = False,
     seed: int = 0,
@@ -113,7 +117,7 @@ def _signs(case: _Case) -> None:
         f"critic_loss must rise as fake scores rise; its slopes are {_listed(on_fake)}"
     )
     assert np.abs([*on_real, *on_fake]).max() > 0, "critic_loss does not depend on the scores"
-    lowers = jax.grad(case.objective.generator_loss)(scores)
+    lowers = jax.grad(case.generator_loss, 1)(scores, scores)
     assert (lowers <= 0).all(), (
         f"generator_loss must fall as fake scores rise; its slopes are {_listed(lowers)}"
     )

@@ -21,6 +21,7 @@ _OBJECTIVES = {
     "JensenShannon": "GAN",
     "LeastSquares": "Least-squares GAN",
     "Hinge": "Hinge GAN",
+    "RelativisticPairing": "Relativistic GAN",
     "EvidenceBound": "VAE",
 }
 _DATASETS = {
