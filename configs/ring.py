@@ -1,4 +1,4 @@
-"""Twelve methods on the ring of 8 Gaussians, with one pair of networks.
+"""Thirteen methods on the ring of 8 Gaussians, with one pair of networks.
 
     python train.py --config configs/ring.py:wgan_gp
 
@@ -12,6 +12,7 @@ seconds of processor time.
     ct_gan          8 of 8  95.1%  1.27  164 s    CT-GAN: WGAN-GP with its consistency term
     groupsort       8 of 8  93.8%  1.22  151 s    a critic that is 1-Lipschitz by construction
     spectral_norm   8 of 8  94.2%  1.44  122 s    a spectrally normalized critic, hinge loss
+    r3gan           8 of 8  96.1%  1.69   57 s    pairs of samples are compared, slopes drawn to 0
     gan             6 of 8  97.9%  7.48   68 s    the standard GAN, non-saturating loss
     minimax_gan     8 of 8  92.2%  7.16   70 s    the standard GAN, the minimax loss of its theory
     unrolled_gan    8 of 8  94.8%  1.49  172 s    the generator's loss unrolled over 5 critic steps
