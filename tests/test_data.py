@@ -79,7 +79,7 @@ def test_held_out_digits_are_the_others():
         Digits(split=split).open().examples for split in ("train", "test", "all")
     )
     assert np.array_equal(np.concatenate([train, test]), everything)
-    assert np.array_equal(Digits().held_out().examples, test)
+    assert np.array_equal(Digits().open_held_out().examples, test)
 
 
 def encoded(pixels, form="png"):

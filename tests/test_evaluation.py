@@ -111,9 +111,9 @@ def test_only_data_that_are_not_trained_on_are_held_out(tmp_path, capsys):
     assert "no data are held out" in said
     assert "held-out" not in said + page
     for mine, other in (("train", "test"), ("test", "train")):
-        others = Digits(split=mine).held_out().examples
+        others = Digits(split=mine).open_held_out().examples
         np.testing.assert_array_equal(others, Digits(split=other).open().examples)
-    assert Digits(split="all").held_out() is None
+    assert Digits(split="all").open_held_out() is None
 
 
 @pytest.fixture(scope="module")

@@ -57,7 +57,7 @@ class ArrayDataset(Dataset):
         return jax.device_put(self)
 
     def held_out(self) -> Dataset | None:
-        return None if self.config is None else self.config.held_out()
+        return None if self.config is None else self.config.open_held_out()
 
     def class_labels(self) -> np.ndarray | None:
         _, *labels = jax.tree.leaves(self.examples)

@@ -40,7 +40,7 @@ class Units(Protocol):
 
 
 class DatasetConfig:
-    """Which data to read. All but `open` and `held_out` can be asked before anything is read."""
+    """Which data to read. All but `open` and `open_held_out` can be asked before data are read."""
 
     @property
     def labels(self) -> bool:
@@ -70,7 +70,7 @@ class DatasetConfig:
         """
         raise NotImplementedError
 
-    def held_out(self) -> Dataset | None:
+    def open_held_out(self) -> Dataset | None:
         """Data that a run on these does not train on; None where there are none here."""
         return None
 

@@ -62,7 +62,7 @@ class Digits(DatasetConfig):
         part = _DIGITS[self.split]
         return self._dataset(images[part], digits.target[part])
 
-    def held_out(self) -> ArrayDataset | None:
+    def open_held_out(self) -> ArrayDataset | None:
         """The other split, which a run on this one does not train on; None for `all`."""
         others: dict[str, Literal["train", "test"]] = {"train": "test", "test": "train"}
         other = others.get(self.split)
@@ -109,7 +109,7 @@ class Prepared(DatasetConfig):
         name = f"{self.name.replace('/', '-')}-{self.image_size}x{self.channels}"
         return here / "wgan_jax_features" / name
 
-    def held_out(self) -> Dataset | None:
+    def open_held_out(self) -> Dataset | None:
         """A split that a run on this one does not train on; None where there is none here."""
         try:
             other = other_split(self.name, self.split, self.data_dir)

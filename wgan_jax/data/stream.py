@@ -76,7 +76,7 @@ class Stream(Dataset):
         return self.config.struct(n)
 
     def held_out(self) -> Dataset | None:
-        return self.config.held_out()
+        return self.config.open_held_out()
 
     def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
         for batch in islice(self.batches(int(jax.random.bits(key)), n, 0), count):

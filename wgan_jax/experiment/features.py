@@ -122,7 +122,7 @@ def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Feature
         f"training LeNet on {size:,} images of {shape}, {steps:,} steps of {min(_BATCH, size)}"
     )
     variables = _fit(network, jax.device_put(data), seed, steps)
-    held_out = dataset.held_out()
+    held_out = dataset.open_held_out()
     measured = data if held_out is None else _examples(held_out, dataset)
     accuracy = float(_looked(network, variables, measured)[1].mean())
     logger.info(
