@@ -48,6 +48,7 @@ class EvidenceBound:
     noisy_samples: bool = False
     """Add that noise to samples, as the model does, instead of showing their means."""
 
+    title: ClassVar[str] = "VAE"
     estimates: ClassVar[str] = "the evidence bound in nats; it rises as the model improves"
 
     def __post_init__(self) -> None:

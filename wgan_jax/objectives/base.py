@@ -12,7 +12,8 @@ class Objective(Protocol):
 
     Both losses are minimised. `estimate` is the quantity between the data and
     the generator that the critic's maximum stands for; `estimates` says in words
-    which one, for the title of a plot.
+    which one, for the title of a plot. A class variable `title`, if there is one, names the
+    method in reports.
     """
 
     estimates: ClassVar[str]

@@ -30,6 +30,7 @@ class Hinge:
       for Generative Adversarial Networks, 2018, equations 16 and 17.
     """
 
+    title: ClassVar[str] = "Hinge GAN"
     estimates: ClassVar[str] = "a lower bound of total variation, at most 1"
 
     def critic_loss(self, real: Array, fake: Array) -> Scalar:

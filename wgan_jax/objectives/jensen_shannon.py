@@ -39,6 +39,7 @@ class JensenShannon:
     """Loss of the generator: minimax E log(1 - D), or non-saturating -E log D, whose gradient stays
     alive."""
 
+    title: ClassVar[str] = "GAN"
     estimates: ClassVar[str] = "a lower bound of JS, at most log 2"
 
     def __post_init__(self) -> None:

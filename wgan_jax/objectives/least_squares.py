@@ -31,6 +31,7 @@ class LeastSquares:
       9 (targets 0, 1, 1).
     """
 
+    title: ClassVar[str] = "Least-squares GAN"
     estimates: ClassVar[str] = "a lower bound of Le Cam's distance, at most 1"
 
     def critic_loss(self, real: Array, fake: Array) -> Scalar:

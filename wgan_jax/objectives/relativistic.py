@@ -36,6 +36,7 @@ class RelativisticPairing:
       The GAN is dead; long live the GAN!, 2025, equation 2.
     """
 
+    title: ClassVar[str] = "Relativistic GAN"
     estimates: ClassVar[str] = "a lower bound of the relativistic divergence, at most log 2"
     paired: ClassVar[bool] = True
 

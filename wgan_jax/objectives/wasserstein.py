@@ -28,6 +28,7 @@ class Wasserstein:
       Algorithm 1.
     """
 
+    title: ClassVar[str] = "WGAN"
     estimates: ClassVar[str] = (
         "W1 times the critic's Lipschitz constant; it falls as samples improve"
     )

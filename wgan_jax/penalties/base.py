@@ -19,7 +19,8 @@ class Penalty(Protocol):
     """A term of the critic's loss that looks at the critic as a function.
 
     Called with `critic`, samples [batch, ...] to scores [batch], with real and
-    fake samples and with a key of its own. Weights may be traced values.
+    fake samples and with a key of its own. Weights may be traced values. A class variable
+    `title`, if there is one, names the method in reports.
     """
 
     def __call__(

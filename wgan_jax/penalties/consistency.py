@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -40,6 +41,8 @@ class Consistency:
       Wei et al., Improving the Improved Training of Wasserstein GANs, 2018,
       equations 4 and 5.
     """
+
+    title: ClassVar[str] = "CT-GAN"
 
     weight: float = 2.0
     """Weight of the consistency term (lambda 2 in the paper)."""

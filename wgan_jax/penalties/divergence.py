@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 
@@ -31,6 +32,8 @@ class DivergencePenalty:
     References:
       Wu et al., Wasserstein Divergence for GANs, 2018, equation 9; k = 2 and p = 6.
     """
+
+    title: ClassVar[str] = "WGAN-div"
 
     weight: float = 2.0
     """Weight of the penalty (k in the paper)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,8 @@ class DRAGAN:
     References:
       Kodali et al., On Convergence and Stability of GANs, 2017, equation 4.
     """
+
+    title: ClassVar[str] = "WGAN with DRAGAN's penalty"
 
     weight: float = 10.0
     """Weight of the penalty (lambda in the paper)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
@@ -30,6 +30,8 @@ class GradientPenalty:
     References:
       Gulrajani et al., Improved Training of Wasserstein GANs, 2017, equation 3.
     """
+
+    title: ClassVar[str] = "WGAN-GP"
 
     weight: float = 10.0
     """Weight of the penalty (lambda in the paper)."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +35,8 @@ class LipschitzPenalty:
       Petzka, Fischer and Lukovnikov, On the Regularization of Wasserstein
       GANs, 2018, equation 8.
     """
+
+    title: ClassVar[str] = "WGAN-LP"
 
     weight: float = 10.0
     """Weight of the penalty (lambda in the paper); 1 serves well in the plane."""

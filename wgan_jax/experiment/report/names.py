@@ -1,28 +1,20 @@
-"""The field's names for what a config describes, and what the measures mean."""
+"""The field's names for what a config describes."""
 
 from __future__ import annotations
 
 import typing
 from typing import Any
 
-from wgan_jax.experiment.config import Objective
+from wgan_jax.experiment.config import Objective, Penalty
 
 ESTIMATES: dict[str, str] = {one.__name__: one.estimates for one in typing.get_args(Objective)}
 """What the critic's estimate stands for, by the class of the objective."""
 
-_PENALTIES = {
-    "GradientPenalty": "WGAN-GP",
-    "LipschitzPenalty": "WGAN-LP",
-    "DivergencePenalty": "WGAN-div",
-    "Consistency": "CT-GAN",
-    "DRAGAN": "WGAN with DRAGAN's penalty",
-}
-_OBJECTIVES = {
-    "JensenShannon": "GAN",
-    "LeastSquares": "Least-squares GAN",
-    "Hinge": "Hinge GAN",
-    "RelativisticPairing": "Relativistic GAN",
-    "EvidenceBound": "VAE",
+_TITLES = {
+    one.__name__: one.title
+    for union in (Objective, Penalty)
+    for one in typing.get_args(union)
+    if hasattr(one, "title")
 }
 _DATASETS = {
     "Digits": "8 x 8 handwritten digits",
@@ -38,12 +30,12 @@ def method(config: dict[str, Any]) -> str:
     name = kind(objective)
     if name == "Wasserstein":
         if penalty:
-            return _PENALTIES.get(kind(penalty), f"WGAN with {kind(penalty)}")
+            return _TITLES.get(kind(penalty), f"WGAN with {kind(penalty)}")
         clip, critic = _part(config, "clip"), kind(_part(config, "critic"))
         if clip:
             return f"WGAN, weights clipped to ±{clip.get('c')}"
         return f"WGAN with a {critic} critic"
-    words = _OBJECTIVES.get(name, name or "A run")
+    words = _TITLES.get(name, name or "A run")
     if name == "JensenShannon" and objective.get("generator"):
         words = f"{objective['generator']} GAN".replace("_", "-")
         words = f"{words[0].upper()}{words[1:]}"
