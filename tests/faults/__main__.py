@@ -71,7 +71,8 @@ def _aimed(start, folder, of):
         for work in signals.WORK:
             for i in range(number):
                 workdir = folder / f"{kind}-{work}-{i}"
-                found = signals.aimed(start, work, args, workdir, 1 + i // 2 % 5, after=i % 2 == 1)
+                call = 1 + i // 2 % signals.CALLS[work]
+                found = signals.aimed(start, work, args, workdir, call, after=i % 2 == 1)
                 wrong += [f"{kind}: {found}"] if found else []
     models = list(MODELS)[: of(len(MODELS))]
     for i, model in enumerate(models):
