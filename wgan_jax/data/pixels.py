@@ -7,7 +7,7 @@ color with alpha, 8 bits each) and `fit_image` (one size), then an array.
 from __future__ import annotations
 
 import io
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageColor, UnidentifiedImageError
@@ -132,6 +132,8 @@ def to_channels(
         image = _eight_bits(image, name)
     try:
         if not image.has_transparency_data:
+            if image.mode == _MODES[channels]:
+                return image
             # A palette or CMYK goes by way of colors; grey stays as it is.
             image = image if image.mode == "L" else image.convert("RGB")
             return image.convert(_MODES[channels])
@@ -194,6 +196,8 @@ def fit_image(
       ValueError: `fit` or `background` is unknown.
     """
     height, width = size
+    if image.size == (width, height) and fit in get_args(Fit):
+        return image
     if fit == "stretch":
         return image.resize((width, height), _RESAMPLING.BICUBIC)
     if fit == "crop":

@@ -28,7 +28,12 @@ def _mixture(key: Array, centers: Array | np.ndarray, std: float, n: int) -> Arr
 
 
 class Toy(DatasetConfig, Distribution):
-    """A distribution in the plane: the node of a config, and the sampler that it opens."""
+    """A distribution in the plane: the node of a config, and the sampler that it opens.
+
+    Example:
+      >>> Ring().open() == Ring(), Ring().size
+      (True, None)
+    """
 
     def open(self) -> Toy:
         return self

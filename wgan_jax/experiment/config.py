@@ -11,6 +11,7 @@ from typing import Literal
 
 import jax
 
+from wgan_jax.data.folder import Folder
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
@@ -42,7 +43,7 @@ from wgan_jax.penalties import (
 )
 from wgan_jax.vae import EvidenceBound
 
-Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream
+Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream | Folder
 Optimizer = RMSProp | Adam | SGD
 Generator = MLP | DCGANGenerator | ResNetGenerator
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones

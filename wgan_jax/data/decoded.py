@@ -1,0 +1,215 @@
+"""Images decoded once, in parallel, into one file of uint8 rows in the user's cache folder."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import logging
+import os
+import shutil
+import sys
+import weakref
+from collections.abc import Callable, Iterator
+from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wgan_jax.data.image_files import Source
+from wgan_jax.errors import UserError
+from wgan_jax.files import temporary_folder
+
+logger = logging.getLogger(__name__)
+
+_FORMAT = 1
+_BLOCK = 64  # files that a thread decodes at a time
+_ROWS, _INDEX = "images.npy", "index.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class Decoded:
+    """Images of one size.
+
+    Attributes:
+      path: of the file of rows, in NumPy's format.
+      shape: [n, height, width, channels] of all rows.
+      names: of the files, by row; those in `faults` have no pixels.
+      hashes: uint64 [n], of the files' contents.
+      faults: why a file is no image, by its name.
+      passed_over: how many other files there are, by kind.
+    """
+
+    path: Path
+    shape: tuple[int, ...]
+    names: list[str]
+    hashes: np.ndarray
+    faults: dict[str, str]
+    passed_over: dict[str, int]
+
+
+def decoded(
+    source: Source, about: Any, shape: tuple[int, ...], decode: Callable[[bytes, str], np.ndarray]
+) -> Decoded:
+    """The images of a source, decoded now or at an earlier start.
+
+    Args:
+      source: the files.
+      about: JSON values, all that their pixels depend on but for the files themselves.
+      shape: of one image.
+      decode: the content and name of a file to uint8 pixels.
+
+    Raises:
+      UserError: the files cannot be listed, or the cache folder cannot be written.
+    """
+    place = [_FORMAT, os.path.realpath(source.path), about]
+    try:
+        stamp = source.stamp()
+    except OSError as error:
+        raise UserError(f"{source.path} cannot be read: {error.strerror}") from error
+    prefix, version = _digest(place), _digest(stamp)
+    folder = _cache_folder() / f"images-{prefix}-{version}"
+    if (known := _read(folder)) is not None:
+        return known
+    found = source.find()
+    names = [file.name for file in found.files]
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with temporary_folder(folder.parent) as unfinished:
+            hashes, faults = _decode_all(source, names, unfinished / _ROWS, shape, decode)
+            index = {"names": names, "shape": shape, "passed_over": found.passed_over}
+            index |= {"hashes": [f"{value:x}" for value in hashes], "faults": faults}
+            (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
+            for former in folder.parent.glob(f"images-{prefix}-*"):  # of files that have changed
+                shutil.rmtree(former, ignore_errors=True)
+            unfinished.rename(folder)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+    ready = _read(folder)
+    assert ready is not None
+    return ready
+
+
+def _read(folder: Path) -> Decoded | None:
+    """What was decoded at an earlier start; None where that is not there as a whole."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        faults, names = index["faults"], index["names"]
+        shape = (len(names), *index["shape"])
+        with open(folder / _ROWS, "rb") as file:
+            header = _header(file)
+            complete = os.fstat(file.fileno()).st_size == file.tell() + int(np.prod(shape))
+        if header == shape and complete:
+            hashes = np.array([int(value, 16) for value in index["hashes"]], np.uint64)
+            return Decoded(folder / _ROWS, shape, names, hashes, faults, index["passed_over"])
+    return None
+
+
+def _header(file: Any) -> tuple[int, ...]:
+    np.lib.format.read_magic(file)
+    return np.lib.format.read_array_header_1_0(file)[0]
+
+
+def _decode_all(
+    source: Source,
+    names: list[str],
+    path: Path,
+    shape: tuple[int, ...],
+    decode: Callable[[bytes, str], np.ndarray],
+) -> tuple[list[int], dict[str, str]]:
+    """Writes the rows of all files; returns their hashes and what is wrong with which."""
+    from tqdm import tqdm
+
+    row, hashes, faults = int(np.prod(shape)), [0] * len(names), dict[str, str]()
+    number = {name: i for i, name in enumerate(names)}
+
+    with open(path, "wb") as file:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(names), *shape)}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.flush()
+        start = file.tell()
+        os.posix_fallocate(file.fileno(), 0, start + len(names) * row)
+
+        def work(block: list[Any]) -> int:
+            for name, content in block if source.in_order else source.contents(block):
+                i = number[name]
+                try:
+                    if isinstance(content, OSError):
+                        raise content
+                    hashes[i] = int.from_bytes(hashlib.sha256(content).digest()[:8])
+                    pixels = decode(content, name)
+                    os.pwrite(file.fileno(), pixels.tobytes(), start + i * row)
+                except UserError as error:
+                    faults[name] = str(error)
+                except OSError as error:
+                    faults[name] = f"{name} cannot be read: {error.strerror or error}"
+            return len(block)
+
+        blocks = _blocks(iter(source.contents(names) if source.in_order else names))
+        threads = os.cpu_count() or 1
+        quiet = not sys.stderr.isatty()
+        bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=quiet, leave=False)
+        with bar, ThreadPoolExecutor(threads) as pool:
+            at_work: set[Any] = set()
+            try:
+                for block in blocks:
+                    at_work.add(pool.submit(work, block))
+                    if len(at_work) >= 2 * threads:
+                        done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+                        bar.update(sum(future.result() for future in done))
+                bar.update(sum(future.result() for future in at_work))
+            finally:
+                pool.shutdown(cancel_futures=True)
+    return hashes, faults
+
+
+def _blocks(items: Iterator[Any]) -> Iterator[list[Any]]:
+    while block := list(islice(items, _BLOCK)):
+        yield block
+
+
+def _cache_folder() -> Path:
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wgan_jax")
+    except RuntimeError as error:
+        raise UserError("there is no home folder for a cache: set XDG_CACHE_HOME") from error
+
+
+def _digest(values: Any) -> str:
+    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+
+
+class StoredRows:
+    """Some rows of a file, read when they are asked for, as arrays are indexed."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...], index: np.ndarray):
+        with open(path, "rb") as file:
+            _header(file)
+            self._start, self._row = file.tell(), int(np.prod(shape[1:]))
+        # Open as long as it is used, whatever becomes of the cache.
+        self._file, self._index = os.open(path, os.O_RDONLY), index
+        weakref.finalize(self, os.close, self._file)
+        self.shape, self.dtype = (len(index), *shape[1:]), np.dtype(np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        return len(self) * self._row
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, which: Any) -> np.ndarray:
+        rows = self._index[which]
+        if np.ndim(rows):
+            out = np.empty((len(rows), *self.shape[1:]), np.uint8)
+            for i, row in enumerate(rows):
+                out[i] = self._read(int(row))
+            return out
+        return self._read(int(rows))
+
+    def _read(self, row: int) -> np.ndarray:
+        data = os.pread(self._file, self._row, self._start + row * self._row)
+        return np.frombuffer(data, np.uint8).reshape(self.shape[1:])

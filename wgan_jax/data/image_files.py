@@ -1,0 +1,320 @@
+"""Image files in a folder, a zip or a tar: found by name, and read one by one, never extracted."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple, Protocol
+
+from wgan_jax.errors import UserError
+from wgan_jax.files import kind_of
+
+_SUFFIXES = (
+    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
+    *(".ppm", ".pgm", ".pbm", ".pnm"),
+)
+# How files of these formats begin; asked of files without a suffix alone.
+_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+_SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+_LARGEST = 2**28  # bytes of one image file
+_MOST_UNPACKED, _MOST_RATIO = 2**30, 1_000  # what archives may hold, and how tightly
+
+
+class ImageFile(NamedTuple):
+    """A file by its name, `/` between the parts, and what changes when its content does."""
+
+    name: str
+    stamp: tuple[int, ...] = ()
+
+
+class Found(NamedTuple):
+    """Image files sorted by name, and how many files of which kind are none."""
+
+    files: list[ImageFile]
+    passed_over: dict[str, int]
+
+
+class Source(Protocol):
+    """Where image files are.
+
+    Attributes:
+      path: of the folder or archive, for messages.
+      in_order: whether files are best read in one thread, in the order of `contents`.
+    """
+
+    path: str
+    in_order: bool
+
+    def stamp(self) -> Any:
+        """JSON values that change when any of the files does."""
+
+    def find(self) -> Found:
+        """All files."""
+
+    def read(self, name: str) -> bytes:
+        """The content of one file.
+
+        Raises:
+          OSError: it cannot be read.
+        """
+
+    def close(self) -> None:
+        """Close what is open."""
+
+    def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        """Name and content of files, in the order that is cheapest, or why one is not read."""
+
+
+def open_source(path: str) -> Source:
+    """The files in a folder, a zip or a tar.
+
+    Raises:
+      UserError: there is no such folder or archive.
+    """
+    place = Path(path)
+    try:
+        mode = os.stat(place).st_mode
+        if stat.S_ISDIR(mode):
+            return Directory(path)
+        if not stat.S_ISREG(mode):
+            raise UserError(f"{path} is {kind_of(mode)}, and neither a folder nor a zip or tar")
+        if zipfile.is_zipfile(place):
+            return ZipArchive(path)
+        if tarfile.is_tarfile(place):
+            return TarArchive(path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no folder, zip or tar of images at {path}") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    raise UserError(f"{path} is a file, and neither a zip nor a tar of images")
+
+
+class Directory:
+    """Files in a folder and the folders in it, those behind links included."""
+
+    in_order = False
+
+    def __init__(self, path: str):
+        self.path = path
+        self._found: Found | None = None
+
+    def close(self) -> None:
+        pass
+
+    def stamp(self) -> Any:
+        return [[file.name, *file.stamp] for file in self.find().files]
+
+    def find(self) -> Found:
+        if self._found is None:
+            files: list[ImageFile] = []
+            passed_over = Counter[str]()
+            self._walk(self.path, "", set(), files, passed_over)
+            self._found = Found(sorted(files), dict(passed_over))
+        return self._found
+
+    def _walk(
+        self, folder: str, prefix: str, seen: set[Any], files: list[ImageFile], passed: Counter
+    ) -> None:
+        try:
+            info = os.stat(folder)
+            if (info.st_dev, info.st_ino) in seen:  # a link back, or a second way to it
+                return
+            seen.add((info.st_dev, info.st_ino))
+            with os.scandir(folder) as scanned:
+                entries = sorted(scanned, key=lambda entry: entry.name)
+            for entry in entries:
+                name = prefix + entry.name
+                if _is_hidden(entry.name):
+                    passed[_kind(name)] += entry.is_file()
+                elif entry.is_dir():
+                    self._walk(entry.path, f"{name}/", seen, files, passed)
+                elif (entry.is_file() or entry.is_symlink()) and self._is_image(
+                    entry
+                ):  # a link to nothing is told when it is read
+                    files.append(ImageFile(name, _stamp(entry)))
+                else:
+                    passed[_kind(name)] += 1
+        except OSError as error:
+            where = error.filename or folder
+            raise UserError(f"{where} cannot be read: {error.strerror}") from error
+
+    @staticmethod
+    def _is_image(entry: os.DirEntry[str]) -> bool:
+        suffix = PurePosixPath(entry.name).suffix
+        if suffix or not entry.is_file():
+            return suffix.lower() in _SUFFIXES
+        with open(entry.path, "rb") as file:
+            return file.read(8).startswith(_STARTS)
+
+    def read(self, name: str) -> bytes:
+        descriptor = os.open(f"{self.path}/{name}", _FLAGS)  # for many small files, without frills
+        try:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(errno.EINVAL, f"it is {kind_of(info.st_mode)}", name)
+            if info.st_size > _LARGEST:
+                raise OSError(errno.EFBIG, f"it has {info.st_size:,} bytes", name)
+            return os.read(descriptor, info.st_size + 1)
+        finally:
+            os.close(descriptor)
+
+    def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        for name in names:
+            try:
+                yield name, self.read(name)
+            except OSError as error:
+                yield name, error
+
+
+class _Archive:
+    in_order = True
+
+    def __init__(self, path: str):
+        self.path = path
+        self._file: Any = None
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+    def stamp(self) -> Any:
+        info = os.stat(self.path)
+        return [info.st_size, info.st_mtime_ns, info.st_ctime_ns]
+
+    def find(self) -> Found:
+        members, passed_over, unpacked = {}, Counter[str](), 0
+        most = max(_MOST_UNPACKED, _MOST_RATIO * os.path.getsize(self.path))
+        for name, size, is_file, member in self._members():
+            plain = self._plain(name)
+            unpacked += size
+            if unpacked > most:
+                raise UserError(
+                    f"{self.path} unpacks to more than {most:,} bytes, which no images do: it is "
+                    f"not read"
+                )
+            parts = PurePosixPath(plain).parts
+            if not is_file:
+                continue
+            if any(map(_is_hidden, parts)) or PurePosixPath(plain).suffix.lower() not in _SUFFIXES:
+                passed_over[_kind(plain)] += 1
+            elif size > _LARGEST:
+                raise UserError(f"{plain} in {self.path} has {size:,} bytes: no image is so large")
+            else:
+                members[plain] = member
+        shared = _shared_folder(list(members))
+        self._by_name = {name[len(shared) :]: member for name, member in members.items()}
+        return Found([ImageFile(name) for name in sorted(self._by_name)], dict(passed_over))
+
+    def _plain(self, name: str) -> str:
+        parts = PurePosixPath(name.replace("\\", "/")).parts
+        if ".." in parts or name.startswith(("/", "\\")) or (parts and ":" in parts[0][1:2]):
+            raise UserError(
+                f"{self.path} has a member {name[:200]!r} that leads out of it: it is not read"
+            )
+        return "/".join(part for part in parts if part != ".")
+
+    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
+        """Name, size, whether it is a plain file, and what `_content` takes."""
+        raise NotImplementedError
+
+    def _content(self, member: Any) -> bytes:
+        raise NotImplementedError
+
+    def read(self, name: str) -> bytes:
+        try:
+            return self._content(self._by_name[name])
+        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
+            raise OSError(None, " ".join(str(error).split()) or "it is cut short", name) from error
+        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, KeyError) as error:
+            raise OSError(None, " ".join(str(error).split()) or "it is damaged", name) from error
+
+    def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        wanted = set(names)
+        for name in self._by_name:  # as they follow each other in the file
+            if name in wanted:
+                try:
+                    yield name, self.read(name)
+                except OSError as error:
+                    yield name, error
+
+
+class ZipArchive(_Archive):
+    """Files in a zip."""
+
+    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
+        try:
+            self._file = zipfile.ZipFile(self.path)
+        except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
+            raise UserError(f"{self.path} is a damaged zip: {error}") from error
+        for info in self._file.infolist():
+            if info.flag_bits & 1:
+                raise UserError(f"{self.path} is encrypted: unpack it, and give the folder")
+            kind = stat.S_IFMT(info.external_attr >> 16)
+            is_file = not info.is_dir() and kind in (0, stat.S_IFREG)
+            yield info.filename, info.file_size, is_file, info
+
+    def _content(self, member: zipfile.ZipInfo) -> bytes:
+        with self._file.open(member) as file:
+            return file.read(member.file_size + 1)  # and no more than it says
+
+
+class TarArchive(_Archive):
+    """Files in a tar, compressed or not."""
+
+    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
+        try:
+            self._file = tarfile.open(self.path)  # noqa: SIM115  read from later
+            for info in self._file:
+                yield info.name, info.size, info.isfile(), info
+        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+            raise UserError(f"{self.path} is a damaged tar: {error}") from error
+
+    def _content(self, member: tarfile.TarInfo) -> bytes:
+        file = self._file.extractfile(member)
+        data = b"" if file is None else file.read()
+        if len(data) != member.size:
+            raise EOFError("it is cut short")
+        return data
+
+
+def _shared_folder(names: list[str]) -> str:
+    """The folders around all that an archive holds, which are no classes: `pets/` of
+    `pets/cat/1.png` and `pets/dog/2.png`."""
+    shared = ""
+    while names:
+        tops = {name[len(shared) :].partition("/")[0] for name in names}
+        rest = [name[len(shared) :].partition("/")[2] for name in names]
+        if len(tops) > 1 or not all("/" in name for name in rest):
+            break
+        shared += f"{tops.pop()}/"
+    return shared
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith(".") or name.lower() in _SYSTEM_FILES
+
+
+def _kind(name: str) -> str:
+    """What to call a file that is passed over: its whole name if that is telling, or its suffix."""
+    path = PurePosixPath(name)
+    if _is_hidden(path.name) and not path.suffix:
+        return path.name if path.name in (".DS_Store",) else "hidden"
+    if path.name.lower() in _SYSTEM_FILES:
+        return path.name
+    return "hidden" if any(map(_is_hidden, path.parts)) else path.suffix.lower() or "without suffix"
+
+
+def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
+    try:
+        info = entry.stat()
+    except OSError:  # a link to nothing
+        return ()
+    return info.st_size, info.st_mtime_ns, info.st_ctime_ns
