@@ -13,14 +13,19 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "wgan_jax"
 # From the ground up. What is in no layer is the library, on which all others stand.
 IO = {
+    "data.array_files",
     "data.decoded",
     "data.folder",
     "data.image_files",
     "data.images",
+    "data.own_arrays",
     "data.pixels",
     "data.prepare",
     "data.remote",
+    "data.rows",
     "data.stream",
+    "data.table",
+    "data.table_files",
     "data.tfds",
 }
 LAYERS = [IO, {"experiment"}, {"reproduce"}, {"cli"}, {"__main__"}]

@@ -101,7 +101,7 @@ def _measured(
         result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
     if {"w1", "modes"} & set(names):
         found = evaluate.evaluate(run.config, run.gan, state, run.data)
-        groups = {"modes": ("modes/",), "w1": ("w1/", "points", "draws")}
+        groups = {"modes": ("modes/",), "w1": ("w1/", "columns/", "points", "draws")}
         kept = tuple(prefix for name in names for prefix in groups.get(name, ()))
         result |= {key: value for key, value in found.items() if key.startswith(kept)}
     wanted = tuple(name for name in names if name in quality.MEASURES)

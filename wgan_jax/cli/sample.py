@@ -13,14 +13,16 @@ _WALKS = 8
 
 
 def sample(args: list[str]) -> int:
-    """Draw samples from the newest checkpoint: a picture, arrays, a folder, or walks.
+    """Draw samples from the newest checkpoint: a picture, arrays, a table, a folder, or walks.
 
     usage: python -m wgan_jax sample WORKDIR --out OUT [--num N] [--seed S] [--force]
                                     [--weights ema|raw] [--truncation T] [--label K]
                                     [--interpolate FRAMES] [--member K]
 
-    --out          FILE.png (a grid), FILE.npz (arrays in [-1, 1]), FOLDER/ (a PNG each), or
-                   with --interpolate FILE.gif and FILE.apng, which move
+    --out          FILE.png (a grid), FILE.npy or FILE.npz (arrays: of your own arrays and tables
+                   in their units, of other images in [-1, 1]), FILE.csv or FILE.parquet (points
+                   by column), FOLDER/ (a PNG each), or with --interpolate FILE.gif and FILE.apng,
+                   which move
     --num          how many samples (64), or walks (8)
     --seed         the same seed gives the same samples (0)
     --force        replace what is there
@@ -50,10 +52,11 @@ def sample(args: list[str]) -> int:
     sampler = open_sampler(config, folder, Wish(**wish), member=k)
     if steps is not None:
         walks = sampler.walk(steps, tour=sample_files.is_animated(path))
-        sample_files.write_walks(walks, path)
+        sample_files.write_walks(walks, path, sampler.schema)
     else:
         many = sample_files.is_folder(str(out))
-        sample_files.write_samples(sampler.blocks(), sampler.wish.num, path, folder=many)
+        blocks, num = sampler.blocks(), sampler.wish.num
+        sample_files.write_samples(blocks, num, path, folder=many, schema=sampler.schema)
     print(out)
     return 0
 

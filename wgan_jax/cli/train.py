@@ -12,6 +12,7 @@ from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import hosts, last_words
+from wgan_jax.experiment.build import fit_to_data
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.mirror import Mirror
@@ -118,7 +119,7 @@ def _config(args: list[str]) -> tuple[str, Config]:
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
     default = Path(__file__).parents[2] / "configs" / "eight_gaussians.py"
     base = flags.load(default if file is None else file)
-    config = flags.parse(args, base, prog="train.py", about=_ABOUT)
+    config = fit_to_data(flags.parse(args, base, prog="train.py", about=_ABOUT))
     is_data = file is not None and Path(file).suffix == ".json"
     if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
         require_local_data(config, "--dataset.data-dir")

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-_NODES = {"Folder": "folder"}
+_NODES = {"Arrays": "own_arrays", "Folder": "folder", "Table": "table"}
 
 
 def __getattr__(name: str) -> Any:

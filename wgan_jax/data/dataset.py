@@ -38,16 +38,30 @@ class Mixture(NamedTuple):
 class Units(Protocol):
     """A map from what networks are trained on to the units that the user's data came in."""
 
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """The shape of one example of the networks."""
+
+    @property
+    def scale(self) -> float | None:
+        """What turns distances of the networks into units; None where they have no one unit."""
+
     def to_units(self, x: np.ndarray) -> np.ndarray:
-        """Points [n, d] of the networks in the units of the data."""
+        """Examples [n, ...] of the networks in the units of the data."""
+
+    def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Points [n, d] of the networks as values by the names of their columns, in units."""
+
+    def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values."""
 
 
 class DatasetConfig:
     """Which data to read. All but `open` and `open_held_out` can be asked before data are read."""
 
     @property
-    def labels(self) -> bool:
-        """Whether examples are pairs of image and class label."""
+    def labels(self) -> bool | str | None:
+        """Whether examples are pairs with class labels, be it by the name of the labels."""
         return False
 
     @property
@@ -80,6 +94,14 @@ class DatasetConfig:
     def struct(self, n: int) -> PyTree:
         """Shapes and dtypes of a batch of `n`."""
         return self.open().struct(n)
+
+    def example_shape(self) -> tuple[int, ...] | None:
+        """Shape of one example, of data that networks are fitted to; None of all others."""
+        return None
+
+    def num_classes(self) -> int:
+        """How many classes these data have; 0 where they have none, or none that they tell."""
+        return 0
 
     def with_labels(self) -> DatasetConfig:
         """The same data as pairs with class labels.
@@ -125,9 +147,18 @@ class Dataset:
         return ()
 
     @property
+    def label_name(self) -> str:
+        """What the labels are called, as the name of a column."""
+        return "label"
+
+    @property
     def units(self) -> Units | None:
         """The way back to the units of the user's data; None where data are as they came."""
         return None
+
+    def in_units(self, units: Units | None) -> Dataset:
+        """The same data in the units that a run began with; as they are where there are none."""
+        return self
 
     def class_labels(self) -> np.ndarray | None:
         """The label of each example, int32 [size]; None where there are none."""

@@ -118,7 +118,7 @@ class Prepared(DatasetConfig):
             return None
 
     def struct(self, n: int) -> PyTree:
-        return image_struct(n, (self.image_size, self.image_size), self.channels, self.labels)
+        return image_struct(n, (self.image_size, self.image_size), self.channels, bool(self.labels))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

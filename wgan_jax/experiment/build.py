@@ -6,6 +6,8 @@ import dataclasses
 from functools import partial
 from typing import Any
 
+import jax
+import numpy as np
 import optax
 
 from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
@@ -15,12 +17,17 @@ from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.placement import Placement
+from wgan_jax.experiment.schema import Schema
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
+from wgan_jax.networks import MLP
 from wgan_jax.optimizers import follow_iterations
 from wgan_jax.types import PyTree, from_linen
 from wgan_jax.vae import EvidenceBound, vae
+
+_NO_SCHEMA = Schema()
+_PLANE = (2,)  # the output of the default generator
 
 
 def build_gan(config: Config, placement: Placement | None = None) -> GAN:
@@ -97,7 +104,7 @@ def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()
 
 def _num_classes(config: Config) -> int:
     """Of a conditional config, 0 of another; the data set and both networks have to agree."""
-    labels = config.dataset.labels
+    labels = bool(config.dataset.labels)
     ours = config.generator.num_classes
     theirs = getattr(config.critic, "num_classes", 0)
     if ours != theirs or labels != bool(ours):
@@ -106,6 +113,28 @@ def _num_classes(config: Config) -> int:
             f"generator.num_classes is {ours}, critic.num_classes is {theirs}"
         )
     return ours
+
+
+def fit_to_data(config: Config) -> Config:
+    """The config with what networks have to take from data that say it: sizes and classes.
+
+    Only what was left at its default is filled in: the output of an MLP, and a number of classes.
+
+    Raises:
+      UserError: the data cannot be read.
+    """
+    shape, classes = config.dataset.example_shape(), config.dataset.num_classes()
+    if shape is None:
+        return config
+    generator, critic = config.generator, config.critic
+    fitted: dict[str, Any] = {"num_classes": classes}
+    if isinstance(generator, MLP) and generator.output_shape in ((), _PLANE):
+        generator = dataclasses.replace(generator, output_shape=shape)
+    theirs = getattr(critic, "num_classes", None)
+    if classes and generator.num_classes == 0 == theirs:
+        generator = dataclasses.replace(generator, **fitted)
+        critic = dataclasses.replace(critic, **fitted)
+    return dataclasses.replace(config, generator=generator, critic=critic)
 
 
 def _require_plain_vae(config: Config) -> None:
@@ -118,13 +147,17 @@ def _require_plain_vae(config: Config) -> None:
         raise UserError("the evidence bound needs a normal latent: set --latent normal")
 
 
-def open_dataset(config: Config) -> Dataset:
+def open_dataset(config: Config, schema: Schema | None = None) -> Dataset:
     """The data set of a config on the device, or as a stream; checked against the batch size.
+
+    Args:
+      config: the experiment.
+      schema: that its run began with, whose units the data keep.
 
     Raises:
       UserError: it cannot be opened, or does not go together with the rest of the config.
     """
-    data = config.dataset.open()
+    data = config.dataset.open().in_units(None if schema is None else schema.units)
     if data.size is not None and data.size < 2:
         raise UserError(f"the data set has {data.size} example, and needs two to be compared with")
     if data.size is not None and data.size < config.batch_size:
@@ -138,7 +171,10 @@ def open_dataset(config: Config) -> Dataset:
     return data.on_device()
 
 
-def sample_struct(config: Config, batch_size: int) -> PyTree:
-    """Shapes and dtypes of one batch, without opening a data set that has to be prepared."""
-    _num_classes(config)
-    return config.dataset.struct(batch_size)
+def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) -> PyTree:
+    """Shapes and dtypes of one batch, without opening data whose schema is known."""
+    classes = _num_classes(config)
+    if schema.units is None:
+        return config.dataset.struct(batch_size)
+    x = jax.ShapeDtypeStruct((batch_size, *schema.units.example_shape), np.float32)
+    return (x, jax.ShapeDtypeStruct((batch_size,), np.int32)) if classes else x

@@ -13,7 +13,9 @@ import jax
 
 from wgan_jax.data.folder import Folder
 from wgan_jax.data.images import TFDS, Digits
+from wgan_jax.data.own_arrays import Arrays
 from wgan_jax.data.stream import TFDSStream
+from wgan_jax.data.table import Table
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import (
@@ -43,7 +45,7 @@ from wgan_jax.penalties import (
 )
 from wgan_jax.vae import EvidenceBound
 
-Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream | Folder
+Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream | Folder | Arrays | Table
 Optimizer = RMSProp | Adam | SGD
 Generator = MLP | DCGANGenerator | ResNetGenerator
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones

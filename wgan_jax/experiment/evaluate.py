@@ -12,6 +12,7 @@ from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import fake_draws, points
+from wgan_jax.experiment.evaluation.units import by_column, has_columns, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.metrics import mode_coverage
@@ -48,7 +49,22 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
         result["w1/ratio"] = result["w1/exact"] / floor
     if len(exact) > 1:
         result["w1/error"] = float(np.std(exact, ddof=1) / len(exact) ** 0.5)
-    return result | modes(config.dataset, fakes)
+    result = in_units(result, data.units) | modes(config.dataset, fakes)
+    return result | _by_column(data, state, reals, np.concatenate(fakes))
+
+
+def _by_column(
+    data: Dataset, state: GANState, reals: list[np.ndarray], fake: np.ndarray
+) -> dict[str, float]:
+    """W1 of each column against held-out data, with bounds; without, where all are trained on."""
+    if data.units is None or not has_columns(data.units):
+        return {}
+    unseen, real = data.held_out(), np.concatenate(reals)
+    if unseen is not None:
+        assert unseen.size is not None
+        key = key_for(state.key, Draw.EVALUATION, 1)
+        real = points(next(unseen.draws(key, min(len(fake), unseen.size), 1)))
+    return by_column(data.units, fake, real, bounds=unseen is not None)
 
 
 def modes(dataset: DatasetConfig, fakes: list[np.ndarray]) -> dict[str, float]:

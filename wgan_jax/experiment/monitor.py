@@ -20,6 +20,7 @@ from wgan_jax.ema import ema_of, with_ema
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import generate, points
+from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.watch import watch
 from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN
@@ -100,6 +101,7 @@ class Monitor:
             found |= _lower_bound(scores, self._lipschitz(state))
         x, y = points(fake), points(real)
         found |= self._transport(x, y) | watch(self._config.dataset, x, y, on_slices)
+        found = in_units(found, self._data.units)
         sampler = self._data.sampler(on_data, self._config.batch_size, _EXTRA_STEPS)
         found |= self._gain(state, kind, real, fake, on_game, sampler)
         return found | self._direction(state._replace(key=on_step), sampler)

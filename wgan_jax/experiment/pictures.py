@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 _REAL, _FAKE, _MEDIAN_WINDOW = "#2a9d8f", "#d1495b", 101
-_GRID_PIXELS, _MILLISECONDS = 512, 80
+_GRID_PIXELS, _MILLISECONDS, _MOST_PANELS = 512, 80, 16
 
 
 def image_grid(images: np.ndarray, file: BinaryIO, columns: int | None = None) -> None:
@@ -94,6 +94,54 @@ def points(samples: np.ndarray, file: BinaryIO) -> None:
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
     figure.savefig(file, dpi=120, format="png")
     plt.close(figure)
+
+
+def marginals(
+    real: dict[str, np.ndarray], fake: dict[str, np.ndarray], step: int, file: BinaryIO
+) -> None:
+    """The values of each column, of data and of samples side by side; of the first 16 columns."""
+    plt = pyplot()
+    names = list(real)[:_MOST_PANELS]
+    columns = min(4, len(names))
+    rows = math.ceil(len(names) / columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.2 * columns, 2.4 * rows + 0.6),
+        layout="constrained",
+        squeeze=False,
+    )
+    for ax, name in zip(grid.flat, names, strict=False):
+        _marginal(ax, real[name], fake[name])
+        ax.set_title(name if len(name) < 30 else f"{name[:28]}...", fontsize="medium")
+        ax.set_yticks([])
+    for ax in grid.flat[len(names) :]:
+        ax.set_axis_off()
+    first, more = grid.flat[0], len(real) - len(names)
+    figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    rest = f" (the first {len(names)} of {len(real)} columns)" if more else ""
+    figure.suptitle(f"Columns of samples and data after {step:,} generator iterations{rest}")
+    figure.savefig(file, dpi=90, format="png")
+    plt.close(figure)
+
+
+def _marginal(ax: Any, real: np.ndarray, fake: np.ndarray) -> None:
+    """Shares of both sets of values: bars of a category, steps of numbers."""
+    sets = ((real, _REAL, "data"), (fake, _FAKE, "samples"))
+    if real.dtype.kind in "USOb":
+        names = np.unique(np.concatenate([real, fake]).astype(str))[:_MOST_PANELS]
+        for side, (values, color, label) in zip((-0.2, 0.2), sets, strict=True):
+            shares = [float((values.astype(str) == name).mean()) for name in names]
+            ax.bar(np.arange(len(names)) + side, shares, 0.4, color=color, label=label)
+        ax.set_xticks(range(len(names)), [name[:8] for name in names], fontsize="small")
+        return
+    # The middle of the data, so that one far value does not press all others into one bar.
+    low, high = np.quantile(real.astype(float), (0.005, 0.995))
+    margin = 0.1 * (high - low) or 0.5
+    edges = np.linspace(low - margin, high + margin, 41)
+    for values, color, label in sets:
+        inside = np.clip(values.astype(float), edges[0], edges[-1])
+        ax.hist(inside, edges, density=True, histtype="step", color=color, label=label)
 
 
 def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:

@@ -19,9 +19,11 @@ from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluation.samples import points
 from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
 from wgan_jax.experiment.placement import Placement
+from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
@@ -99,7 +101,7 @@ class Run:
             pictures.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
-        """Writes a picture of samples from fixed noise: an image grid, or points of the plane."""
+        """Writes a picture of samples from fixed noise: images, points of the plane or columns."""
         key, shape = key_for(jax.random.key(self.config.seed), Draw.SAMPLES), self._sample_shape()
         count = _GRID if len(shape) == 3 else _POINTS
         samples = self.gan.generate(with_ema(state), key, count)
@@ -108,9 +110,16 @@ class Run:
             fake = fake[np.argsort(labels[0], kind="stable")]
         if len(shape) == 3:
             pictures.image_grid(fake, file)
-        elif shape == (2,):
-            real = np.asarray(self.data(key_for(key, Draw.CRITIC_DATA), count))
-            pictures.plane(real, fake, self._critic_scores(state), step, file)
+            return
+        count = min(count, self.data.size or count)
+        real = jax.tree.leaves(next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1)))[0]
+        if shape == (2,):
+            critic = None if labels else self._critic_scores(state)
+            pictures.plane(np.asarray(real), fake, critic, step, file)
+        else:
+            schema = Schema.of(self.data)
+            left, right = (schema.columns({"samples": points(x)}) for x in (real, fake))
+            pictures.marginals(left, right, step, file)
 
     def draw_curves(self, lines: list[dict[str, Any]], file: BinaryIO) -> None:
         pictures.curves(lines, self.config.objective.estimates, file)
@@ -127,7 +136,7 @@ class Run:
 
 
 def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
-    data = open_dataset(config)
+    data = open_dataset(config, saved_schema(workdir))
     config = with_class_counts(config, data, saved_class_counts(workdir))
     return data, build_gan(config), config
 

@@ -19,13 +19,12 @@ from wgan_jax.experiment.build import build_gan, labelled, sample_struct
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.members import chosen, like, member_state
+from wgan_jax.experiment.schema import Arrays, Schema, read_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
 BLOCK, _STOPS = 500, 4
-
-Arrays = dict[str, np.ndarray]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,6 +51,7 @@ class Sampler:
     gan: GAN
     state: GANState
     wish: Wish
+    schema: Schema = Schema()
 
     def blocks(self) -> Iterator[Arrays]:
         """`samples` [block, ...] and, of a conditional generator, `labels` [block], `num` in all.
@@ -136,7 +136,8 @@ def open_sampler(
     """
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, wish)
-    struct = sample_struct(config, config.batch_size)
+    schema = read_schema(workdir)
+    struct = sample_struct(config, config.batch_size, schema)
     gan = build_gan(chosen(config, member))
     found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
     if found is None:
@@ -144,7 +145,8 @@ def open_sampler(
     state = found[1] if member is None else member_state(found[1], member)
     if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
         raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
-    return Sampler(config, gan, state if wish.weights == "raw" else with_ema(state), wish)
+    state = state if wish.weights == "raw" else with_ema(state)
+    return Sampler(config, gan, state, wish, schema)
 
 
 def _check(config: Config, wish: Wish) -> None:

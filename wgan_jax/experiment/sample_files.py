@@ -1,4 +1,4 @@
-"""Where samples go: a picture, an animation, arrays, or a folder of pictures."""
+"""Where samples go: a picture, an animation, arrays, a table, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,24 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import pictures
-from wgan_jax.experiment.sample import Arrays
+from wgan_jax.experiment.sample_tables import write_csv, write_parquet
+from wgan_jax.experiment.schema import Arrays, Schema
 from wgan_jax.files import atomic_write, temporary_folder
 
 _OURS = re.compile(r"\d{6,}(-label-\d+)?\.png")
-_ANIMATED = (".gif", ".apng")
-FORMS = (".png", ".npz", *_ANIMATED)
+_ANIMATED, _TABLES = (".gif", ".apng"), {".csv": write_csv, ".parquet": write_parquet}
+_ARRAYS = (".npy", ".npz")
+FORMS = (".png", ".npy", ".npz", *_TABLES, *_ANIMATED)
+
+
+def _no_picture(shape: tuple[int, ...]) -> str:
+    return ", ".join(_TABLES if len(shape) == 1 else _ARRAYS)
 
 
 def is_folder(path: str) -> bool:
@@ -33,46 +39,55 @@ def is_animated(path: Path) -> bool:
     return path.suffix in _ANIMATED
 
 
-def write_samples(blocks: Iterator[Arrays], num: int, path: Path, *, folder: bool) -> None:
-    """`num` samples to a grid (.png), to arrays (.npz) or each to a picture in a folder.
+def write_samples(
+    blocks: Iterator[Arrays], num: int, path: Path, *, folder: bool, schema: Schema | None = None
+) -> None:
+    """Writes `num` samples to a grid (.png), arrays, a table, or each to a picture in a folder.
 
-    A file appears when it is whole. Arrays and folders take memory for one block.
+    Arrays (.npy, .npz) and tables (.csv, .parquet) are in the units of the schema. A file appears
+    when it is whole. All but grids take memory for one block.
 
     Raises:
-      UserError: samples that no picture shows, or a file that cannot be written.
+      UserError: samples that no picture or table shows, or a file that cannot be written.
     """
-    first = next(blocks)
+    first, schema = next(blocks), schema or Schema()
     blocks = itertools.chain([first], blocks)
     shape = first["samples"].shape[1:]
-    if len(shape) != 3 and (folder or (path.suffix != ".npz" and shape != (2,))):
-        raise UserError(f"samples of shape {shape} make no such picture; use .npz")
+    if path.suffix in _TABLES and not folder:
+        columns = map(schema.columns, blocks)
+        _whole(path, lambda file: _TABLES[path.suffix](columns, file))
+        return
+    if len(shape) != 3 and (folder or (path.suffix not in _ARRAYS and shape != (2,))):
+        raise UserError(f"samples of shape {shape} make no such picture; use {_no_picture(shape)}")
     if folder:
         _write_folder(blocks, path)
-    elif path.suffix == ".npz":
-        _whole(path, lambda file: _write_arrays(blocks, num, file))
+    elif path.suffix in _ARRAYS:
+        _write_arrays(map(schema.arrays, blocks), num, path)
     else:
         samples = np.concatenate([block["samples"] for block in blocks])
         draw = pictures.image_grid if len(shape) == 3 else pictures.points
         _whole(path, lambda file: draw(samples, file))
 
 
-def write_walks(frames: Iterable[Arrays], path: Path) -> None:
-    """Walks as rows of a grid (.png), as arrays [num, frames, ...] (.npz), or moving.
+def write_walks(frames: Iterable[Arrays], path: Path, schema: Schema | None = None) -> None:
+    """Writes walks as rows of a grid (.png), as arrays [num, frames, ...] (.npz), or moving.
 
     Raises:
       UserError: as `write_samples`.
     """
     taken = list(frames)
     steps = [frame["samples"] for frame in taken]
-    if steps[0].ndim != 4 and path.suffix != ".npz":
+    if path.suffix in _TABLES:
+        raise UserError(f"walks between latents make no table: use {', '.join(_ARRAYS)}")
+    if steps[0].ndim != 4 and path.suffix not in _ARRAYS:
         raise UserError(f"samples of shape {steps[0].shape[1:]} make no such picture; use .npz")
     if path.suffix in _ANIMATED:
         _whole(path, lambda file: pictures.animation(steps, file, form=path.suffix))
         return
     rows = np.stack(steps, 1)
-    if path.suffix == ".npz":
-        arrays = {**taken[0], "samples": rows}
-        _whole(path, lambda file: _write_arrays(iter([arrays]), len(rows), file))
+    if path.suffix in _ARRAYS:
+        arrays = (schema or Schema()).arrays({**taken[0], "samples": rows})
+        _write_arrays(iter([arrays]), len(rows), path)
     else:
         images, columns = rows.reshape(-1, *rows.shape[2:]), rows.shape[1]
         _whole(path, lambda file: pictures.image_grid(images, file, columns))
@@ -130,20 +145,45 @@ def _write_pictures(blocks: Iterable[Arrays], folder: Path) -> None:
             count += len(pixels)
 
 
-def _write_arrays(blocks: Iterable[Arrays], num: int, file: BinaryIO) -> None:
-    """A .npz whose samples are written as they come; labels, small, wait for the end."""
-    labels: list[np.ndarray] = []
+def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
+    """Samples as a .npy with what belongs to them in a second one, or all of it in a .npz."""
+    first = next(blocks)
+    blocks = itertools.chain([first], blocks)
+    if path.suffix == ".npz":
+        _whole(path, lambda file: _write_npz(blocks, num, file))
+        return
+    rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
+    _whole(path, lambda file: _write_npy(blocks, num, file, rest))
+    for name, arrays in rest.items():
+        joined = np.concatenate(arrays)
+        beside = path.with_name(f"{path.stem}-{name}.npy")
+        _whole(beside, lambda file, x=joined: np.save(file, x, allow_pickle=False))  # type: ignore[misc]
+
+
+def _write_npy(
+    blocks: Iterable[Arrays], num: int, file: IO[bytes], rest: dict[str, list[np.ndarray]]
+) -> None:
+    """Samples written as they come; what belongs to them, small, is kept in `rest`."""
+    for number, block in enumerate(blocks):
+        samples = np.ascontiguousarray(block["samples"])
+        if number == 0:
+            header = {
+                "descr": np.lib.format.dtype_to_descr(samples.dtype),
+                "fortran_order": False,
+                "shape": (num, *samples.shape[1:]),
+            }
+            np.lib.format.write_array_header_2_0(file, header)
+        file.write(samples.tobytes())
+        for name in rest:
+            rest[name].append(block[name])
+
+
+def _write_npz(blocks: Iterator[Arrays], num: int, file: BinaryIO) -> None:
+    first = next(blocks)
+    rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("samples.npy", "w", force_zip64=True) as entry:
-            for number, block in enumerate(blocks):
-                samples = np.ascontiguousarray(block["samples"])
-                if number == 0:
-                    shape = (num, *samples.shape[1:])
-                    descr = np.lib.format.dtype_to_descr(samples.dtype)
-                    header = {"descr": descr, "fortran_order": False, "shape": shape}
-                    np.lib.format.write_array_header_1_0(entry, header)
-                entry.write(samples.tobytes())
-                labels += [block["labels"]] if "labels" in block else []
-        if labels:
-            with archive.open("labels.npy", "w") as entry:
-                np.lib.format.write_array(entry, np.concatenate(labels), allow_pickle=False)
+            _write_npy(itertools.chain([first], blocks), num, entry, rest)
+        for name, arrays in rest.items():
+            with archive.open(f"{name}.npy", "w") as entry:
+                np.lib.format.write_array(entry, np.concatenate(arrays), allow_pickle=False)

@@ -7,6 +7,8 @@ from typing import Any
 
 from wgan_jax.experiment.evaluation.metrics import METRICS, Row, rows
 
+_NAMED = [metric for name, metric in METRICS.items() if "/" in name]
+
 
 def scorecard(result: Mapping[str, Any]) -> str:
     """A row for each measure: its value with its error, and real against real.
@@ -28,7 +30,7 @@ def scorecard(result: Mapping[str, Any]) -> str:
 
 def of_features(result: Mapping[str, Any]) -> list[Row]:
     """The metrics on features."""
-    return [row for row in rows(result) if row.name not in METRICS]
+    return [row for row in rows(result) if row.metric not in _NAMED]
 
 
 def _number(value: Any, form: str) -> str:

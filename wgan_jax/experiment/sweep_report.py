@@ -22,6 +22,7 @@ from wgan_jax.experiment.evaluation.samples import (
     weights_of,
 )
 from wgan_jax.experiment.evaluation.summary import compared
+from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.members import combinations, settings
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
@@ -58,7 +59,7 @@ def rows(
         row |= {"w1/exact": w1, "w1/floor": floor}
         if floor > 0:
             row["w1/ratio"] = w1 / floor
-        found.append(row | modes(config.dataset, [fake]))
+        found.append(in_units(row, data.units) | modes(config.dataset, [fake]))
     return found
 
 

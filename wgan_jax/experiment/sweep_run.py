@@ -32,6 +32,7 @@ from wgan_jax.experiment.members import (
 from wgan_jax.experiment.metrics_log import iter_metrics
 from wgan_jax.experiment.placement import Placement
 from wgan_jax.experiment.run import Program, Run
+from wgan_jax.experiment.schema import saved_schema
 from wgan_jax.experiment.workdir import (
     require_plain,
     saved_class_counts,
@@ -176,7 +177,7 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
     if jax.process_count() > 1:
         raise UserError("a sweep trains on one host: set --distributed off")
     keys, hypers = stacked(config)
-    data = open_dataset(config)
+    data = open_dataset(config, saved_schema(workdir))
     if data.is_stream:
         raise UserError("members share a data set on the device, which a stream is not")
     config = with_class_counts(config, data, saved_class_counts(workdir))

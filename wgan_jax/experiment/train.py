@@ -20,6 +20,7 @@ from wgan_jax.experiment.data_identity import check_data
 from wgan_jax.experiment.placement import place
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
+from wgan_jax.experiment.schema import save_schema
 from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
 from wgan_jax.experiment.workdir import claim, locked, save_class_counts
@@ -67,6 +68,7 @@ def train(
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
                 save_class_counts(workdir, run.config)
+                save_schema(run.data, workdir, step)
                 checkpoints.check_disk_space(run.state)
             writer.write_data()
             state = sharding.state(run.state)

@@ -19,7 +19,7 @@ from wgan_jax.experiment.lock import WorkdirLockedError, lock
 from wgan_jax.files import atomic_write, kind_of, read_file
 
 _FILES = re.compile(
-    r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation|data)\.json|report\.html|"
+    r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation|data|schema)\.json|report\.html|"
     r"curves\.png|\.lock|.*-lenet\.safetensors"
 )
 _FOLDERS = ("checkpoints", "samples", "members", "tensorboard")
@@ -92,7 +92,7 @@ def claim(workdir: Path, config: Config) -> None:
     """
     path = workdir / "config.json"
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
-    if path.exists() and _has_begun(workdir):
+    if path.exists() and has_begun(workdir):
         changed = differences(identity(config), identity(read_config(path)))
         if changed:
             raise UserError(
@@ -111,10 +111,11 @@ def save_class_counts(workdir: Path, config: Config) -> None:
 def saved_class_counts(workdir: Path) -> tuple[int, ...]:
     """How many examples each class had when the run in a workdir began; empty if none tells."""
     path = workdir / "config.json"
-    return read_config(path).class_counts if path.exists() and _has_begun(workdir) else ()
+    return read_config(path).class_counts if path.exists() and has_begun(workdir) else ()
 
 
-def _has_begun(workdir: Path) -> bool:
+def has_begun(workdir: Path) -> bool:
+    """Whether a workdir holds a run that has come to something."""
     metrics = workdir / "metrics.jsonl"
     return (workdir / "checkpoints").exists() or (metrics.is_file() and metrics.stat().st_size > 0)
 

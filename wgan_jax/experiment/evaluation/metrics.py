@@ -35,6 +35,7 @@ class Row(NamedTuple):
     points: float | None
 
 
+COLUMN = "w1/column/"
 METRICS = {
     "w1/exact": Metric(
         "exact W1 between samples and data; real against real is what a second sample of the data "
@@ -52,6 +53,12 @@ METRICS = {
         "exact W1 at the size of a minibatch", "lower", baseline="w1/minibatch_floor"
     ),
     "w1/sliced": Metric("sliced W1 between samples and data", "lower", baseline="w1/sliced_floor"),
+    "w1/column": Metric(
+        "exact W1 between the values of a column in its own unit; of a category, the share of rows "
+        "that would have to change",
+        "lower",
+        points="columns/points",
+    ),
     "modes/found": Metric(
         "modes with a sample within three standard deviations", "higher", points="modes/points"
     ),
@@ -77,7 +84,7 @@ METRICS = {
 
 
 def metric_of(name: str) -> Metric | None:
-    """The metric of a key, `w1/exact` or `frechet/lenet`; None for other keys.
+    """The metric of a key, `w1/exact`, `frechet/lenet` or `w1/column/age`; None for other keys.
 
     Example:
       >>> metric_of("frechet/lenet").better
@@ -85,7 +92,9 @@ def metric_of(name: str) -> Metric | None:
       >>> metric_of("frechet/lenet/error") is None
       True
     """
-    family, _, features = name.partition("/")
+    family, _, features = name.removeprefix(COLUMN).partition("/")
+    if name.startswith(COLUMN):
+        return None if features else METRICS["w1/column"]
     known = METRICS.get(name)
     return METRICS.get(family) if known is None and features and "/" not in features else known
 

@@ -1,0 +1,164 @@
+"""Arrays in files, .npy, .npz and HDF5: memory-mapped where they can be, and never pickled."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wgan_jax.data.remote import expand_user
+from wgan_jax.errors import UserError
+from wgan_jax.files import open_regular
+
+HDF5 = (".h5", ".hdf5")
+SUFFIXES = (".npy", ".npz", *HDF5)
+# What unpacks to more than this may do so at this ratio at most: images reach 20, bombs 1,000.
+_SMALL, _LARGEST_RATIO = 2**28, 100
+_MOST_ARRAYS, _BLOCK = 10_000, 2**24
+
+
+def open_array(path: str, key: str | None, option: str) -> np.ndarray:
+    """An array of a file: the one of the name `key`, which may be None where there is only one.
+
+    Args:
+      path: of a .npy, .npz or HDF5 file.
+      key: the name of an array in a .npz or HDF5 file.
+      option: the flag that gives `key`, for messages.
+
+    Raises:
+      UserError: no such file or array, one of Python objects, or one that is not whole.
+    """
+    file = Path(expand_user(path))
+    if file.suffix not in SUFFIXES:
+        raise UserError(f"{path!r} should end in {', '.join(SUFFIXES)}")
+    try:
+        if file.suffix == ".npy":
+            if key is not None:
+                raise UserError(f"{path} holds one array, so {option} {key} names none in it")
+            return _mapped(file)
+        read = _read_npz if file.suffix == ".npz" else _read_hdf5
+        with open_regular(file, follow=True) as opened:
+            return read(file, opened, key, option)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())[:200]
+        if reason.startswith("mmap length"):
+            reason = "it ends before its array does"
+        elif "object" in reason.lower():
+            reason = "it holds Python objects, which are never loaded: save plain numbers or text"
+        raise UserError(f"{path} holds no array that can be read: {reason}") from error
+
+
+def _mapped(path: Path) -> np.ndarray:
+    open_regular(path, follow=True).close()  # a pipe would be waited for
+    if path.stat().st_size == 0:
+        raise ValueError("it is empty")
+    with open(path, "rb") as file:
+        if file.read(6) != b"\x93NUMPY":
+            raise ValueError("it is no .npy file")
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    # A plain array over the same pages: what is computed of it is no memory map.
+    return np.asarray(array)
+
+
+def _read_npz(path: Path, file: BinaryIO, key: str | None, option: str) -> np.ndarray:
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+        if len(entries) > _MOST_ARRAYS:
+            raise ValueError(f"it lists {len(entries):,} arrays")
+        named = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        entry = named[pick(list(named), key, option, str(path))]
+        if entry.flag_bits & 1:
+            raise ValueError("it is encrypted")
+        _require_likely_size(entry.file_size, entry.compress_size)
+        with archive.open(entry) as packed:
+            return _unpack(packed, entry.file_size)
+
+
+def _unpack(packed: Any, size: int) -> np.ndarray:
+    """An array of exactly the bytes that its entry has, read into memory of that size."""
+    version = np.lib.format.read_magic(packed)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"it holds an array of the format's version {version}")
+    read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
+    shape, by_columns, dtype = read_header(packed)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects")
+    count = math.prod(shape) * dtype.itemsize
+    if min((0, *shape)) < 0 or count != size - packed.tell():
+        raise ValueError(f"it holds no array of {dtype}{list(shape)}, though it says so")
+    flat = np.empty(count, np.uint8)
+    view, start = memoryview(flat.data), 0
+    while start < count:
+        got = packed.readinto(view[start : start + _BLOCK])
+        if not got:
+            raise ValueError("it ends early")
+        start += got
+    if not count:
+        return np.empty(shape, dtype)
+    return flat.view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _require_likely_size(unpacked: int, packed: int) -> None:
+    if unpacked > max(_SMALL, _LARGEST_RATIO * packed):
+        raise ValueError(
+            f"it unpacks {packed:,} bytes to {unpacked:,}, which looks like a decompression bomb: "
+            f"save the array as .npy"
+        )
+
+
+def _read_hdf5(path: Path, file: BinaryIO, key: str | None, option: str) -> np.ndarray:
+    try:
+        import h5py
+    except ImportError as error:
+        raise UserError("HDF5 needs an extra; run: pip install 'wgan_jax[hdf5]'") from error
+    with h5py.File(file, "r") as opened:
+        found = dict(_arrays_of(h5py, opened))
+        data = found[pick(list(found), key, option, str(path))]
+        if data.is_virtual or data.external:
+            raise ValueError("its values lie in other files, which are not followed")
+        if data.dtype.hasobject:
+            if h5py.check_string_dtype(data.dtype) is None:
+                raise ValueError("it holds Python objects")
+            return data.asstr()[...].astype(str)
+        if data.chunks is not None:
+            _require_likely_size(data.size * data.dtype.itemsize, data.id.get_storage_size())
+        return data[...]
+
+
+def _arrays_of(
+    h5py: Any, group: Any, prefix: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """The arrays of a file by path, but for links, which may lead out of it or in a circle."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink) or depth > 16:
+            continue
+        member = group[name]
+        if isinstance(member, h5py.Dataset):
+            yield f"{prefix}{name}", member
+        elif isinstance(member, h5py.Group):
+            yield from _arrays_of(h5py, member, f"{prefix}{name}/", depth + 1)
+
+
+def pick(names: list[str], key: str | None, option: str, where: str) -> str:
+    """The name of the array that is meant.
+
+    Raises:
+      UserError: there is none of that name, or several to choose from.
+    """
+    if key is not None and key.strip("/") in names:
+        return key.strip("/")
+    told = ", ".join(names)[:300] or "no arrays"
+    if key is not None:
+        near = difflib.get_close_matches(key, names, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"it holds {told}"
+        raise UserError(f"{where} has no array {key!r}; {hint}")
+    if len(names) != 1:
+        raise UserError(f"{where} holds {told}: name one with {option}")
+    return names[0]

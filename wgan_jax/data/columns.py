@@ -1,0 +1,224 @@
+"""Columns of a table: encoded as numbers that networks learn from, decoded into their own units."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from wgan_jax.errors import UserError
+
+Kind = Literal["number", "integer", "flag", "category"]
+_KINDS = ("number", "integer", "flag", "category")
+_MOST_CATEGORIES, _MOST_WIDTH = 1_000, 2**16
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """One column, and how its values become numbers.
+
+    Attributes:
+      name: of the column.
+      kind: numbers, whole numbers and flags are standardized, `(x - center) / scale`; each value
+        of a category becomes a number of its own, 1 where it is the value and 0 elsewhere.
+      center, scale: mean and standard deviation of the training data.
+      low, high: the range of the data, which whole numbers keep to when they are decoded.
+      values: the values of a category, or how a flag spells false and true.
+    """
+
+    name: str
+    kind: Kind = "number"
+    center: float = 0.0
+    scale: float = 1.0
+    low: float = -math.inf
+    high: float = math.inf
+    values: tuple[str, ...] = ()
+
+    @property
+    def width(self) -> int:
+        return len(self.values) if self.kind == "category" else 1
+
+    @classmethod
+    def fit(cls, name: str, kind: Kind, x: np.ndarray, values: tuple[str, ...] = ()) -> Column:
+        """The column that standardizes `x`: numbers [n], or indices of the values of a category."""
+        if kind == "category":
+            return cls(name, kind, values=values)
+        center, scale = moments(x)
+        return cls(name, kind, center, scale, float(x.min()), float(x.max()), values)
+
+    def encode(self, x: np.ndarray) -> np.ndarray:
+        """Numbers [n] as float32 [n, width]."""
+        if self.kind == "category":
+            return np.eye(self.width, dtype=np.float32)[x.astype(int)]
+        return ((x.astype(np.float64) - self.center) / self.scale).astype(np.float32)[:, None]
+
+    def numbers(self, encoded: np.ndarray) -> np.ndarray:
+        """What `encode` was given, or the nearest to it: [n, width] to [n] in float64."""
+        if self.kind == "category":
+            return encoded.argmax(1).astype(np.float64)
+        x = encoded[:, 0].astype(np.float64) * self.scale + self.center
+        if self.kind == "number":
+            return x if self.low < self.high else np.full_like(x, self.center)
+        return np.clip(np.rint(x), self.low, self.high)
+
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
+        """Values [n] as they stood in the table: floats, integers, booleans or strings."""
+        x = self.numbers(encoded)
+        if self.kind == "number":
+            # float32 has about 7 digits, so that what comes after the eighth says nothing.
+            decimals = 7 - math.floor(math.log10(self.scale))
+            return x.round(decimals) if abs(decimals) < 16 else x
+        if self.values:
+            return np.array(self.values)[x.astype(int)]
+        return x.astype(bool if self.kind == "flag" else np.int64)
+
+    def parse(self, text: str) -> float:
+        """The number that a text stands for, as `encode` takes it.
+
+        Raises:
+          UserError: it is no value of this column.
+        """
+        if self.kind == "category" or (self.kind == "flag" and text in self.values):
+            if text not in self.values:
+                raise UserError(
+                    f"{self.name} has no value {text!r}; known: {', '.join(self.values)[:200]}"
+                )
+            return float(self.values.index(text))
+        try:
+            x = float(text)
+        except ValueError:
+            x = math.nan
+        if not math.isfinite(x):
+            raise UserError(f"{self.name} takes a number, got {text!r}")
+        return x
+
+
+@dataclasses.dataclass(frozen=True)
+class Columns:
+    """The columns of a data set of points.
+
+    Example:
+      >>> import numpy as np
+      >>> age = Column.fit("age", "integer", np.array([30.0, 40.0, 50.0]))
+      >>> columns = Columns((age, Column("pet", "category", values=("cat", "dog"))))
+      >>> encoded = columns.encode({"age": np.array([40]), "pet": np.array([1])})
+      >>> encoded.tolist()
+      [[0.0, 0.0, 1.0]]
+      >>> {name: values.tolist() for name, values in columns.decode(encoded).items()}
+      {'age': [40], 'pet': ['dog']}
+    """
+
+    columns: tuple[Column, ...]
+
+    def __iter__(self):
+        return iter(self.columns)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return tuple(column.name for column in self.columns)
+
+    @property
+    def width(self) -> int:
+        return sum(column.width for column in self.columns)
+
+    def encode(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Numbers by the names of their columns as float32 [n, width]."""
+        return np.concatenate([c.encode(np.asarray(table[c.name])) for c in self.columns], 1)
+
+    def split(self, encoded: np.ndarray) -> list[tuple[Column, np.ndarray]]:
+        """Each column with its part [n, width] of encoded rows."""
+        ends = np.cumsum([column.width for column in self.columns])
+        return list(zip(self.columns, np.split(encoded, ends[:-1], axis=1), strict=True))
+
+    def decode(self, encoded: np.ndarray) -> dict[str, np.ndarray]:
+        """Encoded rows [n, width] as values by the names of their columns."""
+        return {column.name: column.decode(part) for column, part in self.split(encoded)}
+
+    def to_json(self) -> list[dict[str, Any]]:
+        """The columns as JSON values."""
+        return [
+            {key: list(v) if isinstance(v, tuple) else v for key, v in vars(column).items()}
+            | {key: None for key in ("low", "high") if not math.isfinite(vars(column)[key])}
+            for column in self.columns
+        ]
+
+    @classmethod
+    def from_json(cls, data: Any) -> Columns:
+        """The columns that `to_json` told of.
+
+        Raises:
+          ValueError: it did not; the data may come from anybody.
+        """
+        if not isinstance(data, list) or not data:
+            raise ValueError("they list no columns")
+        columns = cls(tuple(_column(each) for each in data))
+        if columns.width > _MOST_WIDTH or len(set(columns.names)) != len(columns.names):
+            raise ValueError("they are too many, or two have one name")
+        return columns
+
+
+def _column(data: Any) -> Column:
+    if not isinstance(data, dict) or data.keys() != Column.__dataclass_fields__.keys():
+        raise ValueError("a column has other fields")
+    low, high = data["low"], data["high"]
+    low, high = (-math.inf if low is None else low), (math.inf if high is None else high)
+    numbers, values = (data["center"], data["scale"], low, high), data["values"]
+    is_known = data["kind"] in _KINDS and isinstance(data["name"], str)
+    if not is_known or not all(type(x) in (int, float) and x == x for x in numbers):
+        raise ValueError("a column has a field of another kind")
+    if not math.isfinite(data["center"]) or not 0 < data["scale"] < math.inf or not low <= high:
+        raise ValueError(f"the column {data['name']!r} has numbers that are out of range")
+    texts = isinstance(values, list) and all(isinstance(value, str) for value in values)
+    counts = {"category": range(1, _MOST_CATEGORIES + 1), "flag": (0, 2)}.get(data["kind"], (0,))
+    if not texts or len(values) not in counts:
+        raise ValueError(f"the column {data['name']!r} has other values")
+    center, scale = float(data["center"]), float(data["scale"])
+    return Column(data["name"], data["kind"], center, scale, float(low), float(high), tuple(values))
+
+
+def require_few_categories(name: str, count: int) -> None:
+    """Refuse a category of so many values that each becomes a number of its own.
+
+    Raises:
+      UserError: it has more than a thousand.
+    """
+    if count > _MOST_CATEGORIES:
+        raise UserError(
+            f"the column {name!r} has {count:,} different values, where a category has at most "
+            f"{_MOST_CATEGORIES:,}: leave it out of --dataset.one-hot and --dataset.columns"
+        )
+
+
+def moments(x: np.ndarray) -> tuple[float, float]:
+    """Mean and standard deviation, 1 for a constant, of numbers however large.
+
+    Example:
+      >>> import numpy as np
+      >>> moments(np.array([0, 2e300]))
+      (1e+300, 1e+300)
+      >>> moments(np.array([7, 7]))
+      (7.0, 1.0)
+    """
+    x = np.asarray(x, np.float64)
+    peak = float(np.abs(x).max()) or 1.0
+    center, scale = float((x / peak).mean() * peak), float((x / peak).std() * peak)
+    # Rounding spreads equal numbers a little, and what is that small in itself is no spread.
+    return center, scale if scale > 1e-14 * peak and scale > 1e-300 else 1.0
+
+
+def chosen(names: Sequence[str], known: Sequence[str], option: str, where: str) -> None:
+    """Refuse names of columns that there are not.
+
+    Raises:
+      UserError: with the nearest known name.
+    """
+    import difflib
+
+    for name in names:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)[:300]}"
+            raise UserError(f"{option} names a column {name!r}, which {where} has not: {hint}")

@@ -1,0 +1,207 @@
+"""Arrays of the user's as a data set: images or points, with labels where they have some."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from wgan_jax.data.array_files import open_array
+from wgan_jax.data.columns import moments
+from wgan_jax.data.dataset import Units
+from wgan_jax.data.labels import class_labels
+from wgan_jax.data.remote import expand_user
+from wgan_jax.data.rows import (
+    FileConfig,
+    Rows,
+    classes,
+    is_held_out,
+    log_classes,
+    require_both_parts,
+    require_finite,
+    rows_in_words,
+    stamp,
+)
+from wgan_jax.data.units import ArrayUnits
+from wgan_jax.errors import UserError
+
+_DIGESTED_BYTES = 2**26
+_CHANNELS = (1, 3)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Arrays(FileConfig):
+    """An array of a .npy, .npz or HDF5 file: points [n, d], or images [n, h, w] or [n, h, w, c].
+
+    Samples come back in the units and the dtype of the array.
+
+    Example:
+      >>> import tempfile
+      >>> folder = Path(tempfile.mkdtemp())
+      >>> np.save(folder / "x.npy", np.array([[1, 20], [3, 40]]))
+      >>> data = Arrays(path=str(folder / "x.npy")).open()
+      >>> data.units.to_units(data.examples).tolist()
+      [[1, 20], [3, 40]]
+    """
+
+    path: str = ""
+    """File of the array: .npy, .npz, .h5 or .hdf5."""
+    key: str | None = None
+    """Name of the array in its file; not needed where the file holds one."""
+    labels: str | None = None
+    """Name of an array of class labels in the same file, or another file with one."""
+    value_range: tuple[float, ...] = ()
+    """Lowest and highest value of images that are not uint8, say 0 1; they become -1 and 1."""
+    standardize: Literal["common", "columns", "none"] = "common"
+    """Standardize points by one scale for all columns, which keeps distances; by one for each
+    column, where they have different units; or not at all."""
+    held_out: float = 0.0
+    """Fraction of the examples kept for evaluation, chosen by a hash of their content."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        bounds = self.value_range
+        if bounds and not (len(bounds) == 2 and bounds[0] < bounds[1]):
+            raise ValueError(
+                f"dataset.value_range takes the lowest and the highest value, got {bounds}"
+            )
+
+    def read(self, units: Units | None) -> Rows:
+        found = _open(self, stamp(self.path, self.labels))
+        mine = found.units
+        if units is not None:
+            if not isinstance(units, ArrayUnits) or units.example_shape != mine.example_shape:
+                raise UserError(
+                    f"{found.name} holds examples of another shape than its run began with"
+                )
+            mine = dataclasses.replace(units, dtype=mine.dtype)
+        x = _encoded(found.array, mine, found.name)
+        return Rows(x, mine, found.held_out, found.digest, found.labels, found.class_names)
+
+
+class _Opened(NamedTuple):
+    """An array of a file, with what follows from all of it."""
+
+    array: np.ndarray
+    name: str
+    units: ArrayUnits
+    held_out: np.ndarray
+    digest: str
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=1)
+def _open(config: Arrays, files: tuple[object, ...]) -> _Opened:
+    """The array of a file, kept until another is read: held-out examples come out of it too."""
+    array = open_array(config.path, config.key, "--dataset.key")
+    what = config.path if config.key is None else f"{config.path}[{config.key}]"
+    if array.dtype.kind not in "biuf":
+        raise UserError(f"{what} holds {array.dtype}, and networks learn numbers")
+    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+        raise UserError(
+            f"{what} has the shape {list(array.shape)}: give points [n, d], or images [n, h, w] "
+            f"or [n, h, w, c]"
+        )
+    labels, names = (None, ()) if config.labels is None else _labels(config, what, len(array))
+    require_finite(array, what)
+    held_out = np.zeros(len(array), bool)
+    if config.held_out:
+        held_out = is_held_out((np.ascontiguousarray(x).tobytes() for x in array), config.held_out)
+        require_both_parts(held_out, config.held_out, what)
+    units = (_points if array.ndim == 2 else _images)(config, array, held_out, what)
+    return _Opened(array, what, units, held_out, _digest(array, labels), labels, names)
+
+
+def _encoded(array: np.ndarray, units: ArrayUnits, what: str) -> np.ndarray:
+    """Examples as networks take them; images of uint8 stay so, and become floats on the device."""
+    examples = array.reshape(len(array), *units.example_shape)
+    if array.ndim > 2 and array.dtype == np.uint8 and units.center == (127.5,) == units.scales:
+        return examples
+    x = units.to_numbers(examples)
+    if not np.isfinite(x).all():
+        raise UserError(f"{what} has values beyond those of float32: divide them by a power of 10")
+    return x
+
+
+def _points(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) -> ArrayUnits:
+    """Units in which the training data are about 0, with a variance of 1, be it on average."""
+    if config.value_range:
+        raise UserError(f"{what} holds points, and --dataset.value-range is for images")
+    kept, name, shape = array[~held_out], array.dtype.name, array.shape[1:]
+    if config.standardize == "none":
+        return ArrayUnits((0.0,), (1.0,), name, shape)
+    center, scales = zip(*(moments(kept[:, i]) for i in range(array.shape[1])), strict=True)
+    if config.standardize == "common":
+        varying = np.array(scales)[kept.min(0) < kept.max(0)]
+        peak = varying.max(initial=0) or 1.0
+        common = peak * float(np.square(varying / peak).mean()) ** 0.5 if len(varying) else 1.0
+        scales = (common,) * len(scales)
+    return ArrayUnits(center, scales, name, shape)
+
+
+def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) -> ArrayUnits:
+    """Units in which images are in [-1, 1]."""
+    bounds, channels = config.value_range, array.shape[-1] if array.ndim == 4 else 1
+    if channels not in _CHANNELS:
+        is_first = array.ndim == 4 and array.shape[1] in _CHANNELS
+        hint = "; it looks like [n, c, h, w]: save np.moveaxis(x, 1, -1)" if is_first else ""
+        raise UserError(f"{what} has {channels} channels, where images have 1 or 3{hint}")
+    if not bounds:
+        known = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0)}
+        if array.dtype.name not in known:
+            raise UserError(
+                f"{what} holds images of {array.dtype}, from {array.min():g} to {array.max():g}: "
+                f"say which values are black and white with --dataset.value-range, for instance "
+                f"--dataset.value-range 0 1"
+            )
+        bounds = known[array.dtype.name]
+    low, high = bounds
+    outside = np.zeros(0, int)
+    if array.dtype != np.uint8 or (low, high) != (0, 255):
+        outside = np.flatnonzero(((array < low) | (array > high)).reshape(len(array), -1).any(1))
+    if len(outside):
+        raise UserError(
+            f"{what} has values from {array.min():g} to {array.max():g}, out of the range {low:g} "
+            f"to {high:g}, in {rows_in_words(outside, len(array))}"
+        )
+    return ArrayUnits(((low + high) / 2,), ((high - low) / 2,), array.dtype.name, array.shape[1:])
+
+
+def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels as int32 [n] and the names of classes, which are () where labels are their numbers."""
+    assert config.labels is not None
+    is_file = config.path.endswith(".npy") or Path(expand_user(config.labels)).is_file()
+    path, key = (config.labels, None) if is_file else (config.path, config.labels)
+    labels = open_array(path, key, "--dataset.labels")
+    name = config.labels if is_file else f"{config.path}[{config.labels}]"
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        hint = "; of one-hot rows save labels.argmax(1)" if labels.ndim == 2 else ""
+        raise UserError(
+            f"{name} has the shape {list(labels.shape)}, and labels are one for each example, [n]"
+            f"{hint}"
+        )
+    if len(labels) != count:
+        raise UserError(f"{what} holds {count:,} examples, and {name} {len(labels):,} labels")
+    require_finite(labels, name)
+    if labels.dtype.kind in "iub" and labels.min() >= 0:
+        return class_labels(labels), ()
+    numbers, names = classes(labels, name)
+    log_classes(names, name)
+    return numbers, names
+
+
+def _digest(array: np.ndarray, labels: np.ndarray | None) -> str:
+    """SHA-256 of evenly spaced examples, of all where they take less than 64 MiB."""
+    digest = hashlib.sha256()
+    for x in (array,) if labels is None else (array, labels):
+        stride = max(1, -(-x.nbytes // _DIGESTED_BYTES))
+        digest.update(f"{x.dtype.str}{x.shape}".encode())
+        digest.update(np.ascontiguousarray(x[::stride]).tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,231 @@
+"""Rows of a file of the user's: which are held out, which cannot be used, and their classes."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import logging
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.dataset import DatasetConfig, Units
+from wgan_jax.data.labels import ranges
+from wgan_jax.data.remote import expand_user
+from wgan_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+_TOLD, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
+
+
+def is_held_out(rows: Iterable[bytes], fraction: float) -> np.ndarray:
+    """Whether each row is held out: by a hash of its content, the same on every machine.
+
+    Equal rows are on the same side, so that nothing held out was trained on, and rows that are
+    added later leave the others where they are.
+
+    Example:
+      >>> held_out = is_held_out((str(i).encode() for i in range(10_000)), 0.1)
+      >>> 900 < int(held_out.sum()) < 1_100
+      True
+    """
+    limit = round(fraction * 2**64)
+    digests = (hashlib.blake2b(row, digest_size=8).digest() for row in rows)
+    return np.array([int.from_bytes(digest, "little") < limit for digest in digests], bool)
+
+
+def require_both_parts(held_out: np.ndarray, fraction: float, where: str) -> None:
+    """Refuse a division that leaves fewer than two rows for training or for evaluation.
+
+    Raises:
+      UserError: it does.
+    """
+    kept, out = int((~held_out).sum()), int(held_out.sum())
+    if fraction and min(kept, out) < 2:
+        raise UserError(
+            f"--dataset.held-out {fraction} leaves {kept:,} rows of {where} for training and "
+            f"{out:,} for evaluation, where each part needs two: choose another fraction"
+        )
+
+
+def require_finite(x: np.ndarray, what: str) -> None:
+    """Refuse an array [n, ...] with NaN or infinity, and tell in which rows; read in blocks.
+
+    Raises:
+      UserError: it has some.
+    """
+    if x.dtype.kind not in "fc":
+        return
+    step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
+    blocks = [
+        np.isfinite(x[i : i + step]).reshape(min(step, len(x) - i), -1).all(1)
+        for i in range(0, len(x), step)
+    ]
+    bad = np.flatnonzero(~np.concatenate(blocks)) if blocks else np.zeros(0, int)
+    if len(bad):
+        raise UserError(f"{what} has NaN or infinity in {rows_in_words(bad, len(x))}")
+
+
+def rows_in_words(rows: np.ndarray, of: int, first: int = 0) -> str:
+    """Numbers of rows in short, counted from `first`.
+
+    Example:
+      >>> import numpy as np
+      >>> rows_in_words(np.array([3, 4, 5, 9]), 20)
+      '4 of 20 rows: 3-5, 9'
+    """
+    told = ranges((rows[:_TOLD] + first).tolist())
+    more = f" and {len(rows) - _TOLD:,} more" if len(rows) > _TOLD else ""
+    return f"{len(rows):,} of {of:,} rows: {told}{more}"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class FileConfig(DatasetConfig):
+    """Examples in a file of the user's, a part of which may be held out."""
+
+    path: str = ""
+    """File of the data."""
+    held_out: float = 0.0
+    """Fraction of the examples kept for evaluation, chosen by a hash of their content."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"dataset.held_out must be in [0, 1), got {self.held_out}")
+
+    @property
+    def title(self) -> str:
+        return Path(self.path).name or type(self).__name__.lower()
+
+    def open(self) -> RowsDataset:
+        return self.open_part()
+
+    def open_held_out(self) -> RowsDataset | None:
+        return self.open_part(held_out=True) if self.held_out else None
+
+    def open_part(self, units: Units | None = None, *, held_out: bool = False) -> RowsDataset:
+        """The examples for training or those for evaluation, encoded by `units` where given."""
+        if not self.path:
+            raise UserError(f"--dataset {type(self).__name__.lower()} needs a --dataset.path FILE")
+        return self.read(units).part(self, held_out=held_out)
+
+    def read(self, units: Units | None) -> Rows:
+        """All of the file, encoded by `units` or by those that its training data have."""
+        raise NotImplementedError
+
+    def example_shape(self) -> tuple[int, ...]:
+        return self.open().units.example_shape
+
+    def num_classes(self) -> int:
+        data = self.open()
+        labels = data.class_labels()
+        return 0 if labels is None else len(data.class_names) or int(labels.max()) + 1
+
+    def at_location(self, location: str) -> Self:
+        return dataclasses.replace(self, path=location)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class RowsDataset(ArrayDataset):
+    """Rows of a file of the user's, in the numbers of networks.
+
+    Attributes:
+      digest: SHA-256 of the rows as the file has them, in which no rounding of ours is.
+      label_name: what the labels are called.
+    """
+
+    config: FileConfig = dataclasses.field(default=FileConfig(), metadata={"static": True})
+    units: Units = dataclasses.field(kw_only=True, metadata={"static": True})
+    digest: str = dataclasses.field(default="", metadata={"static": True})
+    label_name: str = dataclasses.field(default="label", metadata={"static": True})
+
+    def held_out(self) -> RowsDataset | None:
+        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
+
+    def in_units(self, units: Units | None) -> RowsDataset:
+        # Another machine may round the mean in another way.
+        return self if units in (None, self.units) else self.config.open_part(units)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"size": self.size, "sha256": self.digest}
+
+
+class Rows(NamedTuple):
+    """What a file holds, read and encoded, before it is divided.
+
+    Attributes:
+      x: examples [n, ...].
+      units: of the examples.
+      held_out: [n], which of them are for evaluation.
+      digest: SHA-256 of the content.
+      labels: int32 [n], where there are classes.
+      class_names: of the classes 0, 1, ...; empty where they are called by their numbers.
+      label_name: what the labels are called.
+    """
+
+    x: np.ndarray
+    units: Units
+    held_out: np.ndarray
+    digest: str
+    labels: np.ndarray | None = None
+    class_names: tuple[str, ...] = ()
+    label_name: str = "label"
+
+    def part(self, config: FileConfig, *, held_out: bool) -> RowsDataset:
+        """The rows for training, or those for evaluation."""
+        keep: Any = self.held_out if held_out else ~self.held_out
+        keep = slice(None) if keep.all() else keep
+        x = self.x[keep]
+        examples = x if self.labels is None else (x, self.labels[keep])
+        names, label = self.class_names, self.label_name
+        return RowsDataset(
+            examples, config, names, units=self.units, digest=self.digest, label_name=label
+        )
+
+
+def stamp(*paths: str | None) -> tuple[tuple[int, ...] | None, ...]:
+    """What tells whether files have changed since they were read; None for a missing one."""
+    found = []
+    for path in paths:
+        file = None if path is None else Path(expand_user(path))
+        info = file.stat() if file is not None and file.is_file() else None
+        found.append(info and (info.st_mtime_ns, info.st_size, info.st_ino))
+    return tuple(found)
+
+
+def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of any kind as int32 [n], and the names of the classes, in sorted order.
+
+    Raises:
+      UserError: there are as many classes as measurements have values.
+
+    Example:
+      >>> import numpy as np
+      >>> numbers, names = classes(np.array(["dog", "cat", "dog"]), "labels")
+      >>> numbers.tolist(), names
+      ([1, 0, 1], ('cat', 'dog'))
+    """
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8", "replace")
+    values, numbers = np.unique(labels, return_inverse=True)
+    if len(values) > _MOST_CLASSES:
+        raise UserError(
+            f"{what} has {len(values):,} different values, where {_MOST_CLASSES:,} classes are the "
+            f"most: numbers that are measured can be a condition"
+        )
+    if values.dtype.kind == "f" and (values == values.astype(np.int64)).all():
+        values = values.astype(np.int64)
+    names = tuple(str(value) for value in values)
+    return numbers.reshape(-1).astype(np.int32), names
+
+
+def log_classes(names: tuple[str, ...], what: str) -> None:
+    """Tell which class is which number."""
+    told = ", ".join(f"{i} is {name}" for i, name in enumerate(names[:_TOLD]))
+    more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+    logger.info("classes of %s: %s%s", what, told, more)

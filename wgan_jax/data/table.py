@@ -1,0 +1,244 @@
+"""Tables of the user's, .csv and .parquet, as points whose columns have units."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import hashlib
+import logging
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from wgan_jax.data.columns import Column, Columns, Kind, chosen, require_few_categories
+from wgan_jax.data.dataset import Units
+from wgan_jax.data.rows import (
+    FileConfig,
+    Rows,
+    classes,
+    is_held_out,
+    log_classes,
+    require_both_parts,
+    rows_in_words,
+    stamp,
+)
+from wgan_jax.data.table_files import RawColumn, first_row, read_table
+from wgan_jax.data.units import TableUnits
+from wgan_jax.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Table(FileConfig):
+    """Rows of a table as points: a .csv, .tsv or .parquet, with the names of its columns.
+
+    Numbers and flags (true, false) are standardized for training. Samples come back in the
+    units, categories and names of the table.
+
+    Example:
+      >>> import pathlib, tempfile
+      >>> path = pathlib.Path(tempfile.mkdtemp()) / "people.csv"
+      >>> size = path.write_text("age,pet\\n40,cat\\n60,dog\\n")
+      >>> data = Table(path=str(path), one_hot=("pet",)).open()
+      >>> data.examples.tolist()
+      [[-1.0, 1.0, 0.0], [1.0, 0.0, 1.0]]
+      >>> {name: x.tolist() for name, x in data.units.by_column(data.examples).items()}
+      {'age': [40, 60], 'pet': ['cat', 'dog']}
+    """
+
+    path: str = ""
+    """File of the table: .csv, .tsv or .parquet."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns to learn; all but the label if not given."""
+    one_hot: tuple[str, ...] = ()
+    """Names of the columns that are categories: each of their values becomes a 0 or 1."""
+    label: str | None = None
+    """Name of the column with the classes, for class-conditional networks."""
+    missing: Literal["refuse", "skip"] = "refuse"
+    """What to do about rows without a value: refuse the table, or skip these rows."""
+    held_out: float = 0.0
+    """Fraction of the rows kept for evaluation, chosen by a hash of their content."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        names = [*(self.columns or ()), *_label(self)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"dataset.columns and dataset.label name {twice[0]!r} twice")
+
+    @property
+    def labels(self) -> bool:
+        return self.label is not None
+
+    def read(self, units: Units | None) -> Rows:
+        parsed = _parse(self, stamp(self.path))
+        columns = parsed.columns if units is None else _former(units, parsed.columns, self)
+        x = columns.encode(parsed.numbers)
+        name = self.label or "label"
+        rest = (parsed.held_out, parsed.digest, parsed.labels, parsed.class_names, name)
+        return Rows(x, TableUnits(columns), *rest)
+
+
+class _Parsed(NamedTuple):
+    """A table as numbers by column, with what follows from all of it."""
+
+    numbers: dict[str, np.ndarray]
+    columns: Columns
+    held_out: np.ndarray
+    digest: str
+    labels: np.ndarray | None
+    class_names: tuple[str, ...]
+
+
+@functools.lru_cache(maxsize=1)
+def _parse(table: Table, files: tuple[object, ...]) -> _Parsed:
+    """The table of a file, kept until another is read: held-out rows come out of it as well."""
+    wanted = () if table.columns is None else (*table.columns, *_label(table))
+    options = ["--dataset.columns", *(["--dataset.label"] if table.label else [])]
+    raw = read_table(table.path, wanted, " or ".join(options))
+    chosen(_label(table), list(raw), "--dataset.label", table.path)
+    chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)
+    raw = _without_missing(table, raw)
+    label = _spelled(raw.pop(table.label)) if table.label else None
+    if not raw:
+        raise UserError(f"{table.path} has no column left to learn")
+    coded = {name: _coded(column, name in table.one_hot, name) for name, column in raw.items()}
+    _require_numbers(table, {name: raw[name] for name in raw if coded[name] is None})
+    known = {name: each for name, each in coded.items() if each is not None}
+    held_out, digest = _divide(table, known, label)
+    columns = Columns(
+        tuple(
+            Column.fit(name, each.kind, each.numbers[~held_out], each.values)
+            for name, each in known.items()
+        )
+    )
+    numbers = {name: each.numbers for name, each in known.items()}
+    if label is None:
+        return _Parsed(numbers, columns, held_out, digest, None, ())
+    labels, names = classes(label, f"the column {table.label!r}")
+    log_classes(names, f"the column {table.label!r}")
+    return _Parsed(numbers, columns, held_out, digest, labels, names)
+
+
+def _spelled(column: RawColumn) -> np.ndarray:
+    """The values of a column, flags as the file spells them."""
+    if not column.spelling:
+        return column.values
+    return np.array(column.spelling, object)[column.values.astype(int)]
+
+
+def _former(units: Units, mine: Columns, table: Table) -> Columns:
+    """The columns that a run began with, where the table still has them with the same values."""
+    former = units.columns if isinstance(units, TableUnits) else Columns(())
+    if [(c.name, c.kind, c.values) for c in former] != [(c.name, c.kind, c.values) for c in mine]:
+        raise UserError(
+            f"{table.path} has other columns or categories than its run began with: put the former "
+            f"table back, or choose another --workdir"
+        )
+    return former
+
+
+def _label(table: Table) -> tuple[str, ...]:
+    return () if table.label is None else (table.label,)
+
+
+def _without_missing(table: Table, raw: dict[str, RawColumn]) -> dict[str, RawColumn]:
+    """The columns without the rows that lack a value, where these are to be skipped.
+
+    Raises:
+      UserError: there are such rows, and they are not; or no row is left.
+    """
+    missing = np.logical_or.reduce([column.missing for column in raw.values()])
+    if table.missing == "refuse":
+        for name, column in raw.items():
+            if len(rows := np.flatnonzero(column.missing)):
+                told = rows_in_words(rows, len(missing), first_row(table.path))
+                raise UserError(
+                    f"{table.path} has no value of {name!r} in {told} (--dataset.missing skip "
+                    f"leaves such rows out)"
+                )
+    if missing.any():
+        logger.info(
+            "%s: %s of %s rows lack a value and are skipped",
+            table.path,
+            f"{missing.sum():,}",
+            f"{len(missing):,}",
+        )
+        raw = {
+            name: column._replace(values=column.values[~missing]) for name, column in raw.items()
+        }
+    if missing.all():
+        raise UserError(f"{table.path} has no row with values")
+    for name, column in raw.items():
+        if column.values.dtype.kind == "f":
+            bad = np.flatnonzero(~np.isfinite(column.values))
+            if len(bad):
+                told = rows_in_words(
+                    np.flatnonzero(~missing)[bad], len(missing), first_row(table.path)
+                )
+                raise UserError(f"{table.path} has infinity in {name!r}, in {told}")
+    return raw
+
+
+class _Coded(NamedTuple):
+    """A column as numbers [n]; of a category, as indices of its values."""
+
+    kind: Kind
+    numbers: np.ndarray
+    values: tuple[str, ...] = ()
+
+
+def _coded(column: RawColumn, is_category: bool, name: str) -> _Coded | None:
+    """A column as numbers; None where it is text that nobody called a category."""
+    values = column.values
+    if is_category:
+        different, index = np.unique(_spelled(column), return_inverse=True)
+        require_few_categories(name, len(different))
+        return _Coded("category", index.reshape(-1), tuple(map(str, different)))
+    if values.dtype.kind == "b":
+        return _Coded("flag", values.astype(np.float64), column.spelling)
+    if values.dtype.kind in "iu":
+        return _Coded("integer", values)
+    return _Coded("number", values) if values.dtype.kind == "f" else None
+
+
+def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
+    """Refuse columns of text that are not said to be categories."""
+    told = []
+    for name, column in text.items():
+        values = np.unique(column.values)
+        few = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
+        told.append(f"{name!r} ({few[:60]}: {len(values):,} values)")
+    if told:
+        raise UserError(
+            f"{table.path} has text in {', '.join(told)}: name a column of categories in "
+            f"--dataset.one-hot, or those to learn without it in --dataset.columns"
+        )
+
+
+def _divide(
+    table: Table, columns: dict[str, _Coded], label: np.ndarray | None
+) -> tuple[np.ndarray, str]:
+    """Which rows are held out, by the hash of each; and the digest of all."""
+    numbers = np.stack([each.numbers.astype("<f8") for each in columns.values()], 1)
+    texts = [
+        np.array(each.values, object)[each.numbers]
+        for each in columns.values()
+        if each.kind == "category"
+    ]
+    texts += [] if label is None else [label]
+    # Of a category the value counts and not its number, which other rows may change.
+    numbers[:, [each.kind == "category" for each in columns.values()]] = 0
+    rows = [row.tobytes() for row in numbers]
+    if texts:
+        words = ("\0".join(map(str, values)).encode() for values in zip(*texts, strict=True))
+        rows = [row + word for row, word in zip(rows, words, strict=True)]
+    digest = hashlib.sha256("\0".join(columns).encode())
+    for row in rows:
+        digest.update(row)
+    if not table.held_out:
+        return np.zeros(len(rows), bool), digest.hexdigest()
+    held_out = is_held_out(rows, table.held_out)
+    require_both_parts(held_out, table.held_out, table.path)
+    return held_out, digest.hexdigest()

@@ -1,0 +1,192 @@
+"""Tables in files, .csv and .parquet, as columns of numbers or of text."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wgan_jax.data.columns import chosen
+from wgan_jax.data.remote import expand_user
+from wgan_jax.errors import UserError
+from wgan_jax.files import open_regular
+
+SUFFIXES = (".csv", ".tsv", ".parquet")
+_DELIMITERS, _MISSING = ",;\t|", frozenset({"", "na", "n/a", "nan", "null"})
+_MOST_CELLS_PER_BYTE, _SMALL_CELLS = 1_000, 2**25
+
+
+class RawColumn(NamedTuple):
+    """A column as it stands in a file.
+
+    Attributes:
+      values: [n] of float64, int64 or bool, or of str (as objects).
+      missing: whether each is absent; its value then says nothing.
+      spelling: how the file spells false and true, of a column of text that holds nothing else.
+    """
+
+    values: np.ndarray
+    missing: np.ndarray
+    spelling: tuple[str, ...] = ()
+
+
+def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+    """The columns `wanted` of a file, in that order; all of them if none is named.
+
+    Raises:
+      UserError: no such file, none of these kinds, no such column, or damaged.
+    """
+    file = Path(expand_user(path))
+    if file.suffix not in SUFFIXES:
+        raise UserError(f"--dataset.path takes a {', '.join(SUFFIXES)} for a table, got {path!r}")
+    try:
+        if file.suffix == ".parquet":
+            return _read_parquet(file, wanted, option)
+        return _read_csv(file, wanted, option)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def first_row(path: str) -> int:
+    """The number that people give to the first row of data: spreadsheets count the header as 1."""
+    return 0 if path.endswith(".parquet") else 2
+
+
+def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+    with open_regular(path, follow=True) as file:
+        start = file.read(2)
+        file.seek(0)
+        # Spreadsheets write UTF-16 with a mark of its order, or UTF-8 with one or without.
+        is_wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+        with io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", newline="") as text:
+            try:
+                names, rows = _rows(text, path)
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{path} is not text in UTF-8 (byte {error.start:,}): save it as CSV UTF-8"
+                ) from error
+            except csv.Error as error:
+                raise UserError(f"{path} is no table that can be read: {error}") from error
+    named = wanted or names
+    chosen(named, names, option, str(path))
+    if not all(name.strip() for name in named):
+        raise UserError(
+            f"column {names.index('') + 1} of {path} has no name (an index?): give it one in the "
+            f"first row, or choose columns with --dataset.columns"
+        )
+    index = [names.index(name) for name in named]
+    return {name: _typed([row[i] for row in rows]) for name, i in zip(named, index, strict=True)}
+
+
+def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]]]:
+    """The names of the columns and the rows, all of one length; empty lines are left out."""
+    header = text.readline()
+    text.seek(0)
+    delimiter = max(_DELIMITERS, key=header.count)
+    reader = csv.reader(text, delimiter=delimiter)
+    names = [name.strip() for name in next(reader, [])]
+    if not names:
+        raise UserError(f"{path} is empty")
+    if all(_is_number(name) for name in names):
+        raise UserError(
+            f"{path} starts with numbers ({', '.join(names)[:60]}): the first row of a table holds "
+            f"the names of its columns; numbers without names can be an array in a .npy"
+        )
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
+    rows = []
+    for row in reader:
+        if len(row) != len(names):
+            if not row:
+                continue
+            raise UserError(
+                f"line {reader.line_num:,} of {path} has {len(row)} values, where the first row "
+                f"names {len(names)} columns"
+            )
+        rows.append(row)
+    return names, rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _typed(texts: list[str]) -> RawColumn:
+    """Whole numbers, numbers, flags or text: the first of these that all texts are."""
+    texts = [text.strip() for text in texts]
+    missing = np.array([text.casefold() in _MISSING for text in texts], bool)
+    there = [text for text, absent in zip(texts, missing, strict=True) if not absent]
+    for parse, dtype in ((int, np.int64), (float, np.float64)):
+        try:
+            # Python takes 1_000 as a number; a file that says so means a name.
+            numbers = [parse("x" if "_" in text else text) for text in there]
+            values = np.zeros(len(texts), dtype)
+            values[~missing] = numbers
+        except (ValueError, OverflowError):
+            continue
+        return RawColumn(values, missing)
+    return _flags_or_text(texts, missing)
+
+
+def _flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
+    """Text as it is, or as booleans where it holds nothing but one spelling of true and false."""
+    there = {text for text, absent in zip(texts, missing, strict=True) if not absent}
+    spelled = {text.casefold(): text for text in there}
+    if not there or len(spelled) < len(there) or not spelled.keys() <= {"true", "false"}:
+        return RawColumn(np.array(texts, object), missing)
+    values = np.array([text.casefold() == "true" for text in texts], bool)
+    return RawColumn(values, missing, (spelled.get("false", "False"), spelled.get("true", "True")))
+
+
+def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError("parquet needs an extra; run: pip install 'wgan_jax[tables]'") from error
+    with open_regular(path, follow=True) as file:
+        size = path.stat().st_size
+        try:
+            table = parquet.ParquetFile(file)
+            names = table.schema_arrow.names
+            named = list(wanted) or names
+            chosen(named, names, option, str(path))
+            cells = table.metadata.num_rows * len(named)
+            if cells > max(_SMALL_CELLS, _MOST_CELLS_PER_BYTE * size):
+                raise UserError(f"{path} claims {cells:,} values in {size:,} bytes: it is damaged")
+            read = table.read(columns=named)
+        except (pyarrow.ArrowException, ValueError, OSError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(f"{path} is no table that can be read: {reason}") from error
+    return {name: _from_arrow(pyarrow, read.column(name), name, path) for name in named}
+
+
+def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
+    types, kind = pyarrow.types, column.type
+    missing = column.is_null().to_numpy().astype(bool)
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+        column = column.cast(kind)
+    if types.is_string(kind) or types.is_large_string(kind):
+        return _flags_or_text([text or "" for text in column.to_pylist()], missing)
+    if types.is_boolean(kind):
+        return RawColumn(column.fill_null(False).to_numpy().astype(bool), missing)
+    if types.is_integer(kind):
+        return RawColumn(column.fill_null(0).to_numpy().astype(np.int64), missing)
+    if types.is_floating(kind) or types.is_decimal(kind):
+        values = column.cast(pyarrow.float64(), safe=False).fill_null(0.0).to_numpy()
+        return RawColumn(values, missing | np.isnan(values))
+    raise UserError(
+        f"the column {name!r} of {path} holds {kind}: convert it to numbers or text, or choose "
+        f"others with --dataset.columns"
+    )

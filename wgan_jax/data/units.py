@@ -1,0 +1,143 @@
+"""Units of the user's data: the way back from the numbers that networks are trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from wgan_jax.data.columns import Columns
+
+_MOST_VALUES = 2**20
+_DTYPES = {"bool", "float16", "float32", "float64", "longdouble"}
+_DTYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+
+
+@dataclasses.dataclass(frozen=True)
+class TableUnits:
+    """Rows of a table: each column has a unit of its own.
+
+    Attributes:
+      columns: how they are encoded.
+    """
+
+    columns: Columns
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Shape of one example of the networks."""
+        return (self.columns.width,)
+
+    @property
+    def scale(self) -> None:
+        """No factor turns distances between encoded rows into one unit."""
+        return None
+
+    def to_units(self, x: np.ndarray) -> np.ndarray:
+        """Encoded rows [n, width] as a structured array [n] with a field for each column."""
+        decoded = self.columns.decode(x)
+        dtype = [(name, values.dtype) for name, values in decoded.items()]
+        rows = np.empty(len(x), dtype)
+        for name, values in decoded.items():
+            rows[name] = values
+        return rows
+
+    def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Encoded rows [n, width] as values by the names of their columns."""
+        return self.columns.decode(x)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"columns": self.columns.to_json()}
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayUnits:
+    """Points [n, d], or images in [-1, 1] whose values had another range.
+
+    Attributes:
+      center, scale: of a value of each axis, or one for all, `x = (value - center) / scale`.
+      dtype: of the array in the file.
+      shape: of one example in the file: [d], [h, w] or [h, w, c].
+    """
+
+    center: tuple[float, ...]
+    scales: tuple[float, ...]
+    dtype: str
+    shape: tuple[int, ...]
+
+    @property
+    def example_shape(self) -> tuple[int, ...]:
+        """Shape of one example of the networks, whose images have channels."""
+        return (*self.shape, 1) if len(self.shape) == 2 else self.shape
+
+    @property
+    def scale(self) -> float | None:
+        """What turns distances between points into units; None where each axis has its own.
+
+        Distances between images are those of pixels in [-1, 1].
+        """
+        return self.scales[0] if len(set(self.scales)) == 1 and len(self.shape) == 1 else None
+
+    def to_numbers(self, x: np.ndarray) -> np.ndarray:
+        """Values of the file as networks take them."""
+        center, scales = (np.array(v, np.float64) for v in (self.center, self.scales))
+        with np.errstate(over="ignore"):  # the caller looks for infinity
+            return ((np.asarray(x, np.float64) - center) / scales).astype(np.float32)
+
+    def to_units(self, x: np.ndarray) -> np.ndarray:
+        """What networks make, as the file held it: whole numbers stay whole and in range."""
+        center, scales = (np.array(v, np.float64) for v in (self.center, self.scales))
+        values, dtype = x.astype(np.float64) * scales + center, np.dtype(self.dtype)
+        values = values.reshape(len(x), *self.shape)
+        if dtype.kind == "b":
+            return values > 0.5
+        if dtype.kind in "iu":
+            info = np.iinfo(dtype)
+            # float64 has no number between 2^63 - 1024 and 2^63.
+            high = np.nextafter(float(info.max), 0) if info.bits > 52 else info.max
+            values = np.clip(np.rint(values), info.min, high)
+        return values.astype(dtype)
+
+    def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Points [n, d] as values by the names x0, x1, ... of their axes."""
+        return axes(self.to_units(x))
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+
+
+def axes(points: np.ndarray) -> dict[str, np.ndarray]:
+    """Points [n, d] as values by the names x0, x1, ... of their axes."""
+    return {f"x{i}": values for i, values in enumerate(points.T)}
+
+
+def from_json(data: Any) -> TableUnits | ArrayUnits:
+    """The units that `to_json` told of.
+
+    Raises:
+      ValueError: it did not; the data may come from anybody.
+    """
+    if not isinstance(data, dict):
+        raise ValueError("they are no object")
+    if data.keys() == {"columns"}:
+        return TableUnits(Columns.from_json(data["columns"]))
+    if data.keys() != {"center", "scales", "dtype", "shape"}:
+        raise ValueError("they have other fields")
+    lists = [data[name] for name in ("center", "scales", "shape")]
+    if not all(isinstance(each, list) and len(each) <= _MOST_VALUES for each in lists):
+        raise ValueError("they have a field of another kind")
+    center, scales, shape = lists
+    numbers = [x for x in center + scales if type(x) in (int, float) and math.isfinite(x)]
+    if len(numbers) != len(center) + len(scales) or len(center) != len(scales) or not center:
+        raise ValueError("they have other numbers")
+    if min(scales) <= 0 or not all(type(n) is int and 0 < n < 2**20 for n in shape):
+        raise ValueError("they have numbers that are out of range")
+    if len(shape) not in (1, 2, 3) or len(center) not in (1, shape[-1]):
+        raise ValueError("they are of another shape")
+    if data["dtype"] not in _DTYPES:
+        raise ValueError("they are those of no numbers")
+    return ArrayUnits(
+        tuple(map(float, center)), tuple(map(float, scales)), data["dtype"], tuple(shape)
+    )

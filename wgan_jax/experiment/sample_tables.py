@@ -1,0 +1,65 @@
+"""Samples as tables, .csv and .parquet, a block of columns at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from wgan_jax.errors import UserError
+
+Table = dict[str, np.ndarray]
+
+
+def write_csv(blocks: Iterable[Table], file: BinaryIO) -> None:
+    """Writes the names of the columns and then the rows, in UTF-8.
+
+    Example:
+      >>> file = io.BytesIO()
+      >>> write_csv([{"age": np.array([40, 9]), "pet": np.array(["cat", "a, b"])}], file)
+      >>> file.getvalue().decode().split()
+      ['age,pet', '40,cat', '9,"a,', 'b"']
+    """
+    text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
+    writer = csv.writer(text, lineterminator="\n")
+    for number, block in enumerate(blocks):
+        if number == 0:
+            writer.writerow(block)
+        writer.writerows(zip(*(_texts(values) for values in block.values()), strict=True))
+    text.detach()
+
+
+def write_parquet(blocks: Iterable[Table], file: BinaryIO) -> None:
+    """Writes columns with their names and types.
+
+    Raises:
+      UserError: pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise UserError("parquet needs an extra; run: pip install 'wgan_jax[tables]'") from error
+    writer: Any = None
+    for block in blocks:
+        columns = {
+            name: pyarrow.array(values.tolist(), _type(pyarrow, values.dtype))
+            for name, values in block.items()
+        }
+        table = pyarrow.table(columns)
+        if writer is None:
+            writer = parquet.ParquetWriter(file, table.schema)
+        writer.write_table(table)
+    writer.close()
+
+
+def _type(pyarrow: Any, dtype: np.dtype) -> Any:
+    return pyarrow.string() if dtype.kind in "UO" else pyarrow.from_numpy_dtype(dtype)
+
+
+def _texts(values: np.ndarray) -> list[str]:
+    """Numbers with as many digits as tell them from others of their type."""
+    return [str(value) for value in values]
