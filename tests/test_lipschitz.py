@@ -21,6 +21,7 @@ from wgan_jax.lipschitz import (
 from wgan_jax.networks import Cones, GroupSort
 from wgan_jax.networks.convolution import Geometry, convolve
 from wgan_jax.networks.groupsort import orthonormalize
+from wgan_jax.networks.sizes import halvings
 
 _SLACK = 1 + 1e-5  # float32 gradients
 NORMS = ("none", "batch", "layer")
@@ -123,6 +124,7 @@ def with_statistics(module, variables, x):
     [
         *(ResNetCritic(image_size=8, channels=1, filters=3, norm=n) for n in NORMS),
         *(DCGANCritic(image_size=8, channels=1, filters=3, norm=n, extra_layers=1) for n in NORMS),
+        DCGANCritic(image_size=(8, 12), channels=1, filters=2, norm="none"),
         *(
             pytest.param(critic, marks=pytest.mark.slow)
             for critic in (
@@ -136,7 +138,7 @@ def with_statistics(module, variables, x):
 def test_bound_of_image_critics_with_every_norm(module, spectral_norm, key):
     module = module.clone(spectral_norm=spectral_norm)
     init, data, scale = jax.random.split(key, 3)
-    x = jax.random.normal(data, (4, module.image_size, module.image_size, 1))
+    x = jax.random.normal(data, (4, *halvings(module.image_size).sides, 1))
     variables = with_statistics(module, module.init(init, x), x)
     factor = jnp.exp(jax.random.normal(scale))
     variables["params"] = jax.tree.map(lambda w: factor * w, variables["params"])

@@ -205,12 +205,31 @@ def test_dropout_acts_in_training_only(name, key):
 
 @pytest.mark.parametrize("module", [ResNetGenerator, ResNetCritic])
 @pytest.mark.parametrize(
-    ("size", "named"), [({"image_size": 48}, "48"), ({"filters": 0}, "0")], ids=str
+    ("size", "named"), [({"image_size": 46}, "46"), ({"filters": 0}, "0")], ids=str
 )
 def test_sizes_that_are_not_offered_are_named(module, size, named, key):
     x = jnp.ones((2, 4) if module is ResNetGenerator else (2, 48, 48, 3))
     with pytest.raises(ValueError, match=named):
         jax.eval_shape(module(**size).init, key, x)
+
+
+SIZES = [4, 12, 28, 48, 100, 128, (48, 64), (4, 12), (20, 8), (128, 32)]
+
+
+@pytest.mark.parametrize("kind", ["DCGAN", "ResNet"])
+def test_sizes_are_all_multiples_of_four_square_or_not(kind, key):
+    players = {"DCGAN": (DCGANGenerator, DCGANCritic), "ResNet": (ResNetGenerator, ResNetCritic)}
+    for size in SIZES:
+        make, score = (player(image_size=size, filters=1) for player in players[kind])
+        height, width = (size, size) if isinstance(size, int) else size
+
+        def both(z, make=make, score=score):
+            x = make.init_with_output(jax.random.clone(key), z)[0]
+            return x, score.init_with_output(jax.random.clone(key), x)[0]
+
+        x, scores = jax.eval_shape(both, jnp.ones((2, 4)))
+        assert x.shape == (2, height, width, 3), size
+        assert scores.shape == (2,)
 
 
 def test_images_of_another_size_are_named(key):

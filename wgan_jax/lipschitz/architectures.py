@@ -26,6 +26,7 @@ from wgan_jax.networks.dcgan import DCGANCritic, stage_filters
 from wgan_jax.networks.groupsort import GroupSort, orthonormalize
 from wgan_jax.networks.mlp import MLP
 from wgan_jax.networks.resnet import ResNetCritic
+from wgan_jax.networks.sizes import halvings, residual_halvings
 from wgan_jax.networks.spectral import COLLECTION
 
 _EPSILON = 1e-5  # of the norms in networks.normalization
@@ -148,31 +149,31 @@ def _dcgan(module: DCGANCritic, variables: Mapping[str, Any]) -> list[Layer]:
     count = module.extra_layers + len(
         stage_filters(module.image_size, module.filters, module.constant_filters)
     )
-    size = module.image_size
+    size = halvings(module.image_size).sides
     for k in range(count):
         kernel = params[f"Conv_{k}"]["kernel"]
         stride = 1 if 1 <= k <= module.extra_layers else 2
         layers.append(_convolution(kernel, size, stride, 1))
-        size //= stride
+        size = (size[0] // stride, size[1] // stride)
         if k:
             layers += _norm(module.norm, variables, (), k - 1)
     return [*layers, Linear(params["Dense_0"]["kernel"])]
 
 
 def _resnet(module: ResNetCritic, variables: Mapping[str, Any]) -> list[Layer]:
-    params, size = variables["params"], module.image_size
+    params, plan = variables["params"], halvings(module.image_size)
     layers: list[Layer] = []
-    small = size < 64
+    small, size = not plan.is_large, plan.sides
     if not small:
         layers.append(_convolution(params["Conv_0"]["kernel"], size, 1, 1))
     for k in range(sum(name.startswith("ResidualBlock_") for name in params)):
-        halves = not small or k < (2 if module.image_size == 32 else 1)
+        halves = k < residual_halvings(module.image_size)
         layers.append(
             _block(module, variables, f"ResidualBlock_{k}", size, halves, small and k == 0)
         )
-        size //= 2 if halves else 1
+        size = (size[0] // 2, size[1] // 2) if halves else size
     if small:
-        layers.append(Bounded(1 / size))  # the mean over size x size pixels
+        layers.append(Bounded((size[0] * size[1]) ** -0.5))  # the mean over all pixels
     return [*layers, Linear(params["Dense_0"]["kernel"])]
 
 
@@ -180,7 +181,7 @@ def _block(
     module: ResNetCritic,
     variables: Mapping[str, Any],
     name: str,
-    size: int,
+    size: tuple[int, int],
     halves: bool,
     first: bool,
 ) -> Sum:
@@ -200,8 +201,10 @@ def _block(
     return Sum((branch, shortcut))
 
 
-def _convolution(kernel: np.ndarray, size: int, stride: int, padding: int) -> Convolution:
-    return Convolution(kernel, Geometry((size, size), kernel.shape[:2], stride, padding))
+def _convolution(
+    kernel: np.ndarray, size: tuple[int, int], stride: int, padding: int
+) -> Convolution:
+    return Convolution(kernel, Geometry(size, kernel.shape[:2], stride, padding))
 
 
 def _norm(kind: str, variables: Mapping[str, Any], scope: tuple[str, ...], k: int) -> list[Layer]:

@@ -1,4 +1,4 @@
-"""DCGAN, the networks of the WGAN paper, for square images in NHWC order."""
+"""DCGAN, the networks of the WGAN paper, for images in NHWC order."""
 
 from __future__ import annotations
 
@@ -10,42 +10,41 @@ import jax.numpy as jnp
 from wgan_jax.networks.conditional import join_label, project_label, split_label
 from wgan_jax.networks.convolution import Conv, ConvTranspose
 from wgan_jax.networks.normalization import Norm, normalize
+from wgan_jax.networks.sizes import ImageSize, halvings
 from wgan_jax.networks.spectral import spectral
 from wgan_jax.types import Array, PyTree
 
-_SMALLEST = 4
 _init = nn.initializers.normal(0.02)
 
 
-def stage_filters(image_size: int, filters: int, constant: bool) -> tuple[int, ...]:
-    """Filters at sizes `image_size / 2`, `/ 4`, ... 4, as the critic meets them.
+def stage_filters(image_size: ImageSize, filters: int, constant: bool) -> tuple[int, ...]:
+    """Filters at sizes `image_size / 2`, `/ 4`, ..., as the critic meets them.
 
     Example:
       >>> stage_filters(64, 64, constant=False)
       (64, 128, 256, 512)
 
     Raises:
-      ValueError: `image_size` is not a power of two of at least 8, or `filters` < 1.
+      ValueError: `image_size` is not of multiples of 4, or `filters` < 1.
     """
-    stages = image_size.bit_length() - _SMALLEST.bit_length()
-    if stages < 1 or image_size != _SMALLEST << stages:
-        raise ValueError(f"image_size must be a power of two of at least 8, got {image_size}")
+    stages = halvings(image_size).times
     if filters < 1:
         raise ValueError(f"filters must be at least 1, got {filters}")
     return tuple(filters * (1 if constant else 2**stage) for stage in range(stages))
 
 
 class DCGANGenerator(nn.Module):
-    """Latents [batch, dim] to images [batch, image_size, image_size, channels] in [-1, 1].
+    """Latents [batch, dim] to images [batch, height, width, channels] in [-1, 1].
 
-    A linear map to 4x4, then transposed convolutions that double the size,
+    A linear map to 4x4 (to the smallest size of at least 4 pixels that the image is a
+    doubling of, at 48 pixels to 6x6), then transposed convolutions that double the size,
     each with batch norm and ReLU; the last ends in tanh. No biases. At 64
     pixels and 3 channels: 3,576,704 parameters, or 302,080 with `norm="none"`
     and `constant_filters=True`, the crippled generator of the paper's figure 6.
     With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is not a power of two of at least 8, or labels
+      ValueError: `image_size` is not of multiples of 4, or labels
         are missing where it is conditional.
 
     Example:
@@ -61,8 +60,8 @@ class DCGANGenerator(nn.Module):
       martinarjovsky/WassersteinGAN, models/dcgan.py.
     """
 
-    image_size: int = 64
-    """Height and width of the images in pixels, a power of two of at least 8."""
+    image_size: ImageSize = 64
+    """Height and width of the images in pixels, or one number for both: multiples of 4."""
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 64
@@ -90,8 +89,9 @@ class DCGANGenerator(nn.Module):
 
         z, label = split_label(z, self.num_classes, "DCGANGenerator")
         x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
-        x = nn.Dense(_SMALLEST**2 * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
-        x = activate(x.reshape(-1, _SMALLEST, _SMALLEST, first))
+        plan = halvings(self.image_size)
+        x = nn.Dense(plan.area * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
+        x = activate(x.reshape(-1, *plan.smallest, first))
         for width in hidden:
             x = activate(ConvTranspose(width, dtype=dtype, kernel_init=_init)(x))
         for _ in range(self.extra_layers):
@@ -103,15 +103,15 @@ class DCGANGenerator(nn.Module):
 
 
 class DCGANCritic(nn.Module):
-    """Images [batch, image_size, image_size, channels] to scores [batch].
+    """Images [batch, height, width, channels] to scores [batch].
 
     Convolutions that halve the size, each with leaky ReLU 0.2 and, after the
-    first, batch norm; a linear map from 4x4 to the score. No biases and no
-    sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters. With
+    first, batch norm; a linear map from 4x4, or what the generator starts from, to the
+    score. No biases and no sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters. With
     `num_classes` it takes (image, label), and projects the label.
 
     Raises:
-      ValueError: `image_size` is not a power of two of at least 8, the images
+      ValueError: `image_size` is not of multiples of 4, the images
         have another shape, labels are missing where it is conditional, or
         `dropout` is no probability.
 
@@ -127,8 +127,8 @@ class DCGANCritic(nn.Module):
       As for `DCGANGenerator`.
     """
 
-    image_size: int = 64
-    """Height and width of the images in pixels, a power of two of at least 8."""
+    image_size: ImageSize = 64
+    """Height and width of the images in pixels, or one number for both: multiples of 4."""
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 64
@@ -152,7 +152,7 @@ class DCGANCritic(nn.Module):
     def __call__(self, x: PyTree, train: bool = True) -> Array:
         first, *hidden = stage_filters(self.image_size, self.filters, self.constant_filters)
         x, label = split_label(x, self.num_classes, "DCGANCritic")
-        expected = (self.image_size, self.image_size, self.channels)
+        expected = (*halvings(self.image_size).sides, self.channels)
         if x.shape[1:] != expected:
             raise ValueError(f"DCGANCritic takes images {expected}, got {x.shape[1:]}")
         if not 0 <= self.dropout < 1:

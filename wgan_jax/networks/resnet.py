@@ -1,4 +1,4 @@
-"""The residual networks of WGAN-GP, for square images in NHWC order."""
+"""The residual networks of WGAN-GP, for images in NHWC order."""
 
 from __future__ import annotations
 
@@ -10,14 +10,18 @@ import jax.numpy as jnp
 from wgan_jax.networks.conditional import join_label, project_label, split_label
 from wgan_jax.networks.convolution import Conv
 from wgan_jax.networks.normalization import Norm, normalize
+from wgan_jax.networks.sizes import (
+    Halvings,
+    ImageSize,
+    halvings,
+    residual_halvings,
+    residual_widths,
+)
 from wgan_jax.networks.spectral import spectral
 from wgan_jax.types import Array, PyTree
 
 Resample = Literal["up", "down", "none"]
 
-_SMALLEST = 4
-# Filters after each block, in multiples of `filters`; each doubles the size.
-GENERATOR_WIDTHS = {8: (1,), 16: (1, 1), 32: (1, 1, 1), 64: (8, 4, 2, 1)}
 _he = nn.initializers.he_uniform()
 _lecun = nn.initializers.lecun_normal()
 
@@ -66,16 +70,16 @@ class ResidualBlock(nn.Module):
 
 
 class ResNetGenerator(nn.Module):
-    """Latents [batch, dim] to images [batch, image_size, image_size, channels] in [-1, 1].
+    """Latents [batch, dim] to images [batch, height, width, channels] in [-1, 1].
 
-    A linear map to 4x4, then a residual block for each doubling: of `filters`
-    up to 32 pixels, of 8, 4, 2 and 1 times `filters` at 64. Norm, ReLU, a 3x3
-    convolution and tanh. The paper has 32 and 64; 8 and 16 go on downwards.
+    A linear map to 4x4 (at 48 pixels to 6x6), then a residual block for each doubling: of
+    `filters` below 64 pixels, of 8, 4, 2 and 1 times `filters` at 64. Norm, ReLU, a 3x3
+    convolution and tanh. The paper has 32 and 64.
     With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is not 8, 16, 32 or 64, or labels are missing where
-        it is conditional.
+      ValueError: `image_size` is not of multiples of 4, or labels are missing
+        where it is conditional.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -90,8 +94,8 @@ class ResNetGenerator(nn.Module):
       igul222/improved_wgan_training, gan_cifar_resnet.py and gan_64x64.py.
     """
 
-    image_size: int = 32
-    """Height and width of the images in pixels: 8, 16, 32 or 64."""
+    image_size: ImageSize = 32
+    """Height and width of the images in pixels, or one number for both: multiples of 4."""
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 128
@@ -105,13 +109,13 @@ class ResNetGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, z: PyTree, train: bool = True) -> PyTree:
-        _check_sizes(self.image_size, self.filters)
+        plan = _plan(self.image_size, self.filters)
         dtype = jnp.dtype(self.dtype)
-        widths = [self.filters * multiple for multiple in GENERATOR_WIDTHS[self.image_size]]
+        widths = [self.filters * multiple for multiple in residual_widths(self.image_size)]
         z, label = split_label(z, self.num_classes, "ResNetGenerator")
         x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
-        x = nn.Dense(_SMALLEST**2 * widths[0], dtype=dtype)(x)
-        x = x.reshape(-1, _SMALLEST, _SMALLEST, widths[0])
+        x = nn.Dense(plan.area * widths[0], dtype=dtype)(x)
+        x = x.reshape(-1, *plan.smallest, widths[0])
         for width in widths:
             x = ResidualBlock(width, "up", self.norm, dtype=dtype)(x, train)
         x = nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
@@ -121,16 +125,16 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetCritic(nn.Module):
-    """Images [batch, image_size, image_size, channels] to scores [batch].
+    """Images [batch, height, width, channels] to scores [batch].
 
-    At 32 pixels: four residual blocks of `filters`, the first two halving the
-    size (only the first of three at 8 and 16), ReLU, the mean over the image
-    and a linear map. At 64: a 3x3 convolution, four halving blocks of 2, 4, 8
+    From 32 pixels on: four residual blocks of `filters`, the first two halving the
+    size (only the first of three where a side is smaller), ReLU, the mean over the image
+    and a linear map. From 64 on: a 3x3 convolution, four halving blocks of 2, 4, 8
     and 8 times `filters` and a linear map of the 4x4 image that is left. With
     `num_classes` it takes (image, label), and projects the label.
 
     Raises:
-      ValueError: `image_size` is not 8, 16, 32 or 64, the images have another
+      ValueError: `image_size` is not of multiples of 4, the images have another
         shape, labels are missing where it is conditional, or `dropout` is no
         probability.
 
@@ -145,8 +149,8 @@ class ResNetCritic(nn.Module):
       As for `ResNetGenerator`.
     """
 
-    image_size: int = 32
-    """Height and width of the images in pixels: 8, 16, 32 or 64."""
+    image_size: ImageSize = 32
+    """Height and width of the images in pixels, or one number for both: multiples of 4."""
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 128
@@ -164,11 +168,11 @@ class ResNetCritic(nn.Module):
 
     @nn.compact
     def __call__(self, x: PyTree, train: bool = True) -> Array:
-        _check_sizes(self.image_size, self.filters)
+        plan = _plan(self.image_size, self.filters)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
         x, label = split_label(x, self.num_classes, "ResNetCritic")
-        expected = (self.image_size, self.image_size, self.channels)
+        expected = (*plan.sides, self.channels)
         if x.shape[1:] != expected:
             raise ValueError(f"ResNetCritic takes images {expected}, got {x.shape[1:]}")
         dtype = jnp.dtype(self.dtype)
@@ -182,15 +186,16 @@ class ResNetCritic(nn.Module):
             x = layer(x, train)
             return x if first else nn.Dropout(self.dropout, deterministic=not train)(x)
 
-        if self.image_size < 64:
+        count = residual_halvings(self.image_size)
+        if not plan.is_large:
             x = block(x, 1, "down", first=True)
-            x = block(x, 1, "down") if self.image_size == 32 else x
+            x = block(x, 1, "down") if count == 2 else x
             for _ in range(2):
                 x = block(x, 1, "none")
             x = nn.relu(x).mean((1, 2))
         else:
             x = normalized(Conv(self.filters, 3, 1, 1, True, dtype, _lecun), x)
-            for multiple in (2, 4, 8, 8):
+            for multiple in (min(8, 2 ** (k + 1)) for k in range(count)):
                 x = block(x, multiple, "down")
             x = x.reshape(x.shape[0], -1)
         score = normalized(nn.Dense(1, dtype=dtype), x) + project_label(
@@ -199,11 +204,10 @@ class ResNetCritic(nn.Module):
         return score[:, 0].astype(jnp.float32)
 
 
-def _check_sizes(image_size: int, filters: int) -> None:
-    if image_size not in GENERATOR_WIDTHS:
-        raise ValueError(f"image_size must be one of {sorted(GENERATOR_WIDTHS)}, got {image_size}")
+def _plan(image_size: ImageSize, filters: int) -> Halvings:
     if filters < 1:
         raise ValueError(f"filters must be at least 1, got {filters}")
+    return halvings(image_size)
 
 
 def _double(x: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -10,7 +11,8 @@ import flax.linen as nn
 
 from wgan_jax.networks.dcgan import DCGANCritic, DCGANGenerator, stage_filters
 from wgan_jax.networks.mlp import MLP
-from wgan_jax.networks.resnet import GENERATOR_WIDTHS, ResNetCritic, ResNetGenerator
+from wgan_jax.networks.resnet import ResNetCritic, ResNetGenerator
+from wgan_jax.networks.sizes import halvings, residual_halvings, residual_widths
 
 Kind = Literal["Conv", "ConvTranspose", "Dense", "BatchNorm", "LayerNorm"]
 Image = tuple[int, int, int]
@@ -104,8 +106,9 @@ def _dcgan_generator(module: DCGANGenerator, layers: _Layers) -> None:
     first, *hidden = reversed(
         stage_filters(module.image_size, module.filters, module.constant_filters)
     )
-    shapes = ((None, first, 4, 4), (16 * first, None))
-    layers.add("Dense", *shapes, has_bias=False, image_out=(4, 4, first))
+    plan = halvings(module.image_size)
+    shapes = ((None, first, *plan.smallest), (plan.area * first, None))
+    layers.add("Dense", *shapes, has_bias=False, image_out=(*plan.smallest, first))
     width = first
     sizes = [("ConvTranspose", 4, w) for w in hidden]
     sizes += [("Conv", 3, module.filters)] * module.extra_layers
@@ -130,8 +133,9 @@ def _dcgan_critic(module: DCGANCritic, layers: _Layers) -> None:
         layers.norm(module.norm, features)
         layers.position += 1
         width = features
-    shapes = ((1, width, 4, 4), (1, 16 * width))
-    layers.add("Dense", *shapes, has_bias=False, image_in=(4, 4, width))
+    plan = halvings(module.image_size)
+    shapes = ((1, width, *plan.smallest), (1, plan.area * width))
+    layers.add("Dense", *shapes, has_bias=False, image_in=(*plan.smallest, width))
 
 
 def _convolve(layers: _Layers, kind: Any, window: int, inputs: int, outputs: int) -> None:
@@ -140,9 +144,9 @@ def _convolve(layers: _Layers, kind: Any, window: int, inputs: int, outputs: int
 
 
 def _resnet_generator(module: ResNetGenerator, layers: _Layers) -> None:
-    widths = [module.filters * multiple for multiple in GENERATOR_WIDTHS[module.image_size]]
-    width = widths[0]
-    layers.add("Dense", (16 * width, None), image_out=(4, 4, width))
+    widths = [module.filters * multiple for multiple in residual_widths(module.image_size)]
+    width, plan = widths[0], halvings(module.image_size)
+    layers.add("Dense", (plan.area * width, None), image_out=(*plan.smallest, width))
     layers.position += 1  # Unflatten
     for features in widths:
         layers.block(width, features, "up", module.norm, first=False)
@@ -153,16 +157,19 @@ def _resnet_generator(module: ResNetGenerator, layers: _Layers) -> None:
 
 
 def _resnet_critic(module: ResNetCritic, layers: _Layers) -> None:
-    d, size = module.filters, module.image_size
-    if size == 64:
+    d, plan = module.filters, halvings(module.image_size)
+    count = residual_halvings(module.image_size)
+    if plan.is_large:
         layers.add("Conv", (d, module.channels, 3, 3))
-        for inputs, outputs in ((1, 2), (2, 4), (4, 8), (8, 8)):
-            layers.block(inputs * d, outputs * d, "down", module.norm, first=False)
+        widths = [d * min(8, 2**k) for k in range(count + 1)]
+        for inputs, outputs in itertools.pairwise(widths):
+            layers.block(inputs, outputs, "down", module.norm, first=False)
         layers.position += 1  # Flatten
-        layers.add("Dense", (1, 128 * d), (1, 8 * d, 4, 4), image_in=(4, 4, 8 * d))
+        shapes = ((1, plan.area * widths[-1]), (1, widths[-1], *plan.smallest))
+        layers.add("Dense", *shapes, image_in=(*plan.smallest, widths[-1]))
         return
     layers.block(module.channels, d, "down", module.norm, first=True)
-    for resample in ("down", "none", "none") if size == 32 else ("none", "none"):
+    for resample in ("down", "none", "none") if count == 2 else ("none", "none"):
         layers.block(d, d, resample, module.norm, first=False)
     layers.position += 3  # ReLU, mean, Flatten
     layers.add("Dense", (1, d))
