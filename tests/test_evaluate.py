@@ -18,9 +18,9 @@ from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
 from wgan_jax.ema import with_ema
 from wgan_jax.experiment import features
+from wgan_jax.experiment.evaluation.summary import features_table
 from wgan_jax.experiment.features import Features
 from wgan_jax.experiment.quality import MEASURES, points_features, quality
-from wgan_jax.experiment.scorecard import scorecard
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.watch import watch
 from wgan_jax.experiment.weights import write_arrays
@@ -95,7 +95,7 @@ def test_the_scorecard_has_a_row_for_each_measure():
     result = {"w1/exact": 1.0, "w1/floor": 0.5}
     for name in MEASURES:
         result |= {f"{name}/lenet": 2.0, f"{name}/lenet/floor": 1.0, f"{name}/lenet/points": 5_000}
-    lines = scorecard(result).splitlines()
+    lines = features_table(result).splitlines()
     assert [line.split()[0] for line in lines[1:]] == [f"{name}/lenet" for name in MEASURES]
     assert {line.split()[-1] for line in lines[1:3]} == {"lower"}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,7 +163,7 @@ def _write(folder: Path, run: Run, result: dict[str, Any], *, whole: bool) -> No
     write_json(path, line)
     if run.config.tensorboard:
         board = TensorBoard(folder)
-        board.write({k: v for k, v in line.items() if not isinstance(v, str) and math.isfinite(v)})
+        board.write(line)
         board.close()
 
 
@@ -180,14 +179,11 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     from wgan_jax.experiment import monitor
     from wgan_jax.experiment.evaluation.summary import summarize
     from wgan_jax.experiment.report.reporter import write_report
-    from wgan_jax.experiment.scorecard import of_features, scorecard
 
     step = int(run.state.step)
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     lines = summarize(result)
     print(lines, end="\n" if lines else "")
-    if of_features(result):
-        print(f"\n{scorecard(result)}")
     for warning in monitor.warnings(result).values():
         print(f"{'warning':18} {warning}")
     print(f"{'report':18} {write_report(folder)}")

@@ -21,7 +21,6 @@ from wgan_jax.experiment.evaluation.samples import (
     points,
     weights_of,
 )
-from wgan_jax.experiment.evaluation.summary import compared
 from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.members import combinations, settings
 from wgan_jax.gan import GAN
@@ -29,8 +28,6 @@ from wgan_jax.keys import Draw, key_for
 from wgan_jax.types import GANState
 
 _POINTS, _ON_THE_WAY, _REALS, _DRAWN = 1_000, 500, 6, 2_000
-# Parts of a row that are no column: they are said once, or in another one.
-_UNSAID = ("points", "weights", "data", "modes/total", "modes/points")
 SHOWN, _SAMPLES = 16, 16
 _REAL, _FAKE = "#2a9d8f", "#d1495b"
 
@@ -68,25 +65,9 @@ def evaluation(
 ) -> dict[str, np.ndarray]:
     """The measures of `rows` by name, each [m], of fewer points: for use on the way."""
     measured = rows(config, gan, data, states, _ON_THE_WAY)
-    names = [name for name in measured[0] if "/" in name and name not in _UNSAID]
+    sizes = ("modes/total", "modes/points")
+    names = [name for name in measured[0] if "/" in name and name not in sizes]
     return {name: np.array([row[name] for row in measured], float) for name in names}
-
-
-def table(rows: list[dict[str, Any]]) -> str:
-    """The members as lines to read, with mean and spread over seeds and the sizes below."""
-    measures = [name for name in rows[0] if "/" in name and name not in (*_UNSAID, "w1/ratio")]
-    apart = [name for name in rows[0] if "/" not in name and name not in _UNSAID]
-    names = [*apart, *measures]
-    cells = [names] + [[_cell(name, row) for name in names] for row in rows]
-    for group in _by_combination(rows, apart):
-        spread = {name: _spread([row[name] for row in group]) for name in measures}
-        head = ["mean"] + [_cell(n, group[0]) if "." in n else "" for n in apart[1:]]
-        cells.append(head + [spread[name] for name in measures])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = (
-        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
-    )
-    return "\n".join([*lines, compared(rows[0])])
 
 
 def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
@@ -174,22 +155,3 @@ def _band(ax: Any, steps: list[int], each: np.ndarray, color: Any, label: str | 
     mean, spread = np.nanmean(each, 1), np.nanstd(each, 1)
     ax.plot(steps, mean, color=color, label=label)
     ax.fill_between(steps, mean - spread, mean + spread, color=color, alpha=0.25, linewidth=0)
-
-
-def _by_combination(rows: list[dict[str, Any]], apart: list[str]) -> list[list[dict[str, Any]]]:
-    hypers = [name for name in apart if "." in name]
-    groups = itertools.groupby(rows, lambda row: [row[name] for name in hypers])
-    found = [list(group) for _, group in groups]
-    return found if len(found[0]) > 1 else []
-
-
-def _cell(name: str, row: dict[str, Any]) -> str:
-    if name == "modes/found":
-        return f"{row[name]} of {row['modes/total']}"
-    if name == "modes/high_quality":
-        return f"{row[name]:.1%}"
-    return f"{row[name]:.4f}" if "/" in name else f"{row[name]:g}"
-
-
-def _spread(values: list[float]) -> str:
-    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"

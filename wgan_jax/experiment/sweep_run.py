@@ -20,6 +20,7 @@ from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluation.summary import members_table
 from wgan_jax.experiment.members import (
     chosen,
     init,
@@ -139,7 +140,7 @@ class SweepRun:
         """Writes members.json; returns the same as a table to read."""
         rows = report.rows(self.config, self.gan, self.data, self._states(self.state))
         write_json(workdir / "members.json", rows)
-        return report.table(rows)
+        return members_table(rows)
 
     def _states(self, state: GANState) -> list[GANState]:
         return [member_state(state, k) for k in range(len(self))]

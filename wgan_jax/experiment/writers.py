@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -47,7 +48,7 @@ class RunWriter:
         self._run, self._config, self._workdir = run, run.config, workdir
         self._logs = {name: MetricsLog(workdir / name, run.step) for name in run.logs}
         self._console = Console(run.step, run.config.steps)
-        self._board = TensorBoard(workdir, run.step) if run.config.tensorboard else None
+        self._boards = [TensorBoard(workdir, run.step)] if run.config.tensorboard else []
         self._report = Reporter(workdir)
         self._warned: set[str] = set()
 
@@ -91,8 +92,8 @@ class RunWriter:
             lines["metrics.jsonl"] |= timed
             for name, line in lines.items():
                 self._logs[name].write({"step": before + i + 1} | line)
-            if self._board is not None:
-                self._board.write({"step": before + i + 1} | lines["metrics.jsonl"])
+            for board in self._boards:
+                board.write({"step": before + i + 1} | lines["metrics.jsonl"])
 
     def _is_due(self, step: int) -> bool:
         return step % self._config.log_every == 0 or step == self._config.steps
@@ -101,8 +102,8 @@ class RunWriter:
         path = self._workdir / "samples" / f"{step}.png"
         with atomic_write(path) as file:
             self._run.draw_samples(state, step, file)
-        if self._board is not None:
-            self._board.picture(path, step)
+        for board in self._boards:
+            board.picture(path, step)
 
     def write_curves(self) -> None:
         lines = read_metrics(self._workdir / self._run.logs[-1], _CURVE_POINTS)
@@ -121,8 +122,8 @@ class RunWriter:
         self._console.close()
         for log in self._logs.values():
             log.close()
-        if self._board is not None:
-            self._board.close()
+        for board in self._boards:
+            board.close()
 
 
 class NoopWriter:
@@ -186,8 +187,9 @@ class TensorBoard:
         )
 
     def write(self, line: dict[str, Any]) -> None:
+        """Add the numbers of a line; text and what is not finite have no place in a curve."""
         for name, value in line.items():
-            if name != "step":
+            if name != "step" and not isinstance(value, str) and math.isfinite(value):
                 self._writer.add_scalar(name, value, line["step"])
 
     def picture(self, path: Path, step: int) -> None:

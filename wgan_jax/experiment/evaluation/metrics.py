@@ -12,6 +12,7 @@ class Metric(NamedTuple):
     Attributes:
       meaning: a phrase for reports.
       better: lower or higher; empty where neither is.
+      form: how its value is written in tables.
       error, baseline, points: keys of its standard error, of the same metric between data and
         other data, and of the samples of each kind; None for those under its own name, as
         `NAME/error`, `NAME/floor` and `NAME/points`.
@@ -19,6 +20,7 @@ class Metric(NamedTuple):
 
     meaning: str
     better: str = ""
+    form: str = ".4g"
     error: str | None = None
     baseline: str | None = None
     points: str | None = None
@@ -60,12 +62,16 @@ METRICS = {
         points="columns/points",
     ),
     "modes/found": Metric(
-        "modes with a sample within three standard deviations", "higher", points="modes/points"
+        "modes with a sample within three standard deviations",
+        "higher",
+        ",.0f",
+        points="modes/points",
     ),
-    "modes/total": Metric("modes of the data"),
+    "modes/total": Metric("modes of the data", form=",.0f"),
     "modes/high_quality": Metric(
         "share of samples within three standard deviations of a mode",
         "higher",
+        ".1%",
         points="modes/points",
     ),
     "frechet": Metric("Fréchet distance between features; lower is nearer", "lower"),

@@ -1,15 +1,23 @@
-"""Says what an evaluation found: lines for the screen, each number with its sample sizes."""
+"""Formats evaluations for the screen and the report, each number with its sample sizes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from wgan_jax.experiment.evaluation.metrics import COLUMN, metric_of
+import numpy as np
+
+from wgan_jax.experiment.evaluation.metrics import COLUMN, METRICS, Row, metric_of, rows
+
+_NAMED = [metric for name, metric in METRICS.items() if "/" in name]
+# Parts of a member's row that are no column: a note below the table tells them once, or another
+# column does; a ratio of W1 tells nothing in high dimension.
+_IN_THE_NOTE = ("points", "weights", "data", "modes/total", "modes/points", "w1/ratio")
 
 
 def summarize(result: Mapping[str, Any]) -> str:
-    """The numbers of the generator as lines to read.
+    """The numbers of an evaluation as lines to read, those on features as a table.
 
     Example:
       >>> print(summarize({"weights": "averaged", "data": "training data", "points": 750,
@@ -19,43 +27,40 @@ def summarize(result: Mapping[str, Any]) -> str:
       data against data  2.5 (750 of the training data against 750 others; no proof of quality:
                          a collapsed or shrunken generator can score below it)
     """
-    rows: list[tuple[str, str]] = []
+    lines: list[tuple[str, str]] = []
     if result.get("weights") == "averaged":
-        rows.append(("weights", "averaged, as for samples"))
+        lines.append(("weights", "averaged, as for samples"))
     if "modes/found" in result:
-        found, total = int(result["modes/found"]), int(result["modes/total"])
         n = f" ({int(result['modes/points']):,} samples)" if "modes/points" in result else ""
-        rows.append(("modes found", f"{found} of {total}{n}"))
-        rows.append(("within 3 std", f"{result['modes/high_quality']:.1%} of the samples"))
+        lines.append(("modes found", f"{format_value('modes/found', result)}{n}"))
+        near = format_value("modes/high_quality", result)
+        lines.append(("within 3 std", f"{near} of the samples"))
     unit = _unit(result)
     if "w1/lower" in result:
         n = f"{int(result['w1/lower/points']):,}"
         bound = f"the Lipschitz bound {result['w1/lipschitz']:.3g}"
         score = f"score on {n} held-out data and {n} samples, divided by {bound}"
-        rows.append(("lower bound on W1", f"{result['w1/lower']:.4g}{unit} (95%; {score})"))
+        lines.append(
+            ("lower bound on W1", f"{format_value('w1/lower', result)}{unit} (95%; {score})")
+        )
     elif "w1/training" in result:
-        rows.append(("lower bound on W1", "none: no data are held out from training"))
+        lines.append(("lower bound on W1", "none: no data are held out from training"))
     if "w1/exact" in result:
-        rows += _transport(result)
-    rows += _columns(result)
-    return "\n".join(f"{name:18} {words}" for name, words in rows)
+        lines += _transport(result, unit)
+    lines += _columns(result)
+    text = "\n".join(f"{name:18} {words}" for name, words in lines)
+    return "\n\n".join(filter(None, [text, features_table(result) if _on_features(result) else ""]))
 
 
-def _transport(result: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _transport(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
     n, draws = f"{int(result['points']):,}", int(result["draws"])
     data, mean = result.get("data", "data"), f", mean of {draws} draws" if draws > 1 else ""
     error = f" ± {result['w1/error']:.2g}" if "w1/error" in result else ""
-    unit = _unit(result)
-    beaten = f"no proof of quality:\n{'':18} a collapsed or shrunken generator can score below it"
+    exact, floor = format_value("w1/exact", result), f"{result['w1/floor']:.4g}"
+    warning = f"no proof of quality:\n{'':18} a collapsed or shrunken generator can score below it"
     return [
-        (
-            "exact W1",
-            f"{result['w1/exact']:.4g}{error}{unit} ({n} samples against {n} of the {data}{mean})",
-        ),
-        (
-            "data against data",
-            f"{result['w1/floor']:.4g}{unit} ({n} of the {data} against {n} others; {beaten})",
-        ),
+        ("exact W1", f"{exact}{error}{unit} ({n} samples against {n} of the {data}{mean})"),
+        ("data against data", f"{floor}{unit} ({n} of the {data} against {n} others; {warning})"),
     ]
 
 
@@ -72,7 +77,7 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     bounded = f"{names[0]}/lower" in result
     kind = "held-out data" if bounded else str(result.get("data", "data"))
     n = f"{int(result['columns/points']):,}"
-    rows = [("W1 by column", f"in the unit of each: {n} samples against {n} of the {kind}")]
+    lines = [("W1 by column", f"in the unit of each: {n} samples against {n} of the {kind}")]
     for name in names:
         bounds = ""
         if bounded:
@@ -80,15 +85,80 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f", bounds {result[f'{name}/lower']:.4g} to {result[f'{name}/upper']:.4g} (95%)"
             )
         floor = f"data against data {result[f'{name}/floor']:.4g}"
-        rows.append((f"  {name.removeprefix(COLUMN)}", f"{result[name]:.4g}  ({floor}{bounds})"))
-    return rows
+        lines.append((f"  {name.removeprefix(COLUMN)}", f"{result[name]:.4g}  ({floor}{bounds})"))
+    return lines
 
 
-def compared(row: Mapping[str, Any]) -> str:
+def format_value(name: str, result: Mapping[str, Any]) -> str:
+    """A number of a result as tables show it.
+
+    Example:
+      >>> format_value("modes/found", {"modes/found": 7.0, "modes/total": 8})
+      '7 of 8'
+      >>> format_value("modes/high_quality", {"modes/high_quality": 0.975})
+      '97.5%'
+    """
+    metric = metric_of(name)
+    text = format(result[name], metric.form if metric else "g")
+    return f"{text} of {result['modes/total']:,.0f}" if name == "modes/found" else text
+
+
+def features_table(result: Mapping[str, Any]) -> str:
+    """A row for each measure: its value with its error, and real against real.
+
+    Example:
+      >>> print(features_table({"frechet/lenet": 3.25, "frechet/lenet/error": 0.25,
+      ...     "frechet/lenet/floor": 0.5, "frechet/lenet/points": 5000}))
+      measure              value     error  real/real  samples  better
+      frechet/lenet         3.25      0.25        0.5    5,000  lower
+    """
+    lines = [f"{'measure':18} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"]
+    for row in _on_features(result):
+        lines.append(
+            f"{row.name:18} {row.value:7.4g} {_number(row.error, '9.2g')} "
+            f"{_number(row.baseline, '10.4g')} {_number(row.points, '8,')}  {row.metric.better}"
+        )
+    return "\n".join(lines)
+
+
+def _on_features(result: Mapping[str, Any]) -> list[Row]:
+    """The metrics on features."""
+    return [row for row in rows(result) if row.metric not in _NAMED]
+
+
+def _number(value: Any, form: str) -> str:
+    width = form.split(".")[0].rstrip(",")
+    return f"{'-':>{width}}" if value is None else f"{value:{form}}"
+
+
+def members_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The columns of a table of members, in the order of their rows."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return [name for name in names if name not in _IN_THE_NOTE]
+
+
+def members_table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The members of a sweep as lines to read, with mean and spread over seeds."""
+    names = members_columns(rows)
+    varied = [name for name in names if "/" not in name]
+    names = [*varied, *(measures := [name for name in names if "/" in name])]
+    cells = [names] + [[format_value(name, row) for name in names] for row in rows]
+    for group in _by_combination(rows, varied):
+        spread = {name: _mean_and_spread([row[name] for row in group]) for name in measures}
+        head = ["mean"] + [format_value(n, group[0]) if "." in n else "" for n in varied[1:]]
+        cells.append(head + [spread[name] for name in measures])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = (
+        "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
+    )
+    return "\n".join([*lines, members_note(rows[0])])
+
+
+def members_note(row: Mapping[str, Any]) -> str:
     """Which samples the numbers of a member of a sweep come from.
 
     Example:
-      >>> print(compared({"points": 500, "weights": "raw", "data": "training data"}))
+      >>> print(members_note({"points": 500, "weights": "raw", "data": "training data"}))
       500 samples of each member's raw weights against 500 of the training data; w1/floor: 500 of \
 the training data against 500 others, which a collapsed generator can score below
     """
@@ -98,3 +168,16 @@ the training data against 500 others, which a collapsed generator can score belo
         f"w1/floor: {n} of the {data} against {n} others, which a collapsed generator can score "
         "below"
     )
+
+
+def _by_combination(
+    rows: Sequence[Mapping[str, Any]], varied: list[str]
+) -> list[list[Mapping[str, Any]]]:
+    hypers = [name for name in varied if "." in name]
+    groups = itertools.groupby(rows, lambda row: [row[name] for name in hypers])
+    found = [list(group) for _, group in groups]
+    return found if len(found[0]) > 1 else []
+
+
+def _mean_and_spread(values: list[float]) -> str:
+    return f"{np.mean(values):.3f} ± {np.std(values):.3f}"

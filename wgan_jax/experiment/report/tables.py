@@ -10,7 +10,7 @@ import numpy as np
 
 from wgan_jax.data.remote import redacted
 from wgan_jax.experiment.evaluation.metrics import Row, rows
-from wgan_jax.experiment.evaluation.summary import compared
+from wgan_jax.experiment.evaluation.summary import members_columns, members_note
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import Contents, Lines, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
@@ -19,8 +19,6 @@ from wgan_jax.experiment.report.names import kind
 _ROWS = 64
 _ABOUT = ("type", "format", "wgan_jax")  # of the file, not of the run
 _LEAVES = {"error": "standard error", "baseline": "real against real", "points": "samples"}
-# What a table of members says once below it, and a ratio that tells nothing in high dimension.
-_UNSAID = ("points", "step", "weights", "data", "modes/points", "w1/ratio")
 
 
 def evaluation(contents: Contents) -> list[Markup]:
@@ -51,7 +49,7 @@ def _parts(row: Row, names: list[str]) -> list[float | None]:
 def members(contents: Contents) -> list[Markup]:
     """A row for each member of a sweep."""
     lines = contents.members[:_ROWS]
-    names = list({name: None for row in lines for name in row if name not in _UNSAID})
+    names = [name for name in members_columns(lines) if name != "step"]
     if not names:
         return []
     cells = [[_cell(row.get(name, "")) for name in names] for row in lines]
@@ -61,7 +59,7 @@ def members(contents: Contents) -> list[Markup]:
     found = [table(names, cells, f"The newest evaluation of each member{more}")]
     row = lines[0]
     if isinstance(row.get("points"), int) and {"weights", "data"} <= row.keys():
-        found.append(tag("p", compared(row), class_="note"))
+        found.append(tag("p", members_note(row), class_="note"))
     return found
 
 
