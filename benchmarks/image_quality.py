@@ -18,17 +18,17 @@ from pathlib import Path
 import numpy as np
 
 from wgan_jax.cli.flags import load
-from wgan_jax.ema import with_ema
-from wgan_jax.experiment import evaluate
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.features import default_features
-from wgan_jax.experiment.quality import quality
+from wgan_jax.experiment.evaluation import evaluate
+from wgan_jax.experiment.evaluation.features import default_features
+from wgan_jax.experiment.evaluation.quality import quality
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.networks import DCGANCritic
 from wgan_jax.objectives import JensenShannon
-from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import GradientPenalty
+from wgan_jax.transforms.ema import with_ema
+from wgan_jax.transforms.optimizers import Adam
 
 CONFIG = Path(__file__).parents[1] / "configs" / "fashion_mnist_small.py"
 COLUMNS = ("frechet/lenet", "kernel/lenet", "coverage/lenet", "w1/exact")

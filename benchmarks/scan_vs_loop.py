@@ -17,7 +17,7 @@ import optax
 from benchmarks.speed.ours import networks
 from benchmarks.speed.workloads import N_CRITIC, WORKLOADS
 from wgan_jax import Wasserstein, clip_weights, from_linen, gan
-from wgan_jax.optimizers import RMSProp
+from wgan_jax.transforms.optimizers import RMSProp
 
 
 def main() -> None:

@@ -27,8 +27,8 @@ import jax; phase("import jax")
 import wgan_jax; phase("import wgan_jax")
 from wgan_jax import cli
 from wgan_jax.cli import flags
-from wgan_jax.experiment.compiled import keep_compiled_programs
-from wgan_jax.experiment.placement import place
+from wgan_jax.cli.compile_cache import keep_compiled_programs
+from wgan_jax.experiment.distributed.placement import place
 from wgan_jax.experiment.chunks import next_chunk
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.writers import RunWriter

@@ -10,8 +10,8 @@ from wgan_jax.data.images import Digits
 from wgan_jax.experiment.config import Config
 from wgan_jax.latents import Normal
 from wgan_jax.networks import DCGANCritic, DCGANGenerator
-from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import GradientPenalty
+from wgan_jax.transforms.optimizers import Adam
 
 
 def get_config() -> Config:

@@ -12,7 +12,7 @@ from wgan_jax.data.images import TFDS
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.latents import Normal
 from wgan_jax.networks import DCGANCritic, DCGANGenerator
-from wgan_jax.optimizers import RMSProp
+from wgan_jax.transforms.optimizers import RMSProp
 
 
 def get_config() -> Config:

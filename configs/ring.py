@@ -28,7 +28,6 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP, GroupSort
 from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, RelativisticPairing
-from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import (
     DRAGAN,
     Consistency,
@@ -37,6 +36,7 @@ from wgan_jax.penalties import (
     LipschitzPenalty,
     ZeroCentered,
 )
+from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.vae import EvidenceBound
 
 WIDTHS = (64, 64, 64)

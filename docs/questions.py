@@ -30,7 +30,7 @@ from wgan_jax import (
 )
 from wgan_jax.data.images import Digits
 from wgan_jax.distances import exact_w1
-from wgan_jax.optimizers import RMSProp
+from wgan_jax.transforms.optimizers import RMSProp
 
 FIGURES = Path(__file__).parent / "figures"
 RING = toy.Ring()

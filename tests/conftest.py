@@ -72,7 +72,7 @@ def fashion_mnist(official_files: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[None]:
     """Runs end with exact W1 of 200 points; of the usual 2,000 it takes seconds."""
-    from wgan_jax.experiment import evaluate
+    from wgan_jax.experiment.evaluation import evaluate
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(evaluate, "_POINTS", 200)

@@ -8,9 +8,9 @@ from pathlib import Path
 import jax
 import numpy as np
 
+from wgan_jax.experiment.checkpoint.manifest import to_host_arrays
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.manifest import to_host_arrays
-from wgan_jax.experiment.placement import place
+from wgan_jax.experiment.distributed.placement import place
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
 from wgan_jax.networks import MLP

@@ -19,7 +19,7 @@ from wgan_jax import (
 from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Adaptive, Config, Warmup
-from wgan_jax.optimizers import SGD, follow_iterations
+from wgan_jax.transforms.optimizers import SGD, follow_iterations
 
 RING = toy.Ring()
 

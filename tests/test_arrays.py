@@ -13,8 +13,8 @@ from wgan_jax.cli.flags import load
 from wgan_jax.data import Arrays
 from wgan_jax.data.arrays import to_unit_range
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import evaluate
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.evaluation import evaluate
 from wgan_jax.experiment.run import open_run
 from wgan_jax.networks import MLP
 

@@ -117,7 +117,7 @@ def test_a_file_system_without_locks_is_warned_of(number, tmp_path, monkeypatch,
 def test_a_cache_that_cannot_be_written_is_not_used(tmp_path):
     (tmp_path / "wgan_jax").write_bytes(b"no folder")
     code = (
-        "import jax; from wgan_jax.experiment.compiled import keep_compiled_programs as keep; "
+        "import jax; from wgan_jax.cli.compile_cache import keep_compiled_programs as keep; "
         "keep(); print(jax.config.jax_compilation_cache_dir, jax.jit(lambda x: x + 1)(1.0))"
     )
     env = environment(XDG_CACHE_HOME=str(tmp_path), JAX_COMPILATION_CACHE_DIR=None)

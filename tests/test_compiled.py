@@ -27,7 +27,7 @@ import sys
 from pathlib import Path
 from wgan_jax.cli import flags
 from wgan_jax.experiment.train import train
-from wgan_jax.experiment.compiled import keep_compiled_programs
+from wgan_jax.cli.compile_cache import keep_compiled_programs
 keep_compiled_programs()
 config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), prog="", about="")
 train(config, Path(sys.argv[1]))
@@ -64,7 +64,7 @@ def test_damaged_programs_are_compiled_anew_and_whole_ones_give_the_same_numbers
 @pytest.mark.parametrize("enabled", ["true", "false"])
 def test_it_can_be_turned_off(enabled, tmp_path):
     code = (
-        "import jax; from wgan_jax.experiment.compiled import keep_compiled_programs as keep; "
+        "import jax; from wgan_jax.cli.compile_cache import keep_compiled_programs as keep; "
         "keep(); jax.block_until_ready(jax.jit(lambda x: x + 1)(1.0))"
     )
     env = environment(tmp_path, JAX_ENABLE_COMPILATION_CACHE=enabled)

@@ -34,9 +34,7 @@ from wgan_jax import (
 )
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.funnels import Funnels
-from wgan_jax.ema import track_ema
 from wgan_jax.networks import Cones, GroupSort
-from wgan_jax.optimizers import SGD, Adam, RMSProp
 from wgan_jax.testing import (
     check_gan,
     check_network,
@@ -45,6 +43,8 @@ from wgan_jax.testing import (
     check_penalty,
     check_sampler,
 )
+from wgan_jax.transforms.ema import track_ema
+from wgan_jax.transforms.optimizers import SGD, Adam, RMSProp
 
 
 def quick_and_slow(quick, rest):

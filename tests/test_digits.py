@@ -17,7 +17,7 @@ from wgan_jax import (
     gan,
     scan_steps,
 )
-from wgan_jax.optimizers import Adam
+from wgan_jax.transforms.optimizers import Adam
 
 IMAGE = {"image_size": 8, "channels": 1, "filters": 32, "extra_layers": 1, "num_classes": 10}
 MLPS = {"features": (256, 256), "num_classes": 10}

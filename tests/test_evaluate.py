@@ -16,17 +16,17 @@ from wgan_jax.cli.flags import load
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
-from wgan_jax.ema import with_ema
-from wgan_jax.experiment import features
+from wgan_jax.experiment.evaluation import features
+from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.evaluation.quality import MEASURES, points_features, quality
 from wgan_jax.experiment.evaluation.summary import features_table
-from wgan_jax.experiment.features import Features
-from wgan_jax.experiment.quality import MEASURES, points_features, quality
+from wgan_jax.experiment.evaluation.watch import watch
+from wgan_jax.experiment.evaluation.weights import write_arrays
 from wgan_jax.experiment.train import train
-from wgan_jax.experiment.watch import watch
-from wgan_jax.experiment.weights import write_arrays
 from wgan_jax.gan import GAN
 from wgan_jax.networks import MLP
 from wgan_jax.networks.lenet import LeNet
+from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState, Player, Step
 
 ROOT = Path(__file__).parents[1]

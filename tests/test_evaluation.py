@@ -18,7 +18,7 @@ from wgan_jax.cli.flags import load
 from wgan_jax.data import images
 from wgan_jax.data.images import Digits
 from wgan_jax.experiment.build import build_gan
-from wgan_jax.experiment.quality import points_features, quality
+from wgan_jax.experiment.evaluation.quality import points_features, quality
 from wgan_jax.experiment.run import open_run
 from wgan_jax.gan import GAN
 from wgan_jax.loop import draw

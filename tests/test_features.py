@@ -10,9 +10,9 @@ import pytest
 
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import features
-from wgan_jax.experiment.features import open_features, train_lenet
-from wgan_jax.experiment.weights import digest, read_arrays, write_arrays
+from wgan_jax.experiment.evaluation import features
+from wgan_jax.experiment.evaluation.features import open_features, train_lenet
+from wgan_jax.experiment.evaluation.weights import digest, read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_state, inception_variables
 from wgan_jax.networks.lenet import LeNet
 

@@ -18,7 +18,7 @@ from wgan_jax import (
     scan_steps,
     skip_non_finite,
 )
-from wgan_jax.finite import skipped_of
+from wgan_jax.transforms.finite import skipped_of
 
 C = 0.05
 OPTIMIZERS = {

@@ -30,8 +30,8 @@ from wgan_jax import (
 from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.networks import MLP as LinenMLP  # noqa: N811
-from wgan_jax.optimizers import RMSProp
 from wgan_jax.sharding import data_mesh, spread
+from wgan_jax.transforms.optimizers import RMSProp
 
 RING = toy.Ring()
 

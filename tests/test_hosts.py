@@ -18,10 +18,10 @@ import pytest
 from wgan_jax import cli
 from wgan_jax.cli.flags import load
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts, last_words
-from wgan_jax.experiment.checkpoint import Checkpoints
-from wgan_jax.experiment.manifest import to_host_arrays
-from wgan_jax.experiment.rendezvous import rendezvous
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
+from wgan_jax.experiment.checkpoint.manifest import to_host_arrays
+from wgan_jax.experiment.distributed import hosts, last_words
+from wgan_jax.experiment.distributed.rendezvous import rendezvous
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
 
@@ -190,7 +190,7 @@ def test_processes_that_do_not_fit_are_all_told_at_once(hosts, told):
 
 
 def test_who_is_missing_is_told_while_waiting_and_at_the_end(caplog, monkeypatch):
-    from wgan_jax.experiment import rendezvous as module
+    from wgan_jax.experiment.distributed import rendezvous as module
 
     monkeypatch.setattr(module, "_NOTICE_SECONDS", 0.2)
     said = gather((0, 4), (2, 4), timeout=1.5)

@@ -11,11 +11,11 @@ from wgan_jax import cli
 from wgan_jax.distances import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Clip, Config
-from wgan_jax.experiment.monitor import Monitor, share_at, warnings
+from wgan_jax.experiment.evaluation.monitor import Monitor, share_at, warnings
 from wgan_jax.latents import Normal
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, Cones, GroupSort
-from wgan_jax.optimizers import SGD, RMSProp
+from wgan_jax.transforms.optimizers import SGD, RMSProp
 from wgan_jax.vae import EvidenceBound
 
 pytestmark = pytest.mark.usefixtures("few_points")

@@ -14,9 +14,9 @@ from wgan_jax import (
     scan_steps,
     toy,
 )
-from wgan_jax.ema import track_ema, with_ema
 from wgan_jax.metrics import mode_coverage
-from wgan_jax.optimizers import Adam
+from wgan_jax.transforms.ema import track_ema, with_ema
+from wgan_jax.transforms.optimizers import Adam
 
 ITERATIONS, N_CRITIC, BATCH, NOISE, EMA_DECAY = 12_000, 5, 128, 2, 0.999
 

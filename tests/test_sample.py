@@ -10,17 +10,17 @@ from PIL import Image
 from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.data.images import TFDS, Digits
-from wgan_jax.ema import with_ema
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import sample_files
 from wgan_jax.experiment.build import build_gan, sample_struct
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Clip, Config
-from wgan_jax.experiment.sample import Wish, open_sampler
+from wgan_jax.experiment.sampling import sample_files
+from wgan_jax.experiment.sampling.sample import Wish, open_sampler
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import claim
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import MLP
+from wgan_jax.transforms.ema import with_ema
 
 CONDITIONAL = Config(
     dataset=Digits(labels=True),

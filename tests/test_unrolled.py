@@ -19,7 +19,7 @@ from wgan_jax import (
     skip_non_finite,
     toy,
 )
-from wgan_jax.optimizers import Adam, RMSProp
+from wgan_jax.transforms.optimizers import Adam, RMSProp
 
 RING = toy.Ring()
 

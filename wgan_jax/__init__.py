@@ -2,10 +2,8 @@
 
 from wgan_jax import distances, metrics, objectives, penalties
 from wgan_jax.adapters import from_equinox, from_linen, from_nnx
-from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data import toy
 from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
-from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.lipschitz import LipschitzBound, lipschitz_bound
 from wgan_jax.loop import scan_steps
@@ -26,6 +24,8 @@ from wgan_jax.penalties import (
     ZeroCentered,
 )
 from wgan_jax.population import Population, population
+from wgan_jax.transforms.clipping import all_but_norms, clip_weights, project_weights
+from wgan_jax.transforms.finite import skip_non_finite
 from wgan_jax.types import GANState, Network, Player, Step
 from wgan_jax.vae import EvidenceBound, vae
 

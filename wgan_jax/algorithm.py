@@ -24,9 +24,9 @@ import optax
 from jax import lax
 
 from wgan_jax.batch_statistics import after_both, for_second, sequential
-from wgan_jax.finite import moved_if_finite, skip_metrics
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import is_paired
+from wgan_jax.transforms.finite import moved_if_finite, skip_metrics
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
 KeyFor = Callable[[Draw], Array]

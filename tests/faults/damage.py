@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.checkpoint import Checkpoints
-from wgan_jax.experiment.checksums import NAME, write_checksums
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
+from wgan_jax.experiment.checkpoint.checksums import NAME, write_checksums
 
 from .processes import as_data
 

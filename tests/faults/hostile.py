@@ -15,7 +15,7 @@ from PIL import Image
 from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.cli import evaluate as cli_evaluate
-from wgan_jax.experiment.checksums import write_checksums
+from wgan_jax.experiment.checkpoint.checksums import write_checksums
 
 from . import inputs
 from .processes import ROOT, TINY

@@ -11,7 +11,7 @@ import zipfile
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.weights import read_arrays
+from wgan_jax.experiment.evaluation.weights import read_arrays
 
 from . import hostile, inputs
 

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 
 from wgan_jax.cli.flags import load
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.run import open_run
 
 from .inputs import noise_images, prepared

@@ -43,7 +43,7 @@ def _observed(record):
     """In the fork: write down what the process holds after each save."""
     from jax import monitoring
 
-    from wgan_jax.experiment.checkpoint import Checkpoints
+    from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 
     save, programs = Checkpoints.save, []
 

@@ -15,7 +15,7 @@ from wgan_jax.__main__ import main
 from wgan_jax.data import prepare
 from wgan_jax.data.pixels import decode
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 
 from . import damage, disk, inputs, kills, locks, machines, signals

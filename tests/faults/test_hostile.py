@@ -7,7 +7,7 @@ import stat
 import jax
 import pytest
 
-from wgan_jax.experiment.compiled import keep_compiled_programs
+from wgan_jax.cli.compile_cache import keep_compiled_programs
 
 from . import hostile, hostile_data, inputs
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import jax
 
+from wgan_jax.cli.compile_cache import keep_compiled_programs
 from wgan_jax.data.remote import expand_user, redacted
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.compiled import keep_compiled_programs
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import require_plain
 

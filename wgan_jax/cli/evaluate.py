@@ -21,7 +21,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.files import read_file
 
 if TYPE_CHECKING:
-    from wgan_jax.experiment.features import Features
+    from wgan_jax.experiment.evaluation.features import Features
     from wgan_jax.experiment.run import Run
 
 logger = logging.getLogger(__name__)
@@ -51,7 +51,7 @@ def evaluate(args: list[str]) -> int:
     --data-dir  where the data set is now, a folder or address; as the run had it, if not given,
                 but for an address of which there is no copy here
     """
-    from wgan_jax.experiment.quality import POINTS
+    from wgan_jax.experiment.evaluation.quality import POINTS
 
     chosen, args = flags.option(args, "metrics")
     file, args = flags.path_option(args, "features")
@@ -90,9 +90,9 @@ def _measured(
     run: Run, names: tuple[str, ...], judge: Features | None, points: int
 ) -> dict[str, Any]:
     """One generator, measured: that of the weights that samples are drawn from."""
-    from wgan_jax.ema import with_ema
-    from wgan_jax.experiment import evaluate, monitor, quality
+    from wgan_jax.experiment.evaluation import evaluate, monitor, quality
     from wgan_jax.experiment.evaluation.samples import kind_of, weights_of
+    from wgan_jax.transforms.ema import with_ema
 
     state = with_ema(run.state)
     result: dict[str, Any] = {}
@@ -112,8 +112,8 @@ def _measured(
 
 def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> Features | None:
     """The network to judge by: the file's, or one of the data set itself; points as they are."""
-    from wgan_jax.experiment import features
-    from wgan_jax.experiment.quality import points_features
+    from wgan_jax.experiment.evaluation import features
+    from wgan_jax.experiment.evaluation.quality import points_features
 
     shape = jax.tree.leaves(run.data.struct(1))[0].shape[1:]
     if file is not None:
@@ -133,7 +133,7 @@ def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> F
 
 
 def _names(chosen: str | None) -> tuple[str, ...]:
-    from wgan_jax.experiment.quality import MEASURES
+    from wgan_jax.experiment.evaluation.quality import MEASURES
 
     known = ("w1", "modes", "critic", *MEASURES)
     if chosen is None:
@@ -146,7 +146,7 @@ def _names(chosen: str | None) -> tuple[str, ...]:
 
 
 def _on_features(names: tuple[str, ...]) -> bool:
-    from wgan_jax.experiment.quality import MEASURES
+    from wgan_jax.experiment.evaluation.quality import MEASURES
 
     return bool(set(names) & set(MEASURES))
 
@@ -176,7 +176,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
-    from wgan_jax.experiment import monitor
+    from wgan_jax.experiment.evaluation import monitor
     from wgan_jax.experiment.evaluation.summary import summarize
     from wgan_jax.experiment.report.reporter import write_report
 
@@ -206,7 +206,7 @@ def _all_members(folder: Path, config: Config) -> int:
 
 
 def _finished(folder: Path, config: Config, member: str | None = None) -> Run:
-    from wgan_jax.experiment.checkpoint import Checkpoints
+    from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
     from wgan_jax.experiment.run import open_run
     from wgan_jax.experiment.sweep_run import open_member
 

@@ -23,8 +23,8 @@ def features(args: list[str]) -> int:
     --image-size  as the runs that it is to judge (32)
     --channels    of the images (1 for mnist and fashion_mnist, else 3)
     """
-    from wgan_jax.experiment.features import train_lenet
-    from wgan_jax.experiment.weights import require_suffix
+    from wgan_jax.experiment.evaluation.features import train_lenet
+    from wgan_jax.experiment.evaluation.weights import require_suffix
 
     out, args = flags.path_option(args, "out")
     data_dir, args = flags.path_option(args, "data-dir")

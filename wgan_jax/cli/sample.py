@@ -44,8 +44,8 @@ def sample(args: list[str]) -> int:
     folder = workdir("sample", args)
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
-    from wgan_jax.experiment import sample_files
-    from wgan_jax.experiment.sample import Wish, open_sampler
+    from wgan_jax.experiment.sampling import sample_files
+    from wgan_jax.experiment.sampling.sample import Wish, open_sampler
 
     config = flags.load(folder / "config.json")
     k = None if member is None else parse_nonnegative_int("member", member)
@@ -79,7 +79,7 @@ def _wish(args: list[str], num: str) -> tuple[dict[str, Any], list[str]]:
 
 
 def _out(out: str | None, force: bool, *, walks: bool) -> Path:
-    from wgan_jax.experiment.sample_files import FORMS, is_animated, is_folder
+    from wgan_jax.experiment.sampling.sample_files import FORMS, is_animated, is_folder
 
     if out is None:
         raise UserError(f"sample needs --out FILE with {', '.join(FORMS)}, or --out FOLDER/")

@@ -11,13 +11,13 @@ from wgan_jax.cli import flags
 from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts, last_words
 from wgan_jax.experiment.build import fit_to_data
 from wgan_jax.experiment.codec import differences, fingerprint, to_dict
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.distributed import hosts, last_words
+from wgan_jax.experiment.distributed.placement import require_devices
+from wgan_jax.experiment.distributed.signals import Stopped, collected
 from wgan_jax.experiment.mirror import Mirror
-from wgan_jax.experiment.placement import require_devices
-from wgan_jax.experiment.signals import Stopped, collected
 
 _ABOUT = """Train a Wasserstein GAN.
 

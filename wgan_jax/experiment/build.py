@@ -10,19 +10,19 @@ import jax
 import numpy as np
 import optax
 
-from wgan_jax.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.data.labels import count_classes
-from wgan_jax.ema import track_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.placement import Placement
+from wgan_jax.experiment.distributed.placement import Placement
 from wgan_jax.experiment.schema import Schema
-from wgan_jax.finite import skip_non_finite
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
 from wgan_jax.networks import MLP
-from wgan_jax.optimizers import follow_iterations
+from wgan_jax.transforms.clipping import all_but_norms, clip_weights, project_weights
+from wgan_jax.transforms.ema import track_ema
+from wgan_jax.transforms.finite import skip_non_finite
+from wgan_jax.transforms.optimizers import follow_iterations
 from wgan_jax.types import PyTree, from_linen
 from wgan_jax.vae import EvidenceBound, vae
 

@@ -34,7 +34,6 @@ from wgan_jax.objectives import (
     RelativisticPairing,
     Wasserstein,
 )
-from wgan_jax.optimizers import SGD, Adam, RMSProp
 from wgan_jax.penalties import (
     DRAGAN,
     Consistency,
@@ -43,6 +42,7 @@ from wgan_jax.penalties import (
     LipschitzPenalty,
     ZeroCentered,
 )
+from wgan_jax.transforms.optimizers import SGD, Adam, RMSProp
 from wgan_jax.vae import EvidenceBound
 
 Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream | Folder | Arrays | Table

@@ -10,8 +10,8 @@ from typing import Any
 import wgan_jax
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts
 from wgan_jax.experiment.codec import differences
+from wgan_jax.experiment.distributed import hosts
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import read_file
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import NonFinite
-from wgan_jax.finite import skipped_of
+from wgan_jax.transforms.finite import skipped_of
 from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)

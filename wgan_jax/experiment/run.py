@@ -13,21 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.data.dataset import Dataset
-from wgan_jax.ema import with_ema
-from wgan_jax.experiment import hosts, pictures
+from wgan_jax.experiment import pictures
 from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed.placement import Placement
+from wgan_jax.experiment.evaluation.monitor import Monitor, warnings
 from wgan_jax.experiment.evaluation.samples import points
-from wgan_jax.experiment.monitor import Monitor, warnings
 from wgan_jax.experiment.numbers import Watch
-from wgan_jax.experiment.placement import Placement
 from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
+from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import Array, GANState, from_linen
 from wgan_jax.vae import EvidenceBound
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.ema import with_ema
 from wgan_jax.experiment import pictures
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluate import modes
+from wgan_jax.experiment.evaluation.evaluate import modes
 from wgan_jax.experiment.evaluation.samples import (
     generate,
     kind_of,
@@ -25,6 +24,7 @@ from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.members import combinations, settings
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
+from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
 
 _POINTS, _ON_THE_WAY, _REALS, _DRAWN = 1_000, 500, 6, 2_000

@@ -17,9 +17,10 @@ from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import sweep_report as report
 from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.distributed.placement import Placement
 from wgan_jax.experiment.evaluation.summary import members_table
 from wgan_jax.experiment.members import (
     chosen,
@@ -31,7 +32,6 @@ from wgan_jax.experiment.members import (
     stacked,
 )
 from wgan_jax.experiment.metrics_log import iter_metrics
-from wgan_jax.experiment.placement import Placement
 from wgan_jax.experiment.run import Program, Run
 from wgan_jax.experiment.schema import saved_schema
 from wgan_jax.experiment.workdir import (
@@ -42,9 +42,9 @@ from wgan_jax.experiment.workdir import (
     write_lines,
 )
 from wgan_jax.files import atomic_write
-from wgan_jax.finite import skipped_of
 from wgan_jax.gan import GAN
 from wgan_jax.population import each_member
+from wgan_jax.transforms.finite import skipped_of
 from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 logger = logging.getLogger(__name__)

@@ -12,16 +12,16 @@ from pathlib import Path
 import jax
 
 from wgan_jax.data.labels import describe_counts
-from wgan_jax.experiment import hosts
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.data_identity import check_data
-from wgan_jax.experiment.placement import place
+from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed.placement import place
+from wgan_jax.experiment.distributed.signals import Stopped, collected
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
 from wgan_jax.experiment.schema import save_schema
-from wgan_jax.experiment.signals import Stopped, collected
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
 from wgan_jax.experiment.workdir import claim, locked, save_class_counts
 from wgan_jax.experiment.writers import open_writer

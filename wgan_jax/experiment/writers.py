@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts
+from wgan_jax.experiment.distributed import hosts
 from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.run import Run

@@ -14,12 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wgan_jax.clipping import clip_weights
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import JensenShannon, Wasserstein
-from wgan_jax.optimizers import Adam
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.transforms.clipping import clip_weights
+from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, from_linen
 
 REAL, FAKE, STD = -2.0, 2.0, 0.5

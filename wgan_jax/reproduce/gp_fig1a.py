@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wgan_jax.clipping import clip_weights
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import Wasserstein
-from wgan_jax.optimizers import Adam, RMSProp
 from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.transforms.clipping import clip_weights
+from wgan_jax.transforms.optimizers import Adam, RMSProp
 from wgan_jax.types import Array, from_linen
 
 # Scaled as in gan_toy.py of the WGAN-GP paper: all of about unit size.

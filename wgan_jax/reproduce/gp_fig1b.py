@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from wgan_jax.clipping import clip_weights
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.data.toy import SwissRoll
-from wgan_jax.experiment.monitor import share_at
+from wgan_jax.experiment.evaluation.monitor import share_at
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import Wasserstein
-from wgan_jax.optimizers import Adam, RMSProp
 from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
 from wgan_jax.reproduce.gp_fig1a import noisy
+from wgan_jax.transforms.clipping import clip_weights
+from wgan_jax.transforms.optimizers import Adam, RMSProp
 from wgan_jax.types import Array, PyTree, from_linen
 
 LAYERS, CLIPS = 12, (1e-1, 1e-2, 1e-3)

@@ -19,10 +19,10 @@ from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.latents import Normal
 from wgan_jax.networks import DCGANCritic, DCGANGenerator
 from wgan_jax.objectives import Wasserstein
-from wgan_jax.optimizers import Adam, RMSProp
 from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
 from wgan_jax.reproduce.runs import train
+from wgan_jax.transforms.optimizers import Adam, RMSProp
 from wgan_jax.types import GANState, from_linen
 
 _TRAIN = 1_000

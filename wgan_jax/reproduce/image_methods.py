@@ -10,7 +10,7 @@ from wgan_jax.experiment.config import Clip, Config, Dataset
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator
 from wgan_jax.objectives import JensenShannon
-from wgan_jax.optimizers import Adam, RMSProp
+from wgan_jax.transforms.optimizers import Adam, RMSProp
 
 METHODS = ("WGAN", "GAN")
 

@@ -10,7 +10,6 @@ from wgan_jax.experiment.config import Clip, Config, Dataset
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP, GroupSort
 from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares
-from wgan_jax.optimizers import Adam, Decay, RMSProp
 from wgan_jax.penalties import (
     DRAGAN,
     Consistency,
@@ -18,6 +17,7 @@ from wgan_jax.penalties import (
     GradientPenalty,
     LipschitzPenalty,
 )
+from wgan_jax.transforms.optimizers import Adam, Decay, RMSProp
 
 _CRITIC = (64, 64, 64)
 _AVERAGE = 0.99  # over 100 iterations: short beside the run, or the average lags behind it

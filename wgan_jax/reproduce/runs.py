@@ -11,13 +11,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.ema import with_ema
 from wgan_jax.experiment.build import build_gan, open_dataset
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.loop import scan_steps
 from wgan_jax.population import population
+from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
 
 

@@ -16,16 +16,16 @@ import jax
 import numpy as np
 import optax
 
-from wgan_jax.clipping import clip_weights
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.networks import MLP, GroupSort
 from wgan_jax.objectives import Wasserstein
-from wgan_jax.optimizers import Adam
 from wgan_jax.penalties import GradientPenalty, LipschitzPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
 from wgan_jax.reproduce.journal import Journal
+from wgan_jax.transforms.clipping import clip_weights
+from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, from_linen
 
 DIMS, COUNTS = (2, 4, 8, 16, 32, 64, 128), (4, 16, 64, 256)

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.clipping import Mask, project_weights
+from wgan_jax.transforms.clipping import Mask, project_weights
 from wgan_jax.types import Array, PyTree
 
 

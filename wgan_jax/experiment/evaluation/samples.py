@@ -14,9 +14,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.data.dataset import Dataset
-from wgan_jax.ema import ema_of
 from wgan_jax.gan import GAN
 from wgan_jax.loop import shuffle_rows
+from wgan_jax.transforms.ema import ema_of
 from wgan_jax.types import Array, GANState, PyTree
 
 _BLOCK_VALUES = 2**22  # of samples that a generator makes at once

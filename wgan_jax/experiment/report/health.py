@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from wgan_jax.experiment.monitor import gain_of, warnings
+from wgan_jax.experiment.evaluation.monitor import gain_of, warnings
 from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
 from wgan_jax.experiment.report.names import kind

@@ -21,7 +21,7 @@ from typing import NoReturn
 import jax
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import hosts
+from wgan_jax.experiment.distributed import hosts
 from wgan_jax.startup import tolerant_stream
 
 PEER_LOST = (

@@ -13,15 +13,15 @@ import numpy as np
 
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.pixels import cut_to_middle
-from wgan_jax.ema import ema_of, with_ema
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, labelled, sample_struct
-from wgan_jax.experiment.checkpoint import Checkpoints
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.members import chosen, like, member_state
 from wgan_jax.experiment.schema import Arrays, Schema, read_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
+from wgan_jax.transforms.ema import ema_of, with_ema
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
 BLOCK, _STOPS = 500, 4

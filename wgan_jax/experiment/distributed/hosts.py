@@ -18,8 +18,8 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.manifest import from_host_arrays, host_structs, to_host_arrays
-from wgan_jax.experiment.rendezvous import rendezvous
+from wgan_jax.experiment.checkpoint.manifest import from_host_arrays, host_structs, to_host_arrays
+from wgan_jax.experiment.distributed.rendezvous import rendezvous
 from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ import numpy as np
 
 from wgan_jax import metrics
 from wgan_jax.data.dataset import as_dataset
+from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import fake_draws
-from wgan_jax.experiment.features import Features
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.types import Array, GANState, PyTree

@@ -16,7 +16,7 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import pictures
-from wgan_jax.experiment.sample_tables import write_csv, write_parquet
+from wgan_jax.experiment.sampling.sample_tables import write_csv, write_parquet
 from wgan_jax.experiment.schema import Arrays, Schema
 from wgan_jax.files import atomic_write, temporary_folder
 

@@ -19,7 +19,7 @@ from jax import lax
 from wgan_jax.data.arrays import ArrayDataset, to_unit_range
 from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.weights import read_arrays, write_arrays
+from wgan_jax.experiment.evaluation.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
 from wgan_jax.networks.lenet import LeNet
 from wgan_jax.types import Array, PyTree

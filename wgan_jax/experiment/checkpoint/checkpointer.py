@@ -36,8 +36,8 @@ import jax
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.checksums import sync, verify_checksums, write_checksums
-from wgan_jax.experiment.manifest import (
+from wgan_jax.experiment.checkpoint.checksums import sync, verify_checksums, write_checksums
+from wgan_jax.experiment.checkpoint.manifest import (
     NAMED,
     FormatError,
     OtherStateError,

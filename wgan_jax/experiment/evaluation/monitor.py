@@ -16,19 +16,19 @@ from jax import lax
 
 from wgan_jax.data.dataset import as_dataset
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.ema import ema_of, with_ema
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import generate, points
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.watch import watch
-from wgan_jax.finite import skip_non_finite
+from wgan_jax.experiment.evaluation.watch import watch
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.loop import draw
 from wgan_jax.margins import held_out_difference
-from wgan_jax.optimizers import SGD
+from wgan_jax.transforms.ema import ema_of, with_ema
+from wgan_jax.transforms.finite import skip_non_finite
+from wgan_jax.transforms.optimizers import SGD
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 

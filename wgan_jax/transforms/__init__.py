@@ -1,0 +1,1 @@
+"""Optax transforms and optimizers: weight clipping, averaged weights, steps that are skipped."""

@@ -1,0 +1,97 @@
+"""An exponential moving average of the generator's weights, kept by its optimiser."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import optax
+
+from wgan_jax.types import Array, GANState, PyTree
+
+
+class EmaState(NamedTuple):
+    """What `track_ema` keeps.
+
+    Attributes:
+      average: shaped like the weights.
+    """
+
+    average: PyTree
+
+
+def track_ema(decay: float | Array) -> optax.GradientTransformation:
+    """Average the weights, average <- decay * average + (1 - decay) * w, and change nothing.
+
+    Last in a chain, so that it sees the update that will be applied. The
+    average starts at the initial weights.
+
+    Args:
+      decay: in [0, 1); may be traced.
+
+    Raises:
+      ValueError: `decay` is outside [0, 1).
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> tx = optax.chain(optax.sgd(1.0), track_ema(0.5))
+      >>> w = jnp.array(1.0)
+      >>> state = tx.init(w)
+      >>> _, state = tx.update(jnp.array(1.0), state, w)  # w becomes 0
+      >>> ema_of(state).item()
+      0.5
+    """
+    if not isinstance(decay, jax.core.Tracer) and not 0 <= decay < 1:
+        raise ValueError(f"the decay of an average must be in [0, 1), got {decay}")
+
+    def init(params: PyTree) -> EmaState:
+        return EmaState(jax.tree.map(lambda w: w.copy(), params))
+
+    def update(updates: PyTree, state: EmaState, params: PyTree | None = None):
+        if params is None:
+            raise ValueError("track_ema needs the weights: call update(updates, state, params)")
+        moved = optax.apply_updates(params, updates)
+        average = optax.incremental_update(moved, state.average, 1.0 - decay)
+        return updates, EmaState(average)
+
+    return optax.GradientTransformation(init, update)
+
+
+def ema_of(opt_state: PyTree) -> PyTree | None:
+    """The average that `track_ema` keeps in an optimiser state; None without one.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> ema_of(track_ema(0.9).init({"w": jnp.ones(2)}))["w"].tolist()
+      [1.0, 1.0]
+      >>> ema_of(optax.sgd(0.1).init({"w": jnp.ones(2)})) is None
+      True
+    """
+    leaves = jax.tree.leaves(opt_state, is_leaf=lambda x: isinstance(x, EmaState))
+    return next((leaf.average for leaf in leaves if isinstance(leaf, EmaState)), None)
+
+
+def with_ema(state: GANState) -> GANState:
+    """The state with the generator's averaged weights in place of its own, to sample from.
+
+    Unchanged where no average is kept. Running statistics stay those of the run.
+
+    Example:
+      >>> import jax, jax.numpy as jnp, optax
+      >>> from wgan_jax import MLP, Wasserstein, from_linen, gan
+      >>> model = gan(
+      ...     from_linen(MLP(features=(4,), output_shape=(2,))),
+      ...     from_linen(MLP(features=(4,))),
+      ...     Wasserstein(),
+      ...     generator_tx=optax.chain(optax.sgd(1.0), track_ema(0.9)),
+      ...     critic_tx=optax.sgd(1.0),
+      ...     latent=lambda key, n: jax.random.normal(key, (n, 2)),
+      ... )
+      >>> state = model.init(jax.random.key(0), jnp.zeros((4, 2)))
+      >>> state, _ = model.generator_step(state, 4)
+      >>> samples = model.generate(with_ema(state), jax.random.key(1), 3)
+    """
+    average = ema_of(state.generator.opt_state)
+    if average is None:
+        return state
+    return state._replace(generator=state.generator._replace(params=average))

@@ -1,0 +1,169 @@
+"""Optimisers by name, with the constants of the papers' own frameworks.
+
+Each is a frozen dataclass whose `build` returns an optax transform. A decaying
+learning rate is counted in generator iterations, so a player that is updated
+n_critic times per iteration says so with `updates_per_iteration`. Where their number
+varies, as in a warm-up, `follow_iterations` reads the rate by the iteration itself.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from wgan_jax.types import Array, PyTree
+
+Decay = Literal["none", "linear", "cosine"]
+
+_RMSPROP = {
+    "torch": {"decay": 0.99, "eps": 1e-8, "eps_in_sqrt": False, "initial_scale": 0.0},
+    "tf1": {"decay": 0.9, "eps": 1e-10, "eps_in_sqrt": True, "initial_scale": 1.0},
+    "optax": {"decay": 0.9, "eps": 1e-8, "eps_in_sqrt": True, "initial_scale": 0.0},
+}
+
+
+def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Read the schedules of an optimizer by the generator iteration, not by its own updates.
+
+    For a critic whose steps per iteration vary, as in a warm-up or an adaptive run: its
+    learning rate then falls with the run's progress. `gan` and `vae` hand the iteration
+    to every optimizer that takes it, as the extra argument `iteration` of `update`.
+
+    Args:
+      tx: an optimizer with `optax.scale_by_schedule` in it, as all with a schedule for
+        a learning rate are. Its state keeps its structure.
+
+    Example:
+      >>> import jax.numpy as jnp, optax
+      >>> tx = follow_iterations(optax.sgd(optax.linear_schedule(1.0, 0.0, 10)))
+      >>> w = jnp.ones(())
+      >>> u, state = tx.update(jnp.ones(()), tx.init(w), w, iteration=jnp.int32(5))
+      >>> u.item()
+      -0.5
+    """
+
+    def is_schedule(node: Any) -> bool:
+        return isinstance(node, optax.ScaleByScheduleState)
+
+    def update(
+        updates: PyTree, state: PyTree, params: PyTree | None = None, *, iteration: Array, **extra
+    ):
+        def at_iteration(node: Any) -> Any:
+            return node._replace(count=iteration) if is_schedule(node) else node
+
+        state = jax.tree.map(at_iteration, state, is_leaf=is_schedule)
+        inner = optax.with_extra_args_support(tx)
+        return inner.update(updates, state, params, iteration=iteration, **extra)
+
+    return optax.GradientTransformationExtraArgs(tx.init, update)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Optimizer:
+    """What the optimisers share: a learning rate and how it decays."""
+
+    learning_rate: float = 5e-5
+    """Learning rate at the start."""
+    decay: Decay = "none"
+    """Schedule by which the learning rate falls to zero over decay_iterations."""
+    decay_iterations: int = 100_000
+    """Generator iterations until the learning rate is zero; unused with decay none."""
+
+    def __post_init__(self) -> None:
+        if self.decay not in ("none", "linear", "cosine"):
+            raise ValueError(f"decay must be none, linear or cosine, got {self.decay!r}")
+        rate = self.learning_rate
+        if isinstance(rate, int | float) and not rate >= 0:  # in a sweep it is an array
+            raise ValueError(f"learning_rate must not be negative, got {rate}")
+        if self.decay_iterations < 1:
+            raise ValueError(f"decay_iterations must be at least 1, got {self.decay_iterations}")
+
+    def schedule(self, updates_per_iteration: int) -> optax.ScalarOrSchedule:
+        """The learning rate by update: constant, or falling to zero."""
+        updates = self.decay_iterations * updates_per_iteration
+        match self.decay:
+            case "linear":
+                decayed = optax.linear_schedule(self.learning_rate, 0.0, updates)
+            case "cosine":
+                decayed = optax.cosine_decay_schedule(self.learning_rate, updates)
+            case _:
+                return self.learning_rate
+        # optax counts in int32, which strict dtype promotion does not mix with floats.
+        return lambda count: decayed(jnp.asarray(count, jnp.float32))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RMSProp(Optimizer):
+    """RMSProp, the paper's optimiser, with the constants of one of three frameworks.
+
+    - torch: decay 0.99, epsilon 1e-8 beside the root, accumulator starting at 0
+    - tf1: decay 0.9, epsilon 1e-10 under the root, accumulator starting at 1
+    - optax: decay 0.9, epsilon 1e-8 under the root, accumulator starting at 0
+
+    Example:
+      >>> tx = RMSProp(learning_rate=5e-5, preset="torch").build()
+      >>> tx.init({"w": 0.0}) is not None
+      True
+    """
+
+    preset: Literal["torch", "tf1", "optax"] = "torch"
+    """Framework whose constants to use; the reference code ran on torch."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.preset not in _RMSPROP:
+            raise ValueError(f"preset must be one of {sorted(_RMSPROP)}, got {self.preset!r}")
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        return optax.rmsprop(self.schedule(updates_per_iteration), **_RMSPROP[self.preset])
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adam(Optimizer):
+    """Adam. With clipping keep b1 at 0: momentum makes the clipped critic unstable.
+
+    Example:
+      >>> Adam(learning_rate=1e-4).build().init({"w": 0.0}) is not None
+      True
+    """
+
+    learning_rate: float = 1e-4
+    """Learning rate at the start."""
+    b1: float = 0.0
+    """Decay of the first moment."""
+    b2: float = 0.9
+    """Decay of the second moment."""
+    eps: float = 1e-8
+    """Constant added to the root of the second moment."""
+    eps_root: float = 0.0
+    """Constant added under the root; positive where the update is differentiated, as in
+    unrolling."""
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        rate = self.schedule(updates_per_iteration)
+        return optax.adam(rate, b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SGD(Optimizer):
+    """Stochastic gradient descent, with or without momentum.
+
+    Example:
+      >>> SGD(learning_rate=0.1, momentum=0.9).build().init({"w": 0.0}) is not None
+      True
+    """
+
+    learning_rate: float = 1e-3
+    """Learning rate at the start."""
+    momentum: float = 0.0
+    """Decay of the momentum; 0 for none."""
+    nesterov: bool = False
+    """Use Nesterov's momentum, which looks ahead."""
+
+    def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
+        rate = self.schedule(updates_per_iteration)
+        return optax.sgd(rate, momentum=self.momentum or None, nesterov=self.nesterov)
