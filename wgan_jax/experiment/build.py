@@ -105,7 +105,7 @@ def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()
 def _num_classes(config: Config) -> int:
     """Of a conditional config, 0 of another; the data set and both networks have to agree."""
     labels = bool(config.dataset.labels)
-    ours = config.generator.num_classes
+    ours = getattr(config.generator, "num_classes", 0)
     theirs = getattr(config.critic, "num_classes", 0)
     if ours != theirs or labels != bool(ours):
         raise UserError(
@@ -131,7 +131,7 @@ def fit_to_data(config: Config) -> Config:
     if isinstance(generator, MLP) and generator.output_shape in ((), _PLANE):
         generator = dataclasses.replace(generator, output_shape=shape)
     theirs = getattr(critic, "num_classes", None)
-    if classes and generator.num_classes == 0 == theirs:
+    if classes and getattr(generator, "num_classes", None) == 0 == theirs:
         generator = dataclasses.replace(generator, **fitted)
         critic = dataclasses.replace(critic, **fitted)
     return dataclasses.replace(config, generator=generator, critic=critic)

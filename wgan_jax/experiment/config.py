@@ -45,16 +45,35 @@ from wgan_jax.penalties import (
 from wgan_jax.transforms.optimizers import SGD, Adam, RMSProp
 from wgan_jax.vae import EvidenceBound
 
-Dataset = Ring | Grid | SwissRoll | Digits | TFDS | TFDSStream | Folder | Arrays | Table
+Dataset = (
+    Ring  # the default
+    | Grid
+    | SwissRoll
+    | Digits
+    | TFDS
+    | TFDSStream
+    | Folder
+    | Arrays
+    | Table
+)
 Optimizer = RMSProp | Adam | SGD
-Generator = MLP | DCGANGenerator | ResNetGenerator
+Generator = (
+    MLP  # the default of both players
+    | DCGANGenerator
+    | ResNetGenerator
+)
 Critic = MLP | DCGANCritic | ResNetCritic | GroupSort | Cones
 Objective = Wasserstein | JensenShannon | LeastSquares | Hinge | RelativisticPairing | EvidenceBound
+Penalty = (
+    GradientPenalty  # WGAN-GP
+    | LipschitzPenalty  # WGAN-LP
+    | DRAGAN
+    | DivergencePenalty  # WGAN-div
+    | ZeroCentered  # R1 and R2
+    | Consistency  # CT-GAN
+)
 _MOST_MEMBERS = 2**16
 NonFinite = Literal["stop", "skip"]
-Penalty = (
-    GradientPenalty | LipschitzPenalty | DRAGAN | DivergencePenalty | ZeroCentered | Consistency
-)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ varies, as in a warm-up, `follow_iterations` reads the rate by the iteration its
 from __future__ import annotations
 
 import dataclasses
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -74,8 +74,8 @@ class Optimizer:
     """Generator iterations until the learning rate is zero; unused with decay none."""
 
     def __post_init__(self) -> None:
-        if self.decay not in ("none", "linear", "cosine"):
-            raise ValueError(f"decay must be none, linear or cosine, got {self.decay!r}")
+        if self.decay not in get_args(Decay):
+            raise ValueError(f"decay must be one of {get_args(Decay)}, got {self.decay!r}")
         rate = self.learning_rate
         if isinstance(rate, int | float) and not rate >= 0:  # in a sweep it is an array
             raise ValueError(f"learning_rate must not be negative, got {rate}")

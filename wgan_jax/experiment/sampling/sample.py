@@ -84,7 +84,7 @@ class Sampler:
 
     def _draw(self) -> Callable[[GANState, Array], PyTree]:
         """One block by its key: as the run's own `generate` unless latents are chosen."""
-        classes, wish = self.config.generator.num_classes, self.wish
+        classes, wish = getattr(self.config.generator, "num_classes", 0), self.wish
         if wish.truncation is None and wish.label is None:
             return lambda state, key: self.gan.generate(state, key, BLOCK)
 
@@ -150,7 +150,7 @@ def open_sampler(
 
 
 def _check(config: Config, wish: Wish) -> None:
-    classes = config.generator.num_classes
+    classes = getattr(config.generator, "num_classes", 0)
     if wish.label is not None and not classes:
         raise UserError("this generator is not conditional: leave --label out")
     if wish.label is not None and wish.label >= classes:
