@@ -21,7 +21,7 @@ from wgan_jax.cli.flags import load
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation import evaluate
 from wgan_jax.experiment.evaluation.features import default_features
-from wgan_jax.experiment.evaluation.quality import quality
+from wgan_jax.experiment.evaluation.quality import feature_metrics
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.networks import DCGANCritic
@@ -75,7 +75,7 @@ def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
     state = with_ema(run.state)
     features = default_features(config.dataset, folder)
     names = ("frechet", "kernel", "coverage")
-    found = quality(run.gan, state, run.data, features, names=names, points=points)
+    found = feature_metrics(run.gan, state, run.data, features, names=names, points=points)
     found |= evaluate.evaluate(config, run.gan, state, run.data)
     found |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
     write_json(path, found)

@@ -77,7 +77,7 @@ def spread_over_all_devices(rounds: int) -> float:
     from benchmarks.speed.ours import networks
     from benchmarks.speed.workloads import N_CRITIC, RATE, C
     from wgan_jax import Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
-    from wgan_jax.sharding import data_mesh, replicated, spread
+    from wgan_jax.sharding import data_mesh, replicated, shard_batches
 
     workload, mesh = WORKLOADS["W1"], data_mesh()
     model = gan(
@@ -85,9 +85,9 @@ def spread_over_all_devices(rounds: int) -> float:
         Wasserstein(),
         generator_tx=optax.rmsprop(RATE),
         critic_tx=optax.chain(optax.rmsprop(RATE), clip_weights(C)),
-        latent=spread(lambda key, n: jax.random.normal(key, (n, 2)), mesh),
+        latent=shard_batches(lambda key, n: jax.random.normal(key, (n, 2)), mesh),
     )
-    data = spread(toy.Ring(), mesh)
+    data = shard_batches(toy.Ring(), mesh)
     state = replicated(model.init(jax.random.key(0), data(jax.random.key(1), 256)), mesh)
     run = scan_steps(model, n_critic=N_CRITIC, batch_size=256, length=10)
     seconds = []

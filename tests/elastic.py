@@ -10,7 +10,7 @@ import numpy as np
 
 from wgan_jax.experiment.checkpoint.manifest import to_host_arrays
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed.placement import place
+from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
 from wgan_jax.networks import MLP
@@ -48,9 +48,9 @@ def main(folder):
     parts = {}
     for devices in (1, 2, 4, 8):
         for cut in (False, True):
-            placement = place(config(STEPS, cut), devices)
+            placement = make_sharding(config(STEPS, cut), devices)
             laid_out = placement.state(restored)
-            exact.append(leaves(placement.whole(laid_out)) == leaves(saved))
+            exact.append(leaves(placement.gather(laid_out)) == leaves(saved))
             weights = jax.tree.leaves(laid_out.critic.params)
             parts[f"{devices}{' cut' * cut}"] = max(
                 len({str(shard.index) for shard in x.addressable_shards}) for x in weights

@@ -17,7 +17,7 @@ from wgan_jax import (
     scan_steps,
     toy,
 )
-from wgan_jax.sharding import data_mesh, replicated, sharded_state, spread
+from wgan_jax.sharding import data_mesh, fsdp_state, replicated, shard_batches
 
 _SHAPE = {"image_size": 8, "channels": 1, "filters": 8}
 NETWORKS = {
@@ -33,13 +33,13 @@ def images(key, n):
 def trained(name, devices, place=replicated):
     """Losses of 50 generator iterations, the weights, and the parts of the most divided one."""
     mesh = data_mesh(jax.devices()[:devices])
-    data = spread(toy.Ring() if name == "mlp" else images, mesh)
+    data = shard_batches(toy.Ring() if name == "mlp" else images, mesh)
     model = gan(
         *map(from_linen, NETWORKS[name]),
         Wasserstein(),
         generator_tx=optax.rmsprop(1e-4),
         critic_tx=optax.chain(optax.rmsprop(1e-4), clip_weights(0.05)),
-        latent=spread(lambda key, n: jax.random.normal(key, (n, 4)), mesh),
+        latent=shard_batches(lambda key, n: jax.random.normal(key, (n, 4)), mesh),
     )
     state = place(model.init(jax.random.key(0), data(jax.random.key(1), 32)), mesh)
     run, losses = scan_steps(model, n_critic=2, batch_size=32, length=10), []
@@ -64,7 +64,7 @@ if __name__ == "__main__":
     mlp = trained("mlp", 1)
     found = {
         "mlp": apart(trained("mlp", 8), mlp),
-        "cut": apart(trained("mlp", 8, sharded_state), mlp),
+        "cut": apart(trained("mlp", 8, fsdp_state), mlp),
         "dcgan": apart(trained("dcgan", 8), trained("dcgan", 1)),
     }
     print(json.dumps(found))

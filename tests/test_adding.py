@@ -52,7 +52,7 @@ from wgan_jax import cli
 from wgan_jax.cli.flags import load
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.report.reporter import write_report
-from wgan_jax.experiment.evaluation.watch import watch
+from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
 from wgan_jax.experiment.workdir import write_config, write_json
 from wgan_jax.experiment.writers import WeightsAndBiases
 from wgan_jax.reproduce import reproduce
@@ -67,7 +67,7 @@ jax.eval_shape(gan.train_step, state, real[None])
 folder = pathlib.Path("run")
 folder.mkdir()
 write_config(folder / "config.json", config)
-found = watch(config.dataset, 2 * real, real, jax.random.key(0))
+found = cheap_sample_metrics(config.dataset, 2 * real, real, jax.random.key(0))
 write_json(folder / "evaluation.json", {"step": 1, **found})
 write_report(folder)
 board = WeightsAndBiases(folder)

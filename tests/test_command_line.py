@@ -176,9 +176,9 @@ def test_a_figure_that_cannot_be_drawn_leaves_no_file(tmp_path, capsys, monkeypa
 
 @pytest.mark.parametrize("line", ["[1]", "{}", "\\xff", "{", '{"settings": {}, "entry": 1}'])
 def test_a_torn_or_foreign_line_of_results_is_passed_over(line, tmp_path):
-    from wgan_jax.reproduce.journal import Journal
+    from wgan_jax.reproduce.journal import ResultCache
 
     path = tmp_path / "some.jsonl"
     path.write_bytes(line.encode("latin1") + b"\n")
-    assert Journal(path, {})({"x": 3}, lambda x: x * x) == 9
-    assert Journal(path, {})({"x": 3}, lambda x: 1 / 0) == 9
+    assert ResultCache(path, {})({"x": 3}, lambda x: x * x) == 9
+    assert ResultCache(path, {})({"x": 3}, lambda x: 1 / 0) == 9

@@ -18,9 +18,9 @@ from wgan_jax.data.images import Digits
 from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.evaluation import features
 from wgan_jax.experiment.evaluation.features import Features
-from wgan_jax.experiment.evaluation.quality import MEASURES, points_features, quality
+from wgan_jax.experiment.evaluation.quality import MEASURES, feature_metrics, points_features
 from wgan_jax.experiment.evaluation.summary import features_table
-from wgan_jax.experiment.evaluation.watch import watch
+from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
 from wgan_jax.experiment.evaluation.weights import write_arrays
 from wgan_jax.experiment.train import train
 from wgan_jax.gan import GAN
@@ -41,7 +41,7 @@ def generator(generate):
 
 def test_a_perfect_generator_reads_like_the_floor():
     ring = Ring(std=0.2)
-    found = quality(generator(ring), NOTHING, ring, points_features((2,)), points=300)
+    found = feature_metrics(generator(ring), NOTHING, ring, points_features((2,)), points=300)
     assert found["frechet/points/points"] == 300
     for name in ("frechet", "kernel", "precision", "recall", "density", "coverage"):
         value, error, floor = (found[f"{name}/points{leaf}"] for leaf in ("", "/error", "/floor"))
@@ -53,7 +53,7 @@ def test_a_perfect_generator_reads_like_the_floor():
 def test_a_bad_generator_does_not():
     ring = Ring(std=0.2)
     half = generator(lambda key, n: ring(key, n) * np.array([[1.0, 0.0]], np.float32))
-    found = quality(half, NOTHING, ring, points_features((2,)), points=300)
+    found = feature_metrics(half, NOTHING, ring, points_features((2,)), points=300)
     for name in ("frechet", "kernel"):
         assert found[f"{name}/points"] > 5 * abs(found[f"{name}/points/floor"])
     for name in ("precision", "recall", "density", "coverage"):
@@ -74,7 +74,9 @@ def test_real_samples_are_never_repeated_and_labels_are_asked_for():
         return x, jnp.where(jnp.arange(n) < n // 2, labels, (labels + 1) % 4)
 
     judge = Features("own", lambda x: x, classify, (1,), {}, batch=100)
-    found = quality(generator(mistaken), NOTHING, data, judge, names=("accuracy",), points=900)
+    found = feature_metrics(
+        generator(mistaken), NOTHING, data, judge, names=("accuracy",), points=900
+    )
     assert found["accuracy/own/points"] == 500
     assert found["accuracy/own/floor"] == 1
     assert found["accuracy/own"] == pytest.approx(0.5)
@@ -83,12 +85,12 @@ def test_real_samples_are_never_repeated_and_labels_are_asked_for():
 def test_the_cheap_measures_tell_near_from_far(key):
     one, other, *slices = jax.random.split(key, 5)
     real, fake = np.asarray(Ring()(one, 800)), np.asarray(Ring()(other, 800))
-    near = watch(Ring(), fake, real, slices[0])
-    far = watch(Ring(), 0.5 * fake, real, slices[1])
+    near = cheap_sample_metrics(Ring(), fake, real, slices[0])
+    far = cheap_sample_metrics(Ring(), 0.5 * fake, real, slices[1])
     assert near["modes/found"] == near["modes/total"] == 8
     assert far["modes/found"] == 0
     assert near["w1/sliced"] < 3 * near["w1/sliced_floor"] < far["w1/sliced"]
-    assert "modes/found" not in watch(Digits(), fake, real, slices[2])
+    assert "modes/found" not in cheap_sample_metrics(Digits(), fake, real, slices[2])
 
 
 def test_the_scorecard_has_a_row_for_each_measure():
@@ -192,7 +194,7 @@ def test_training_orders_the_measures_on_fashion_mnist(fashion_mnist, tmp_path):
     found = {}
     for steps in (40, 400):
         run = train(dataclasses.replace(config, steps=steps), tmp_path / "run")
-        found[steps] = quality(run.gan, with_ema(run.state), run.data, judge, points=2_000)
+        found[steps] = feature_metrics(run.gan, with_ema(run.state), run.data, judge, points=2_000)
     early, late = found[40], found[400]
     for name in ("frechet/lenet", "kernel/lenet"):
         assert late[f"{name}/floor"] < late[name] < early[name]

@@ -18,10 +18,10 @@ from wgan_jax.cli.flags import load
 from wgan_jax.data import images
 from wgan_jax.data.images import Digits
 from wgan_jax.experiment.build import build_gan
-from wgan_jax.experiment.evaluation.quality import points_features, quality
+from wgan_jax.experiment.evaluation.quality import feature_metrics, points_features
 from wgan_jax.experiment.run import open_run
 from wgan_jax.gan import GAN
-from wgan_jax.loop import draw
+from wgan_jax.loop import sample_batch
 from wgan_jax.types import GANState, Player, Step
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
@@ -174,7 +174,7 @@ def in_a_critic_step(folder, monkeypatch):
     config = load(folder / "config.json")
     with recorded(monkeypatch) as counts:
         gan = build_gan(config)
-        batch = draw(config.dataset.open(), jax.random.key(1), 0, config.batch_size)
+        batch = sample_batch(config.dataset.open(), jax.random.key(1), 0, config.batch_size)
         state = gan.init(jax.random.key(0), batch)
         counts.clear()
         gan.critic_step(state, batch)
@@ -216,6 +216,6 @@ def test_sorted_samples_are_compared_as_wholes():
     state = GANState(Step(np.int32(0), np.int32(0)), jax.random.key(0), nothing, nothing)
     gan = GAN(None, None, None, None, lambda state, key, n: balanced(key, n))
     features = points_features((2,))._replace(batch=500)
-    found = quality(gan, state, balanced, features, names=("frechet",), points=750)
+    found = feature_metrics(gan, state, balanced, features, names=("frechet",), points=750)
     assert found["frechet/points"] < 0.01
     assert found["frechet/points/floor"] < 0.01

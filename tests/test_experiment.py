@@ -21,7 +21,7 @@ from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import next_chunk
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Clip, Config, Warmup
-from wgan_jax.experiment.distributed.signals import collected
+from wgan_jax.experiment.distributed.signals import catch_signals
 from wgan_jax.experiment.run import open_run
 from wgan_jax.networks import MLP
 
@@ -103,8 +103,8 @@ def test_sigterm_saves_and_a_second_trainer_is_turned_away(tmp_path):
 
 def test_signals_are_collected_until_the_outermost_collector_is_done():
     former = signal.getsignal(signal.SIGINT)
-    with collected() as outer:
-        with collected() as inner:
+    with catch_signals() as outer:
+        with catch_signals() as inner:
             os.kill(os.getpid(), signal.SIGTERM)
         os.kill(os.getpid(), signal.SIGINT)  # between a run's end and its last word
         assert inner is outer
@@ -120,7 +120,7 @@ def test_a_signal_that_is_ignored_or_somebody_elses_is_left_alone():
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as under nohup
     signal.signal(signal.SIGUSR1, theirs)
     try:
-        with collected() as received:
+        with catch_signals() as received:
             os.kill(os.getpid(), signal.SIGHUP)
             assert signal.getsignal(signal.SIGUSR1) is theirs
             os.kill(os.getpid(), signal.SIGUSR2)

@@ -134,11 +134,11 @@ def test_lenet_refuses_what_is_no_image():
 
 def test_features_of_a_data_set_are_kept_beside_it_where_that_can_be_written(tmp_path):
     there = TFDS(name="fashion_mnist", data_dir=str(tmp_path))
-    kept = features._kept_at(there, tmp_path / "run")
+    kept = features._cache_path(there, tmp_path / "run")
     assert kept == tmp_path / "wgan_jax_features" / "fashion_mnist-32x1-lenet.safetensors"
-    assert features._kept_at(Digits(), tmp_path / "run").parent == tmp_path / "run"
+    assert features._cache_path(Digits(), tmp_path / "run").parent == tmp_path / "run"
     nowhere = TFDS(name="fashion_mnist", data_dir=str(tmp_path / "nowhere"))
-    assert features._kept_at(nowhere, tmp_path / "run").parent == tmp_path / "run"
+    assert features._cache_path(nowhere, tmp_path / "run").parent == tmp_path / "run"
 
 
 @pytest.mark.slow

@@ -18,7 +18,7 @@ from wgan_jax import (
     scan_steps,
     skip_non_finite,
 )
-from wgan_jax.transforms.finite import skipped_of
+from wgan_jax.transforms.finite import num_skipped
 
 C = 0.05
 OPTIMIZERS = {
@@ -39,11 +39,11 @@ def test_a_bad_gradient_changes_nothing_but_the_count(name, bad):
     gradient = good | {"w": good["w"].at[1].set(BAD[bad])}
     updates, after = tx.update(gradient, before, WEIGHTS)
     if name == "momentum" and bad == "its square overflows":
-        assert int(skipped_of(after)) == 0  # SGD takes no square
+        assert int(num_skipped(after)) == 0  # SGD takes no square
         return
     chex.assert_trees_all_equal(updates, jax.tree.map(jnp.zeros_like, WEIGHTS))
     chex.assert_trees_all_equal(after.inner, before.inner)
-    assert int(skipped_of(after)) == 1
+    assert int(num_skipped(after)) == 1
 
 
 def test_good_gradients_pass_bitwise_through_scan_and_vmap_with_traced_rates():
@@ -60,7 +60,7 @@ def test_good_gradients_pass_bitwise_through_scan_and_vmap_with_traced_rates():
         gradients = gradients.at[spoilt, 0].set(jnp.nan)
         start = (WEIGHTS["w"], tx.init(WEIGHTS["w"]))
         (w, state), path = lax.scan(step, start, gradients)
-        return w, skipped_of(state), path
+        return w, num_skipped(state), path
 
     rates, spoilt = jnp.array([1e-3, 1e-1]), jnp.array([2, 6])  # the sixth does not exist
     w, skipped, path = jax.vmap(lambda r, s: run(r, s, True))(rates, spoilt)

@@ -30,7 +30,7 @@ from wgan_jax import (
 from wgan_jax.adaptive import scan_adaptive_steps
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.networks import MLP as LinenMLP  # noqa: N811
-from wgan_jax.sharding import data_mesh, spread
+from wgan_jax.sharding import data_mesh, shard_batches
 from wgan_jax.transforms.optimizers import RMSProp
 
 RING = toy.Ring()
@@ -373,7 +373,7 @@ class Steps:
         return jnp.full((n, 2), step, jnp.float32)
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: spread(s, data_mesh())])
+@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: shard_batches(s, data_mesh())])
 def test_batches_by_step_are_used_whatever_the_sampler_is(wrap, key):
     model = small(c=10.0, rate=0.0)
     state = model.init(key, jnp.zeros((4, 2)))

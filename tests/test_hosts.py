@@ -328,12 +328,12 @@ def test_where_a_cluster_must_be_its_absence_is_told_in_one_line(tmp_path):
 
 
 def test_one_host_agrees_with_itself():
-    assert hosts.gathered({"a": 1}) == [{"a": 1}]
-    assert hosts.largest(3) == 3
-    assert hosts.together(lambda: 5) == 5
-    hosts.agree({"a": 1}, lambda a, b: "nothing")
+    assert hosts.all_gather({"a": 1}) == [{"a": 1}]
+    assert hosts.all_reduce_max(3) == 3
+    assert hosts.run_on_all(lambda: 5) == 5
+    hosts.assert_same_on_all({"a": 1}, lambda a, b: "nothing")
     with pytest.raises(UserError, match="mine"):
-        hosts.together(lambda: (_ for _ in ()).throw(UserError("mine")))
+        hosts.run_on_all(lambda: (_ for _ in ()).throw(UserError("mine")))
 
 
 def test_what_is_handed_over_comes_out_bitwise():

@@ -11,7 +11,7 @@ from wgan_jax import cli
 from wgan_jax.distances import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Clip, Config
-from wgan_jax.experiment.evaluation.monitor import Monitor, share_at, warnings
+from wgan_jax.experiment.evaluation.monitor import CriticDiagnostics, diagnose, share_at
 from wgan_jax.latents import Normal
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, Cones, GroupSort
@@ -36,7 +36,7 @@ def evaluated(config, iterations=20):
     state = gan.init(jax.random.key(3), ring(jax.random.key(0), 64))
     run = scan_steps(gan, n_critic=config.n_critic, batch_size=64, length=iterations)
     state, _ = run(state, ring)
-    return gan, state, Monitor(config, gan, ring)(state)
+    return gan, state, CriticDiagnostics(config, gan, ring)(state)
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_critic_that_was_hardly_trained_is_told_of():
     lazy = dataclasses.replace(TOY, n_critic=1, critic_optimizer=RMSProp(learning_rate=1e-4))
     found = evaluated(lazy, iterations=1)[2]
     assert found["health/gain"] > 0.5
-    assert "n_critic" in warnings(found)["optimum"]
+    assert "n_critic" in diagnose(found)["optimum"]
 
 
 def test_layers_are_named_and_warnings_are_in_words():
@@ -93,10 +93,10 @@ def test_layers_are_named_and_warnings_are_in_words():
         "health/gradient_norm/first": 1e-9,
         "health/gradient_norm/last": 1.0,
     }
-    said = warnings(off)
+    said = diagnose(off)
     assert set(said) == {"direction", "box", "layers"}
     assert "first" in said["layers"]
-    assert warnings({"health/step_cosine": 0.9, "health/at_clip": 0.1}) == {}
+    assert diagnose({"health/step_cosine": 0.9, "health/at_clip": 0.1}) == {}
 
 
 def test_where_nothing_is_certified_no_bound_is_given():
@@ -111,7 +111,7 @@ def test_a_vae_has_no_critic():
     )
     gan = build_gan(vae)
     state = gan.init(jax.random.key(0), vae.dataset(jax.random.key(0), 64))
-    assert Monitor(vae, gan, vae.dataset)(state) == {}
+    assert CriticDiagnostics(vae, gan, vae.dataset)(state) == {}
 
 
 @pytest.mark.filterwarnings("ignore")

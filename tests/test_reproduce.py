@@ -18,7 +18,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
 from wgan_jax.reproduce.figure import Claim, Settings, as_json, mean_std, verdict
-from wgan_jax.reproduce.journal import Journal
+from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
@@ -158,14 +158,14 @@ def test_a_figure_that_goes_on_counts_what_it_had_cost(tmp_path):
         times.append(name)
         return float(np.linalg.norm(np.random.default_rng(0).normal(size=(300, 300)), 2))
 
-    first = Journal(path, {"size": "default"})
+    first = ResultCache(path, {"size": "default"})
     found = [first({"name": name}, slowly) for name in "ab"]
     assert first.earlier == (0.0, 0.0)
-    again = Journal(path, {"size": "default"})
+    again = ResultCache(path, {"size": "default"})
     assert [again({"name": name}, slowly) for name in "ab"] == found
     assert times == ["a", "b"]
     assert min(again.earlier) > 0
-    assert Journal(path, {"size": "full"}).earlier == (0.0, 0.0)
+    assert ResultCache(path, {"size": "full"}).earlier == (0.0, 0.0)
 
 
 def gallery():

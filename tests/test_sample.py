@@ -15,9 +15,9 @@ from wgan_jax.experiment.build import build_gan, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.experiment.sampling import sample_files
-from wgan_jax.experiment.sampling.sample import Wish, open_sampler
+from wgan_jax.experiment.sampling.sample import SampleSpec, open_sampler
 from wgan_jax.experiment.train import train
-from wgan_jax.experiment.workdir import claim
+from wgan_jax.experiment.workdir import reserve_workdir
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import MLP
 from wgan_jax.transforms.ema import with_ema
@@ -42,7 +42,7 @@ def checkpointed(config, folder):
     struct = sample_struct(config, config.batch_size)
     real = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), struct)
     folder.mkdir(parents=True, exist_ok=True)
-    claim(folder, config)
+    reserve_workdir(folder, config)
     Checkpoints(folder / "checkpoints").save(1, gan.init(jax.random.key(0), real))
     return folder
 
@@ -71,11 +71,11 @@ def sample(folder, *args):
 
 @pytest.fixture(scope="module")
 def sampler(run):
-    return open_sampler(CONDITIONAL, run[0], Wish())
+    return open_sampler(CONDITIONAL, run[0], SampleSpec())
 
 
 def drawn(sampler, **wish):
-    blocks = list(dataclasses.replace(sampler, wish=Wish(**wish)).blocks())
+    blocks = list(dataclasses.replace(sampler, wish=SampleSpec(**wish)).blocks())
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -102,7 +102,7 @@ def test_blocks_follow_each_other_and_seeds_repeat(run, sampler, tmp_path):
 def test_weights_labels_and_truncation_are_chosen(run, sampler):
     _, done = run
     ema = drawn(sampler, num=20)["samples"]
-    raw = open_sampler(CONDITIONAL, run[0], Wish(num=20, weights="raw"))
+    raw = open_sampler(CONDITIONAL, run[0], SampleSpec(num=20, weights="raw"))
     raw = next(raw.blocks())["samples"]
     assert (raw != ema).any()
     key = jax.random.fold_in(jax.random.key(0), 0)
@@ -115,7 +115,7 @@ def test_weights_labels_and_truncation_are_chosen(run, sampler):
 
 def test_pictures_and_folders(sampler, tmp_path):
     def write(num, path, folder=False):
-        blocks = dataclasses.replace(sampler, wish=Wish(num=num)).blocks()
+        blocks = dataclasses.replace(sampler, wish=SampleSpec(num=num)).blocks()
         sample_files.write_samples(blocks, num, path, folder=folder)
 
     write(9, tmp_path / "grid.png")
@@ -138,7 +138,7 @@ def test_pictures_and_folders(sampler, tmp_path):
 
 def test_a_failure_leaves_nothing_half(sampler, tmp_path):
     def broken():
-        yield from dataclasses.replace(sampler, wish=Wish(num=500)).blocks()
+        yield from dataclasses.replace(sampler, wish=SampleSpec(num=500)).blocks()
         raise OSError("no space left")
 
     for path, folder in ((tmp_path / "x.npz", False), (tmp_path / "x", True)):
@@ -149,7 +149,7 @@ def test_a_failure_leaves_nothing_half(sampler, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_walks_go_from_latent_to_latent(run, sampler, tmp_path):
-    walks = list(dataclasses.replace(sampler, wish=Wish(num=3)).walk(5, tour=False))
+    walks = list(dataclasses.replace(sampler, wish=SampleSpec(num=3)).walk(5, tour=False))
     for suffix in (".npz", ".png"):
         sample_files.write_walks(walks, tmp_path / f"walk{suffix}")
     walk = np.load(tmp_path / "walk.npz")
@@ -234,6 +234,6 @@ def test_what_a_run_does_not_have_is_told(padded, tmp_path, capsys):
         out = str(tmp_path / "x.npz")
         assert cli.run_command(main, ["sample", str(folder), *args, "--out", out]) == 2
         assert told in capsys.readouterr().err
-    claim(tmp_path, CONDITIONAL)
+    reserve_workdir(tmp_path, CONDITIONAL)
     assert cli.run_command(main, ["sample", str(tmp_path), "--out", str(tmp_path / "x.npz")]) == 2
     assert "no checkpoint" in capsys.readouterr().err

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from jax.sharding import Mesh
 
-from wgan_jax.sharding import data_mesh, sharded_state, spread
+from wgan_jax.sharding import data_mesh, fsdp_state, shard_batches
 
 
 def on_eight_devices(program, *args):
@@ -50,7 +50,7 @@ def test_samples_do_not_depend_on_the_devices():
         return jax.random.normal(key, (n, 3))
 
     key = jax.random.key(0)
-    two = spread(normal, data_mesh())
+    two = shard_batches(normal, data_mesh())
     drawn = jax.jit(two, static_argnums=1)(key, 4)
     assert len(drawn.addressable_shards) == 2
     np.testing.assert_array_equal(drawn, normal(jax.random.clone(key), 4))
@@ -59,12 +59,12 @@ def test_samples_do_not_depend_on_the_devices():
 def test_bad_meshes_and_batches_are_named():
     mesh = data_mesh()
     with pytest.raises(ValueError, match="2 devices cannot share a batch of 3"):
-        spread(lambda key, n: jnp.zeros((n, 1)), mesh)(jax.random.key(0), 3)
+        shard_batches(lambda key, n: jnp.zeros((n, 1)), mesh)(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="axis 'data'"):
-        spread(lambda key, n: jnp.zeros((n, 1)), Mesh(np.array(jax.devices()), ("model",)))
+        shard_batches(lambda key, n: jnp.zeros((n, 1)), Mesh(np.array(jax.devices()), ("model",)))
 
 
 def test_small_arrays_stay_whole():
-    placed = sharded_state({"w": jnp.ones((300, 300)), "b": jnp.ones(8)}, data_mesh())
+    placed = fsdp_state({"w": jnp.ones((300, 300)), "b": jnp.ones(8)}, data_mesh())
     assert placed["b"].sharding.is_fully_replicated
     assert not placed["w"].sharding.is_fully_replicated

@@ -15,7 +15,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Config, Sweep
-from wgan_jax.experiment.members import members, settings
+from wgan_jax.experiment.members import members, varied_hyperparameters
 from wgan_jax.experiment.sweep_run import open_sweep
 from wgan_jax.penalties import GradientPenalty
 
@@ -129,7 +129,7 @@ def test_the_field_is_made_by_its_own_flags():
     config = parse(args, Config(), prog="train.py", about="")
     assert config.sweep == Sweep(seeds=3, clip_values=(0.1, 0.2))
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
-    assert [(s["seed"], s["clip.c"]) for s in settings(config)] == [
+    assert [(s["seed"], s["clip.c"]) for s in varied_hyperparameters(config)] == [
         *((7, 0.1), (8, 0.1), (9, 0.1)),
         *((7, 0.2), (8, 0.2), (9, 0.2)),
     ]

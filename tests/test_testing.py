@@ -7,7 +7,7 @@ import pytest
 
 from wgan_jax import Network, Wasserstein, toy
 from wgan_jax.testing import check_network, check_objective, check_penalty, check_sampler
-from wgan_jax.testing.draws import keys_drawn, with_first_row_flipped
+from wgan_jax.testing.draws import collect_prng_keys, with_first_row_flipped
 
 REAL = toy.Ring()(jax.random.key(3), 4)
 
@@ -247,7 +247,7 @@ def test_draws_are_seen_through_scans_and_inner_calls():
 
         return jax.lax.scan(turn, noise(jax.random.fold_in(key, 9)), jnp.arange(4))[0]
 
-    assert len(np.unique(keys_drawn(walk, jax.random.key(0)), axis=0)) == 5
+    assert len(np.unique(collect_prng_keys(walk, jax.random.key(0)), axis=0)) == 5
     moved = with_first_row_flipped(walk, 3)(jax.random.key(0)) != walk(jax.random.key(0))
     assert moved.any(1).tolist() == [True, False, False]
 
@@ -267,7 +267,7 @@ def test_draws_are_seen_in_scans_of_any_inputs_and_outputs(reverse):
         return jax.lax.scan(turn, (start, jnp.int32(0)), rows, reverse=reverse)
 
     rows = jnp.ones((4, 4))
-    drawn = keys_drawn(walk, jax.random.key(0), jnp.zeros(4), rows)
+    drawn = collect_prng_keys(walk, jax.random.key(0), jnp.zeros(4), rows)
     expected = [jax.random.fold_in(jax.random.key(0), i) for i in range(4)]
     np.testing.assert_array_equal(
         np.sort(drawn, 0), np.sort([jax.random.key_data(k) for k in expected], 0)

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from wgan_jax.gan import GAN
-from wgan_jax.loop import Sampler, as_pytree, draw
+from wgan_jax.loop import Sampler, as_pytree, sample_batch
 from wgan_jax.types import Array, GANState, Metrics
 
 
@@ -78,7 +78,7 @@ def scan_adaptive_steps(
         )
 
     def batch(state: GANState, sampler: Any) -> Any:
-        return draw(sampler, state.key, state.step.critic, batch_size)
+        return sample_batch(sampler, state.key, state.step.critic, batch_size)
 
     def train_block(state: GANState, sampler: Any) -> tuple[GANState, Metrics, Array]:
         def step(state: GANState, _: None) -> tuple[GANState, Metrics]:

@@ -26,7 +26,7 @@ from jax import lax
 from wgan_jax.batch_statistics import after_both, for_second, sequential
 from wgan_jax.keys import Draw, key_for, typed
 from wgan_jax.objectives import is_paired
-from wgan_jax.transforms.finite import moved_if_finite, skip_metrics
+from wgan_jax.transforms.finite import revert_if_skipped, skip_metrics
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
 KeyFor = Callable[[Draw], Array]
@@ -206,7 +206,7 @@ def descend(
         gradient, player.opt_state, player.params, iteration=iteration
     )
     moved = Player(optax.apply_updates(player.params, updates), stats, opt_state)
-    moved = moved_if_finite(player if otherwise is None else otherwise, moved)
+    moved = revert_if_skipped(player if otherwise is None else otherwise, moved)
     metrics = metrics | {f"{name}/gradient_norm": optax.tree.norm(gradient)}
     return moved, metrics | skip_metrics(name, moved)
 

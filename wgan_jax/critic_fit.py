@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from wgan_jax.gan import gan
-from wgan_jax.loop import Sampler, as_pytree, draw
+from wgan_jax.loop import Sampler, as_pytree, sample_batch
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree
 
@@ -80,7 +80,7 @@ def fit_critic(
     )
 
     def batch(state: GANState) -> PyTree:
-        return draw(real, state.key, state.step.critic, batch_size)
+        return sample_batch(real, state.key, state.step.critic, batch_size)
 
     def fit(key: Array) -> tuple[Player, Metrics]:
         struct = jax.eval_shape(lambda key: real(key, batch_size), key)

@@ -70,7 +70,7 @@ def scan_steps(
     def chunk(state: GANState, sampler: Any) -> tuple[GANState, Metrics]:
         def iteration(state: GANState, _: None) -> tuple[GANState, Metrics]:
             steps = state.step.critic + jnp.arange(n_critic, dtype=jnp.int32)
-            reals = jax.vmap(lambda step: draw(sampler, state.key, step, batch_size))(steps)
+            reals = jax.vmap(lambda step: sample_batch(sampler, state.key, step, batch_size))(steps)
             return gan.train_step(state, reals)
 
         return lax.scan(iteration, state, length=length)
@@ -81,7 +81,7 @@ def scan_steps(
     return run
 
 
-def draw(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
+def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
     """The `n` real samples of one critic step."""
     if hasattr(sampler, "at"):
         return sampler.at(key_for(root, Draw.CRITIC_DATA), step, n)

@@ -1,4 +1,4 @@
-"""One run on many devices: the batch is spread over them, the state is on each.
+"""One run on many devices: the batch is sharded over them, the state replicated.
 
 Plain `jit` does the rest. Losses and batch norm are means over the whole batch
 whatever the number of devices, so a run is the same on one as on many, up to
@@ -38,10 +38,10 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
     return Mesh(np.array(devices), (DATA,))
 
 
-def spread(
+def shard_batches(
     sampler: Callable[[Array, int], PyTree], mesh: Mesh, *, strict: bool = True
 ) -> Callable[[Array, int], PyTree]:
-    """A sampler whose samples lie spread over the axis `data` of a mesh.
+    """A sampler whose samples are sharded over the axis `data` of a mesh.
 
     What is computed from them follows: give it both to `gan(latent=...)` and to
     the program of `scan_steps`, and each device does its share of every step. The
@@ -61,13 +61,13 @@ def spread(
     Example:
       >>> import jax
       >>> mesh = data_mesh(jax.devices()[:1])
-      >>> latent = spread(lambda key, n: jax.random.normal(key, (n, 2)), mesh)
+      >>> latent = shard_batches(lambda key, n: jax.random.normal(key, (n, 2)), mesh)
       >>> latent(jax.random.key(0), 8).shape
       (8, 2)
     """
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh needs an axis {DATA!r}, it has {mesh.axis_names}")
-    kind = _SpreadBySteps if hasattr(sampler, "at") else _Spread
+    kind = _ShardedBySteps if hasattr(sampler, "at") else _Sharded
     return kind(as_pytree(sampler), mesh, strict)
 
 
@@ -97,49 +97,54 @@ def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
       >>> replicated({"w": jnp.ones(3)}, data_mesh())["w"].sharding.is_fully_replicated
       True
     """
-    return placed(tree, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), tree))
+    return device_put_global(
+        tree, jax.tree.map(lambda _: NamedSharding(mesh, PartitionSpec()), tree)
+    )
 
 
-def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
-    """The state with its large arrays cut up over the axis `data`, each device keeping a part.
+def fsdp_state(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
+    """The state with its large arrays sharded over the axis `data`, each device keeping a part.
 
     Weights and the moments of their optimisers take 1/n of the memory each; the
-    compiler gathers them where a layer needs them. Arrays below `least` elements,
+    compiler gathers them where a layer needs them. Arrays below `min_size` elements,
     and those with no axis that the devices divide, stay whole on each.
 
     Args:
       state: a `GANState`, or any pytree of arrays.
       mesh: one with an axis `data`.
-      least: elements from which on an array is cut.
+      min_size: number of elements from which on an array is sharded.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> cut = sharded_state({"w": jnp.ones((512, 512))}, data_mesh())["w"]
-      >>> cut.sharding.spec == PartitionSpec("data") or jax.device_count() == 1
+      >>> w = fsdp_state({"w": jnp.ones((512, 512))}, data_mesh())["w"]
+      >>> w.sharding.spec == PartitionSpec("data") or jax.device_count() == 1
       True
     """
-    return placed(state, cut_shardings(state, mesh, least))
+    return device_put_global(state, fsdp_shardings(state, mesh, min_size))
 
 
-def cut_shardings(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
-    """The shardings of `sharded_state`, from arrays or their shapes: for `jit(out_shardings=)`.
+def fsdp_shardings(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
+    """The shardings of `fsdp_state`, from arrays or their shapes: for `jit(out_shardings=)`.
 
     Example:
       >>> shapes = {"w": jax.ShapeDtypeStruct((512, 512), "float32")}
-      >>> cut_shardings(shapes, data_mesh())["w"].mesh.axis_names
+      >>> fsdp_shardings(shapes, data_mesh())["w"].mesh.axis_names
       ('data',)
     """
     count = mesh.shape[DATA]
-    return jax.tree.map(lambda x: NamedSharding(mesh, _spec(x, count, least)), state)
+    return jax.tree.map(lambda x: NamedSharding(mesh, _spec(x, count, min_size)), state)
 
 
-def placed(tree: PyTree, shardings: PyTree) -> PyTree:
-    """The tree laid out as told. Hosts that share a sharding call this with equal values.
+def device_put_global(tree: PyTree, shardings: PyTree) -> PyTree:
+    """Puts a pytree on devices with the given shardings, also across hosts.
+
+    Hosts that share a sharding call this with equal values.
 
     Example:
       >>> import jax.numpy as jnp
       >>> tree = {"w": jnp.ones((512, 512))}
-      >>> len(placed(tree, cut_shardings(tree, data_mesh()))["w"].devices()) == jax.device_count()
+      >>> tree = device_put_global(tree, fsdp_shardings(tree, data_mesh()))
+      >>> len(tree["w"].devices()) == jax.device_count()
       True
     """
 
@@ -155,43 +160,58 @@ def placed(tree: PyTree, shardings: PyTree) -> PyTree:
     return jax.tree.map(place, tree, shardings)
 
 
-def whole(tree: PyTree) -> PyTree:
-    """The tree on one device of this host, whatever it was spread or cut over.
+def gather(tree: PyTree) -> PyTree:
+    """Gathers a pytree on one device of this host, whatever its shardings.
 
     Where that spans several hosts, each of them calls this.
 
     Example:
       >>> import jax.numpy as jnp
-      >>> len(whole(sharded_state({"w": jnp.ones((512, 512))}, data_mesh()))["w"].devices())
+      >>> len(gather(fsdp_state({"w": jnp.ones((512, 512))}, data_mesh()))["w"].devices())
       1
     """
 
-    def gather(x: Array) -> Array:
+    def on_one_device(x: Array) -> Array:
         if not x.is_fully_replicated:
             assert isinstance(x.sharding, NamedSharding)
             everywhere = NamedSharding(x.sharding.mesh, PartitionSpec())
             x = jax.jit(_same, out_shardings=everywhere)(x)
         return x.addressable_data(0)
 
-    return jax.tree.map(gather, tree)
+    return jax.tree.map(on_one_device, tree)
 
 
 def _same(x: Array) -> Array:
     return x
 
 
-def _spec(x: Array, count: int, least: int) -> PartitionSpec:
+def _spec(x: Array, count: int, min_size: int) -> PartitionSpec:
     """The longest axis that `count` divides; none for small arrays."""
     axes = [axis for axis, size in enumerate(x.shape) if size % count == 0]
-    if x.size < least or not axes:
+    if x.size < min_size or not axes:
         return PartitionSpec()
     longest = max(axes, key=lambda axis: x.shape[axis])
     return PartitionSpec(*[None] * longest, DATA)
 
 
+def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
+    """The former name of `fsdp_state`, for one version.
+
+    Example:
+      >>> import jax.numpy as jnp
+      >>> sharded_state(jnp.ones(3), data_mesh()).shape
+      (3,)
+    """
+    return fsdp_state(state, mesh, least)
+
+
+# Former names, for one version.
+spread, placed, whole, cut_shardings = shard_batches, device_put_global, gather, fsdp_shardings
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _Spread:
+class _Sharded:
     sampler: Any
     mesh: Mesh = dataclasses.field(metadata={"static": True})
     strict: bool = dataclasses.field(metadata={"static": True})
@@ -209,6 +229,6 @@ class _Spread:
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class _SpreadBySteps(_Spread):
+class _ShardedBySteps(_Sharded):
     def at(self, key: Array, step: Array, n: int) -> PyTree:
         return self._placed(self.sampler.at(key, step, n), n)

@@ -97,7 +97,7 @@ def _measured(
     state = with_ema(run.state)
     result: dict[str, Any] = {}
     if "critic" in names:
-        result |= monitor.Monitor(run.config, run.gan, run.data)(run.state)
+        result |= monitor.CriticDiagnostics(run.config, run.gan, run.data)(run.state)
     if {"w1", "modes"} & set(names):
         found = evaluate.evaluate(run.config, run.gan, state, run.data)
         groups = {"modes": ("modes/",), "w1": ("w1/", "columns/", "points", "draws")}
@@ -105,7 +105,9 @@ def _measured(
         result |= {key: value for key, value in found.items() if key.startswith(kept)}
     wanted = tuple(name for name in names if name in quality.MEASURES)
     if judge is not None and wanted:
-        result |= quality.quality(run.gan, state, run.data, judge, names=wanted, points=points)
+        result |= quality.feature_metrics(
+            run.gan, state, run.data, judge, names=wanted, points=points
+        )
     about = {"weights": weights_of(run.state), "data": kind_of(run.data)}
     return about | result if result else {}
 
@@ -184,7 +186,7 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     lines = summarize(result)
     print(lines, end="\n" if lines else "")
-    for warning in monitor.warnings(result).values():
+    for warning in monitor.diagnose(result).values():
         print(f"{'warning':18} {warning}")
     print(f"{'report':18} {write_report(folder)}")
 

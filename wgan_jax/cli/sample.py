@@ -45,11 +45,11 @@ def sample(args: list[str]) -> int:
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
     from wgan_jax.experiment.sampling import sample_files
-    from wgan_jax.experiment.sampling.sample import Wish, open_sampler
+    from wgan_jax.experiment.sampling.sample import SampleSpec, open_sampler
 
     config = flags.load(folder / "config.json")
     k = None if member is None else parse_nonnegative_int("member", member)
-    sampler = open_sampler(config, folder, Wish(**wish), member=k)
+    sampler = open_sampler(config, folder, SampleSpec(**wish), member=k)
     if steps is not None:
         walks = sampler.walk(steps, tour=sample_files.is_animated(path))
         sample_files.write_walks(walks, path, sampler.schema)

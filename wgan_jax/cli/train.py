@@ -12,11 +12,11 @@ from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import fit_to_data
-from wgan_jax.experiment.codec import differences, fingerprint, to_dict
+from wgan_jax.experiment.codec import config_hash, diff, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed import hosts, last_words
 from wgan_jax.experiment.distributed.placement import require_devices
-from wgan_jax.experiment.distributed.signals import Stopped, collected
+from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
 from wgan_jax.experiment.mirror import Mirror
 
 _ABOUT = """Train a Wasserstein GAN.
@@ -50,23 +50,23 @@ def _train(args: list[str]) -> int:
     require_devices()
     given, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
-    name, config = hosts.together(lambda: _config(args))
-    hosts.agree(to_dict(config), lambda ours, theirs: ", ".join(differences(ours, theirs)))
+    name, config = hosts.run_on_all(lambda: _config(args))
+    hosts.assert_same_on_all(to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs)))
     count = None if devices is None else parse_nonnegative_int("devices", devices, 1)
     from wgan_jax.experiment import train as loop
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.sweep is not None and (hosts.count() > 1 or is_remote(given or "")):
+    if config.sweep is not None and (hosts.process_count() > 1 or is_remote(given or "")):
         raise UserError("a sweep trains on one host, in a folder of that host")
     mirror = Mirror(given) if given is not None and is_remote(given) else None
-    folder = Path(given) if given else Path("runs") / f"{name}-{fingerprint(config)}"
+    folder = Path(given) if given else Path("runs") / f"{name}-{config_hash(config)}"
     if mirror is not None:
         folder = mirror.folder
-        hosts.together(lambda: mirror.pull() if hosts.is_first() else None)
+        hosts.run_on_all(lambda: mirror.pull() if hosts.is_primary() else None)
     pushed = mirror.push if mirror else lambda: None
     try:
-        with collected():
+        with catch_signals():
             try:
                 run = loop.train(config, folder, devices=count, on_save=pushed)
             except Stopped as stop:
@@ -80,7 +80,7 @@ def _train(args: list[str]) -> int:
         if last_words.is_peer_failure(error):
             raise
         raise UserError(str(error)) from error
-    if hosts.is_first():
+    if hosts.is_primary():
         from wgan_jax.cli.evaluate import summarize_run
 
         summarize_run(run, folder)

@@ -149,7 +149,7 @@ class ImageStream(Stream):
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class Chunk:
+class PreloadedBatches:
     """Consecutive batches [batches, batch, ...] as a sampler, from the batch `first` on."""
 
     batches: PyTree

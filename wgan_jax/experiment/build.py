@@ -14,7 +14,7 @@ from wgan_jax.data.dataset import Dataset
 from wgan_jax.data.labels import count_classes
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed.placement import Placement
+from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.schema import Schema
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
@@ -30,7 +30,7 @@ _NO_SCHEMA = Schema()
 _PLANE = (2,)  # the output of the default generator
 
 
-def build_gan(config: Config, placement: Placement | None = None) -> GAN:
+def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
     """The GAN of a config, or the VAE in a GAN's clothes.
 
     Args:

@@ -59,18 +59,18 @@ def _require_numbers_in_range(data: Any, path: str) -> None:
             raise UserError(f"{path} must be between -{_LARGEST} and {_LARGEST}")
 
 
-def identity(config: Config) -> dict[str, Any]:
+def comparable_fields(config: Config) -> dict[str, Any]:
     """What makes two configs the same run."""
     return {name: value for name, value in to_dict(config).items() if name not in OPERATIONAL}
 
 
-def fingerprint(config: Config) -> str:
+def config_hash(config: Config) -> str:
     """Eight letters that name a run."""
-    text = json.dumps(identity(config), sort_keys=True)
+    text = json.dumps(comparable_fields(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
-def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+def diff(ours: Any, theirs: Any, path: str = "") -> list[str]:
     """The dotted names of the fields in which two configs, as dicts, differ."""
     if not (isinstance(ours, dict) and isinstance(theirs, dict)):
         return [path] if ours != theirs else []
@@ -78,7 +78,7 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         return [path]
     names = sorted(ours.keys() | theirs.keys())
     prefix = f"{path}." if path else ""
-    return [d for n in names for d in differences(ours.get(n), theirs.get(n), prefix + n)]
+    return [d for n in names for d in diff(ours.get(n), theirs.get(n), prefix + n)]
 
 
 def field_types(cls: type) -> dict[str, Any]:

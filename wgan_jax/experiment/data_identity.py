@@ -10,7 +10,7 @@ from typing import Any
 import wgan_jax
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import differences
+from wgan_jax.experiment.codec import diff
 from wgan_jax.experiment.distributed import hosts
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import read_file
@@ -35,11 +35,11 @@ def check_data(data: Dataset, workdir: Path, step: int) -> None:
     Raises:
       UserError: they differ.
     """
-    mine = None if data.size is None else hosts.together(data.fingerprint)
+    mine = None if data.size is None else hosts.run_on_all(data.fingerprint)
     if mine is None:
         return
-    hosts.agree(mine, lambda first, other: f"its data ({_told(first, other)})")
-    hosts.together(lambda: _compare(mine, workdir, step) if hosts.is_first() else None)
+    hosts.assert_same_on_all(mine, lambda first, other: f"its data ({_told(first, other)})")
+    hosts.run_on_all(lambda: _compare(mine, workdir, step) if hosts.is_primary() else None)
 
 
 def _compare(mine: dict[str, Any], workdir: Path, step: int) -> None:
@@ -73,5 +73,5 @@ def _told(first: dict[str, Any], other: dict[str, Any]) -> str:
         f"{name} {first.get(name)} and {other.get(name)}"
         if name != "sha256"
         else "other values or another order"
-        for name in differences(first, other)
+        for name in diff(first, other)
     )

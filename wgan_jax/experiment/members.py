@@ -29,7 +29,7 @@ _SETS = {
 }
 
 
-def combinations(config: Config) -> list[dict[str, float]]:
+def grid(config: Config) -> list[dict[str, float]]:
     """Hyper-parameters by dotted name: each combination of what the sweep lists.
 
     Raises:
@@ -45,8 +45,8 @@ def combinations(config: Config) -> list[dict[str, float]]:
                 raise UserError(f"sweep.{field} sets {name}, which this config does not have")
         if values:
             grids.append([dict.fromkeys(names, value) for value in values])
-    chosen = (itertools.chain.from_iterable(map(dict.items, c)) for c in itertools.product(*grids))
-    return [dict(values) for values in chosen]
+    picked = (itertools.chain.from_iterable(map(dict.items, c)) for c in itertools.product(*grids))
+    return [dict(values) for values in picked]
 
 
 def members(config: Config) -> list[Config]:
@@ -54,14 +54,14 @@ def members(config: Config) -> list[Config]:
     seeds = config.sweep.seeds if config.sweep else 1
     return [
         dataclasses.replace(
-            replaced(config, values), sweep=None, seed=config.seed + i, steps=config.steps
+            with_values(config, values), sweep=None, seed=config.seed + i, steps=config.steps
         )
-        for values in combinations(config)
+        for values in grid(config)
         for i in range(seeds)
     ]
 
 
-def chosen(config: Config, k: int | None) -> Config:
+def member_config(config: Config, k: int | None) -> Config:
     """Member `k` as a run; a config without a sweep as it is.
 
     Raises:
@@ -83,46 +83,46 @@ def init(config: Config, keys: Array, hypers: PyTree, real: PyTree) -> GANState:
     """The states that members start from, every leaf led by [m]."""
 
     def one(member: tuple[Array, PyTree], real: PyTree) -> GANState:
-        return build_gan(replaced(config, member[1])).init(member[0], real)
+        return build_gan(with_values(config, member[1])).init(member[0], real)
 
     return each_member(one, (keys, hypers), real)
 
 
-def like(config: Config, real: PyTree) -> GANState:
+def abstract_state(config: Config, real: PyTree) -> GANState:
     """Shapes and dtypes of the state of a run, or of the states of a sweep."""
     if config.sweep is None:
         return jax.eval_shape(build_gan(config).init, jax.random.key(config.seed), real)
-    return jax.eval_shape(partial(init, config), *stacked(config), real)
+    return jax.eval_shape(partial(init, config), *stack_members(config), real)
 
 
 def member_state(states: GANState, k: int) -> GANState:
     return jax.tree.map(lambda x: x[k], states._replace(key=jax.random.clone(states.key)))
 
 
-def settings(config: Config) -> list[dict[str, Any]]:
+def varied_hyperparameters(config: Config) -> list[dict[str, Any]]:
     """What sets each member apart, by dotted name."""
-    varied = combinations(config)[0]
+    varied = grid(config)[0]
     return [
         {"seed": member.seed} | {name: value_at(member, name) for name in varied}
         for member in members(config)
     ]
 
 
-def stacked(config: Config) -> tuple[Array, dict[str, Array]]:
+def stack_members(config: Config) -> tuple[Array, dict[str, Array]]:
     """Root keys [m] and hyper-parameters, each [m], of all members."""
-    varied = combinations(config)[0]
+    varied = grid(config)[0]
     runs = members(config)
     keys = jnp.stack([jax.random.key(member.seed) for member in runs])
     hypers = {name: np.array([value_at(m, name) for m in runs], np.float32) for name in varied}
     return keys, jax.tree.map(jnp.asarray, hypers)
 
 
-def replaced(config: Config, values: Mapping[str, Any]) -> Config:
+def with_values(config: Config, values: Mapping[str, Any]) -> Config:
     """The config with other values at dotted names; they may be traced.
 
     Example:
       >>> from wgan_jax.experiment.config import Config
-      >>> replaced(Config(), {"clip.c": 0.1}).clip.c
+      >>> with_values(Config(), {"clip.c": 0.1}).clip.c
       0.1
     """
     for name, value in values.items():

@@ -8,7 +8,7 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import NonFinite
-from wgan_jax.transforms.finite import skipped_of
+from wgan_jax.transforms.finite import num_skipped
 from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 _PLAYERS = ("critic", "generator")
 
 
-class Watch:
+class NonFiniteGuard:
     """Looks at the metrics of each piece, and at the count of steps that were left out.
 
     Args:
@@ -27,7 +27,7 @@ class Watch:
 
     def __init__(self, policy: NonFinite, state: GANState):
         self._policy, self._warned = policy, False
-        counts = [skipped_of(getattr(state, player).opt_state) for player in _PLAYERS]
+        counts = [num_skipped(getattr(state, player).opt_state) for player in _PLAYERS]
         self._counts = [0 if count is None else int(count) for count in counts]
 
     def __call__(self, metrics: dict[str, np.ndarray], before: int) -> None:

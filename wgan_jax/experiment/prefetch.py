@@ -14,14 +14,14 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.experiment.chunks import ChunkShape, next_chunk
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed.hosts import together
-from wgan_jax.experiment.distributed.placement import Placement
+from wgan_jax.experiment.distributed.hosts import run_on_all
+from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.types import GANState
 
 
 @contextmanager
 def prefetch(
-    config: Config, data: Dataset, state: GANState, sharding: Placement
+    config: Config, data: Dataset, state: GANState, sharding: ShardingStrategy
 ) -> Iterator[Resident | Prefetcher]:
     """Opens the source of real samples of a run that starts at `state`."""
     if not data.is_stream:
@@ -52,7 +52,7 @@ class Resident:
 class Prefetcher:
     """A stream, read one chunk ahead and put on the devices while the last chunk trains."""
 
-    def __init__(self, config: Config, data: Dataset, state: GANState, sharding: Placement):
+    def __init__(self, config: Config, data: Dataset, state: GANState, sharding: ShardingStrategy):
         self._sharding = sharding
         step, first = int(state.step), int(state.step.critic)
         self._batches = data.batches(
@@ -66,7 +66,7 @@ class Prefetcher:
     def take(self) -> Any:
         """Returns the sampler of the next chunk, and starts to read the one after it."""
         began = time.perf_counter()
-        batches = together(self._ahead.result)
+        batches = run_on_all(self._ahead.result)
         self._waited += time.perf_counter() - began
         self._ahead = self._read_ahead()
         return batches

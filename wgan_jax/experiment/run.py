@@ -19,10 +19,10 @@ from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed import hosts
-from wgan_jax.experiment.distributed.placement import Placement
-from wgan_jax.experiment.evaluation.monitor import Monitor, warnings
+from wgan_jax.experiment.distributed.placement import ShardingStrategy
+from wgan_jax.experiment.evaluation.monitor import CriticDiagnostics, diagnose
 from wgan_jax.experiment.evaluation.samples import points
-from wgan_jax.experiment.numbers import Watch
+from wgan_jax.experiment.numbers import NonFiniteGuard
 from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
@@ -60,7 +60,7 @@ class Run:
     def describe(self) -> str:
         return f"generator iteration {self.step:,} of {self.config.steps:,}"
 
-    def compile(self, sharding: Placement) -> Callable[[ChunkShape], Program]:
+    def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
         """Returns the compiled program of each chunk shape."""
         gan = build_gan(self.config, sharding)
 
@@ -70,18 +70,18 @@ class Run:
 
         return program
 
-    def non_finite_guard(self) -> Watch:
-        return Watch(self.config.non_finite, self.state)
+    def non_finite_guard(self) -> NonFiniteGuard:
+        return NonFiniteGuard(self.config.non_finite, self.state)
 
     def evaluate(self, state: GANState) -> dict[str, Any]:
         """Evaluates samples and the critic's health; the run itself is not changed."""
         return self._monitor(state)
 
-    warnings = staticmethod(warnings)
+    warnings = staticmethod(diagnose)
 
     @functools.cached_property
-    def _monitor(self) -> Monitor:
-        return Monitor(self.config, self.gan, self.data)
+    def _monitor(self) -> CriticDiagnostics:
+        return CriticDiagnostics(self.config, self.gan, self.data)
 
     def log_lines(
         self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]
@@ -148,7 +148,7 @@ def open_run(config: Config, workdir: Path) -> Run:
     Raises:
       UserError: parts that do not fit together, or checkpoints that are all bad.
     """
-    data, gan, config = hosts.together(lambda: _built(config, workdir))
+    data, gan, config = hosts.run_on_all(lambda: _built(config, workdir))
     struct = data.struct(config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)
@@ -157,7 +157,7 @@ def open_run(config: Config, workdir: Path) -> Run:
         found = Checkpoints(workdir / "checkpoints").restore(like)
         return None if found is None else found[1]
 
-    state = hosts.from_first(restored, like)
+    state = hosts.broadcast_from_primary(restored, like)
     if state is None:
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
         state = gan.init(key, zeros)

@@ -21,7 +21,7 @@ from wgan_jax.experiment.evaluation.samples import (
     weights_of,
 )
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.members import combinations, settings
+from wgan_jax.experiment.members import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.transforms.ema import with_ema
@@ -48,7 +48,7 @@ def rows(
     reals = [points(real) for real in data.draws(on_real, n, count)]
     floor = float(np.mean([exact_w1(one, other) for one, other in itertools.pairwise(reals)]))
     found = []
-    for k, (state, apart) in enumerate(zip(states, settings(config), strict=True)):
+    for k, (state, apart) in enumerate(zip(states, varied_hyperparameters(config), strict=True)):
         fake = points(generate(gan, with_ema(state), on_fakes[k], n))
         w1 = exact_w1(fake, reals[0])
         row = {"member": k, **apart, "step": int(state.step), "points": n}
@@ -74,7 +74,7 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
     """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
     plt = pictures.pyplot()
     steps = [line["step"] for line in lines]
-    groups, seeds = combinations(config), config.sweep.seeds if config.sweep else 1
+    groups, seeds = grid(config), config.sweep.seeds if config.sweep else 1
     panels = [("critic/estimate", config.objective.estimates), ("generator/loss", "")]
     if any("w1/exact" in line for line in lines):
         panels.append(("w1/exact", "between samples and data; dashed, between data and other data"))
@@ -117,7 +117,7 @@ def samples(
     elif shape == (2,):
         key = key_for(jax.random.key(config.seed), Draw.SAMPLES)
         real = np.asarray(data(key_for(key, Draw.CRITIC_DATA), count))
-        _panels(real, fakes, settings(config), step, file)
+        _panels(real, fakes, varied_hyperparameters(config), step, file)
 
 
 def _panels(

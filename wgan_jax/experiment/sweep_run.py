@@ -20,16 +20,16 @@ from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed.placement import Placement
+from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.evaluation.summary import members_table
 from wgan_jax.experiment.members import (
-    chosen,
+    abstract_state,
     init,
-    like,
+    member_config,
     member_state,
-    replaced,
-    settings,
-    stacked,
+    stack_members,
+    varied_hyperparameters,
+    with_values,
 )
 from wgan_jax.experiment.metrics_log import iter_metrics
 from wgan_jax.experiment.run import Program, Run
@@ -44,7 +44,7 @@ from wgan_jax.experiment.workdir import (
 from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
 from wgan_jax.population import each_member
-from wgan_jax.transforms.finite import skipped_of
+from wgan_jax.transforms.finite import num_skipped
 from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 logger = logging.getLogger(__name__)
@@ -86,13 +86,13 @@ class SweepRun:
 
     def member(self, k: int) -> Run:
         """Returns member `k` as the run that it would be alone."""
-        config = chosen(self.config, k)
+        config = member_config(self.config, k)
         return Run(config, build_gan(config), self.data, member_state(self.state, k))
 
     def describe(self) -> str:
         return f"{len(self)} members, generator iteration {self.step:,} of {self.config.steps:,}"
 
-    def compile(self, sharding: Placement) -> Callable[[ChunkShape], Program]:
+    def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
         """Returns the compiled program of each chunk shape."""
 
         @functools.cache
@@ -150,7 +150,7 @@ class LostMembers:
     """Reports members whose values are no longer finite; raises when none is left."""
 
     def __init__(self, sweep: SweepRun):
-        self._settings = settings(sweep.config)
+        self._settings = varied_hyperparameters(sweep.config)
         self._lost = np.asarray(sweep.state.step.generator) < sweep.step
 
     def __call__(self, metrics: dict[str, np.ndarray], before: int) -> None:
@@ -177,13 +177,13 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
     """
     if jax.process_count() > 1:
         raise UserError("a sweep trains on one host: set --distributed off")
-    keys, hypers = stacked(config)
+    keys, hypers = stack_members(config)
     data = open_dataset(config, saved_schema(workdir))
     if data.is_stream:
         raise UserError("members share a data set on the device, which a stream is not")
     config = with_class_counts(config, data, saved_class_counts(workdir))
     struct = data.struct(config.batch_size)
-    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
+    found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
     if found is not None:
         return SweepRun(config, data, found[1], hypers)
     zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
@@ -197,7 +197,7 @@ def open_member(config: Config, workdir: Path, k: int) -> Run:
     Raises:
       UserError: no such member.
     """
-    chosen(config, k)
+    member_config(config, k)
     return open_sweep(config, workdir).member(k)
 
 
@@ -230,11 +230,11 @@ def _advance(
 
     def one(member: tuple[GANState, PyTree], shared: tuple[Any, Array]) -> Any:
         (state, values), (data, step) = member, shared
-        alone = replaced(config, values)
+        alone = with_values(config, values)
         moved, metrics = chunk_steps(alone, build_gan(alone), chunk)(state, data)
         alive = (state.step.generator == step) & _all_finite(moved)
         if config.non_finite == "stop":
-            skipped = [skipped_of(p.opt_state) for s in (state, moved) for p in s[2:]]
+            skipped = [num_skipped(p.opt_state) for s in (state, moved) for p in s[2:]]
             alive &= _all_finite(metrics) & (skipped[0] == skipped[2]) & (skipped[1] == skipped[3])
         no_key: Any = None  # it never changes
         new, old = moved._replace(key=no_key), state._replace(key=no_key)

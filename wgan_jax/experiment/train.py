@@ -17,13 +17,13 @@ from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.data_identity import check_data
 from wgan_jax.experiment.distributed import hosts
-from wgan_jax.experiment.distributed.placement import place
-from wgan_jax.experiment.distributed.signals import Stopped, collected
+from wgan_jax.experiment.distributed.placement import make_sharding
+from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
 from wgan_jax.experiment.schema import save_schema
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
-from wgan_jax.experiment.workdir import claim, locked, save_class_counts
+from wgan_jax.experiment.workdir import lock_workdir, reserve_workdir, save_class_counts
 from wgan_jax.experiment.writers import open_writer
 from wgan_jax.types import GANState
 
@@ -52,8 +52,8 @@ def train(
       UserError: bad input, or values that are not finite (they are never saved).
       Stopped: a signal arrived, and everything is saved.
     """
-    sharding = place(config, devices)
-    with _owned(workdir, config), collected() as signals:
+    sharding = make_sharding(config, devices)
+    with _owned(workdir, config), catch_signals() as signals:
         run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
@@ -63,7 +63,7 @@ def train(
             open_writer(run, workdir) as writer,
             prefetch(config, run.data, run.state, sharding) as batches,
         ):
-            if hosts.is_first():
+            if hosts.is_primary():
                 logger.info("%s: %s", workdir, run.describe())
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
@@ -88,22 +88,22 @@ def train(
 
                 evaluation = {}
                 if due(config.evaluate_every):
-                    evaluation = writer.evaluate(sharding.whole(state), step)
+                    evaluation = writer.evaluate(sharding.gather(state), step)
                 writer.write_chunk(metrics, before, evaluation, speed, batches.wait_fraction)
 
                 stop, done = _signal(signals), step == config.steps
                 if stop or done or due(config.checkpoint_every):
-                    whole = sharding.whole(state)
+                    whole = sharding.gather(state)
                     writer.sync()
-                    hosts.together(partial(_save, checkpoints, step, whole, on_save))
+                    hosts.run_on_all(partial(_save, checkpoints, step, whole, on_save))
                 if done or (due(config.sample_every) and not stop):
-                    writer.write_samples(sharding.whole(state), step)
+                    writer.write_samples(sharding.gather(state), step)
                 writer.update_report(last=bool(stop) or done)
                 if stop:
                     raise Stopped(stop, step)
             if step > start:
                 writer.write_curves()
-            run = run.at(sharding.whole(state))
+            run = run.at(sharding.gather(state))
         if signals:
             raise Stopped(signals[0], step)
         return run
@@ -115,22 +115,22 @@ def _owned(workdir: Path, config: Config) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def reserve() -> None:
-            if hosts.is_first():
-                stack.enter_context(locked(workdir))
-                claim(workdir, config)
+            if hosts.is_primary():
+                stack.enter_context(lock_workdir(workdir))
+                reserve_workdir(workdir, config)
 
-        hosts.together(reserve)
+        hosts.run_on_all(reserve)
         yield
 
 
 def _signal(signals: list[int]) -> int:
     """The signal that any of the processes has received; 0 if none has."""
-    return hosts.largest(signals[0] if signals else 0)
+    return hosts.all_reduce_max(signals[0] if signals else 0)
 
 
 def _save(
     checkpoints: Checkpoints, step: int, state: GANState, on_save: Callable[[], None]
 ) -> None:
-    if hosts.is_first():
+    if hosts.is_primary():
         checkpoints.save(step, state)
         on_save()

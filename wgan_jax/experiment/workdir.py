@@ -13,7 +13,7 @@ from typing import Any
 
 import wgan_jax
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import differences, from_dict, identity, to_dict
+from wgan_jax.experiment.codec import comparable_fields, diff, from_dict, to_dict
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.lock import WorkdirLockedError, lock
 from wgan_jax.files import atomic_write, kind_of, read_file
@@ -65,7 +65,7 @@ def _strange(entry: os.DirEntry[str]) -> UserError:
 
 
 @contextlib.contextmanager
-def locked(workdir: Path) -> Iterator[None]:
+def lock_workdir(workdir: Path) -> Iterator[None]:
     """Hold a workdir alone; the lock goes with the process, however it ends.
 
     Raises:
@@ -82,7 +82,7 @@ def locked(workdir: Path) -> Iterator[None]:
         yield
 
 
-def claim(workdir: Path, config: Config) -> None:
+def reserve_workdir(workdir: Path, config: Config) -> None:
     """Write config.json, unless the workdir belongs to a run of another config.
 
     A run that came to nothing, say for want of its data, leaves the workdir free.
@@ -93,7 +93,7 @@ def claim(workdir: Path, config: Config) -> None:
     path = workdir / "config.json"
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     if path.exists() and has_begun(workdir):
-        changed = differences(identity(config), identity(read_config(path)))
+        changed = diff(comparable_fields(config), comparable_fields(read_config(path)))
         if changed:
             raise UserError(
                 f"{workdir} holds a run of another config (it differs in {', '.join(changed)}); "

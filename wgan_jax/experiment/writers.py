@@ -31,7 +31,7 @@ _SECONDS_BETWEEN_LINES, _CURVE_POINTS = 10.0, 5_000
 @contextlib.contextmanager
 def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | NoopWriter]:
     """Opens the writer of a run; one that does nothing on all processes but the primary."""
-    if not hosts.is_first():
+    if not hosts.is_primary():
         yield NoopWriter()
         return
     writer = RunWriter(run, workdir)

@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from wgan_jax.networks.spectral import spectral
+from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
 
@@ -43,7 +43,7 @@ def split_label(x: PyTree, num_classes: int, name: str) -> tuple[Array, Array | 
     return x[0], x[1]
 
 
-def join_label(z: Array, label: Array | None, num_classes: int) -> Array:
+def embed_and_concat(z: Array, label: Array | None, num_classes: int) -> Array:
     """Noise [n, d] with a learned embedding of the label beside it, [n, 2 d].
 
     The embedding is as wide as the noise and starts as normal as it, so that
@@ -56,7 +56,7 @@ def join_label(z: Array, label: Array | None, num_classes: int) -> Array:
     return jnp.concatenate([z, embedding(label).astype(z.dtype)], -1)
 
 
-def project_label(
+def label_projection(
     features: Array, label: Array | None, num_classes: int, *, spectral_norm: bool, train: bool
 ) -> Array:
     """What a projection critic adds to the score, <embedding(label), features>, as [n, 1].
@@ -71,5 +71,7 @@ def project_label(
     embedding = nn.Embed(
         num_classes, features.shape[-1], embedding_init=nn.initializers.normal(0.02)
     )
-    direction = spectral(embedding, spectral_norm, train=train)(label).astype(features.dtype)
+    direction = maybe_spectral_norm(embedding, spectral_norm, train=train)(label).astype(
+        features.dtype
+    )
     return (direction * features).sum(-1, keepdims=True)

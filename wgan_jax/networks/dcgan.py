@@ -7,11 +7,11 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import join_label, project_label, split_label
+from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
 from wgan_jax.networks.convolution import Conv, ConvTranspose
 from wgan_jax.networks.normalization import Norm, normalize
 from wgan_jax.networks.sizes import ImageSize, halvings
-from wgan_jax.networks.spectral import spectral
+from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
 _init = nn.initializers.normal(0.02)
@@ -88,7 +88,7 @@ class DCGANGenerator(nn.Module):
             return nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
 
         z, label = split_label(z, self.num_classes, "DCGANGenerator")
-        x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
+        x = embed_and_concat(z.reshape(z.shape[0], -1), label, self.num_classes)
         plan = halvings(self.image_size)
         x = nn.Dense(plan.area * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
         x = activate(x.reshape(-1, *plan.smallest, first))
@@ -161,7 +161,7 @@ class DCGANCritic(nn.Module):
 
         def convolve(x: Array, width: int, **shape) -> Array:
             layer = Conv(width, dtype=dtype, kernel_init=_init, **shape)
-            return spectral(layer, self.spectral_norm, train=train)(x)
+            return maybe_spectral_norm(layer, self.spectral_norm, train=train)(x)
 
         def activate(x: Array) -> Array:
             x = nn.leaky_relu(normalize(x, self.norm, train=train, dtype=dtype), 0.2)
@@ -174,7 +174,7 @@ class DCGANCritic(nn.Module):
             x = activate(convolve(x, width))
         x = x.reshape(x.shape[0], -1)
         linear = nn.Dense(1, use_bias=False, kernel_init=_init, dtype=dtype)
-        score = spectral(linear, self.spectral_norm, train=train)(x) + project_label(
+        score = maybe_spectral_norm(linear, self.spectral_norm, train=train)(x) + label_projection(
             x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
         )
         return score[:, 0].astype(jnp.float32)

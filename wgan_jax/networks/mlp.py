@@ -9,8 +9,8 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import join_label, project_label, split_label
-from wgan_jax.networks.spectral import spectral
+from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
+from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
 _ACTIVATIONS = {"relu": nn.relu, "leaky_relu": lambda x: nn.leaky_relu(x, 0.2), "tanh": nn.tanh}
@@ -74,14 +74,14 @@ class MLP(nn.Module):
         is_critic = self.output_shape == ()
 
         def dense(width: int, **options) -> Callable[[Array], Array]:
-            return spectral(
+            return maybe_spectral_norm(
                 nn.Dense(width, dtype=dtype, **options), self.spectral_norm, train=train
             )
 
         x, label = split_label(x, self.num_classes, "MLP")
         x = x.reshape(x.shape[0], -1).astype(dtype)
         if not is_critic:
-            x = join_label(x, label, self.num_classes)
+            x = embed_and_concat(x, label, self.num_classes)
         for width in self.features:
             x = dense(width, kernel_init=he)(x)
             x = _ACTIVATIONS[self.activation](x)
@@ -89,7 +89,7 @@ class MLP(nn.Module):
         y = dense(math.prod(self.output_shape))(x)
         y = jnp.tanh(y) if self.output_activation == "tanh" else y
         if is_critic:
-            y = y + project_label(
+            y = y + label_projection(
                 x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
             )
         y = y.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)

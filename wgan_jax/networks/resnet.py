@@ -7,7 +7,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import join_label, project_label, split_label
+from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
 from wgan_jax.networks.convolution import Conv
 from wgan_jax.networks.normalization import Norm, normalize
 from wgan_jax.networks.sizes import (
@@ -17,7 +17,7 @@ from wgan_jax.networks.sizes import (
     residual_halvings,
     residual_widths,
 )
-from wgan_jax.networks.spectral import spectral
+from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
 Resample = Literal["up", "down", "none"]
@@ -49,7 +49,7 @@ class ResidualBlock(nn.Module):
         def convolve(x: Array, width: int, window: int, init: nn.initializers.Initializer) -> Array:
             padding = (window - 1) // 2
             layer = Conv(width, window, 1, padding, True, self.dtype, init)
-            return spectral(layer, self.spectral_norm, train=train)(x)
+            return maybe_spectral_norm(layer, self.spectral_norm, train=train)(x)
 
         def activate(x: Array) -> Array:
             kind = "none" if self.first else self.norm
@@ -113,7 +113,7 @@ class ResNetGenerator(nn.Module):
         dtype = jnp.dtype(self.dtype)
         widths = [self.filters * multiple for multiple in residual_widths(self.image_size)]
         z, label = split_label(z, self.num_classes, "ResNetGenerator")
-        x = join_label(z.reshape(z.shape[0], -1), label, self.num_classes)
+        x = embed_and_concat(z.reshape(z.shape[0], -1), label, self.num_classes)
         x = nn.Dense(plan.area * widths[0], dtype=dtype)(x)
         x = x.reshape(-1, *plan.smallest, widths[0])
         for width in widths:
@@ -178,7 +178,7 @@ class ResNetCritic(nn.Module):
         dtype = jnp.dtype(self.dtype)
 
         def normalized(layer: nn.Module, x: Array) -> Array:
-            return spectral(layer, self.spectral_norm, train=train)(x)
+            return maybe_spectral_norm(layer, self.spectral_norm, train=train)(x)
 
         def block(x: Array, multiple: int, resample: Resample, first: bool = False) -> Array:
             width = self.filters * multiple
@@ -198,7 +198,7 @@ class ResNetCritic(nn.Module):
             for multiple in (min(8, 2 ** (k + 1)) for k in range(count)):
                 x = block(x, multiple, "down")
             x = x.reshape(x.shape[0], -1)
-        score = normalized(nn.Dense(1, dtype=dtype), x) + project_label(
+        score = normalized(nn.Dense(1, dtype=dtype), x) + label_projection(
             x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
         )
         return score[:, 0].astype(jnp.float32)

@@ -11,7 +11,7 @@ from wgan_jax.types import Array
 COLLECTION = "spectral_stats"
 
 
-def spectral(layer: nn.Module, wanted: bool, *, train: bool) -> Callable[..., Array]:
+def maybe_spectral_norm(layer: nn.Module, wanted: bool, *, train: bool) -> Callable[..., Array]:
     """A layer whose weight is divided by an estimate of its largest singular value.
 
     Kernels of convolutions are taken as matrices [window x window x in, out], as in the
@@ -29,7 +29,7 @@ def spectral(layer: nn.Module, wanted: bool, *, train: bool) -> Callable[..., Ar
       >>> class Critic(nn.Module):
       ...     @nn.compact
       ...     def __call__(self, x, train=True):
-      ...         return spectral(nn.Dense(1), True, train=train)(x)
+      ...         return maybe_spectral_norm(nn.Dense(1), True, train=train)(x)
       >>> variables = Critic().init(jax.random.key(0), jnp.ones((2, 3)))
       >>> sorted(variables), list(variables["params"])
       (['params', 'spectral_stats'], ['Dense_0'])

@@ -21,7 +21,7 @@ from wgan_jax.distances import exact_w1, sliced_w1
 from wgan_jax.experiment.pictures import running_median
 from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot
 from wgan_jax.reproduce.image_methods import image_config
-from wgan_jax.reproduce.runs import Track, train_seeds
+from wgan_jax.reproduce.runs import RunHistory, train_seeds
 
 SETTINGS = {
     "MLP generator": {"generator": "MLP"},
@@ -99,7 +99,7 @@ def curves(
     return found
 
 
-def curve(track: Track, metric: str) -> Curve:
+def curve(track: RunHistory, metric: str) -> Curve:
     real, steps, raw = _held_out(), track.steps[1:], track.metrics[metric]
     drawn = [x.reshape(len(x), -1) for x in track.samples[1:]]
     sliced, exact = (np.array([w1(x, real) for x in drawn]) for w1 in (_sliced, exact_w1))

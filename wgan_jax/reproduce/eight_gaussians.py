@@ -14,13 +14,13 @@ import numpy as np
 
 from wgan_jax import distances
 from wgan_jax.data.toy import Ring
-from wgan_jax.experiment.codec import fingerprint
+from wgan_jax.experiment.codec import config_hash
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
-from wgan_jax.reproduce.journal import Journal
+from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import toy_methods
-from wgan_jax.reproduce.runs import Track, train_seeds
+from wgan_jax.reproduce.runs import RunHistory, train_seeds
 
 METHODS = ("GAN", "Unrolled GAN", "WGAN", "WGAN-GP", "WGAN-LP")
 COLORS = ("#d1495b", "#e9c46a", "#2a9d8f", "#264653", "#7b2d8b")
@@ -48,7 +48,7 @@ def run(settings: Settings) -> Result:
         name: dataclasses.replace(config, generator=generator, batch_size=batch_size)
         for name, config in toy_methods(steps, RING).items()
     }
-    journal = Journal(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+    journal = ResultCache(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
 
     def method(name: str, config: str) -> dict[str, Any]:
         tracks = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
@@ -58,7 +58,7 @@ def run(settings: Settings) -> Result:
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
     for name in METHODS:
-        found = journal({"name": name, "config": fingerprint(configs[name])}, method)
+        found = journal({"name": name, "config": config_hash(configs[name])}, method)
         measured[name], strips[name] = found["runs"], np.array(found["shown"])
         print(f"{name:13} {' '.join(_row(measured[name]))}", flush=True)
     at = max(1, steps // snapshots) * np.arange(snapshots + 1)
@@ -78,7 +78,7 @@ def _shown(snapshots: int) -> np.ndarray:
     return np.unique((np.linspace(0, 1, 6) ** 2 * (snapshots - 1)).round().astype(int))
 
 
-def history(track: Track) -> dict[str, list[float]]:
+def history(track: RunHistory) -> dict[str, list[float]]:
     """Measures of a run at each snapshot."""
     real = np.asarray(RING(jax.random.key(123), 2_500))
     rows = [measure(samples, real) for samples in track.samples]

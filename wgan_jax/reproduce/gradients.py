@@ -19,7 +19,7 @@ from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.pictures import running_median
 from wgan_jax.gan import GAN
-from wgan_jax.loop import draw as draw_real
+from wgan_jax.loop import sample_batch as draw_real
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
 from wgan_jax.reproduce.methods import toy_methods
 from wgan_jax.reproduce.runs import train_seeds
@@ -51,7 +51,7 @@ def run(settings: Settings) -> Result:
         "norms_standing_still": {name: norms.tolist() for name, norms in still.items()},
         "left_standing_still": {name: left(norms).tolist() for name, norms in still.items()},
     }
-    return Result(draw(found, still, every), numbers, claims(found, still))
+    return Result(sample_batch(found, still, every), numbers, claims(found, still))
 
 
 def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every: int) -> np.ndarray:
@@ -117,7 +117,7 @@ def claims(found: dict[str, np.ndarray], still: dict[str, np.ndarray]) -> list[C
     ]
 
 
-def draw(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int) -> Any:
+def sample_batch(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int) -> Any:
     plt = pyplot()
     figure, (both, one) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharey=True)
     for name, color in METHODS.items():

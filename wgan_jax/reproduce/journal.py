@@ -13,7 +13,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.files import open_append
 
 
-class Journal:
+class ResultCache:
     """Computes what its file does not hold yet, and adds it there at once.
 
     Args:
@@ -28,9 +28,9 @@ class Journal:
     Example:
       >>> import pathlib, tempfile
       >>> path = pathlib.Path(tempfile.mkdtemp()) / "squares.jsonl"
-      >>> Journal(path, {})({"x": 3}, lambda x: x * x)
+      >>> ResultCache(path, {})({"x": 3}, lambda x: x * x)
       9
-      >>> Journal(path, {})({"x": 3}, lambda x: 0 / 0)  # doctest: +ELLIPSIS
+      >>> ResultCache(path, {})({"x": 3}, lambda x: 0 / 0)  # doctest: +ELLIPSIS
       going on after 1 results in ...
       9
     """

@@ -21,7 +21,7 @@ from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
 
 
-class Track(NamedTuple):
+class RunHistory(NamedTuple):
     """A finished run.
 
     Attributes:
@@ -48,7 +48,7 @@ def train_seeds(
     snapshots: int,
     samples: int,
     together: bool | None = None,
-) -> list[Track]:
+) -> list[RunHistory]:
     """The runs of some seeds; none depends on the others.
 
     On an accelerator they are one program, batched. On CPU small networks leave
@@ -63,7 +63,9 @@ def train_seeds(
         return list(pool.map(lambda seed: _train_one(setting, compiled, seed), seeds))
 
 
-def train(config: Config, *, snapshots: int, samples: int, observe: Observe | None = None) -> Track:
+def train(
+    config: Config, *, snapshots: int, samples: int, observe: Observe | None = None
+) -> RunHistory:
     """The run of `config.seed`."""
     setting = _Setting.of(config, snapshots, samples)
     return _train_one(setting, setting.compiled(), config.seed, observe)
@@ -103,13 +105,15 @@ class _Setting(NamedTuple):
         key = key_for(state.key, Draw.SAMPLES)
         return jax.tree.leaves(self.gan.generate(with_ema(state), key, self.samples))[0]
 
-    def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> Track:
+    def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> RunHistory:
         metrics = {name: np.concatenate([h[name] for h in history]) for name in history[0]}
         at = np.arange(self.snapshots + 1) * self.sizes.length
-        return Track(metrics, at, np.stack(taken), self.gan, state)
+        return RunHistory(metrics, at, np.stack(taken), self.gan, state)
 
 
-def _train_one(setting: _Setting, advance: Any, seed: int, observe: Observe | None = None) -> Track:
+def _train_one(
+    setting: _Setting, advance: Any, seed: int, observe: Observe | None = None
+) -> RunHistory:
     state = setting.gan.init(jax.random.key(seed), setting.like)
     taken, history = [np.asarray(setting.draw(state))], []
     for snapshot in range(setting.snapshots + 1):
@@ -122,7 +126,7 @@ def _train_one(setting: _Setting, advance: Any, seed: int, observe: Observe | No
     return setting.track(history, taken, state)
 
 
-def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[Track]:
+def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[RunHistory]:
     many = population(lambda _: setting.gan, **setting.sizes._asdict())
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     states, draw = many.init(keys, None, setting.like), jax.jit(jax.vmap(setting.draw))

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.toy import Grid, Ring
-from wgan_jax.experiment.codec import fingerprint
+from wgan_jax.experiment.codec import config_hash
 from wgan_jax.experiment.config import Config
 from wgan_jax.metrics import Coverage, mode_coverage
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
-from wgan_jax.reproduce.journal import Journal
+from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import best_toy_method, toy_methods
 from wgan_jax.reproduce.runs import train_seeds
 
@@ -54,7 +54,7 @@ def run(settings: Settings) -> Result:
         | {BEST: best_toy_method(settings.pick(20, _LONGER[mixture], 20_000), dataset)}
         for mixture, dataset in MIXTURES.items()
     }
-    journal = Journal(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+    journal = ResultCache(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
 
     def row(mixture: str, name: str, config: str) -> dict[str, Any]:
         start = time.perf_counter()
@@ -65,7 +65,7 @@ def run(settings: Settings) -> Result:
     boards: dict[str, Any] = {mixture: {} for mixture in MIXTURES}
     for mixture in MIXTURES:
         for name, config in configs[mixture].items():
-            entry = {"mixture": mixture, "name": name, "config": fingerprint(config)}
+            entry = {"mixture": mixture, "name": name, "config": config_hash(config)}
             boards[mixture][name] = journal(entry, row)
             print(f"{mixture:11} {name:15} {_line(boards[mixture][name])}", flush=True)
     numbers = {"seeds": len(seeds), "samples": _SAMPLES, "boards": boards, "published": PUBLISHED}

@@ -23,7 +23,7 @@ from wgan_jax.networks import MLP, GroupSort
 from wgan_jax.objectives import Wasserstein
 from wgan_jax.penalties import GradientPenalty, LipschitzPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
-from wgan_jax.reproduce.journal import Journal
+from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.transforms.clipping import clip_weights
 from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, from_linen
@@ -55,7 +55,7 @@ BASELINES = ("clip", "gp", "lp", "groupsort")
 
 def run(settings: Settings) -> Result:
     pairs = settings.pick([(2, 4), (4, 4)], [(d, k) for d in DIMS for k in COUNTS])
-    journal = Journal(settings.unfinished, {"size": settings.size})
+    journal = ResultCache(settings.unfinished, {"size": settings.size})
     rows: list[dict[str, Any]] = [{"dim": dim, "funnels": count} for dim, count in pairs]
     for name in (OURS, *BASELINES):
         for row in rows:

@@ -32,12 +32,12 @@ def run_properties(
     for name, holds in properties.items():
         if name not in skip:
             meaning = " ".join((holds.__doc__ or "").split()).rstrip(".")
-            with about(f"{check}, {name} ({meaning})"):
+            with error_context(f"{check}, {name} ({meaning})"):
                 holds(case)
 
 
 @contextlib.contextmanager
-def about(what: str) -> Iterator[None]:
+def error_context(what: str) -> Iterator[None]:
     """Put `what` before the message of any failure inside, and make it an AssertionError."""
     try:
         yield
@@ -47,7 +47,7 @@ def about(what: str) -> Iterator[None]:
         raise AssertionError(f"{what}: raised {type(error).__name__}: {error}") from error
 
 
-def raw(tree: PyTree) -> PyTree:
+def key_data(tree: PyTree) -> PyTree:
     """The tree with typed keys as the words that they are made of, which can be compared."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
@@ -59,25 +59,25 @@ def is_key(x: Any) -> bool:
 
 def snapshot(tree: PyTree) -> PyTree:
     """A copy on the host that nobody else can write to."""
-    return jax.tree.map(np.array, raw(tree))
+    return jax.tree.map(np.array, key_data(tree))
 
 
 def assert_same(found: PyTree, expected: PyTree, what: str) -> None:
     """Equal bit for bit."""
-    with about(what):
+    with error_context(what):
         chex.assert_trees_all_equal(snapshot(found), snapshot(expected))
 
 
-def assert_kind(found: PyTree, expected: PyTree, what: str) -> None:
+def assert_same_structure(found: PyTree, expected: PyTree, what: str) -> None:
     """The same structure, and leaf by leaf the same shape, dtype and weakness of the dtype.
 
     A weakly typed leaf is a Python number in disguise: as the carry of a scan it
     fails, and in the next call it compiles the program again.
     """
-    with about(what):
-        chex.assert_trees_all_equal_shapes_and_dtypes(raw(found), raw(expected))
-        leaves = jax.tree_util.tree_leaves_with_path(raw(found))
-        for (path, leaf), other in zip(leaves, jax.tree.leaves(raw(expected)), strict=True):
+    with error_context(what):
+        chex.assert_trees_all_equal_shapes_and_dtypes(key_data(found), key_data(expected))
+        leaves = jax.tree_util.tree_leaves_with_path(key_data(found))
+        for (path, leaf), other in zip(leaves, jax.tree.leaves(key_data(expected)), strict=True):
             weak, expected_weak = (bool(getattr(x, "weak_type", False)) for x in (leaf, other))
             name = jax.tree_util.keystr(path)
             assert weak == expected_weak, f"{name} has weak_type {weak}, was {expected_weak}"
@@ -90,7 +90,7 @@ def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> Non
     of its size, so that leaves of nothing but rounding error do not decide.
     """
     found, expected = snapshot(found), snapshot(expected)
-    with about(what):
+    with error_context(what):
         chex.assert_trees_all_equal_shapes_and_dtypes(found, expected)
         floats = [x for x in jax.tree.leaves(expected) if is_floating(x)]
         total = sum(x.size for x in floats)
@@ -111,7 +111,9 @@ def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> Non
 
 def assert_different(found: PyTree, other: PyTree, what: str) -> None:
     """At least one leaf differs; trees without leaves pass."""
-    pairs = list(zip(jax.tree.leaves(raw(found)), jax.tree.leaves(raw(other)), strict=True))
+    pairs = list(
+        zip(jax.tree.leaves(key_data(found)), jax.tree.leaves(key_data(other)), strict=True)
+    )
     same = [np.array_equal(np.asarray(a), np.asarray(b)) for a, b in pairs]
     assert not pairs or not all(same), what
 
@@ -127,8 +129,8 @@ def assert_arrays_only(tree: PyTree, what: str) -> None:
 
 def assert_finite(tree: PyTree, what: str) -> None:
     """No infinity and no NaN in any leaf of floats."""
-    with about(what):
-        chex.assert_tree_all_finite([x for x in jax.tree.leaves(raw(tree)) if is_floating(x)])
+    with error_context(what):
+        chex.assert_tree_all_finite([x for x in jax.tree.leaves(key_data(tree)) if is_floating(x)])
 
 
 def assert_scalar(x: Any, what: str) -> None:

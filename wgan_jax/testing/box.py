@@ -10,7 +10,9 @@ from wgan_jax.transforms.clipping import Mask, project_weights
 from wgan_jax.types import Array, PyTree
 
 
-def assert_in_box(params: PyTree, clip: float | Array, mask: Mask | None, what: str) -> None:
+def assert_weights_bounded(
+    params: PyTree, clip: float | Array, mask: Mask | None, what: str
+) -> None:
     """Every weight in [-clip, clip], exactly, with the bound rounded to the weight's dtype."""
     inside = jax.tree.leaves(project_weights(params, clip, mask))
     leaves = jax.tree_util.tree_leaves_with_path(params)

@@ -17,7 +17,7 @@ OnDraw = Callable[[Array, Array], tuple[Array, Any]]
 _CONSUMES = ("random_bits", "random_split")
 
 
-def keys_drawn(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
+def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
     """The keys that `function(*args)` turns into bits or splits, [draws, words].
 
     Of a sound function no two are equal. Draws inside a scan are counted once for
@@ -29,7 +29,7 @@ def keys_drawn(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
       ...     def turn(carry, i):
       ...         return carry, jax.random.normal(jax.random.fold_in(key, i))
       ...     return lax.scan(turn, 0, jnp.arange(3))[1]
-      >>> keys_drawn(noise, jax.random.key(0)).shape
+      >>> collect_prng_keys(noise, jax.random.key(0)).shape
       (3, 2)
     """
 

@@ -10,18 +10,18 @@ import jax.numpy as jnp
 from wgan_jax.gan import GAN
 from wgan_jax.testing import gan_programs
 from wgan_jax.testing.assertions import (
-    about,
     assert_arrays_only,
     assert_close,
     assert_different,
     assert_finite,
-    assert_kind,
     assert_same,
+    assert_same_structure,
     assert_scalar,
+    error_context,
     is_key,
     run_properties,
 )
-from wgan_jax.testing.box import assert_in_box
+from wgan_jax.testing.box import assert_weights_bounded
 from wgan_jax.testing.draws import with_first_row_flipped
 from wgan_jax.testing.gan_case import N_CRITIC, Case
 from wgan_jax.types import Array, GANState, PyTree
@@ -106,14 +106,14 @@ def _init(case: Case) -> None:
     zeros = jax.tree.map(jnp.zeros_like, case.real)
     like = case.gan.init(jax.random.key(case.seed), zeros)
     assert_same(like, state, "init depends on the values of the samples")
-    assert_kind(like, state, "two states of one GAN")
+    assert_same_structure(like, state, "two states of one GAN")
 
 
 def _structure(case: Case) -> None:
     """a step keeps structure, shapes and dtypes of the state."""
     for name, (step, arguments) in case.steps().items():
         args = arguments()
-        assert_kind(step(*args)[0], args[0], f"the state after {name}")
+        assert_same_structure(step(*args)[0], args[0], f"the state after {name}")
 
 
 def _turns(case: Case) -> None:
@@ -176,9 +176,11 @@ def _box(case: Case) -> None:
     state = case.start()
     for _ in range(2):
         state, _ = case.gan.critic_step(state, case.real)
-        assert_in_box(state.critic.params, case.clip, case.clip_mask, "after a critic step")
+        assert_weights_bounded(
+            state.critic.params, case.clip, case.clip_mask, "after a critic step"
+        )
     state, _ = case.gan.train_step(state, case.reals())
-    assert_in_box(state.critic.params, case.clip, case.clip_mask, "after train_step")
+    assert_weights_bounded(state.critic.params, case.clip, case.clip_mask, "after train_step")
 
 
 def _generate(case: Case) -> None:
@@ -199,7 +201,7 @@ def _generate(case: Case) -> None:
     def of_key(key: Array) -> PyTree:
         return case.gan.generate(state, key, n)
 
-    with about("a sample follows the noise of its neighbour"):
+    with error_context("a sample follows the noise of its neighbour"):
         flipped = jax.jit(with_first_row_flipped(of_key, n))(jax.random.key(1))
         rest, others = (jax.tree.map(lambda x: x[1:], tree) for tree in (flipped, samples))
         assert_close(rest, others, case.rtol, "the noise of the first sample was changed")

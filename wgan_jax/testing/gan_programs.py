@@ -9,9 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from wgan_jax.loop import draw, scan_steps
+from wgan_jax.loop import sample_batch, scan_steps
 from wgan_jax.testing import programs
-from wgan_jax.testing.assertions import assert_close, raw
+from wgan_jax.testing.assertions import assert_close, key_data
 from wgan_jax.testing.gan_case import N_CRITIC, Case
 from wgan_jax.types import Array, GANState, PyTree
 
@@ -52,7 +52,7 @@ def chunks(case: Case) -> None:
     state = case.start()
     for i in range(length):
         steps = state.step.critic + jnp.arange(N_CRITIC, dtype=jnp.int32)
-        batches = [draw(sampler, state.key, step, case.batch) for step in steps]
+        batches = [sample_batch(sampler, state.key, step, case.batch) for step in steps]
         state, alone = case.gan.train_step(state, jax.tree.map(lambda *x: jnp.stack(x), *batches))
         turn = jax.tree.map(lambda m: m[i], metrics)  # noqa: B023
         assert_close(turn, alone, case.rtol, f"metrics of iteration {i} inside a chunk")
@@ -80,7 +80,7 @@ def vmap(case: Case) -> None:
 
 def donation(case: Case) -> None:
     """giving up the old state's memory changes nothing."""
-    expected = jax.tree.map(np.array, raw(case.gan.train_step(case.later(), case.reals())))
+    expected = jax.tree.map(np.array, key_data(case.gan.train_step(case.later(), case.reals())))
     donating = jax.jit(case.gan.train_step, donate_argnums=0)
     ready = case.gan.train_step(case.start(), case.reals())[0]
     with warnings.catch_warnings():

@@ -14,15 +14,15 @@ from jax import lax
 
 from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
-    about,
     assert_arrays_only,
     assert_close,
     assert_finite,
-    assert_kind,
     assert_same,
+    assert_same_structure,
+    error_context,
     is_floating,
+    key_data,
     norm,
-    raw,
     run_properties,
 )
 from wgan_jax.types import Array, Network, PyTree, check_network_type
@@ -107,7 +107,7 @@ def check_network(
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
     if len(rows) != 1 or min(rows) < 2:
         raise ValueError(f"check_network needs a batch of at least two, got rows {sorted(rows)}")
-    with about("check_network, init"):
+    with error_context("check_network, init"):
         params, stats = network.init(jax.random.key(seed), x)
     case = _Case(network, x, scores, lipschitz, seed, rtol, params, stats)
     run_properties("check_network", _PROPERTIES, case, skip)
@@ -133,7 +133,9 @@ def _statistics(case: _Case) -> None:
     for train in (True, False):
         function, arguments = case.compiled(train)
         stats = function(*arguments())[1]
-        assert_kind(stats, case.stats, f"the statistics that apply with train={train} returns")
+        assert_same_structure(
+            stats, case.stats, f"the statistics that apply with train={train} returns"
+        )
         assert_finite(stats, f"the statistics that apply with train={train} returns")
         if not train:
             assert_same(stats, case.stats, "apply with train=False changes the statistics")
@@ -158,7 +160,7 @@ def _output(case: _Case) -> None:
             )
         assert_finite(y, f"the output with train={train}")
         outputs.append(y)
-    assert_kind(outputs[0], outputs[1], "the output in training and in inference")
+    assert_same_structure(outputs[0], outputs[1], "the output in training and in inference")
 
 
 def _neighbours(case: _Case) -> None:
@@ -193,7 +195,7 @@ def _neighbours_in_training(case: _Case) -> None:
     y, new_stats = function(params, stats, x, jax.random.clone(key))
     other_y, other_stats = function(params, stats, jax.tree.map(with_other_first_row, x), key)
     pairs = zip(*map(jax.tree.leaves, (new_stats, other_stats)), strict=True)
-    if all(np.array_equal(raw(a), raw(b)) for a, b in pairs):
+    if all(np.array_equal(key_data(a), key_data(b)) for a, b in pairs):
         assert_close(
             rest(other_y),
             rest(y),

@@ -14,7 +14,7 @@ from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
     assert_close,
     assert_finite,
-    assert_kind,
+    assert_same_structure,
     assert_scalar,
     run_properties,
 )
@@ -90,7 +90,7 @@ def _scalars(case: _Case) -> None:
     for name, part in case.parts().items():
         value = part(real, fake)
         assert_scalar(value, name)
-        assert_kind(value, real[0], f"{name} of float32 scores")
+        assert_same_structure(value, real[0], f"{name} of float32 scores")
     assert isinstance(case.objective.estimates, str), "estimates says in words what is estimated"
 
 

@@ -13,11 +13,11 @@ from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
     assert_arrays_only,
     assert_finite,
-    assert_kind,
+    assert_same_structure,
     is_floating,
     run_properties,
 )
-from wgan_jax.testing.box import assert_in_box
+from wgan_jax.testing.box import assert_weights_bounded
 from wgan_jax.types import Array, PyTree
 
 
@@ -99,8 +99,8 @@ def _kind(case: _Case) -> None:
     """a step keeps structure, shapes and dtypes."""
     gradient, state, params = case.arguments()
     moved, after = case.step(gradient, state, params)
-    assert_kind(moved, params, "the weights after a step")
-    assert_kind(after, state, "the state of the optimiser after a step")
+    assert_same_structure(moved, params, "the weights after a step")
+    assert_same_structure(after, state, "the state of the optimiser after a step")
 
 
 def _finite(case: _Case) -> None:
@@ -120,7 +120,7 @@ def _box(case: _Case) -> None:
         state, params = case.tx.init(case.params), case.params
         for _ in range(3):
             params, state = step(case.gradient(size), state, params)
-            assert_in_box(
+            assert_weights_bounded(
                 params, case.clip, case.clip_mask, f"after a step by gradients of size {size:g}"
             )
 

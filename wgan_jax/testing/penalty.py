@@ -11,7 +11,12 @@ import numpy as np
 
 from wgan_jax.penalties import Penalty
 from wgan_jax.testing import programs
-from wgan_jax.testing.assertions import assert_finite, assert_kind, assert_scalar, run_properties
+from wgan_jax.testing.assertions import (
+    assert_finite,
+    assert_same_structure,
+    assert_scalar,
+    run_properties,
+)
 from wgan_jax.types import Array
 
 _SLOPE = np.array([0.6, -0.8, 0.0], np.float32)  # of length 1
@@ -87,7 +92,7 @@ def _scalar(case: _Case) -> None:
     value, arguments = case.of_slope()
     paid = value(*arguments())
     assert_scalar(paid, "the penalty")
-    assert_kind(paid, jnp.zeros(()), "the penalty of float32 samples")
+    assert_same_structure(paid, jnp.zeros(()), "the penalty of float32 samples")
     assert_finite(paid, "the penalty")
     assert paid >= 0, f"the penalty is negative: {paid}"
 

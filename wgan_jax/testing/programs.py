@@ -11,12 +11,12 @@ import numpy as np
 
 from wgan_jax.testing.assertions import (
     assert_close,
-    assert_kind,
     assert_same,
+    assert_same_structure,
     is_key,
     snapshot,
 )
-from wgan_jax.testing.draws import keys_drawn
+from wgan_jax.testing.draws import collect_prng_keys
 from wgan_jax.types import Array, PyTree
 
 Arguments = Callable[[], tuple]
@@ -59,7 +59,7 @@ def assert_jit_is_eager(
     compiled = jax.jit(function)(*arguments())
     with jax.disable_jit():
         eager = function(*arguments())
-    assert_kind(compiled, eager, f"{what} compiled is of another kind than run eagerly")
+    assert_same_structure(compiled, eager, f"{what} compiled is of another kind than run eagerly")
     assert_close(compiled, eager, rtol, f"{what} compiled is not what it is run eagerly")
 
 
@@ -67,7 +67,7 @@ def assert_keys_are_fresh(
     function: Callable[..., Any], arguments: Arguments, what: str
 ) -> np.ndarray:
     """No key is used twice. Returns the keys used."""
-    drawn = keys_drawn(function, *arguments())
+    drawn = collect_prng_keys(function, *arguments())
     assert_distinct(drawn, f"{what} uses a key more than once")
     return drawn
 
@@ -76,7 +76,7 @@ def assert_keys_follow(
     function: Callable[..., Any], args: tuple, other_args: tuple, what: str
 ) -> None:
     """No key is used under both arguments, whose keys differ: each is made from them."""
-    keys = (keys_drawn(function, *some) for some in (args, other_args))
+    keys = (collect_prng_keys(function, *some) for some in (args, other_args))
     one, other = (set(map(tuple, drawn.tolist())) for drawn in keys)
     assert not (fixed := one & other), (
         f"{what} draws with a key of its own, {list(min(fixed))}, whatever key it is given: its "

@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from wgan_jax.loop import as_pytree
 from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
-    about,
     assert_different,
     assert_finite,
-    assert_kind,
     assert_same,
+    assert_same_structure,
+    error_context,
     run_properties,
 )
 from wgan_jax.types import Array, PyTree
@@ -83,7 +83,7 @@ def _batch(case: _Case) -> None:
     def first(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[0], tree)
 
-    assert_kind(first(one), first(x), f"a sample of 1 beside those of {case.n}")
+    assert_same_structure(first(one), first(x), f"a sample of 1 beside those of {case.n}")
 
 
 def _key(case: _Case) -> None:
@@ -117,7 +117,7 @@ def _argument(case: _Case) -> None:
     assert all(hasattr(leaf, "dtype") for leaf in leaves), (
         f"a sampler holds arrays only, got leaves {[type(x).__name__ for x in leaves]}"
     )
-    with about("a sampler is hashed and compared when it is an argument"):
+    with error_context("a sampler is hashed and compared when it is an argument"):
         hash(treedef)
         chex.assert_trees_all_equal_structs(sampler, as_pytree(case.sampler))
 

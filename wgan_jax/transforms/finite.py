@@ -47,7 +47,7 @@ def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransform
       >>> tx = skip_non_finite(optax.sgd(0.1, momentum=0.9))
       >>> w = jnp.ones(2)
       >>> u, state = tx.update(jnp.array([1.0, jnp.inf]), tx.init(w), w)
-      >>> float(jnp.abs(u).max()), int(skipped_of(state))
+      >>> float(jnp.abs(u).max()), int(num_skipped(state))
       (0.0, 1)
     """
 
@@ -66,18 +66,18 @@ def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransform
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def skipped_of(opt_state: PyTree) -> Array | None:
+def num_skipped(opt_state: PyTree) -> Array | None:
     """How many steps `skip_non_finite` has left out; None where it is not the outermost.
 
     Example:
       >>> import optax
-      >>> int(skipped_of(skip_non_finite(optax.sgd(0.1)).init({"w": jnp.ones(2)})))
+      >>> int(num_skipped(skip_non_finite(optax.sgd(0.1)).init({"w": jnp.ones(2)})))
       0
     """
     return opt_state.skipped if isinstance(opt_state, SkipState) else None
 
 
-def moved_if_finite(before: Player, after: Player) -> Player:
+def revert_if_skipped(before: Player, after: Player) -> Player:
     """`after`, or where its step was left out `before`, running statistics included.
 
     Without `skip_non_finite` it is `after` always.
@@ -88,11 +88,11 @@ def moved_if_finite(before: Player, after: Player) -> Player:
       >>> w, stats = jnp.ones(()), jnp.zeros(())
       >>> before = Player(w, stats, tx.init(w))
       >>> _, opt_state = tx.update(jnp.array(jnp.nan), before.opt_state, w)
-      >>> after = moved_if_finite(before, Player(w, jnp.array(jnp.nan), opt_state))
-      >>> after.stats.item(), int(skipped_of(after.opt_state))
+      >>> after = revert_if_skipped(before, Player(w, jnp.array(jnp.nan), opt_state))
+      >>> after.stats.item(), int(num_skipped(after.opt_state))
       (0.0, 1)
     """
-    count, former = skipped_of(after.opt_state), skipped_of(before.opt_state)
+    count, former = num_skipped(after.opt_state), num_skipped(before.opt_state)
     if count is None or former is None:
         return after
     good = count == former
@@ -113,7 +113,7 @@ def skip_metrics(name: str, player: Player) -> Metrics:
       >>> {name: count.item() for name, count in skip_metrics("critic", player).items()}
       {'critic/skipped': 0.0}
     """
-    skipped = skipped_of(player.opt_state)
+    skipped = num_skipped(player.opt_state)
     return {} if skipped is None else {f"{name}/skipped": skipped.astype(jnp.float32)}
 
 

@@ -1,4 +1,4 @@
-"""Several hosts as one run: how they meet, agree, and hand each other what one of them knows."""
+"""Runs several hosts as one: how their processes meet, agree and exchange values."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ _NOTICE_SECONDS = 10.0
 JOIN_TIMEOUT = 300.0
 
 
-def settings(
+def distributed_config(
     mode: str,
     coordinator: str | None = None,
     process_count: int | None = None,
     process_index: int | None = None,
 ) -> dict[str, Any] | None:
-    """How this process is to meet others, for `meet`; None where it stays alone.
+    """The settings of `initialize`; None where this process stays alone.
 
     Args:
       mode: `auto` looks for a cluster that JAX knows (Cloud TPU, Slurm, Kubernetes,
@@ -61,11 +61,11 @@ def settings(
     return {"cluster_detection_method": _mpi()}
 
 
-def meet(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_TIMEOUT) -> bool:
-    """Join the other hosts, before JAX touches a device.
+def initialize(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_TIMEOUT) -> bool:
+    """Join the other processes, before JAX touches a device.
 
     Args:
-      settings: from `settings`.
+      settings: from `distributed_config`.
       insist: whether it is an error that there is no cluster after all.
       timeout: seconds to wait for the others.
 
@@ -168,18 +168,18 @@ def _mpi() -> str | None:
     return "mpi4py" if ours and not known and found else None
 
 
-def count() -> int:
-    """How many hosts there are."""
+def process_count() -> int:
+    """Number of processes."""
     return jax.process_count()
 
 
-def is_first() -> bool:
-    """Whether this is the host that writes."""
+def is_primary() -> bool:
+    """Whether this is the process that writes files."""
     return jax.process_index() == 0
 
 
-def gathered(value: Any) -> list[Any]:
-    """What each host says, JSON values, in their order. All of them call this."""
+def all_gather(value: Any) -> list[Any]:
+    """The JSON values of all processes, in their order. All of them call this."""
     if jax.process_count() == 1:
         return [value]
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
@@ -191,15 +191,15 @@ def gathered(value: Any) -> list[Any]:
     return [json.loads(row[:n].tobytes()) for row, n in zip(rows, sizes, strict=True)]
 
 
-def largest(value: int) -> int:
-    """The largest of what the hosts say. All of them call this."""
+def all_reduce_max(value: int) -> int:
+    """The largest value of all processes. All of them call this."""
     if jax.process_count() == 1:
         return value
     return int(np.max(multihost_utils.process_allgather(np.array([value], np.int32))))
 
 
-def together(work: Callable[[], T]) -> T:
-    """Do something on every host; where one of them fails, all do, and say why.
+def run_on_all(work: Callable[[], T]) -> T:
+    """Does the work on every process; where one of them fails, all do, with its reason.
 
     Raises:
       UserError: this host's own, or that of another.
@@ -211,7 +211,7 @@ def together(work: Callable[[], T]) -> T:
         result = work()
     except (UserError, ValueError) as error:
         problem = str(error)
-    problems = {i: said for i, said in enumerate(gathered(problem)) if said is not None}
+    problems = {i: said for i, said in enumerate(all_gather(problem)) if said is not None}
     if problem is not None:
         raise UserError(problem)
     for index, said in problems.items():
@@ -219,24 +219,24 @@ def together(work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
-def agree(value: dict[str, Any], difference: Callable[[Any, Any], str]) -> None:
-    """Refuse to go on where hosts were told different things.
+def assert_same_on_all(value: dict[str, Any], difference: Callable[[Any, Any], str]) -> None:
+    """Raises on all processes where their values differ.
 
     Args:
-      value: what this host was told, JSON values.
+      value: of this process, JSON values.
       difference: `(first, other) -> str` says what differs.
 
     Raises:
       UserError: on all hosts, naming one that differs from the first.
     """
-    first, *others = gathered(value)
+    first, *others = all_gather(value)
     for index, other in enumerate(others, 1):
         if other != first:
             raise UserError(f"host {index} differs from host 0 in {difference(first, other)}")
 
 
-def from_first(work: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
-    """What `work` returns on the first host, on all of them; only that one does it.
+def broadcast_from_primary(work: Callable[[], PyTree | None], like: PyTree) -> PyTree | None:
+    """Does the work on the primary process and returns its result on all of them.
 
     Args:
       work: returns a tree of arrays, or None.
@@ -247,8 +247,8 @@ def from_first(work: Callable[[], PyTree | None], like: PyTree) -> PyTree | None
     """
     if jax.process_count() == 1:
         return work()
-    found = together(lambda: work() if is_first() else None)
-    if not gathered(found is not None)[0]:
+    found = run_on_all(lambda: work() if is_primary() else None)
+    if not all_gather(found is not None)[0]:
         return None
     if found is None:
         mine = [np.zeros(x.shape, x.dtype) for x in host_structs(like)]

@@ -119,14 +119,14 @@ def distributed_context(
     What is raised inside ends the process, with one line for bad input and for a
     host that is gone. On one host nothing changes.
     """
-    settings = hosts.settings(mode, coordinator, process_count, process_index)
+    settings = hosts.distributed_config(mode, coordinator, process_count, process_index)
     if settings is None:
         yield
         return
     capture = StderrCapture()
     try:
         with capture.meeting(timeout):
-            several = hosts.meet(settings, insist=mode == "on", timeout=timeout)
+            several = hosts.initialize(settings, insist=mode == "on", timeout=timeout)
     except UserError as error:
         if jax.distributed.is_initialized():
             capture.exit_now(2, f"error: {error}")

@@ -1,4 +1,4 @@
-"""Where the arrays of a run lie: on one device, or spread over all of them."""
+"""The sharding of a run: on one device, or with the batch over all of them."""
 
 from __future__ import annotations
 
@@ -11,46 +11,56 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from wgan_jax.data.stream import Chunk
+from wgan_jax.data.stream import PreloadedBatches
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
-from wgan_jax.sharding import DATA, cut_shardings, data_mesh, placed, replicated, spread, whole
+from wgan_jax.sharding import (
+    DATA,
+    data_mesh,
+    device_put_global,
+    fsdp_shardings,
+    gather,
+    replicated,
+    shard_batches,
+)
 from wgan_jax.types import GANState, PyTree
 
 
 @dataclasses.dataclass(frozen=True)
-class Placement:
-    """The batch spread over a mesh, the state on each device or cut up; no mesh: one device."""
+class ShardingStrategy:
+    """Batch sharded over a mesh, state replicated or sharded too (`fsdp`); no mesh: one device."""
 
     mesh: Mesh | None = None
-    cut: bool = False
+    fsdp: bool = False
     devices: tuple[jax.Device, ...] = ()
 
     def sampler(self, data: Any) -> Any:
         """A data set as an argument of the program, its samples spread over the devices."""
-        return data if self.mesh is None else spread(replicated(data, self.mesh), self.mesh)
+        return data if self.mesh is None else shard_batches(replicated(data, self.mesh), self.mesh)
 
     def latent(self, latent: Callable[..., PyTree]) -> Callable[..., PyTree]:
-        return latent if self.mesh is None else spread(latent, self.mesh, strict=False)
+        return latent if self.mesh is None else shard_batches(latent, self.mesh, strict=False)
 
     def state(self, state: GANState) -> GANState:
-        """A whole state, laid out for the program."""
-        return state if self.mesh is None else placed(state, self._shardings(state))
+        """Shards a state for the program."""
+        return state if self.mesh is None else device_put_global(state, self._shardings(state))
 
-    def whole(self, state: GANState) -> GANState:
-        """The state on one device of this host, as checkpoints and pictures want it."""
-        return state if self.mesh is None else whole(state)
+    def gather(self, state: GANState) -> GANState:
+        """Gathers the state on one device of this host, for checkpoints and pictures."""
+        return state if self.mesh is None else gather(state)
 
     def chunk(self, batches: PyTree, first: int) -> Any:
         """This host's part of consecutive batches [batches, batch / hosts, ...] as a sampler."""
         first_step = np.asarray(first, np.int32)
         if self.mesh is None:
-            return jax.device_put(Chunk(batches, first_step))
+            return jax.device_put(PreloadedBatches(batches, first_step))
         along = NamedSharding(self.mesh, PartitionSpec(None, DATA))
         spread_out = jax.tree.map(
             lambda x: jax.make_array_from_process_local_data(along, x), batches
         )
-        return spread(Chunk(spread_out, replicated(first_step, self.mesh)), self.mesh)
+        return shard_batches(
+            PreloadedBatches(spread_out, replicated(first_step, self.mesh)), self.mesh
+        )
 
     def compile(self, steps: Callable[..., Any], state: GANState) -> Callable[..., Any]:
         """`(state, sampler) -> (state, metrics)`, compiled; the state keeps its layout."""
@@ -61,8 +71,8 @@ class Placement:
 
     def _shardings(self, state: GANState) -> PyTree:
         assert self.mesh is not None
-        if self.cut:
-            return cut_shardings(state, self.mesh)
+        if self.fsdp:
+            return fsdp_shardings(state, self.mesh)
         everywhere = NamedSharding(self.mesh, PartitionSpec())
         return jax.tree.map(lambda _: everywhere, state)
 
@@ -86,7 +96,7 @@ def require_devices() -> None:
         ) from error
 
 
-def place(config: Config, devices: int | None = None) -> Placement:
+def make_sharding(config: Config, devices: int | None = None) -> ShardingStrategy:
     """Builds the sharding over all devices, or the first `devices` local ones.
 
     Raises:
@@ -98,16 +108,16 @@ def place(config: Config, devices: int | None = None) -> Placement:
     if devices is not None and not 1 <= devices <= len(here):
         raise UserError(f"--devices takes 1 to {len(here)}, got {devices}")
     if config.sweep is not None:  # its members share the devices, not their batches
-        return Placement(devices=tuple(here[:devices]))
+        return ShardingStrategy(devices=tuple(here[:devices]))
     mesh = data_mesh(None if devices is None else here[:devices])
     count, batch = mesh.shape[DATA], config.batch_size
     if count == 1:
-        return Placement()
+        return ShardingStrategy()
     if batch % count:
         raise UserError(
             f"{count} devices cannot share a batch of {batch}; {_choices(batch, count)}"
         )
-    return Placement(mesh, config.shard_state)
+    return ShardingStrategy(mesh, config.shard_state)
 
 
 def _choices(batch: int, count: int) -> str:

@@ -35,13 +35,13 @@ class _Collector:
 
 
 @contextlib.contextmanager
-def collected() -> Iterator[list[int]]:
+def catch_signals() -> Iterator[list[int]]:
     """The signals that came, to be obeyed at the end of a chunk; later ones change nothing.
 
     SIGTERM and SIGINT always. SIGHUP, SIGUSR1 and SIGUSR2 as well, unless the process
     ignores them, as under nohup, or has a handler of its own for them.
 
-    Inside another `collected` the list is that one's, which stays in charge after
+    Inside another `catch_signals` the list is that one's, which stays in charge after
     the inner one: an entry point that says a run's last word cannot be interrupted in
     it. Python handles signals in the main thread alone; in another the list stays empty.
     """

@@ -124,7 +124,7 @@ def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Feature
     variables = _fit(network, jax.device_put(data), seed, steps)
     held_out = dataset.open_held_out()
     measured = data if held_out is None else _examples(held_out, dataset)
-    accuracy = float(_looked(network, variables, measured)[1].mean())
+    accuracy = float(_evaluate(network, variables, measured)[1].mean())
     logger.info(
         f"accuracy {accuracy:.2%} on {'the training' if held_out is None else 'unseen'} images"
     )
@@ -137,7 +137,7 @@ def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Feature
         "seed": str(seed),
     }
     arrays = {name: np.asarray(array) for name, array in _flat(variables).items()}
-    square = _looked(network, variables, data)[0].mean(dtype=np.float64)
+    square = _evaluate(network, variables, data)[0].mean(dtype=np.float64)
     arrays[_SCALE] = np.asarray(square**0.5, np.float32)
     write_arrays(path, arrays, about)
     return open_features(path)
@@ -175,7 +175,9 @@ def _fit(network: LeNet, data: ArrayDataset, seed: int, steps: int) -> PyTree:
         return fit(network.init(on_weights, image), data)
 
 
-def _looked(network: LeNet, variables: PyTree, data: ArrayDataset) -> tuple[np.ndarray, np.ndarray]:
+def _evaluate(
+    network: LeNet, variables: PyTree, data: ArrayDataset
+) -> tuple[np.ndarray, np.ndarray]:
     """The mean square of each image's features [n], and whether its class is found [n]."""
     images, labels = data.examples
 
@@ -195,7 +197,7 @@ def default_features(dataset: DatasetConfig, workdir: Path) -> Features:
     Raises:
       UserError: the data set has no labels to train with.
     """
-    path, labelled = _kept_at(dataset, workdir), dataset.with_labels()
+    path, labelled = _cache_path(dataset, workdir), dataset.with_labels()
     if os.path.lexists(path):
         return open_features(path, follow=False)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -204,7 +206,7 @@ def default_features(dataset: DatasetConfig, workdir: Path) -> Features:
     return made
 
 
-def _kept_at(dataset: DatasetConfig, workdir: Path) -> Path:
+def _cache_path(dataset: DatasetConfig, workdir: Path) -> Path:
     beside = dataset.kept_beside()
     if beside is None:
         return workdir / "features-lenet.safetensors"

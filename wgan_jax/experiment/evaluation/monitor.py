@@ -20,11 +20,11 @@ from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import generate, points
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.evaluation.watch import watch
+from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.loop import draw
+from wgan_jax.loop import sample_batch
 from wgan_jax.margins import held_out_difference
 from wgan_jax.transforms.ema import ema_of, with_ema
 from wgan_jax.transforms.finite import skip_non_finite
@@ -38,7 +38,7 @@ _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
 _MOST_UPDATES = 2**31 - 1  # over which a learning rate may decay, so that it hardly does
 
 
-class Monitor:
+class CriticDiagnostics:
     """What an evaluation measures of the critic. Nothing of it changes the run.
 
     Numbers of the generator (`w1/...`, `modes/...`) are those of the weights that samples are
@@ -75,7 +75,7 @@ class Monitor:
           are held out;
         - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and these data, and
           between data and data, at the size of a minibatch;
-        - `w1/sliced`, `modes/found` and what else `watch` says of samples and these data;
+        - `w1/sliced`, `modes/found` and what else `cheap_sample_metrics` gives;
         - `.../points`: samples of each kind behind a number;
         - `health/held_out`, `health/held_out_later`: the score before and after 100 extra
           critic steps, at a learning rate that has not decayed; or `health/training`, likewise;
@@ -100,7 +100,7 @@ class Monitor:
         if self._unseen is not None:
             found |= _lower_bound(scores, self._lipschitz(state))
         x, y = points(fake), points(real)
-        found |= self._transport(x, y) | watch(self._config.dataset, x, y, on_slices)
+        found |= self._transport(x, y) | cheap_sample_metrics(self._config.dataset, x, y, on_slices)
         found = in_units(found, self._data.units)
         sampler = self._data.sampler(on_data, self._config.batch_size, _EXTRA_STEPS)
         found |= self._gain(state, kind, real, fake, on_game, sampler)
@@ -126,7 +126,7 @@ class Monitor:
         state = state._replace(key=key)
 
         def step(state: GANState, _: None) -> tuple[GANState, None]:
-            real = draw(sampler, state.key, state.step.critic, self._config.batch_size)
+            real = sample_batch(sampler, state.key, state.step.critic, self._config.batch_size)
             return self._step(state, real)[0], None
 
         return lax.scan(step, state, length=_EXTRA_STEPS)[0]
@@ -174,7 +174,7 @@ class Monitor:
 
     def _direction(self, state: GANState, sampler: Any) -> dict[str, float]:
         """A critic step next to plain descent on the same batch with the same noise."""
-        real = draw(sampler, state.key, state.step.critic, self._config.batch_size)
+        real = sample_batch(sampler, state.key, state.step.critic, self._config.batch_size)
         params = state.critic.params
         plain = state.critic._replace(opt_state=skip_non_finite(self._slope.build()).init(params))
         moved = self._step(state, real)[0].critic.params
@@ -236,7 +236,7 @@ def _norm(tree: PyTree) -> float:
     return float(np.sqrt(sum(np.square(x).sum() for x in jax.tree.leaves(tree))))
 
 
-class Gain(NamedTuple):
+class Improvement(NamedTuple):
     """What extra critic steps did to its score, as an evaluation tells it.
 
     Attributes:
@@ -252,17 +252,17 @@ class Gain(NamedTuple):
     error: float
 
 
-def gain_of(found: dict[str, float]) -> Gain | None:
+def improvement_of(found: dict[str, float]) -> Improvement | None:
     """The critic's gain; None where it, or what it is a share of, is not told."""
     for kind, data in (("held_out", "held-out data"), ("training", "training data")):
         before = found.get(f"health/{kind}", found.get(f"w1/{kind}"))
         rest = [found.get(f"health/{name}") for name in (f"{kind}_later", "gain", "gain_error")]
         if before is not None and None not in rest:
-            return Gain(data, before, *rest)  # type: ignore[arg-type]
+            return Improvement(data, before, *rest)  # type: ignore[arg-type]
     return None
 
 
-def warnings(found: dict[str, float]) -> dict[str, str]:
+def diagnose(found: dict[str, float]) -> dict[str, str]:
     """Human-readable warnings about the critic, keyed by topic; empty where all is well."""
     said = {}
     norms = {
@@ -270,7 +270,7 @@ def warnings(found: dict[str, float]) -> dict[str, str]:
         for name, value in found.items()
         if name.startswith("health/gradient_norm/")
     }
-    more = gain_of(found)
+    more = improvement_of(found)
     if more is not None and more.gain - 3 * more.error > _MISSING:
         said["optimum"] = (
             f"the critic is not near its optimum: {_EXTRA_STEPS} extra steps take its estimate on "

@@ -28,7 +28,7 @@ POINTS = 5_000
 _DRAWS = 3
 
 
-class Seen(NamedTuple):
+class FeatureBatch(NamedTuple):
     """What the features say of some samples.
 
     Attributes:
@@ -42,34 +42,34 @@ class Seen(NamedTuple):
     labels: np.ndarray | None
 
 
-Found = dict[str, tuple[float, float | None]]
-Measure = Callable[[Seen, Seen], Found]
+Scores = dict[str, tuple[float, float | None]]
+Measure = Callable[[FeatureBatch, FeatureBatch], Scores]
 
 
-def _frechet(real: Seen, fake: Seen) -> Found:
+def _frechet(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     return {"frechet": (float(metrics.frechet_distance(real.features, fake.features)), None)}
 
 
-def _kernel(real: Seen, fake: Seen) -> Found:
+def _kernel(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     value, error = metrics.kernel_distance(real.features, fake.features)
     return {"kernel": (float(value), float(error))}
 
 
-def _precision_recall(real: Seen, fake: Seen) -> Found:
+def _precision_recall(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     found = metrics.precision_recall(real.features, fake.features)._asdict()
     return {name: (float(value), None) for name, value in found.items()}
 
 
-def _density_coverage(real: Seen, fake: Seen) -> Found:
+def _density_coverage(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     found = metrics.density_coverage(real.features, fake.features)._asdict()
     return {name: (float(value), None) for name, value in found.items()}
 
 
-def _classifier(real: Seen, fake: Seen) -> Found:
+def _classifier(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     if fake.classes is None:
         return {}
     value, error = metrics.classifier_score(fake.classes)
-    found: Found = {"classifier": (float(value), float(error))}
+    found: Scores = {"classifier": (float(value), float(error))}
     if fake.labels is not None:
         right = metrics.conditional_accuracy(fake.classes, fake.labels)
         found["accuracy"] = (float(right), None)
@@ -94,7 +94,7 @@ def points_features(shape: tuple[int, ...]) -> Features:
     return Features("points", lambda x: x.reshape(-1, size), None, shape, {})
 
 
-def quality(
+def feature_metrics(
     gan: GAN,
     state: GANState,
     data: Any,
@@ -116,7 +116,7 @@ def quality(
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
     real_key, fake_key = jax.random.split(key_for(state.key, Draw.QUALITY))
-    look = _looker(features)
+    look = _make_extractor(features)
     reals = [look(real) for real in data.draws(real_key, points, draws)]
     fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
     measures = dict.fromkeys(MEASURES[name] for name in names)
@@ -133,8 +133,8 @@ def quality(
     return result
 
 
-def _measure(measures: dict[Measure, None], real: Seen, fake: Seen) -> Found:
-    found: Found = {}
+def _measure(measures: dict[Measure, None], real: FeatureBatch, fake: FeatureBatch) -> Scores:
+    found: Scores = {}
     for measure in measures:
         found |= measure(real, fake)
     return found
@@ -150,7 +150,7 @@ def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
     return float(np.mean(means)), float(spread)
 
 
-def _looker(features: Features) -> Callable[[PyTree], Seen]:
+def _make_extractor(features: Features) -> Callable[[PyTree], FeatureBatch]:
     """What the features say of a set of samples, seen a block at a time."""
 
     @jax.jit
@@ -159,7 +159,7 @@ def _looker(features: Features) -> Callable[[PyTree], Seen]:
             classes = None if features.classify is None else features.classify(images)
             return features.apply(images), classes
 
-    def seen(samples: PyTree) -> Seen:
+    def seen(samples: PyTree) -> FeatureBatch:
         images, *labels = map(np.asarray, jax.tree.leaves(samples))
         n, size = len(images), min(features.batch, len(images))
         # The last block is filled up, so that there is one program; what fills it is cut off.
@@ -167,6 +167,6 @@ def _looker(features: Features) -> Callable[[PyTree], Seen]:
         columns = zip(*(jax.device_get(look(block)) for block in blocks), strict=True)
         whole = [None if x[0] is None else np.concatenate(x)[:n] for x in columns]
         seen, classes = whole
-        return Seen(seen, classes, labels[0] if labels else None)  # type: ignore[arg-type]
+        return FeatureBatch(seen, classes, labels[0] if labels else None)  # type: ignore[arg-type]
 
     return seen

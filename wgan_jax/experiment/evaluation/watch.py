@@ -13,7 +13,7 @@ from wgan_jax.types import Array
 _POINTS = 2_000
 
 
-def watch(
+def cheap_sample_metrics(
     dataset: DatasetConfig, fake: np.ndarray, real: np.ndarray, key: Array
 ) -> dict[str, float]:
     """Of generated and real points [n, d], the rows of both in random order.

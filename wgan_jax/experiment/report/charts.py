@@ -51,7 +51,7 @@ def chart(
     medians = [s if s.every else smooth(s) for s in kept]
     low_x = min(float(s.x[0]) for s in kept)
     x = Axis(low_x, max(float(s.x[-1]) for s in kept), False)
-    y = _reach(kept, medians, log, zero)
+    y = _y_range(kept, medians, log, zero)
     lines = [_curve(s, median, x, y) for s, median in zip(kept, medians, strict=True)]
     shown = json.dumps([_readout(s, x, y) for s in medians])
     plot = tag(
@@ -122,7 +122,7 @@ def thin(series: Series) -> Series:
     return series._replace(x=series.x[places], y=series.y[places])
 
 
-def _reach(kept: list[Series], medians: list[Series], log: bool, zero: bool) -> Axis:
+def _y_range(kept: list[Series], medians: list[Series], log: bool, zero: bool) -> Axis:
     """All values, and zero if asked for; all medians and 98% where few values flatten the rest."""
     scale = np.log10 if log else np.asarray
     values = scale(np.concatenate([[0.0] * zero, *(s.y for s in kept)]))

@@ -24,7 +24,7 @@ _BROKEN = (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombErr
 Lines = list[dict[str, Any]]
 
 
-class Contents(NamedTuple):
+class RunArtifacts(NamedTuple):
     """What a workdir holds, as far as it can be read."""
 
     name: str
@@ -37,7 +37,7 @@ class Contents(NamedTuple):
     data: str | None
 
 
-def read_contents(workdir: Path) -> Contents:
+def read_artifacts(workdir: Path) -> RunArtifacts:
     """The files of a workdir; only config.json has to be there.
 
     Raises:
@@ -46,10 +46,10 @@ def read_contents(workdir: Path) -> Contents:
     config = _json(workdir / "config.json")
     if config is None:
         raise UserError(f"{workdir} holds no config.json that can be read, so it is no workdir")
-    return Contents(
+    return RunArtifacts(
         name=workdir.resolve().name,
         config=config,
-        lines=[_sound(line) for line in read_metrics(workdir / "metrics.jsonl", _LINES)],
+        lines=[_finite_scalars(line) for line in read_metrics(workdir / "metrics.jsonl", _LINES)],
         evaluation=_json(workdir / "evaluation.json") or {},
         members=_members(workdir / "members.json"),
         machine=_json(workdir / "machine.json") or {},
@@ -58,7 +58,7 @@ def read_contents(workdir: Path) -> Contents:
     )
 
 
-def evaluations(contents: Contents) -> Lines:
+def evaluations(contents: RunArtifacts) -> Lines:
     """The lines that hold an evaluation, and the one of evaluation.json where it is newer."""
     found = [line for line in contents.lines if any(n.startswith(("w1/", "health/")) for n in line)]
     newest = flat(contents.evaluation)
@@ -112,13 +112,13 @@ def _is_step(name: str) -> bool:
 
 def _data_uri(path: Path) -> str | None:
     try:
-        return _drawn_anew(path, path.lstat().st_mtime_ns)
+        return _reencode_png(path, path.lstat().st_mtime_ns)
     except OSError:
         return None
 
 
 @functools.lru_cache(maxsize=4 * _PICTURES)
-def _drawn_anew(path: Path, changed: int) -> str | None:
+def _reencode_png(path: Path, changed: int) -> str | None:
     """A picture decoded and drawn anew, small and in few colours; None if it cannot be."""
     out = io.BytesIO()
     try:
@@ -138,24 +138,24 @@ def _drawn_anew(path: Path, changed: int) -> str | None:
 
 
 def _json(path: Path) -> dict[str, Any] | None:
-    found = _anything(path)
+    found = _read_json(path)
     return found if isinstance(found, dict) else None
 
 
 def _members(path: Path) -> Lines:
     """The rows of a sweep's members, where there are some."""
-    found = _anything(path)
+    found = _read_json(path)
     return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
 
 
-def _anything(path: Path) -> Any:
+def _read_json(path: Path) -> Any:
     try:
         return json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
 
 
-def _sound(line: dict[str, Any]) -> dict[str, Any]:
+def _finite_scalars(line: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a line that a chart can hold."""
     return {
         name: value

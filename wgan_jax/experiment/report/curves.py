@@ -6,14 +6,14 @@ import numpy as np
 
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.charts import Series, chart
-from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
+from wgan_jax.experiment.report.contents import Lines, RunArtifacts, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
-from wgan_jax.experiment.report.names import ESTIMATES, kind
+from wgan_jax.experiment.report.names import ESTIMATES, type_name
 
 _OTHERS, _TOGETHER, _STILL = 8, 5, 0.05
 
 
-def distance(contents: Contents) -> list[Markup]:
+def distance(contents: RunArtifacts) -> list[Markup]:
     found, lines = evaluations(contents), contents.lines
     exact, floor = "w1/minibatch", "w1/minibatch_floor"
     if not any(exact in line for line in found):
@@ -32,7 +32,7 @@ def distance(contents: Contents) -> list[Markup]:
     notes = _notes(found, exact, held_out)
     if any("w1/lower" in line for line in found):
         notes.append("The bound holds with 95% confidence at each point.")
-    meaning = ESTIMATES.get(kind(contents.config.get("objective")), "")
+    meaning = ESTIMATES.get(type_name(contents.config.get("objective")), "")
     charts = [
         chart(
             course("W1", found, exact, floor),
@@ -60,7 +60,7 @@ def _notes(found: Lines, exact: str, held_out: bool) -> list[str]:
     ]
 
 
-def training(contents: Contents) -> list[Markup]:
+def training(contents: RunArtifacts) -> list[Markup]:
     lines = contents.lines
     names = ("critic/loss", "generator/loss", "critic/gradient_norm", "generator/gradient_norm")
     critic, generator, critic_norm, generator_norm = names
@@ -84,7 +84,7 @@ def training(contents: Contents) -> list[Markup]:
     return _grid(charts)
 
 
-def _others(contents: Contents, shown: set[str]) -> list[Markup | None]:
+def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
     """Whatever else was logged and moved, by the first part of its name; a few curves a chart."""
     groups: dict[str, list[str]] = {}
     for name in {name: None for line in contents.lines for name in line}:

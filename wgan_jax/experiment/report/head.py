@@ -6,18 +6,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from wgan_jax.experiment.report.axis import number
-from wgan_jax.experiment.report.contents import Contents, evaluations, flat
+from wgan_jax.experiment.report.contents import RunArtifacts, evaluations, flat
 from wgan_jax.experiment.report.markup import Markup, tag
-from wgan_jax.experiment.report.names import kind, method, subject
+from wgan_jax.experiment.report.names import method, subject, type_name
 from wgan_jax.experiment.report.tables import speed
 
 
-def title(contents: Contents) -> str:
+def title(contents: RunArtifacts) -> str:
     """What was trained."""
     return f"{method(contents.config)} on {subject(contents.config)}"
 
 
-def head(contents: Contents) -> Markup:
+def overview(contents: RunArtifacts) -> Markup:
     done, steps = _progress(contents)
     said = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
     state = "done" if done >= steps else "not finished when this was written"
@@ -34,13 +34,13 @@ def head(contents: Contents) -> Markup:
     )
 
 
-def _progress(contents: Contents) -> tuple[int, int]:
+def _progress(contents: RunArtifacts) -> tuple[int, int]:
     done = contents.lines[-1]["step"] if contents.lines else 0
     steps = contents.config.get("steps", 0)
     return done, steps if isinstance(steps, int) else 0
 
 
-def figures(contents: Contents) -> Markup | None:
+def figures(contents: RunArtifacts) -> Markup | None:
     """The few numbers that one looks for first."""
     known: dict[str, float] = flat(contents.evaluation)
     newest: dict[str, float] = {}
@@ -74,7 +74,7 @@ def _against(found: dict[str, float], floor: str) -> str:
     return f"; data against other data {number(found[floor], 3)}" if floor in found else ""
 
 
-def samples(contents: Contents) -> list[Markup]:
+def samples(contents: RunArtifacts) -> list[Markup]:
     """The newest picture large, all of them as a strip to choose from."""
     if not contents.pictures:
         return []
@@ -112,4 +112,4 @@ def _large(uri: str, said: str, look: str | None) -> Markup:
 
 
 def _is_images(config: dict[str, Any]) -> bool:
-    return kind(config.get("dataset")) not in ("Ring", "Grid", "SwissRoll")
+    return type_name(config.get("dataset")) not in ("Ring", "Grid", "SwissRoll")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from wgan_jax.experiment.evaluation.monitor import gain_of, warnings
-from wgan_jax.experiment.report.contents import Contents, Lines, evaluations
+from wgan_jax.experiment.evaluation.monitor import diagnose, improvement_of
+from wgan_jax.experiment.report.contents import Lines, RunArtifacts, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
-from wgan_jax.experiment.report.names import kind
+from wgan_jax.experiment.report.names import type_name
 
 TOPICS = {
     "optimum": "Trained enough?",
@@ -28,9 +28,9 @@ class Verdict(NamedTuple):
     before: str
 
 
-def health(contents: Contents) -> list[Markup]:
+def health(contents: RunArtifacts) -> list[Markup]:
     """Question by question, the newest evaluation."""
-    if kind(contents.config.get("objective")) == "EvidenceBound":
+    if type_name(contents.config.get("objective")) == "EvidenceBound":
         return [tag("p", "A VAE has no critic.")]
     found = verdicts([x for x in evaluations(contents) if any("health/" in name for name in x)])
     if not found and (contents.config.get("sweep") or contents.config.get("population")):
@@ -62,7 +62,7 @@ def verdicts(evaluations: Lines) -> list[Verdict]:
     """The newest evaluation, question by question, and how often there was a warning."""
     if not evaluations:
         return []
-    warned, last = [warnings(found) for found in evaluations], evaluations[-1]
+    warned, last = [diagnose(found) for found in evaluations], evaluations[-1]
     answers = []
     for topic, question in TOPICS.items():
         words, answer = warned[-1].get(topic), "no"
@@ -82,7 +82,7 @@ def _often(topic: str, warned: list[dict[str, str]]) -> str:
 
 def _well(topic: str, found: dict[str, Any]) -> str:
     """Why there is no warning, with the number that says so; empty where it was not measured."""
-    more = gain_of(found)
+    more = improvement_of(found)
     if more is not None and more.error == 0 and topic in ("optimum", "direction"):
         return _STILL
     if topic == "optimum" and more is not None:

@@ -27,11 +27,11 @@ _DATASETS = {
 def method(config: dict[str, Any]) -> str:
     """The name of the method that a config, as JSON, describes."""
     objective, penalty = (_part(config, name) for name in ("objective", "penalty"))
-    name = kind(objective)
+    name = type_name(objective)
     if name == "Wasserstein":
         if penalty:
-            return _TITLES.get(kind(penalty), f"WGAN with {kind(penalty)}")
-        clip, critic = _part(config, "clip"), kind(_part(config, "critic"))
+            return _TITLES.get(type_name(penalty), f"WGAN with {type_name(penalty)}")
+        clip, critic = _part(config, "clip"), type_name(_part(config, "critic"))
         if clip:
             return f"WGAN, weights clipped to ±{clip.get('c')}"
         return f"WGAN with a {critic} critic"
@@ -39,13 +39,13 @@ def method(config: dict[str, Any]) -> str:
     if name == "JensenShannon" and objective.get("generator"):
         words = f"{objective['generator']} GAN".replace("_", "-")
         words = f"{words[0].upper()}{words[1:]}"
-    return f"{words} with {kind(penalty)}" if penalty else words
+    return f"{words} with {type_name(penalty)}" if penalty else words
 
 
 def subject(config: dict[str, Any]) -> str:
     """What it was trained on."""
     dataset = _part(config, "dataset")
-    name = kind(dataset)
+    name = type_name(dataset)
     if name == "Ring" and isinstance(dataset.get("modes"), int):
         return f"a ring of {dataset['modes']} Gaussians"
     if name in _DATASETS:
@@ -53,7 +53,7 @@ def subject(config: dict[str, Any]) -> str:
     return str(dataset.get("name", name or "its data"))
 
 
-def kind(part: Any) -> str:
+def type_name(part: Any) -> str:
     """The class that a part of a config names."""
     return str(part.get("type", "")) if isinstance(part, dict) else ""
 

@@ -17,7 +17,7 @@ from string import Template
 import jax
 
 from wgan_jax.experiment.report import curves, head, tables
-from wgan_jax.experiment.report.contents import Contents, read_contents
+from wgan_jax.experiment.report.contents import RunArtifacts, read_artifacts
 from wgan_jax.experiment.report.health import health
 from wgan_jax.experiment.report.machine import machine
 from wgan_jax.experiment.report.markup import Markup, join, tag
@@ -59,13 +59,13 @@ def write_report(workdir: Path) -> Path:
       UserError: it holds no run, or cannot be written.
     """
     path = workdir / "report.html"
-    text = page(read_contents(workdir))
+    text = page(read_artifacts(workdir))
     with atomic_write(path) as file:
         file.write(text.encode("utf-8", "replace"))
     return path
 
 
-def page(contents: Contents) -> str:
+def page(contents: RunArtifacts) -> str:
     """The report as HTML."""
     script, style = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     policy = (
@@ -82,7 +82,7 @@ def page(contents: Contents) -> str:
     )
 
 
-def _body(contents: Contents) -> Markup:
+def _body(contents: RunArtifacts) -> Markup:
     parts = {
         "Samples": head.samples,
         "Distance to the data": curves.distance,
@@ -95,7 +95,7 @@ def _body(contents: Contents) -> Markup:
     }
     made = {heading: part(contents) for heading, part in parts.items()}
     sections = [tag("section", tag("h2", name), *inside) for name, inside in made.items() if inside]
-    return join([head.head(contents), head.figures(contents), *sections])
+    return join([head.overview(contents), head.figures(contents), *sections])
 
 
 def _digest(text: str) -> str:

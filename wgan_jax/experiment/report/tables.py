@@ -12,16 +12,16 @@ from wgan_jax.data.remote import redacted
 from wgan_jax.experiment.evaluation.metrics import Row, rows
 from wgan_jax.experiment.evaluation.summary import members_columns, members_note
 from wgan_jax.experiment.report.axis import number
-from wgan_jax.experiment.report.contents import Contents, Lines, flat
+from wgan_jax.experiment.report.contents import Lines, RunArtifacts, flat
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
-from wgan_jax.experiment.report.names import kind
+from wgan_jax.experiment.report.names import type_name
 
 _ROWS = 64
 _ABOUT = ("type", "format", "wgan_jax")  # of the file, not of the run
 _LEAVES = {"error": "standard error", "baseline": "real against real", "points": "samples"}
 
 
-def evaluation(contents: Contents) -> list[Markup]:
+def evaluation(contents: RunArtifacts) -> list[Markup]:
     """A row a measure: value, error, the same for real against real, samples."""
     found = flat(contents.evaluation)
     step = found.get("step")
@@ -46,7 +46,7 @@ def _parts(row: Row, names: list[str]) -> list[float | None]:
     return [getattr(row, name) for name in names]
 
 
-def members(contents: Contents) -> list[Markup]:
+def members(contents: RunArtifacts) -> list[Markup]:
     """A row for each member of a sweep."""
     lines = contents.members[:_ROWS]
     names = [name for name in members_columns(lines) if name != "step"]
@@ -68,12 +68,12 @@ def _cell(value: Any) -> str:
     return number(value) if is_number and abs(value) < 1e100 else _value(value)
 
 
-def settings(contents: Contents) -> list[Markup]:
+def settings(contents: RunArtifacts) -> list[Markup]:
     """One row a part; what is no part comes last."""
     parts = {k: v for k, v in contents.config.items() if isinstance(v, dict)}
     plain = {k: v for k, v in contents.config.items() if k not in parts and k not in _ABOUT}
     rows = [
-        [join([_plain(name), tag("small", kind(part))]), _fields(part)]
+        [join([_plain(name), tag("small", type_name(part))]), _fields(part)]
         for name, part in parts.items()
     ]
     others = [
@@ -107,7 +107,7 @@ def _value(value: Any) -> str:
     return redacted(value if isinstance(value, str) else json.dumps(value))
 
 
-def speed_and_machine(contents: Contents) -> list[Markup]:
+def speed_and_machine(contents: RunArtifacts) -> list[Markup]:
     rows = [[_plain(name), _value(value)] for name, value in contents.machine.items()]
     median, seconds = speed(contents.lines), _seconds(contents.lines)
     if median is not None:

@@ -17,7 +17,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, labelled, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.members import chosen, like, member_state
+from wgan_jax.experiment.members import abstract_state, member_config, member_state
 from wgan_jax.experiment.schema import Arrays, Schema, read_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
@@ -28,7 +28,7 @@ BLOCK, _STOPS = 500, 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Wish:
+class SampleSpec:
     """Which samples are wanted."""
 
     num: int = 64
@@ -44,13 +44,13 @@ class Wish:
 
 
 @dataclasses.dataclass(frozen=True)
-class Sampler:
+class GeneratorSampler:
     """A trained generator, and which of its samples are wanted."""
 
     config: Config
     gan: GAN
     state: GANState
-    wish: Wish
+    wish: SampleSpec
     schema: Schema = Schema()
 
     def blocks(self) -> Iterator[Arrays]:
@@ -123,10 +123,10 @@ class Sampler:
 def open_sampler(
     config: Config,
     workdir: Path,
-    wish: Wish,
+    wish: SampleSpec,
     *,
     member: int | None = None,
-) -> Sampler:
+) -> GeneratorSampler:
     """The generator of a workdir at its newest good checkpoint; the data need not be there.
 
     Of a sweep that of a member.
@@ -138,18 +138,18 @@ def open_sampler(
     _check(config, wish)
     schema = read_schema(workdir)
     struct = sample_struct(config, config.batch_size, schema)
-    gan = build_gan(chosen(config, member))
-    found = Checkpoints(workdir / "checkpoints").restore(like(config, struct))
+    gan = build_gan(member_config(config, member))
+    found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
     if found is None:
         raise UserError(f"{workdir} holds no checkpoint")
     state = found[1] if member is None else member_state(found[1], member)
     if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
         raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
     state = state if wish.weights == "raw" else with_ema(state)
-    return Sampler(config, gan, state, wish, schema)
+    return GeneratorSampler(config, gan, state, wish, schema)
 
 
-def _check(config: Config, wish: Wish) -> None:
+def _check(config: Config, wish: SampleSpec) -> None:
     classes = getattr(config.generator, "num_classes", 0)
     if wish.label is not None and not classes:
         raise UserError("this generator is not conditional: leave --label out")
