@@ -19,7 +19,7 @@ import numpy as np
 
 from wgan_jax.cli.flags import load
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation import evaluate
+from wgan_jax.experiment.evaluation import transport
 from wgan_jax.experiment.evaluation.features import default_features
 from wgan_jax.experiment.evaluation.quality import feature_metrics
 from wgan_jax.experiment.train import train
@@ -76,7 +76,7 @@ def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
     features = default_features(config.dataset, folder)
     names = ("frechet", "kernel", "coverage")
     found = feature_metrics(run.gan, state, run.data, features, names=names, points=points)
-    found |= evaluate.evaluate(config, run.gan, state, run.data)
+    found |= transport.evaluate(config, run.gan, state, run.data)
     found |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
     write_json(path, found)
     return found

@@ -72,10 +72,10 @@ def fashion_mnist(official_files: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[None]:
     """Runs end with exact W1 of 200 points; of the usual 2,000 it takes seconds."""
-    from wgan_jax.experiment.evaluation import evaluate
+    from wgan_jax.experiment.evaluation import transport
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate, "_POINTS", 200)
+        patch.setattr(transport, "_POINTS", 200)
         yield
 
 

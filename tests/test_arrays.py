@@ -14,7 +14,7 @@ from wgan_jax.data import Arrays
 from wgan_jax.data.arrays import to_unit_range
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation import evaluate
+from wgan_jax.experiment.evaluation import transport
 from wgan_jax.experiment.run import open_run
 from wgan_jax.networks import MLP
 
@@ -270,7 +270,7 @@ def test_w1_is_in_the_units_of_the_array(tmp_path, r):
             batch_size=16,
         )
         run = open_run(config, tmp_path / "run")
-        found.append(evaluate.evaluate(config, run.gan, run.state, run.data))
+        found.append(transport.evaluate(config, run.gan, run.state, run.data))
     for name in ("w1/exact", "w1/floor", "w1/error"):
         if name in found[0]:
             assert found[1][name] == pytest.approx(1e6 * found[0][name], rel=1e-3)

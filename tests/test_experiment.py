@@ -19,8 +19,8 @@ from wgan_jax.cli.flags import load
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import next_chunk
-from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Clip, Config, Warmup
+from wgan_jax.experiment.config_io import from_dict, to_dict
 from wgan_jax.experiment.distributed.signals import catch_signals
 from wgan_jax.experiment.run import open_run
 from wgan_jax.networks import MLP

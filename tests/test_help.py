@@ -7,8 +7,8 @@ import itertools
 
 import pytest
 
-from wgan_jax.experiment.codec import field_types, node_kinds
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config_io import field_types, node_kinds
 
 
 def nodes(kind=Config):

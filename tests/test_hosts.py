@@ -20,7 +20,7 @@ from wgan_jax.cli.flags import load
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.checkpoint.manifest import to_host_arrays
-from wgan_jax.experiment.distributed import hosts, last_words
+from wgan_jax.experiment.distributed import processes, shutdown
 from wgan_jax.experiment.distributed.rendezvous import rendezvous
 from wgan_jax.experiment.run import open_run
 from wgan_jax.experiment.train import train
@@ -328,25 +328,25 @@ def test_where_a_cluster_must_be_its_absence_is_told_in_one_line(tmp_path):
 
 
 def test_one_host_agrees_with_itself():
-    assert hosts.all_gather({"a": 1}) == [{"a": 1}]
-    assert hosts.all_reduce_max(3) == 3
-    assert hosts.run_on_all(lambda: 5) == 5
-    hosts.assert_same_on_all({"a": 1}, lambda a, b: "nothing")
+    assert processes.all_gather({"a": 1}) == [{"a": 1}]
+    assert processes.all_reduce_max(3) == 3
+    assert processes.run_on_all(lambda: 5) == 5
+    processes.assert_same_on_all({"a": 1}, lambda a, b: "nothing")
     with pytest.raises(UserError, match="mine"):
-        hosts.run_on_all(lambda: (_ for _ in ()).throw(UserError("mine")))
+        processes.run_on_all(lambda: (_ for _ in ()).throw(UserError("mine")))
 
 
 def test_what_is_handed_over_comes_out_bitwise():
     arrays = [np.float32([-0.0, np.nan]), np.arange(3, dtype=np.uint8), np.int32(7).reshape(())]
-    words = hosts._packed(arrays)
+    words = processes._packed(arrays)
     assert words.dtype == np.uint32
-    for a, b in zip(arrays, hosts._unpacked(words, arrays), strict=True):
+    for a, b in zip(arrays, processes._unpacked(words, arrays), strict=True):
         assert a.tobytes() == b.tobytes()
         assert (a.shape, a.dtype) == (b.shape, b.dtype)
 
 
 def test_what_the_runtime_says_of_a_lost_host_is_known():
     lost = "UNKNOWN: Gloo AllGather failed: Connection closed by peer [127.0.0.1]:57540"
-    assert last_words.is_peer_failure(ValueError(lost))
-    assert not last_words.is_peer_failure(ValueError("a batch of 3 is larger than the 2 examples"))
-    assert not last_words.is_peer_failure(OSError(lost))
+    assert shutdown.is_peer_failure(ValueError(lost))
+    assert not shutdown.is_peer_failure(ValueError("a batch of 3 is larger than the 2 examples"))
+    assert not shutdown.is_peer_failure(OSError(lost))

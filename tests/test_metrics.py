@@ -8,7 +8,7 @@ from scipy import linalg, stats
 from scipy.spatial import distance
 
 from wgan_jax import metrics
-from wgan_jax.metrics.neighbours import smallest
+from wgan_jax.metrics.neighbors import smallest
 
 
 def draws(n, m, d, seed=0, shift=0.3):
@@ -300,8 +300,8 @@ def test_neighbourhood_metrics_are_those_of_the_papers(d, k):
 def test_neighbourhood_metrics_do_not_depend_on_the_blocks(monkeypatch):
     x, y = draws(101, 77, 20)
     wanted = neighbours(x, y, 2)
-    monkeypatch.setattr("wgan_jax.metrics.neighbours._PAIRS", 700)
-    monkeypatch.setattr("wgan_jax.metrics.neighbours._HOST_PAIRS", 700)
+    monkeypatch.setattr("wgan_jax.metrics.neighbors._PAIRS", 700)
+    monkeypatch.setattr("wgan_jax.metrics.neighbors._HOST_PAIRS", 700)
     for both in (BOTH, COMPILED):
         np.testing.assert_allclose(neighbourhood_metrics(x, y, 2, both), wanted, rtol=1e-6)
 

@@ -11,7 +11,7 @@ from wgan_jax import cli
 from wgan_jax.distances import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Clip, Config
-from wgan_jax.experiment.evaluation.monitor import CriticDiagnostics, diagnose, share_at
+from wgan_jax.experiment.evaluation.critic import CriticDiagnostics, diagnose, share_at
 from wgan_jax.latents import Normal
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, Cones, GroupSort

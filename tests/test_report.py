@@ -11,9 +11,9 @@ from PIL import Image
 
 from wgan_jax.__main__ import main
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import pictures
-from wgan_jax.experiment.codec import to_dict
+from wgan_jax.experiment import plots
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config_io import to_dict
 from wgan_jax.experiment.report import curves, reporter
 from wgan_jax.experiment.report.axis import Axis
 from wgan_jax.experiment.report.charts import Series, chart, smooth, thin
@@ -53,8 +53,8 @@ def make(workdir, *, lines=100, config=None, extra=None, images=3):
     (workdir / "evaluation.json").write_text(json.dumps(evaluation))
     for step in range(1, images + 1):
         tones = rng.uniform(-1, 1, (16, 8, 8, 1))
-        pictures.image_grid(tones, workdir / "samples" / f"{step}.png")
-    pictures.image_grid(tones, workdir / "samples" / "data.png")
+        plots.image_grid(tones, workdir / "samples" / f"{step}.png")
+    plots.image_grid(tones, workdir / "samples" / "data.png")
     return workdir
 
 

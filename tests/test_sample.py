@@ -15,7 +15,7 @@ from wgan_jax.experiment.build import build_gan, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.experiment.sampling import sample_files
-from wgan_jax.experiment.sampling.sample import SampleSpec, open_sampler
+from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import reserve_workdir
 from wgan_jax.latents import Normal, Uniform

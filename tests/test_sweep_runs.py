@@ -13,9 +13,9 @@ from wgan_jax.__main__ import main
 from wgan_jax.cli.flags import load, parse
 from wgan_jax.errors import UserError
 from wgan_jax.experiment import train as loop
-from wgan_jax.experiment.codec import from_dict, to_dict
 from wgan_jax.experiment.config import Config, Sweep
-from wgan_jax.experiment.members import members, varied_hyperparameters
+from wgan_jax.experiment.config_io import from_dict, to_dict
+from wgan_jax.experiment.sweep import members, varied_hyperparameters
 from wgan_jax.experiment.sweep_run import open_sweep
 from wgan_jax.penalties import GradientPenalty
 

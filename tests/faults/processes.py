@@ -175,11 +175,11 @@ def _run(command, said, how):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
     os.chdir(ROOT)
     from wgan_jax.cli import evaluate as cli_evaluate
-    from wgan_jax.experiment import pictures
+    from wgan_jax.experiment import plots
     from wgan_jax.experiment.writers import RunWriter
 
     if not how.get("pictures"):
-        pictures.plane = pictures.image_grid = pictures.curves = _no_picture
+        plots.plane = plots.image_grid = plots.curves = _no_picture
         RunWriter.update_report = lambda self, *, last: None
     if not how.get("evaluation"):
         cli_evaluate.summarize_run = lambda *_: None

@@ -90,16 +90,16 @@ def _measured(
     run: Run, names: tuple[str, ...], judge: Features | None, points: int
 ) -> dict[str, Any]:
     """One generator, measured: that of the weights that samples are drawn from."""
-    from wgan_jax.experiment.evaluation import evaluate, monitor, quality
+    from wgan_jax.experiment.evaluation import critic, quality, transport
     from wgan_jax.experiment.evaluation.samples import kind_of, weights_of
     from wgan_jax.transforms.ema import with_ema
 
     state = with_ema(run.state)
     result: dict[str, Any] = {}
     if "critic" in names:
-        result |= monitor.CriticDiagnostics(run.config, run.gan, run.data)(run.state)
+        result |= critic.CriticDiagnostics(run.config, run.gan, run.data)(run.state)
     if {"w1", "modes"} & set(names):
-        found = evaluate.evaluate(run.config, run.gan, state, run.data)
+        found = transport.evaluate(run.config, run.gan, state, run.data)
         groups = {"modes": ("modes/",), "w1": ("w1/", "columns/", "points", "draws")}
         kept = tuple(prefix for name in names for prefix in groups.get(name, ()))
         result |= {key: value for key, value in found.items() if key.startswith(kept)}
@@ -178,7 +178,7 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
-    from wgan_jax.experiment.evaluation import monitor
+    from wgan_jax.experiment.evaluation import critic
     from wgan_jax.experiment.evaluation.summary import summarize
     from wgan_jax.experiment.report.reporter import write_report
 
@@ -186,7 +186,7 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     lines = summarize(result)
     print(lines, end="\n" if lines else "")
-    for warning in monitor.diagnose(result).values():
+    for warning in critic.diagnose(result).values():
         print(f"{'warning':18} {warning}")
     print(f"{'report':18} {write_report(folder)}")
 

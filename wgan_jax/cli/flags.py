@@ -13,7 +13,8 @@ from typing import Any
 
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import (
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config_io import (
     FORMER_NAMES,
     alternatives,
     field_types,
@@ -22,7 +23,6 @@ from wgan_jax.experiment.codec import (
     suggest,
     to_dict,
 )
-from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import read_config
 
 

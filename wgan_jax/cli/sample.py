@@ -45,7 +45,7 @@ def sample(args: list[str]) -> int:
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
     from wgan_jax.experiment.sampling import sample_files
-    from wgan_jax.experiment.sampling.sample import SampleSpec, open_sampler
+    from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
 
     config = flags.load(folder / "config.json")
     k = None if member is None else parse_nonnegative_int("member", member)

@@ -12,9 +12,9 @@ from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import fit_to_data
-from wgan_jax.experiment.codec import config_hash, diff, to_dict
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed import hosts, last_words
+from wgan_jax.experiment.config_io import config_hash, diff, to_dict
+from wgan_jax.experiment.distributed import processes, shutdown
 from wgan_jax.experiment.distributed.placement import require_devices
 from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
 from wgan_jax.experiment.mirror import Mirror
@@ -42,7 +42,7 @@ def train(args: list[str]) -> int:
     their number as well.
     """
     told, args = _topology(args)
-    with last_words.distributed_context(**told):
+    with shutdown.distributed_context(**told):
         return _train(args)
 
 
@@ -50,20 +50,22 @@ def _train(args: list[str]) -> int:
     require_devices()
     given, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
-    name, config = hosts.run_on_all(lambda: _config(args))
-    hosts.assert_same_on_all(to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs)))
+    name, config = processes.run_on_all(lambda: _config(args))
+    processes.assert_same_on_all(
+        to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs))
+    )
     count = None if devices is None else parse_nonnegative_int("devices", devices, 1)
     from wgan_jax.experiment import train as loop
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.sweep is not None and (hosts.process_count() > 1 or is_remote(given or "")):
+    if config.sweep is not None and (processes.process_count() > 1 or is_remote(given or "")):
         raise UserError("a sweep trains on one host, in a folder of that host")
     mirror = Mirror(given) if given is not None and is_remote(given) else None
     folder = Path(given) if given else Path("runs") / f"{name}-{config_hash(config)}"
     if mirror is not None:
         folder = mirror.folder
-        hosts.run_on_all(lambda: mirror.pull() if hosts.is_primary() else None)
+        processes.run_on_all(lambda: mirror.pull() if processes.is_primary() else None)
     pushed = mirror.push if mirror else lambda: None
     try:
         with catch_signals():
@@ -77,10 +79,10 @@ def _train(args: list[str]) -> int:
             print(f"report  {write_report(folder)}")
             return 0
     except (ValueError, OSError) as error:
-        if last_words.is_peer_failure(error):
+        if shutdown.is_peer_failure(error):
             raise
         raise UserError(str(error)) from error
-    if hosts.is_primary():
+    if processes.is_primary():
         from wgan_jax.cli.evaluate import summarize_run
 
         summarize_run(run, folder)
@@ -100,7 +102,7 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
         numbers[name.replace("-", "_")] = number
     limit, args = flags.option(args, "join-timeout")
     timeout = (
-        hosts.JOIN_TIMEOUT if limit is None else parse_nonnegative_int("join-timeout", limit, 1)
+        processes.JOIN_TIMEOUT if limit is None else parse_nonnegative_int("join-timeout", limit, 1)
     )
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args

@@ -10,8 +10,8 @@ from typing import Any
 import wgan_jax
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import diff
-from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.config_io import diff
+from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import read_file
 
@@ -35,11 +35,11 @@ def check_data(data: Dataset, workdir: Path, step: int) -> None:
     Raises:
       UserError: they differ.
     """
-    mine = None if data.size is None else hosts.run_on_all(data.fingerprint)
+    mine = None if data.size is None else processes.run_on_all(data.fingerprint)
     if mine is None:
         return
-    hosts.assert_same_on_all(mine, lambda first, other: f"its data ({_told(first, other)})")
-    hosts.run_on_all(lambda: _compare(mine, workdir, step) if hosts.is_primary() else None)
+    processes.assert_same_on_all(mine, lambda first, other: f"its data ({_told(first, other)})")
+    processes.run_on_all(lambda: _compare(mine, workdir, step) if processes.is_primary() else None)
 
 
 def _compare(mine: dict[str, Any], workdir: Path, step: int) -> None:

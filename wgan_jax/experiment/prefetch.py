@@ -14,8 +14,8 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.experiment.chunks import ChunkShape, next_chunk
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed.hosts import run_on_all
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
+from wgan_jax.experiment.distributed.processes import run_on_all
 from wgan_jax.types import GANState
 
 

@@ -13,16 +13,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.data.dataset import Dataset
-from wgan_jax.experiment import pictures
+from wgan_jax.experiment import plots
 from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
-from wgan_jax.experiment.evaluation.monitor import CriticDiagnostics, diagnose
+from wgan_jax.experiment.evaluation.critic import CriticDiagnostics, diagnose
 from wgan_jax.experiment.evaluation.samples import points
-from wgan_jax.experiment.numbers import NonFiniteGuard
+from wgan_jax.experiment.nonfinite import NonFiniteGuard
 from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
@@ -99,7 +99,7 @@ class Run:
         count = min(_GRID, self.data.size or _GRID)
         real = next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
-            pictures.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
+            plots.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of samples from fixed noise: images, points of the plane or columns."""
@@ -110,20 +110,20 @@ class Run:
         if labels:
             fake = fake[np.argsort(labels[0], kind="stable")]
         if len(shape) == 3:
-            pictures.image_grid(fake, file)
+            plots.image_grid(fake, file)
             return
         count = min(count, self.data.size or count)
         real = jax.tree.leaves(next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1)))[0]
         if shape == (2,):
             critic = None if labels else self._critic_scores(state)
-            pictures.plane(np.asarray(real), fake, critic, step, file)
+            plots.plane(np.asarray(real), fake, critic, step, file)
         else:
             schema = Schema.of(self.data)
             left, right = (schema.columns({"samples": points(x)}) for x in (real, fake))
-            pictures.marginals(left, right, step, file)
+            plots.marginals(left, right, step, file)
 
     def draw_curves(self, lines: list[dict[str, Any]], file: BinaryIO) -> None:
-        pictures.curves(lines, self.config.objective.estimates, file)
+        plots.curves(lines, self.config.objective.estimates, file)
 
     def _critic_scores(self, state: GANState) -> Callable[[np.ndarray], Array] | None:
         """The critic as a function of points; None where an encoder takes its place."""
@@ -148,7 +148,7 @@ def open_run(config: Config, workdir: Path) -> Run:
     Raises:
       UserError: parts that do not fit together, or checkpoints that are all bad.
     """
-    data, gan, config = hosts.run_on_all(lambda: _built(config, workdir))
+    data, gan, config = processes.run_on_all(lambda: _built(config, workdir))
     struct = data.struct(config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)
@@ -157,7 +157,7 @@ def open_run(config: Config, workdir: Path) -> Run:
         found = Checkpoints(workdir / "checkpoints").restore(like)
         return None if found is None else found[1]
 
-    state = hosts.broadcast_from_primary(restored, like)
+    state = processes.broadcast_from_primary(restored, like)
     if state is None:
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
         state = gan.init(key, zeros)

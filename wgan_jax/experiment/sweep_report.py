@@ -11,17 +11,17 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.experiment import pictures
+from wgan_jax.experiment import plots
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.evaluate import modes
 from wgan_jax.experiment.evaluation.samples import (
     generate,
     kind_of,
     points,
     weights_of,
 )
+from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.members import grid, varied_hyperparameters
+from wgan_jax.experiment.sweep import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Draw, key_for
 from wgan_jax.transforms.ema import with_ema
@@ -72,7 +72,7 @@ def evaluation(
 
 def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
     """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
-    plt = pictures.pyplot()
+    plt = plots.pyplot()
     steps = [line["step"] for line in lines]
     groups, seeds = grid(config), config.sweep.seeds if config.sweep else 1
     panels = [("critic/estimate", config.objective.estimates), ("generator/loss", "")]
@@ -113,7 +113,7 @@ def samples(
     ]
     fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
     if len(shape) == 3:
-        pictures.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
+        plots.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
     elif shape == (2,):
         key = key_for(jax.random.key(config.seed), Draw.SAMPLES)
         real = np.asarray(data(key_for(key, Draw.CRITIC_DATA), count))
@@ -127,7 +127,7 @@ def _panels(
     step: int,
     file: BinaryIO,
 ) -> None:
-    plt = pictures.pyplot()
+    plt = plots.pyplot()
     columns = math.ceil(math.sqrt(len(fakes)))
     across = (math.ceil(len(fakes) / columns), columns)
     figure, axes = plt.subplots(

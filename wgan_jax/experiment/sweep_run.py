@@ -22,7 +22,10 @@ from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.evaluation.summary import members_table
-from wgan_jax.experiment.members import (
+from wgan_jax.experiment.metrics_log import iter_metrics
+from wgan_jax.experiment.run import Program, Run
+from wgan_jax.experiment.schema import saved_schema
+from wgan_jax.experiment.sweep import (
     abstract_state,
     init,
     member_config,
@@ -31,9 +34,6 @@ from wgan_jax.experiment.members import (
     varied_hyperparameters,
     with_values,
 )
-from wgan_jax.experiment.metrics_log import iter_metrics
-from wgan_jax.experiment.run import Program, Run
-from wgan_jax.experiment.schema import saved_schema
 from wgan_jax.experiment.workdir import (
     require_plain,
     saved_class_counts,

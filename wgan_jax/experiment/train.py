@@ -16,7 +16,7 @@ from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.data_identity import check_data
-from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
 from wgan_jax.experiment.prefetch import prefetch
@@ -63,7 +63,7 @@ def train(
             open_writer(run, workdir) as writer,
             prefetch(config, run.data, run.state, sharding) as batches,
         ):
-            if hosts.is_primary():
+            if processes.is_primary():
                 logger.info("%s: %s", workdir, run.describe())
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
@@ -95,7 +95,7 @@ def train(
                 if stop or done or due(config.checkpoint_every):
                     whole = sharding.gather(state)
                     writer.sync()
-                    hosts.run_on_all(partial(_save, checkpoints, step, whole, on_save))
+                    processes.run_on_all(partial(_save, checkpoints, step, whole, on_save))
                 if done or (due(config.sample_every) and not stop):
                     writer.write_samples(sharding.gather(state), step)
                 writer.update_report(last=bool(stop) or done)
@@ -115,22 +115,22 @@ def _owned(workdir: Path, config: Config) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def reserve() -> None:
-            if hosts.is_primary():
+            if processes.is_primary():
                 stack.enter_context(lock_workdir(workdir))
                 reserve_workdir(workdir, config)
 
-        hosts.run_on_all(reserve)
+        processes.run_on_all(reserve)
         yield
 
 
 def _signal(signals: list[int]) -> int:
     """The signal that any of the processes has received; 0 if none has."""
-    return hosts.all_reduce_max(signals[0] if signals else 0)
+    return processes.all_reduce_max(signals[0] if signals else 0)
 
 
 def _save(
     checkpoints: Checkpoints, step: int, state: GANState, on_save: Callable[[], None]
 ) -> None:
-    if hosts.is_primary():
+    if processes.is_primary():
         checkpoints.save(step, state)
         on_save()

@@ -13,8 +13,8 @@ from typing import Any
 
 import wgan_jax
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.codec import comparable_fields, diff, from_dict, to_dict
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config_io import comparable_fields, diff, from_dict, to_dict
 from wgan_jax.experiment.lock import WorkdirLockedError, lock
 from wgan_jax.files import atomic_write, kind_of, read_file
 

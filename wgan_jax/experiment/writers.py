@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.run import Run
@@ -31,7 +31,7 @@ _SECONDS_BETWEEN_LINES, _CURVE_POINTS = 10.0, 5_000
 @contextlib.contextmanager
 def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | NoopWriter]:
     """Opens the writer of a run; one that does nothing on all processes but the primary."""
-    if not hosts.is_primary():
+    if not processes.is_primary():
         yield NoopWriter()
         return
     writer = RunWriter(run, workdir)

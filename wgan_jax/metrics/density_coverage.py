@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.metrics.arrays import AnyArray, feature_pair, is_traced
-from wgan_jax.metrics.neighbours import (
+from wgan_jax.metrics.neighbors import (
     comparable,
     host_inside,
     host_radii,

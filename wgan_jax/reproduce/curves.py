@@ -18,7 +18,7 @@ from scipy.stats import spearmanr
 
 from wgan_jax.data.images import Digits
 from wgan_jax.distances import exact_w1, sliced_w1
-from wgan_jax.experiment.pictures import running_median
+from wgan_jax.experiment.plots import running_median
 from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.runs import RunHistory, train_seeds

@@ -14,7 +14,7 @@ import numpy as np
 
 from wgan_jax import distances
 from wgan_jax.data.toy import Ring
-from wgan_jax.experiment.codec import config_hash
+from wgan_jax.experiment.config_io import config_hash
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot

@@ -15,7 +15,7 @@ import optax
 
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.data.toy import SwissRoll
-from wgan_jax.experiment.evaluation.monitor import share_at
+from wgan_jax.experiment.evaluation.critic import share_at
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import Wasserstein
 from wgan_jax.penalties import GradientPenalty

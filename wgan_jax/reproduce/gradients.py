@@ -17,7 +17,7 @@ from jax import lax
 
 from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.pictures import running_median
+from wgan_jax.experiment.plots import running_median
 from wgan_jax.gan import GAN
 from wgan_jax.loop import sample_batch as draw_real
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot

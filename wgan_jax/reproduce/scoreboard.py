@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.toy import Grid, Ring
-from wgan_jax.experiment.codec import config_hash
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config_io import config_hash
 from wgan_jax.metrics import Coverage, mode_coverage
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
 from wgan_jax.reproduce.journal import ResultCache

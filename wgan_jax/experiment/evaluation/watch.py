@@ -7,7 +7,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.distances.sliced import sliced_w1
-from wgan_jax.experiment.evaluation.evaluate import modes
+from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.types import Array
 
 _POINTS = 2_000

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wgan_jax.experiment.pictures import running_median
+from wgan_jax.experiment.plots import running_median
 from wgan_jax.experiment.report.axis import Axis, number, short
 from wgan_jax.experiment.report.markup import Markup, table, tag
 

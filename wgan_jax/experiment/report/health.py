@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from wgan_jax.experiment.evaluation.monitor import diagnose, improvement_of
+from wgan_jax.experiment.evaluation.critic import diagnose, improvement_of
 from wgan_jax.experiment.report.contents import Lines, RunArtifacts, evaluations
 from wgan_jax.experiment.report.markup import Markup, tag
 from wgan_jax.experiment.report.names import type_name

@@ -15,7 +15,7 @@ from typing import IO, BinaryIO
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment import pictures
+from wgan_jax.experiment import plots
 from wgan_jax.experiment.sampling.sample_tables import write_csv, write_parquet
 from wgan_jax.experiment.schema import Arrays, Schema
 from wgan_jax.files import atomic_write, temporary_folder
@@ -65,7 +65,7 @@ def write_samples(
         _write_arrays(map(schema.arrays, blocks), num, path)
     else:
         samples = np.concatenate([block["samples"] for block in blocks])
-        draw = pictures.image_grid if len(shape) == 3 else pictures.points
+        draw = plots.image_grid if len(shape) == 3 else plots.points
         _whole(path, lambda file: draw(samples, file))
 
 
@@ -82,7 +82,7 @@ def write_walks(frames: Iterable[Arrays], path: Path, schema: Schema | None = No
     if steps[0].ndim != 4 and path.suffix not in _ARRAYS:
         raise UserError(f"samples of shape {steps[0].shape[1:]} make no such picture; use .npz")
     if path.suffix in _ANIMATED:
-        _whole(path, lambda file: pictures.animation(steps, file, form=path.suffix))
+        _whole(path, lambda file: plots.animation(steps, file, form=path.suffix))
         return
     rows = np.stack(steps, 1)
     if path.suffix in _ARRAYS:
@@ -90,7 +90,7 @@ def write_walks(frames: Iterable[Arrays], path: Path, schema: Schema | None = No
         _write_arrays(iter([arrays]), len(rows), path)
     else:
         images, columns = rows.reshape(-1, *rows.shape[2:]), rows.shape[1]
-        _whole(path, lambda file: pictures.image_grid(images, file, columns))
+        _whole(path, lambda file: plots.image_grid(images, file, columns))
 
 
 def _whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
@@ -132,13 +132,13 @@ def _replace_pictures(part: Path, folder: Path) -> None:
 def _write_pictures(blocks: Iterable[Arrays], folder: Path) -> None:
     def save(number: int, pixels: np.ndarray, label: int | None) -> None:
         kind = "" if label is None else f"-label-{label}"
-        picture = pictures.picture_of(pixels)
+        picture = plots.picture_of(pixels)
         picture.save(folder / f"{number:06}{kind}.png", compress_level=1)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         count = 0
         for block in blocks:
-            pixels = pictures.to_pixels(block["samples"])
+            pixels = plots.to_pixels(block["samples"])
             labels = block.get("labels", [None] * len(pixels))
             numbers = range(count, count + len(pixels))
             list(pool.map(save, numbers, pixels, labels))

@@ -17,8 +17,8 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, labelled, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.members import abstract_state, member_config, member_state
 from wgan_jax.experiment.schema import Arrays, Schema, read_schema
+from wgan_jax.experiment.sweep import abstract_state, member_config, member_state
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
 from wgan_jax.transforms.ema import ema_of, with_ema

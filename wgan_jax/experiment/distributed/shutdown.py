@@ -21,7 +21,7 @@ from typing import NoReturn
 import jax
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.distributed import hosts
+from wgan_jax.experiment.distributed import processes
 from wgan_jax.startup import tolerant_stream
 
 PEER_LOST = (
@@ -111,7 +111,7 @@ def distributed_context(
     coordinator: str | None = None,
     process_count: int | None = None,
     process_index: int | None = None,
-    timeout: float = hosts.JOIN_TIMEOUT,
+    timeout: float = processes.JOIN_TIMEOUT,
 ) -> Iterator[None]:
     """Among the other hosts of a run, if there are any; the arguments are those of `settings`.
 
@@ -119,14 +119,14 @@ def distributed_context(
     What is raised inside ends the process, with one line for bad input and for a
     host that is gone. On one host nothing changes.
     """
-    settings = hosts.distributed_config(mode, coordinator, process_count, process_index)
+    settings = processes.distributed_config(mode, coordinator, process_count, process_index)
     if settings is None:
         yield
         return
     capture = StderrCapture()
     try:
         with capture.meeting(timeout):
-            several = hosts.initialize(settings, insist=mode == "on", timeout=timeout)
+            several = processes.initialize(settings, insist=mode == "on", timeout=timeout)
     except UserError as error:
         if jax.distributed.is_initialized():
             capture.exit_now(2, f"error: {error}")
