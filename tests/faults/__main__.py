@@ -6,6 +6,7 @@ names choose among the rows: `python -m tests.faults 0.1 kills damage`.
 
 import contextlib
 import io
+import os
 import random
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from pathlib import Path
 from wgan_jax import cli
 from wgan_jax.__main__ import main as commands
 
-from . import damage, disk, hostile_data, inputs, kills, locks, signals, soak
+from . import damage, determinism, disk, hostile_data, inputs, kills, locks, signals, soak
 from .processes import MODELS, ROOT, TINY, forks, processor_seconds
 
 _PROPERTIES = [
@@ -80,6 +81,17 @@ def _aimed(start, folder, of):
         wrong += [f"{model}: {found}"] if found else []
     tried = number * len(signals.WORK) * len(signals.KINDS) + len(models)
     told = f"{tried - len(wrong)} of {tried} saved what they say"
+    return not wrong, f"{told} {wrong or ''}".strip()
+
+
+def _determinism(start, folder, of):
+    models, wrong = list(MODELS)[: of(len(MODELS))], []
+    for i, model in enumerate(models):
+        place = folder / str(i)
+        place.mkdir()
+        wrong += [f"{model}: {way}" for way in determinism.different(start, MODELS[model], place)]
+    cores = len(os.sched_getaffinity(0))
+    told = f"{len(models)} models, 1 and {cores} cores, cold and warm cache: {len(wrong)} differ"
     return not wrong, f"{told} {wrong or ''}".strip()
 
 
@@ -207,6 +219,7 @@ ROWS = {
     "signals": _signals,
     "signals again and again": partial(_signals, repeat=True),
     "signals aimed at work": _aimed,
+    "determinism": _determinism,
     "damage": _damage,
     "damage under forged checksums": partial(_damage, forge=True),
     "flips": _flips,
