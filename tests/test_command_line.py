@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+import wgan_jax
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.cli import flags
 
 ROOT = Path(__file__).parents[1]
 SHORT = [
@@ -182,3 +184,36 @@ def test_a_torn_or_foreign_line_of_results_is_passed_over(line, tmp_path):
     path.write_bytes(line.encode("latin1") + b"\n")
     assert ResultCache(path, {})({"x": 3}, lambda x: x * x) == 9
     assert ResultCache(path, {})({"x": 3}, lambda x: 1 / 0) == 9
+
+
+def test_the_console_script_is_the_same_program(tmp_path):
+    script = str(Path(sys.executable).parent / "wgan-jax")
+    version = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
+    assert version.stdout == f"wgan_jax {wgan_jax.__version__}\n"
+    args = ["train", "--config", "eight_gaussians", *SHORT, "--workdir", str(tmp_path / "run")]
+    done = subprocess.run(
+        [script, *args],
+        cwd=tmp_path,  # examples by name, from wherever it is called
+        env=environment(),
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "step" in done.stdout
+    assert (tmp_path / "run/report.html").is_file()
+
+
+def test_examples_go_by_name(capsys, tmp_path):
+    args = [*SHORT, "--workdir", str(tmp_path)]
+    assert "did you mean digits?" in refused(capsys, main, ["train", "--config", "digit", *args])
+    assert flags.load("ring:vae") == flags.load(ROOT / "configs/ring.py:vae")
+    assert flags.load("digits") == flags.load(ROOT / "configs" / "digits.py")
+
+
+def test_a_file_of_ones_own_comes_before_an_example(tmp_path, monkeypatch):
+    own = ROOT / "configs" / "eight_gaussians.py"
+    (tmp_path / "digits").write_text(own.read_text())
+    monkeypatch.chdir(tmp_path)
+    assert flags.load("digits") == flags.load(own)

@@ -1,4 +1,4 @@
-"""`python -m wgan_jax COMMAND`: everything that is done with a run but training it."""
+"""`wgan-jax COMMAND`, which is also `python -m wgan_jax COMMAND`."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import re
 import sys
 from collections.abc import Callable
 
+import wgan_jax
 from wgan_jax import startup
 
 if __name__ == "__main__":
-    startup.prepare_process()
+    startup.prepare_process(stop_at_once=sys.argv[1:2] == ["train"])
 
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.evaluate import evaluate
@@ -19,6 +20,7 @@ from wgan_jax.cli.prepare import prepare
 from wgan_jax.cli.report import report
 from wgan_jax.cli.reproduce import reproduce
 from wgan_jax.cli.sample import sample
+from wgan_jax.cli.train import train
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config_io import suggest
 from wgan_jax.experiment.distributed.placement import require_devices
@@ -34,9 +36,14 @@ def main(args: list[str]) -> int:
     if not args or args[0] in ("-h", "--help"):
         print(_help())
         return 0
+    if args == ["--version"]:
+        print(f"wgan_jax {wgan_jax.__version__}")
+        return 0
     name, *rest = args
+    if name == "train":  # its flags are the fields of a config
+        return run_command(train, rest)
     if name not in _COMMANDS:
-        raise UserError(f"unknown command {name!r}; {suggest(name, list(_COMMANDS))}")
+        raise UserError(f"unknown command {name!r}; {suggest(name, ['train', *_COMMANDS])}")
     if {"-h", "--help"} & set(rest):
         print(_about(_COMMANDS[name]))
         return 0
@@ -57,21 +64,30 @@ def _require_known_flags(name: str, args: list[str]) -> None:
 
 def _help() -> str:
     """Every command with the first line of what it says of itself."""
-    rows = [f"  {name:<10}{_about(command).splitlines()[0]}" for name, command in _COMMANDS.items()]
+    rows = [f"  {'train':<10}Train a WGAN, or go on with a run."]
+    rows += [
+        f"  {name:<10}{_about(command).splitlines()[0]}" for name, command in _COMMANDS.items()
+    ]
     return "\n".join(
         [
-            "usage: python -m wgan_jax COMMAND ...",
+            "usage: wgan-jax COMMAND ...",
             "",
             *rows,
             "",
-            "python -m wgan_jax COMMAND --help tells more of one.",
-            "Train with python train.py; python train.py --help lists its flags.",
+            "wgan-jax COMMAND --help tells more of one. From a clone, python train.py and",
+            "python -m wgan_jax COMMAND do the same.",
         ]
     )
 
 
 def _about(command: Callable[[list[str]], int]) -> str:
     return inspect.getdoc(command) or ""
+
+
+def run() -> None:
+    """The console script."""
+    startup.prepare_process(stop_at_once=sys.argv[1:2] == ["train"])
+    sys.exit(run_command(main, sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import runpy
 from pathlib import Path
 from typing import Any
 
+from wgan_jax.cli.bundled import bundled_config, bundled_names
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
@@ -66,7 +67,8 @@ def load(path: str | Path) -> Config:
     """The config of a Python file's `get_config()`, or of a config.json.
 
     A config in Python is code and runs as such; a config.json is data. After a colon comes the
-    argument of `get_config`, as in `configs/ring.py:wgan_gp`.
+    argument of `get_config`, as in `configs/ring.py:wgan_gp`. The project's own examples go by
+    name as well: `digits`, `ring:wgan_gp`.
 
     Raises:
       UserError: no such file, no `get_config`, or what it raises.
@@ -98,9 +100,14 @@ def load(path: str | Path) -> Config:
 
 
 def split_argument(path: str) -> tuple[str, list[str]]:
-    """The file of `FILE.py:ARGUMENT`, and the argument if there is one."""
+    """The file of `FILE.py:ARGUMENT` or `NAME:ARGUMENT`, and the argument if there is one."""
+    if Path(path).is_file():
+        return path, []
+    name, _, rest = path.partition(":")
+    if bundled := bundled_config(name):
+        return str(bundled), [rest] if rest else []
     file, colon, argument = path.rpartition(".py:")
-    return (f"{file}.py", [argument]) if colon and not Path(path).is_file() else (path, [])
+    return (f"{file}.py", [argument]) if colon else (path, [])
 
 
 def _as_from_json(config: Config, path: Path) -> Config:
@@ -233,5 +240,9 @@ def _flatten(message: str) -> str:
 
 
 def _neighbours(path: Path) -> str:
-    known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    """What might have been meant: files in the same folder, or examples of this project."""
+    if path.suffix:
+        known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+    else:
+        known = bundled_names()
     return f"; {suggest(str(path), known)}" if known else ""

@@ -22,8 +22,8 @@ from wgan_jax.experiment.mirror import Mirror
 _ABOUT = """Train a Wasserstein GAN.
 
 With no arguments: the 8 Gaussians, no download, under a minute on two cores.
---config FILE    a configs/NAME.py (with an argument: configs/ring.py:wgan_gp), or the config.json
-                 of a workdir
+--config FILE    an example by name (digits, ring:wgan_gp), a file of your own (FILE.py, or
+                 FILE.py:ARGUMENT), or the config.json of a workdir
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
                  gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
 --devices N      share the batch among the first N devices of this host, not all
@@ -36,7 +36,7 @@ Several hosts, each with the same command:
 
 
 def train(args: list[str]) -> int:
-    """`train.py`: exit status 0 done, 1 another host stopped responding, 2 bad input.
+    """Train: exit status 0 done, 1 another host stopped responding, 2 bad input.
 
     143 is that of a run stopped by SIGTERM with everything saved; other signals give 128 and
     their number as well.
@@ -117,11 +117,10 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
 def _config(args: list[str]) -> tuple[str, Config]:
     """The config that a command line asks for, and a name for it."""
     file, args = flags.path_option(args, "config")
-    path, argument = flags.split_argument(file or "eight_gaussians.py")
+    source = "eight_gaussians" if file is None else file
+    path, argument = flags.split_argument(source)
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
-    default = Path(__file__).parents[2] / "configs" / "eight_gaussians.py"
-    base = flags.load(default if file is None else file)
-    config = fit_to_data(flags.parse(args, base, prog="train.py", about=_ABOUT))
+    config = fit_to_data(flags.parse(args, flags.load(source), prog="train.py", about=_ABOUT))
     is_data = file is not None and Path(file).suffix == ".json"
     if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
         require_local_data(config, "--dataset.data-dir")
