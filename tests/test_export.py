@@ -4,13 +4,10 @@ import re
 from pathlib import Path
 
 import jax
-import numpy as np
 import pytest
 
 from wgan_jax.cli.flags import load
-from wgan_jax.data.images import TFDS
-from wgan_jax.data.stream import TFDSStream
-from wgan_jax.experiment.build import build_gan, open_dataset
+from wgan_jax.experiment.build import build_gan
 
 FOLDER = Path(__file__).parents[1] / "configs"
 RING = re.findall(r"^    (\w+) +\d of 8", (FOLDER / "ring.py").read_text(), re.MULTILINE)
@@ -20,12 +17,7 @@ BATCH, N_CRITIC = 2, 1  # the networks are the config's; the rest does not chang
 
 def program(config):
     """The train step and the shapes of its arguments."""
-    spec = config.dataset
-    if isinstance(spec, TFDS | TFDSStream):
-        shape = (BATCH, spec.image_size, spec.image_size, spec.channels)
-        real = jax.ShapeDtypeStruct(shape, np.float32)
-    else:
-        real = open_dataset(config).struct(BATCH)
+    real = config.dataset.struct(BATCH)
     gan = build_gan(config)
     state = jax.eval_shape(gan.init, jax.random.key(0), real)
     reals = jax.tree.map(lambda x: jax.ShapeDtypeStruct((N_CRITIC, *x.shape), x.dtype), real)

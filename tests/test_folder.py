@@ -1,6 +1,7 @@
 """Folders of images: each file as a person expects it, and every fault by the name of its file."""
 
 import io
+import json
 import os
 import shutil
 import tarfile
@@ -11,6 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from wgan_jax.__main__ import main
+from wgan_jax.cli.common import run_command
+from wgan_jax.cli.train import train as train_command
 from wgan_jax.data import Folder, folder
 from wgan_jax.errors import UserError
 
@@ -345,3 +349,52 @@ def test_archives_that_lead_out_or_unpack_without_end_are_refused(tmp_path, monk
 def test_impossible_settings_are_refused(bad, named):
     with pytest.raises(ValueError, match=named):
         Folder(**bad)
+
+
+def train(root, workdir, *args):
+    small = ["--generator.filters", "2", "--critic.filters", "2", "--n-critic", "1"]
+    small += ["--penalty", "none", "--generator.norm", "none", "--critic.norm", "none"]
+    small += ["--ema-decay", "0", "--generator-optimizer", "sgd", "--critic-optimizer", "sgd"]
+    small += ["--batch-size", "4", "--chunk", "1", "--log-every", "1", "--evaluate-every", "0"]
+    what = ["--dataset", "folder", "--dataset.path", str(root), "--dataset.image-size", "8", "12"]
+    return run_command(train_command, [*what, *small, "--workdir", str(workdir), *args])
+
+
+def test_a_folder_is_trained_on_sampled_by_the_name_of_a_class_and_evaluated(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr("wgan_jax.experiment.evaluation.transport._POINTS", 8)
+    root = classes(tmp_path / "pets", 12, ("cat", "dog", "frog"))
+    run = tmp_path / "run"
+    options = ["--dataset.labels", "--dataset.held-out", "0.3", "--devices", "1", "--steps"]
+    assert train(root, run, *options, "2") == 0
+    told = capsys.readouterr().out
+    assert "classes: cat " in told
+    found = json.loads((run / "evaluation.json").read_text())
+    held_out = Folder(path=str(root), held_out=0.3).open_held_out().size
+    assert found["w1/held_out/points"] == held_out
+    assert json.loads((run / "schema.json").read_text())["class_names"] == ["cat", "dog", "frog"]
+    shutil.rmtree(root)
+    out = tmp_path / "frogs.npz"
+    for label in ("frog", "2"):
+        what = ["--label", label, "--num", "3", "--out", str(out), "--force"]
+        assert main(["sample", str(run), *what]) == 0
+        with np.load(out) as arrays:
+            assert arrays["samples"].shape == (3, 8, 12, 3)
+            assert arrays["labels"].tolist() == [2] * 3
+    with pytest.raises(UserError, match=r"no class 'frogs'; did you mean frog\?"):
+        main(["sample", str(run), "--label", "frogs", "--out", str(tmp_path / "x.png")])
+
+
+def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_path, capsys):
+    root = tmp_path / "nowhere"
+    bad = {
+        "--dataset.image-size=30": "multiples of 4",
+        "--generator.image-size=16": "images of 8 x 12 x 3, and DCGANGenerator is for 16 x 16 x 3",
+        "--dataset.path=": "needs a --dataset.path",
+    }
+    for flag, said in bad.items():
+        assert train(root, tmp_path / "run", flag) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1

@@ -8,6 +8,7 @@ from typing import Any
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.config_io import suggest
 
 _WALKS = 8
 
@@ -28,7 +29,7 @@ def sample(args: list[str]) -> int:
     --force        replace what is there
     --weights      averaged or last; averaged where the run keeps an average, if not given
     --truncation   keep latents within it: better samples, less variety
-    --label        the one class to draw, of a conditional generator
+    --label        the one class to draw, of a conditional generator: its number, or its name
     --interpolate  walks from one latent to another in so many frames: rows of a grid, arrays
                    [num, frames, ...], or animated as a tour of four
     --member       of a sweep, counted from 0
@@ -40,13 +41,16 @@ def sample(args: list[str]) -> int:
     frames, args = flags.option(args, "interpolate")
     member, args = flags.option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
+    label, args = flags.option(args, "label")
     wish, args = _wish(args, num="64" if frames is None else str(_WALKS))
     folder = workdir("sample", args)
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
     from wgan_jax.experiment.sampling import sample_files
     from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
+    from wgan_jax.experiment.schema import read_schema
 
+    wish["label"] = _class_number(label, read_schema(folder).class_names)
     config = flags.load(folder / "config.json")
     k = None if member is None else parse_nonnegative_int("member", member)
     sampler = open_sampler(config, folder, SampleSpec(**wish), member=k)
@@ -63,19 +67,27 @@ def sample(args: list[str]) -> int:
 
 def _wish(args: list[str], num: str) -> tuple[dict[str, Any], list[str]]:
     given = {}
-    for name in ("num", "seed", "weights", "truncation", "label"):
+    for name in ("num", "seed", "weights", "truncation"):
         given[name], args = flags.option(args, name)
     if given["weights"] not in (None, "ema", "raw"):
         raise UserError(f"--weights takes ema or raw, got {given['weights']!r}")
-    label, bound = given["label"], given["truncation"]
+    bound = given["truncation"]
     wish = {
         "num": parse_nonnegative_int("num", given["num"] or num, 1),
         "seed": parse_nonnegative_int("seed", given["seed"] or "0"),
         "weights": given["weights"],
         "truncation": None if bound is None else _real("truncation", bound),
-        "label": None if label is None else parse_nonnegative_int("label", label),
     }
     return wish, args
+
+
+def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
+    """The class of a name, or of a number where it is none."""
+    if text is None or text in names:
+        return None if text is None else names.index(text)
+    if names and not text.isdecimal():
+        raise UserError(f"there is no class {text[:60]!r}; {suggest(text, list(names))}")
+    return parse_nonnegative_int("label", text)
 
 
 def _out(out: str | None, force: bool, *, walks: bool) -> Path:

@@ -34,6 +34,8 @@ Several hosts, each with the same command:
 --coordinator HOST:PORT --process-count N --process-index I    anywhere else
 --join-timeout SECONDS    how long to wait for the others (300)"""
 
+_OWN_CONFIG = {"folder": "folder"}  # of data that the default networks are not for
+
 
 def train(args: list[str]) -> int:
     """Train: exit status 0 done, 1 another host stopped responding, 2 bad input.
@@ -117,7 +119,8 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
 def _config(args: list[str]) -> tuple[str, Config]:
     """The config that a command line asks for, and a name for it."""
     file, args = flags.path_option(args, "config")
-    source = "eight_gaussians" if file is None else file
+    kind, _ = flags.option(args, "dataset")
+    source = _OWN_CONFIG.get(str(kind).lower(), "eight_gaussians") if file is None else file
     path, argument = flags.split_argument(source)
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
     config = fit_to_data(flags.parse(args, flags.load(source), prog="train.py", about=_ABOUT))

@@ -18,7 +18,8 @@ from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.schema import Schema
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Labelled, Normal
-from wgan_jax.networks import MLP
+from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
+from wgan_jax.networks.sizes import halvings
 from wgan_jax.transforms.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.transforms.ema import track_ema
 from wgan_jax.transforms.finite import skip_non_finite
@@ -28,6 +29,8 @@ from wgan_jax.vae import EvidenceBound, vae
 
 _NO_SCHEMA = Schema()
 _PLANE = (2,)  # the output of the default generator
+_IMAGE_NETWORKS = (DCGANGenerator, DCGANCritic, ResNetGenerator, ResNetCritic)
+_UNSIZED = ((32, 3), (64, 3))  # image size and channels of networks that were told none
 
 
 def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
@@ -118,23 +121,48 @@ def _num_classes(config: Config) -> int:
 def fit_to_data(config: Config) -> Config:
     """The config with what networks have to take from data that say it: sizes and classes.
 
-    Only what was left at its default is filled in: the output of an MLP, and a number of classes.
+    Only what was left at its default is filled in: the output of an MLP, the size of images, and
+    a number of classes.
 
     Raises:
-      UserError: the data cannot be read.
+      UserError: the data cannot be read, or are images of another size than the networks'.
     """
-    shape, classes = config.dataset.example_shape(), config.dataset.num_classes()
+    shape = config.dataset.example_shape()
     if shape is None:
         return config
     generator, critic = config.generator, config.critic
-    fitted: dict[str, Any] = {"num_classes": classes}
     if isinstance(generator, MLP) and generator.output_shape in ((), _PLANE):
         generator = dataclasses.replace(generator, output_shape=shape)
+    if len(shape) == 3:
+        generator, critic = _fit_images(generator, shape), _fit_images(critic, shape)
+    classes = config.dataset.num_classes()
+    fitted: dict[str, Any] = {"num_classes": classes}
     theirs = getattr(critic, "num_classes", None)
     if classes and getattr(generator, "num_classes", None) == 0 == theirs:
         generator = dataclasses.replace(generator, **fitted)
         critic = dataclasses.replace(critic, **fitted)
     return dataclasses.replace(config, generator=generator, critic=critic)
+
+
+def _fit_images(network: Any, shape: tuple[int, ...]) -> Any:
+    """The network for images of a shape; one that says no size takes any."""
+    if not isinstance(network, _IMAGE_NETWORKS):
+        return network
+    height, width, channels = shape
+    size = height if height == width else (height, width)
+    kind = type(network)
+    try:
+        sides = halvings(size).sides
+    except ValueError as error:
+        name = f"{kind.__name__} for images of {height} x {width}"
+        raise UserError(f"there is no {name}: {error}") from error
+    if (network.image_size, network.channels) in _UNSIZED:
+        return dataclasses.replace(network, image_size=size, channels=channels)
+    theirs = (*halvings(network.image_size).sides, network.channels)
+    if theirs != (*sides, channels):
+        ours, other = (" x ".join(map(str, x)) for x in (shape, theirs))
+        raise UserError(f"the data are images of {ours}, and {kind.__name__} is for {other}")
+    return network
 
 
 def _require_plain_vae(config: Config) -> None:

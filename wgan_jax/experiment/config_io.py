@@ -43,6 +43,9 @@ def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
     if nodes:
         return _node(data, nodes, path)
     _require_numbers_in_range(data, path)
+    most = _MOST_CLASSES if path.endswith(".class_counts") else _LONGEST_LIST
+    if isinstance(data, list) and len(data) > most:
+        raise UserError(f"a list of {len(data):,} values, where {most:,} are the most")
     for choice in choices:
         if (value := _leaf(data, choice)) is not _MISMATCH:
             return value
@@ -116,7 +119,8 @@ def describe(kind: Any) -> str:
 
 
 _MISMATCH = object()
-_LONGEST_LIST = 512  # layers, or values of a sweep; a config may come from anybody
+# Layers, or values of a sweep; a config may come from anybody.
+_LONGEST_LIST, _MOST_CLASSES = 512, 2**16
 
 
 def _node(data: Any, nodes: dict[str, type], path: str) -> Any:
@@ -143,8 +147,6 @@ def _leaf(data: Any, kind: Any) -> Any:
     if origin is typing.Literal:
         return data if data in arguments else _MISMATCH
     if origin is tuple and isinstance(data, list):
-        if len(data) > _LONGEST_LIST:
-            raise UserError(f"a list of {len(data):,} values, where {_LONGEST_LIST} are the most")
         items = tuple(_leaf(item, arguments[0]) for item in data)
         return _MISMATCH if _MISMATCH in items else items
     if kind is float and type(data) is int:
