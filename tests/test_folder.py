@@ -198,10 +198,13 @@ def test_images_are_decoded_once_until_one_of_them_changes(tmp_path, monkeypatch
     os.utime(changed, ns=(before.st_atime_ns, before.st_mtime_ns))
     assert (images(root)[0] == noise(77)).all()
     assert len(decoded) == 8
-    (rows,) = (tmp_path / "cache" / "wgan_jax").glob("images-*/images.npy")
+    killed = tmp_path / "cache" / "wgan_jax" / f".wgan_jax-{'0' * 16}.part"
+    killed.mkdir()
+    (rows,) = killed.parent.glob("images-*/images.npy")
     os.truncate(rows, 1_000)
     assert (images(root)[0] == noise(77)).all()
     assert len(decoded) == 16
+    assert not killed.exists()
 
 
 def test_what_is_too_large_for_the_device_is_a_stream_of_the_same_data(tmp_path, monkeypatch):
@@ -384,6 +387,16 @@ def test_a_folder_is_trained_on_sampled_by_the_name_of_a_class_and_evaluated(
             assert arrays["labels"].tolist() == [2] * 3
     with pytest.raises(UserError, match=r"no class 'frogs'; did you mean frog\?"):
         main(["sample", str(run), "--label", "frogs", "--out", str(tmp_path / "x.png")])
+
+
+def test_labelled_images_are_streamed_into_training(tmp_path, monkeypatch):
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
+    monkeypatch.setattr(folder, "device_room", lambda: 0)
+    root, run = classes(tmp_path / "pets"), tmp_path / "run"
+    assert train(root, run, "--dataset.labels", "--dataset.flip", "--steps", "2") == 0
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2]
+    assert all(0 <= line["time/data_wait"] <= 1 for line in lines)
 
 
 def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_path, capsys):
