@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -73,7 +74,9 @@ def decoded(
     prefix, version = _digest(place), _digest(stamp)
     folder = _cache_folder() / f"images-{prefix}-{version}"
     if (known := _read(folder)) is not None:
-        return known
+        # Other files may come and go without a change of the images.
+        now = known.passed_over if source.in_order else source.find().passed_over
+        return dataclasses.replace(known, passed_over=now)
     found = source.find()
     names = [file.name for file in found.files]
     try:
@@ -83,14 +86,27 @@ def decoded(
             index = {"names": names, "shape": shape, "passed_over": found.passed_over}
             index |= {"hashes": [f"{value:x}" for value in hashes], "faults": faults}
             (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-            for former in folder.parent.glob(f"images-{prefix}-*"):  # of files that have changed
-                shutil.rmtree(former, ignore_errors=True)
-            unfinished.rename(folder)
+            # What files were before they changed is of no use; but another process may have come
+            # to the same end as this one.
+            for former in folder.parent.glob(f"images-{prefix}-*"):
+                if former != folder or _read(folder) is None:
+                    shutil.rmtree(former, ignore_errors=True)
+            with contextlib.suppress(FileExistsError):
+                _move(unfinished, folder)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
-    ready = _read(folder)
-    assert ready is not None
+    if (ready := _read(folder)) is None:
+        raise UserError(f"{folder} changed while it was read: start again")
     return ready
+
+
+def _move(unfinished: Path, folder: Path) -> None:
+    try:
+        unfinished.rename(folder)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError from error
+        raise
 
 
 def _read(folder: Path) -> Decoded | None:
@@ -131,7 +147,7 @@ def _decode_all(
         np.lib.format.write_array_header_1_0(file, header)
         file.flush()
         start = file.tell()
-        os.posix_fallocate(file.fileno(), 0, start + len(names) * row)
+        file.truncate(start + len(names) * row)
 
         def work(block: list[Any]) -> int:
             for name, content in block if source.in_order else source.contents(block):
@@ -141,11 +157,14 @@ def _decode_all(
                         raise content
                     hashes[i] = int.from_bytes(hashlib.sha256(content).digest()[:8])
                     pixels = decode(content, name)
-                    os.pwrite(file.fileno(), pixels.tobytes(), start + i * row)
                 except UserError as error:
                     faults[name] = str(error)
                 except OSError as error:
                     faults[name] = f"{name} cannot be read: {error.strerror or error}"
+                except Exception as error:  # of a file that is odd in a way unheard of
+                    faults[name] = f"{name} cannot be used: {type(error).__name__}: {error}"
+                else:
+                    os.pwrite(file.fileno(), pixels.tobytes(), start + i * row)
             return len(block)
 
         blocks = _blocks(iter(source.contents(names) if source.in_order else names))

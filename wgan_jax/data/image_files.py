@@ -21,7 +21,7 @@ _SUFFIXES = (
     *(".ppm", ".pgm", ".pbm", ".pnm"),
 )
 # How files of these formats begin; asked of files without a suffix alone.
-_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*", b"RIFF")
+_STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LARGEST = 2**28  # bytes of one image file
@@ -152,7 +152,8 @@ class Directory:
         if suffix or not entry.is_file():
             return suffix.lower() in _SUFFIXES
         with open(entry.path, "rb") as file:
-            return file.read(8).startswith(_STARTS)
+            start = file.read(12)
+        return start.startswith(_STARTS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
 
     def read(self, name: str) -> bytes:
         descriptor = os.open(f"{self.path}/{name}", _FLAGS)  # for many small files, without frills
