@@ -14,6 +14,7 @@ PACKAGE = ROOT / "wgan_jax"
 # From the ground up. What is in no layer is the library, on which all others stand.
 IO = {
     "data.array_files",
+    "data.conditions",
     "data.decoded",
     "data.folder",
     "data.image_files",

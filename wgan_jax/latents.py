@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.types import Array
+from wgan_jax.types import Array, PyTree
 
 
 def _check_dim(dim: int) -> None:
@@ -148,3 +148,33 @@ class Labelled:
         ends = np.cumsum(np.asarray(self.counts) // math.gcd(*self.counts)).astype(np.int32)
         i = jax.random.randint(key, (n,), 0, ends[-1])
         return (i[:, None] >= ends[None, :]).sum(1, dtype=jnp.int32)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Conditioned:
+    """Noise with a condition of the data beside it, (noise[n, dim], condition).
+
+    Conditions are drawn from the rows of the data, so that their numbers, and labels where they
+    have some, are as frequent together as there.
+
+    Example:
+      >>> latent = Conditioned(noise=Normal(dim=3), rows=np.array([[0.5, 1.0]], np.float32))
+      >>> noise, condition = latent(jax.random.key(0), 2)
+      >>> noise.shape, condition.tolist()
+      ((2, 3), [[0.5, 1.0], [0.5, 1.0]])
+    """
+
+    noise: Normal | Uniform = dataclasses.field(default=Normal(), metadata={"static": True})
+    """Noise of the pair."""
+    rows: PyTree
+    """Vectors [m, k], or pairs of labels [m] and vectors."""
+
+    def __call__(self, key: Array, n: int) -> tuple[Array, PyTree]:
+        on_noise, on_row = jax.random.split(key)
+        return self.noise(on_noise, n), self.condition(on_row, n)
+
+    def condition(self, key: Array, n: int) -> PyTree:
+        """Conditions of `n` rows of the data, drawn independently."""
+        i = jax.random.randint(key, (n,), 0, len(jax.tree.leaves(self.rows)[0]))
+        return jax.tree.map(lambda x: jnp.asarray(x)[i], self.rows)

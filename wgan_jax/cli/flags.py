@@ -151,6 +151,17 @@ def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
     return value, rest
 
 
+def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
+    """All values of `--name VALUE` or `--name=VALUE`, in their order, and the other args."""
+    values: list[str] = []
+    while any(word == f"--{name}" or word.startswith(f"--{name}=") for word in args):
+        # The last one is taken out, until none is left.
+        at = max(i for i, word in enumerate(args) if word.split("=", 1)[0] == f"--{name}")
+        value, rest = option(args[at:], name)
+        values, args = [str(value), *values], [*args[:at], *rest]
+    return values, args
+
+
 def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
     """As `option`, for a path or URL: `~` is expanded, and nothing at all is no path.
 

@@ -18,18 +18,22 @@ def sample(args: list[str]) -> int:
 
     usage: python -m wgan_jax sample WORKDIR --out OUT [--num N] [--seed S] [--force]
                                     [--weights ema|raw] [--truncation T] [--label K]
+                                    [--condition NAME=VALUE] [--conditions FILE]
                                     [--interpolate FRAMES] [--member K]
 
     --out          FILE.png (a grid), FILE.npy or FILE.npz (arrays: of your own arrays and tables
                    in their units, of other images in [-1, 1]), FILE.csv or FILE.parquet (points
                    by column), FOLDER/ (a PNG each), or with --interpolate FILE.gif and FILE.apng,
                    which move
-    --num          how many samples (64), or walks (8)
+    --num          how many samples (64, or one for each row of --conditions), or walks (8)
     --seed         the same seed gives the same samples (0)
     --force        replace what is there
     --weights      averaged or last; averaged where the run keeps an average, if not given
     --truncation   keep latents within it: better samples, less variety
     --label        the one class to draw, of a conditional generator: its number, or its name
+    --condition    the value of a column that samples are conditioned on, in its unit; may be
+                   repeated, and columns that are not set are drawn from the data
+    --conditions   a table or array with a condition for each sample, in the units of the data
     --interpolate  walks from one latent to another in so many frames: rows of a grid, arrays
                    [num, frames, ...], or animated as a tour of four
     --member       of a sweep, counted from 0
@@ -42,7 +46,7 @@ def sample(args: list[str]) -> int:
     member, args = flags.option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     label, args = flags.option(args, "label")
-    wish, args = _wish(args, num="64" if frames is None else str(_WALKS))
+    wish, args = _wish(args, num=64 if frames is None else _WALKS)
     folder = workdir("sample", args)
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
@@ -59,24 +63,32 @@ def sample(args: list[str]) -> int:
         sample_files.write_walks(walks, path, sampler.schema)
     else:
         many = sample_files.is_folder(str(out))
-        blocks, num = sampler.blocks(), sampler.wish.num
+        blocks, num = sampler.blocks(), sampler.num
         sample_files.write_samples(blocks, num, path, folder=many, schema=sampler.schema)
     print(out)
     return 0
 
 
-def _wish(args: list[str], num: str) -> tuple[dict[str, Any], list[str]]:
+def _wish(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
     given = {}
     for name in ("num", "seed", "weights", "truncation"):
         given[name], args = flags.option(args, name)
+    file, args = flags.path_option(args, "conditions")
+    settings, args = flags.repeated_option(args, "condition")
     if given["weights"] not in (None, "ema", "raw"):
         raise UserError(f"--weights takes ema or raw, got {given['weights']!r}")
-    bound = given["truncation"]
+    bound, count = given["truncation"], given["num"]
+    if count is None:
+        wanted = num if file is None else None
+    else:
+        wanted = parse_nonnegative_int("num", count, 1)
     wish = {
-        "num": parse_nonnegative_int("num", given["num"] or num, 1),
+        "num": wanted,
         "seed": parse_nonnegative_int("seed", given["seed"] or "0"),
         "weights": given["weights"],
         "truncation": None if bound is None else _real("truncation", bound),
+        "condition": tuple(_setting(text) for text in settings),
+        "conditions": file,
     }
     return wish, args
 
@@ -88,6 +100,14 @@ def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
     if names and not text.isdecimal():
         raise UserError(f"there is no class {text[:60]!r}; {suggest(text, list(names))}")
     return parse_nonnegative_int("label", text)
+
+
+def _setting(text: str) -> tuple[str, str]:
+    """The name and the value of NAME=VALUE."""
+    name, equals, value = text.rpartition("=")
+    if not equals or not name or not value:
+        raise UserError(f"--condition takes NAME=VALUE, got {text!r}")
+    return name, value
 
 
 def _out(out: str | None, force: bool, *, walks: bool) -> Path:
@@ -103,6 +123,9 @@ def _out(out: str | None, force: bool, *, walks: bool) -> Path:
     if not walks and not folder and is_animated(path):
         raise UserError(f"{path.suffix} is for walks between latents: add --interpolate FRAMES")
     taken = path.exists() and (not folder or any(path.iterdir()))
+    if path.suffix == ".npy":  # with what belongs to the samples beside them
+        beside = [path.with_name(f"{path.stem}-{name}.npy") for name in ("labels", "conditions")]
+        taken = taken or any(each.exists() for each in beside)
     if taken and not force:
         raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
     require_writable(path)

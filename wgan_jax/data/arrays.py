@@ -58,7 +58,8 @@ class ArrayDataset(Dataset):
         return None if self.config is None else self.config.open_held_out()
 
     def class_labels(self) -> np.ndarray | None:
-        _, *labels = jax.tree.leaves(self.examples)
+        _, *rest = jax.tree.leaves(self.examples)
+        labels = [x for x in rest if jnp.issubdtype(x.dtype, jnp.integer)]
         return np.asarray(labels[0]) if labels else None
 
     def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:

@@ -52,6 +52,9 @@ class Units(Protocol):
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Points [n, d] of the networks as values by the names of their columns, in units."""
 
+    def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
+        """Where in an encoded row the value of a column stands, and its numbers."""
+
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
 
@@ -102,6 +105,13 @@ class DatasetConfig:
     def num_classes(self) -> int:
         """How many classes these data have; 0 where they have none, or none that they tell."""
         return 0
+
+    def condition_rows(self) -> PyTree | None:
+        """Conditions of the data, vectors [m, k] or pairs (labels [m], vectors); None without.
+
+        At most 65,536 evenly spaced ones, from which those of fakes are drawn.
+        """
+        return None
 
     def with_labels(self) -> DatasetConfig:
         """The same data as pairs with class labels.
@@ -154,6 +164,11 @@ class Dataset:
     @property
     def units(self) -> Units | None:
         """The way back to the units of the user's data; None where data are as they came."""
+        return None
+
+    @property
+    def condition_units(self) -> Units | None:
+        """The way back to the units of conditions; None where the data have none."""
         return None
 
     def in_units(self, units: Units | None) -> Dataset:

@@ -11,7 +11,6 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from wgan_jax.data.array_files import open_array
-from wgan_jax.data.columns import moments
 from wgan_jax.data.dataset import Units
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.remote import expand_user
@@ -26,7 +25,7 @@ from wgan_jax.data.rows import (
     rows_in_words,
     stamp,
 )
-from wgan_jax.data.units import ArrayUnits
+from wgan_jax.data.units import ArrayUnits, standardizing
 from wgan_jax.errors import UserError
 
 _DIGESTED_BYTES = 2**26
@@ -54,6 +53,8 @@ class Arrays(FileConfig):
     """Name of the array in its file; not needed where the file holds one."""
     labels: str | None = None
     """Name of an array of class labels in the same file, or another file with one."""
+    condition: str | None = None
+    """Name of an array [n] or [n, k] of numbers that samples are conditioned on, or its file."""
     value_range: tuple[float, ...] = ()
     """Lowest and highest value of images that are not uint8, say 0 1; they become -1 and 1."""
     standardize: Literal["common", "columns", "none"] = "common"
@@ -71,7 +72,7 @@ class Arrays(FileConfig):
             )
 
     def read(self, units: Units | None) -> Rows:
-        found = _open(self, stamp(self.path, self.labels))
+        found = _open(self, stamp(self.path, self.labels, self.condition))
         mine = found.units
         if units is not None:
             if not isinstance(units, ArrayUnits) or units.example_shape != mine.example_shape:
@@ -79,8 +80,20 @@ class Arrays(FileConfig):
                     f"{found.name} holds examples of another shape than its run began with"
                 )
             mine = dataclasses.replace(units, dtype=mine.dtype)
-        x = _encoded(found.array, mine, found.name)
-        return Rows(x, mine, found.held_out, found.digest, found.labels, found.class_names)
+        rows = Rows(
+            _encoded(found.array, mine, found.name),
+            mine,
+            found.held_out,
+            found.digest,
+            found.labels,
+            found.class_names,
+        )
+        if found.conditions is None:
+            return rows
+        units = found.condition_units
+        return rows._replace(
+            conditions=_encoded(found.conditions, units, str(self.condition)), condition_units=units
+        )
 
 
 class _Opened(NamedTuple):
@@ -93,6 +106,8 @@ class _Opened(NamedTuple):
     digest: str
     labels: np.ndarray | None
     class_names: tuple[str, ...]
+    conditions: np.ndarray | None
+    condition_units: ArrayUnits
 
 
 @functools.lru_cache(maxsize=1)
@@ -114,7 +129,12 @@ def _open(config: Arrays, files: tuple[object, ...]) -> _Opened:
         held_out = is_held_out((np.ascontiguousarray(x).tobytes() for x in array), config.held_out)
         require_both_parts(held_out, config.held_out, what)
     units = (_points if array.ndim == 2 else _images)(config, array, held_out, what)
-    return _Opened(array, what, units, held_out, _digest(array, labels), labels, names)
+    conditions = None if config.condition is None else _conditions(config, what, len(array))
+    digest = _digest(*(x for x in (array, labels, conditions) if x is not None))
+    opened = _Opened(array, what, units, held_out, digest, labels, names, conditions, units)
+    if conditions is None:
+        return opened
+    return opened._replace(condition_units=standardizing(conditions, ~held_out, "c"))
 
 
 def _encoded(array: np.ndarray, units: ArrayUnits, what: str) -> np.ndarray:
@@ -135,13 +155,13 @@ def _points(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
     kept, name, shape = array[~held_out], array.dtype.name, array.shape[1:]
     if config.standardize == "none":
         return ArrayUnits((0.0,), (1.0,), name, shape)
-    center, scales = zip(*(moments(kept[:, i]) for i in range(array.shape[1])), strict=True)
-    if config.standardize == "common":
-        varying = np.array(scales)[kept.min(0) < kept.max(0)]
-        peak = varying.max(initial=0) or 1.0
-        common = peak * float(np.square(varying / peak).mean()) ** 0.5 if len(varying) else 1.0
-        scales = (common,) * len(scales)
-    return ArrayUnits(center, scales, name, shape)
+    if config.standardize == "columns":
+        return standardizing(array, ~held_out)
+    units = standardizing(array, ~held_out)
+    varying = np.array(units.scales)[kept.min(0) < kept.max(0)]
+    peak = varying.max(initial=0) or 1.0
+    common = peak * float(np.square(varying / peak).mean()) ** 0.5 if len(varying) else 1.0
+    return dataclasses.replace(units, scales=(common,) * len(units.scales))
 
 
 def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) -> ArrayUnits:
@@ -174,11 +194,7 @@ def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
 
 def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Labels as int32 [n] and the names of classes, which are () where labels are their numbers."""
-    assert config.labels is not None
-    is_file = config.path.endswith(".npy") or Path(expand_user(config.labels)).is_file()
-    path, key = (config.labels, None) if is_file else (config.path, config.labels)
-    labels = open_array(path, key, "--dataset.labels")
-    name = config.labels if is_file else f"{config.path}[{config.labels}]"
+    labels, name = _beside(config, str(config.labels), "--dataset.labels")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
@@ -197,10 +213,33 @@ def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[st
     return numbers, names
 
 
-def _digest(array: np.ndarray, labels: np.ndarray | None) -> str:
+def _conditions(config: Arrays, what: str, count: int) -> np.ndarray:
+    """Numbers [n, k] that examples are conditioned on."""
+    conditions, name = _beside(config, str(config.condition), "--dataset.condition")
+    conditions = conditions[:, None] if conditions.ndim == 1 else conditions
+    if conditions.ndim != 2 or conditions.dtype.kind not in "biuf" or 0 in conditions.shape:
+        raise UserError(
+            f"{name} has the shape {list(conditions.shape)} of {conditions.dtype}, and conditions "
+            f"are numbers [n] or [n, k] (classes are --dataset.labels)"
+        )
+    if len(conditions) != count:
+        raise UserError(f"{what} holds {count:,} examples, and {name} {len(conditions):,} rows")
+    require_finite(conditions, name)
+    return conditions
+
+
+def _beside(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
+    """An array that belongs to the examples, in their file or in one of its own; and its name."""
+    is_file = config.path.endswith(".npy") or Path(expand_user(name)).is_file()
+    if is_file:
+        return open_array(name, None, option), name
+    return open_array(config.path, name, option), f"{config.path}[{name}]"
+
+
+def _digest(*arrays: np.ndarray) -> str:
     """SHA-256 of evenly spaced examples, of all where they take less than 64 MiB."""
     digest = hashlib.sha256()
-    for x in (array,) if labels is None else (array, labels):
+    for x in arrays:
         stride = max(1, -(-x.nbytes // _DIGESTED_BYTES))
         digest.update(f"{x.dtype.str}{x.shape}".encode())
         digest.update(np.ascontiguousarray(x[::stride]).tobytes())

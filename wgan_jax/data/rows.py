@@ -17,10 +17,12 @@ from wgan_jax.data.dataset import DatasetConfig, Units
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
+from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)
 
 _TOLD, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
+_MOST_CONDITIONS = 2**16  # they are constants of the compiled program
 
 
 def is_held_out(rows: Iterable[bytes], fraction: float) -> np.ndarray:
@@ -92,6 +94,8 @@ class FileConfig(DatasetConfig):
     """File of the data."""
     held_out: float = 0.0
     """Fraction of the examples kept for evaluation, chosen by a hash of their content."""
+    condition: Any = None
+    """What samples are conditioned on, by name."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
@@ -125,6 +129,13 @@ class FileConfig(DatasetConfig):
         labels = data.class_labels()
         return 0 if labels is None else len(data.class_names) or int(labels.max()) + 1
 
+    def condition_rows(self) -> PyTree | None:
+        if self.condition is None:
+            return None
+        data = self.open()
+        step = -(-data.size // _MOST_CONDITIONS)
+        return jax.tree.map(lambda x: x[::step], data.examples[1])
+
     def at_location(self, location: str) -> Self:
         return dataclasses.replace(self, path=location)
 
@@ -141,6 +152,7 @@ class RowsDataset(ArrayDataset):
 
     config: FileConfig = dataclasses.field(default=FileConfig(), metadata={"static": True})
     units: Units = dataclasses.field(kw_only=True, metadata={"static": True})
+    condition_units: Units | None = dataclasses.field(default=None, metadata={"static": True})
     digest: str = dataclasses.field(default="", metadata={"static": True})
     label_name: str = dataclasses.field(default="label", metadata={"static": True})
 
@@ -166,6 +178,8 @@ class Rows(NamedTuple):
       labels: int32 [n], where there are classes.
       class_names: of the classes 0, 1, ...; empty where they are called by their numbers.
       label_name: what the labels are called.
+      conditions: float32 [n, k], where there are vectors of conditions.
+      condition_units: of the conditions.
     """
 
     x: np.ndarray
@@ -175,16 +189,25 @@ class Rows(NamedTuple):
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
     label_name: str = "label"
+    conditions: np.ndarray | None = None
+    condition_units: Units | None = None
 
     def part(self, config: FileConfig, *, held_out: bool) -> RowsDataset:
         """The rows for training, or those for evaluation."""
         keep: Any = self.held_out if held_out else ~self.held_out
         keep = slice(None) if keep.all() else keep
-        x = self.x[keep]
-        examples = x if self.labels is None else (x, self.labels[keep])
+        rest = [x[keep] for x in (self.labels, self.conditions) if x is not None]
+        condition = rest[0] if len(rest) == 1 else tuple(rest)
+        examples = (self.x[keep], condition) if rest else self.x[keep]
         names, label = self.class_names, self.label_name
         return RowsDataset(
-            examples, config, names, units=self.units, digest=self.digest, label_name=label
+            examples,
+            config,
+            names,
+            units=self.units,
+            condition_units=self.condition_units,
+            digest=self.digest,
+            label_name=label,
         )
 
 

@@ -50,11 +50,13 @@ class Table(FileConfig):
     path: str = ""
     """File of the table: .csv, .tsv or .parquet."""
     columns: tuple[str, ...] | None = None
-    """Names of the columns to learn; all but the label if not given."""
+    """Names of the columns to learn; all but label and condition if not given."""
     one_hot: tuple[str, ...] = ()
     """Names of the columns that are categories: each of their values becomes a 0 or 1."""
     label: str | None = None
     """Name of the column with the classes, for class-conditional networks."""
+    condition: tuple[str, ...] | None = None
+    """Names of the columns that samples are conditioned on, by their numbers."""
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about rows without a value: refuse the table, or skip these rows."""
     held_out: float = 0.0
@@ -62,10 +64,10 @@ class Table(FileConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        names = [*(self.columns or ()), *_label(self)]
+        names = [*(self.columns or ()), *_label(self), *(self.condition or ())]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise ValueError(f"dataset.columns and dataset.label name {twice[0]!r} twice")
+            raise ValueError(f"dataset.columns, label and condition name {twice[0]!r} twice")
 
     @property
     def labels(self) -> bool:
@@ -77,7 +79,11 @@ class Table(FileConfig):
         x = columns.encode(parsed.numbers)
         name = self.label or "label"
         rest = (parsed.held_out, parsed.digest, parsed.labels, parsed.class_names, name)
-        return Rows(x, TableUnits(columns), *rest)
+        rows = Rows(x, TableUnits(columns), *rest)
+        if not parsed.conditions.columns:
+            return rows
+        conditions = parsed.conditions.encode(parsed.numbers)
+        return rows._replace(conditions=conditions, condition_units=TableUnits(parsed.conditions))
 
 
 class _Parsed(NamedTuple):
@@ -85,6 +91,7 @@ class _Parsed(NamedTuple):
 
     numbers: dict[str, np.ndarray]
     columns: Columns
+    conditions: Columns
     held_out: np.ndarray
     digest: str
     labels: np.ndarray | None
@@ -94,31 +101,33 @@ class _Parsed(NamedTuple):
 @functools.lru_cache(maxsize=1)
 def _parse(table: Table, files: tuple[object, ...]) -> _Parsed:
     """The table of a file, kept until another is read: held-out rows come out of it as well."""
-    wanted = () if table.columns is None else (*table.columns, *_label(table))
-    options = ["--dataset.columns", *(["--dataset.label"] if table.label else [])]
+    condition = table.condition or ()
+    wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
+    options = ["--dataset.columns", *(f"--dataset.{x}" for x in ("label", "condition"))]
     raw = read_table(table.path, wanted, " or ".join(options))
     chosen(_label(table), list(raw), "--dataset.label", table.path)
+    chosen(condition, list(raw), "--dataset.condition", table.path)
     chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)
     raw = _without_missing(table, raw)
     label = _spelled(raw.pop(table.label)) if table.label else None
-    if not raw:
+    if not raw.keys() - set(condition):
         raise UserError(f"{table.path} has no column left to learn")
     coded = {name: _coded(column, name in table.one_hot, name) for name, column in raw.items()}
     _require_numbers(table, {name: raw[name] for name in raw if coded[name] is None})
     known = {name: each for name, each in coded.items() if each is not None}
     held_out, digest = _divide(table, known, label)
-    columns = Columns(
-        tuple(
-            Column.fit(name, each.kind, each.numbers[~held_out], each.values)
-            for name, each in known.items()
-        )
-    )
+    fitted = {
+        name: Column.fit(name, each.kind, each.numbers[~held_out], each.values)
+        for name, each in known.items()
+    }
+    conditions = Columns(tuple(fitted.pop(name) for name in condition))
     numbers = {name: each.numbers for name, each in known.items()}
+    columns = Columns(tuple(fitted.values()))
     if label is None:
-        return _Parsed(numbers, columns, held_out, digest, None, ())
+        return _Parsed(numbers, columns, conditions, held_out, digest, None, ())
     labels, names = classes(label, f"the column {table.label!r}")
     log_classes(names, f"the column {table.label!r}")
-    return _Parsed(numbers, columns, held_out, digest, labels, names)
+    return _Parsed(numbers, columns, conditions, held_out, digest, labels, names)
 
 
 def _spelled(column: RawColumn) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wgan_jax.data.columns import Columns
+from wgan_jax.data.columns import Column, Columns, chosen, moments
 
 _MOST_VALUES = 2**20
 _DTYPES = {"bool", "float16", "float32", "float64", "longdouble"}
@@ -48,6 +48,20 @@ class TableUnits:
         """Encoded rows [n, width] as values by the names of their columns."""
         return self.columns.decode(x)
 
+    def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
+        """Where in an encoded row the value of a column stands, and its numbers.
+
+        Raises:
+          UserError: no such column, or no value of it.
+        """
+        chosen([name], self.columns.names, "--condition", "the run")
+        start = 0
+        for column in self.columns:
+            if column.name == name:
+                break
+            start += column.width
+        return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
+
     def to_json(self) -> dict[str, Any]:
         return {"columns": self.columns.to_json()}
 
@@ -60,12 +74,14 @@ class ArrayUnits:
       center, scale: of a value of each axis, or one for all, `x = (value - center) / scale`.
       dtype: of the array in the file.
       shape: of one example in the file: [d], [h, w] or [h, w, c].
+      prefix: of the names of columns, which are numbered.
     """
 
     center: tuple[float, ...]
     scales: tuple[float, ...]
     dtype: str
     shape: tuple[int, ...]
+    prefix: str = "x"
 
     @property
     def example_shape(self) -> tuple[int, ...]:
@@ -102,15 +118,34 @@ class ArrayUnits:
 
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Points [n, d] as values by the names x0, x1, ... of their axes."""
-        return axes(self.to_units(x))
+        return axes(self.to_units(x), self.prefix)
+
+    def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
+        """Where in an encoded row the value of a column stands, and its numbers.
+
+        Raises:
+          UserError: no such column, or no number.
+        """
+        names = [f"{self.prefix}{i}" for i in range(self.shape[0])]
+        chosen([name], names, "--condition", "the run")
+        i = names.index(name)
+        value = Column(name, center=self.center[i], scale=self.scales[i])
+        return slice(i, i + 1), value.encode(np.array([value.parse(text)]))[0]
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
 
 
-def axes(points: np.ndarray) -> dict[str, np.ndarray]:
+def standardizing(array: np.ndarray, rows: np.ndarray, prefix: str = "x") -> ArrayUnits:
+    """Units in which each column of an array [n, d] has mean 0 and variance 1 over some rows."""
+    columns = [moments(array[rows, i]) for i in range(array.shape[1])]
+    center, scales = zip(*columns, strict=True)
+    return ArrayUnits(center, scales, array.dtype.name, array.shape[1:], prefix)
+
+
+def axes(points: np.ndarray, prefix: str = "x") -> dict[str, np.ndarray]:
     """Points [n, d] as values by the names x0, x1, ... of their axes."""
-    return {f"x{i}": values for i, values in enumerate(points.T)}
+    return {f"{prefix}{i}": values for i, values in enumerate(points.T)}
 
 
 def from_json(data: Any) -> TableUnits | ArrayUnits:
@@ -123,7 +158,7 @@ def from_json(data: Any) -> TableUnits | ArrayUnits:
         raise ValueError("they are no object")
     if data.keys() == {"columns"}:
         return TableUnits(Columns.from_json(data["columns"]))
-    if data.keys() != {"center", "scales", "dtype", "shape"}:
+    if data.keys() != {"center", "scales", "dtype", "shape", "prefix"}:
         raise ValueError("they have other fields")
     lists = [data[name] for name in ("center", "scales", "shape")]
     if not all(isinstance(each, list) and len(each) <= _MOST_VALUES for each in lists):
@@ -136,8 +171,12 @@ def from_json(data: Any) -> TableUnits | ArrayUnits:
         raise ValueError("they have numbers that are out of range")
     if len(shape) not in (1, 2, 3) or len(center) not in (1, shape[-1]):
         raise ValueError("they are of another shape")
-    if data["dtype"] not in _DTYPES:
+    if data["dtype"] not in _DTYPES or data["prefix"] not in ("x", "c"):
         raise ValueError("they are those of no numbers")
     return ArrayUnits(
-        tuple(map(float, center)), tuple(map(float, scales)), data["dtype"], tuple(shape)
+        tuple(map(float, center)),
+        tuple(map(float, scales)),
+        data["dtype"],
+        tuple(shape),
+        data["prefix"],
     )

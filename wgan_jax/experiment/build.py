@@ -17,7 +17,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.schema import Schema
 from wgan_jax.gan import GAN, gan
-from wgan_jax.latents import Labelled, Normal
+from wgan_jax.latents import Conditioned, Labelled, Normal
 from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
 from wgan_jax.networks.sizes import halvings
 from wgan_jax.transforms.clipping import all_but_norms, clip_weights, project_weights
@@ -43,7 +43,7 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
     Raises:
       UserError: parts that do not go together.
     """
-    latent: Any = labelled(config) or config.latent
+    latent: Any = conditional_latent(config) or config.latent
     if placement is not None:
         latent = placement.latent(latent)
     generator_tx = config.generator_optimizer.build()
@@ -82,13 +82,16 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
     )
 
 
-def labelled(config: Config) -> Labelled | None:
-    """The latent of a conditional config with labels as frequent as in its data; None of another.
+def conditional_latent(config: Config) -> Labelled | Conditioned | None:
+    """The latent of a conditional config, conditions as frequent as in its data; None of another.
 
     Raises:
-      UserError: networks and data set do not agree on classes.
+      UserError: networks and data set do not agree on classes or conditions.
     """
-    classes = _num_classes(config)
+    classes, rows = _num_classes(config), config.dataset.condition_rows()
+    _require_condition_dim(config, rows)
+    if rows is not None:
+        return Conditioned(noise=config.latent, rows=rows)
     if not classes:
         return None
     try:
@@ -118,11 +121,27 @@ def _num_classes(config: Config) -> int:
     return ours
 
 
+def _dim(rows: PyTree | None) -> int:
+    return 0 if rows is None else jax.tree.leaves(rows)[-1].shape[1]
+
+
+def _require_condition_dim(config: Config, rows: PyTree | None) -> None:
+    dim = _dim(rows)
+    ours, theirs = (
+        getattr(network, "condition_dim", 0) for network in (config.generator, config.critic)
+    )
+    if not dim == ours == theirs:
+        raise UserError(
+            f"conditions go to both players or to none: the data have {dim} numbers, "
+            f"generator.condition_dim is {ours}, critic.condition_dim is {theirs}"
+        )
+
+
 def fit_to_data(config: Config) -> Config:
     """The config with what networks have to take from data that say it: sizes and classes.
 
-    Only what was left at its default is filled in: the output of an MLP, the size of images, and
-    a number of classes.
+    Only what was left at its default is filled in: the output of an MLP, the size of images, the
+    number of classes and that of the numbers in a condition.
 
     Raises:
       UserError: the data cannot be read, or are images of another size than the networks'.
@@ -135,12 +154,13 @@ def fit_to_data(config: Config) -> Config:
         generator = dataclasses.replace(generator, output_shape=shape)
     if len(shape) == 3:
         generator, critic = _fit_images(generator, shape), _fit_images(critic, shape)
-    classes = config.dataset.num_classes()
-    fitted: dict[str, Any] = {"num_classes": classes}
-    theirs = getattr(critic, "num_classes", None)
-    if classes and getattr(generator, "num_classes", None) == 0 == theirs:
-        generator = dataclasses.replace(generator, **fitted)
-        critic = dataclasses.replace(critic, **fitted)
+    classes, dim = config.dataset.num_classes(), _dim(config.dataset.condition_rows())
+    fitted: dict[str, Any] = {}
+    for name, value in {"num_classes": classes, "condition_dim": dim}.items():
+        if value and getattr(generator, name, None) == 0 == getattr(critic, name, None):
+            fitted[name] = value
+    generator = dataclasses.replace(generator, **fitted)
+    critic = dataclasses.replace(critic, **fitted)
     return dataclasses.replace(config, generator=generator, critic=critic)
 
 
@@ -202,7 +222,7 @@ def open_dataset(config: Config, schema: Schema | None = None) -> Dataset:
 def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) -> PyTree:
     """Shapes and dtypes of one batch, without opening data whose schema is known."""
     classes = _num_classes(config)
-    if schema.units is None:
+    if schema.units is None or schema.conditions is not None:
         return config.dataset.struct(batch_size)
     x = jax.ShapeDtypeStruct((batch_size, *schema.units.example_shape), np.float32)
     return (x, jax.ShapeDtypeStruct((batch_size,), np.int32)) if classes else x

@@ -106,8 +106,8 @@ class Run:
         key, shape = key_for(jax.random.key(self.config.seed), Draw.SAMPLES), self._sample_shape()
         count = _GRID if len(shape) == 3 else _POINTS
         samples = self.gan.generate(with_ema(state), key, count)
-        fake, *labels = map(np.asarray, jax.tree.leaves(samples))
-        if labels:
+        fake, *conditions = map(np.asarray, jax.tree.leaves(samples))
+        if labels := [x for x in conditions if x.ndim == 1]:
             fake = fake[np.argsort(labels[0], kind="stable")]
         if len(shape) == 3:
             plots.image_grid(fake, file)
@@ -115,7 +115,7 @@ class Run:
         count = min(count, self.data.size or count)
         real = jax.tree.leaves(next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1)))[0]
         if shape == (2,):
-            critic = None if labels else self._critic_scores(state)
+            critic = None if conditions else self._critic_scores(state)
             plots.plane(np.asarray(real), fake, critic, step, file)
         else:
             schema = Schema.of(self.data)

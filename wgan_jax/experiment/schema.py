@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
+import zipfile
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from wgan_jax.data import units as data_units
-from wgan_jax.data.dataset import Dataset, Units
+from wgan_jax.data.dataset import Dataset, DatasetConfig, Units
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.workdir import has_begun, write_json
-from wgan_jax.files import read_file
+from wgan_jax.files import atomic_write, read_file
+from wgan_jax.types import PyTree
 
 Arrays = dict[str, np.ndarray]
 
-NAME = "schema.json"
-_LARGEST, _MOST_CLASSES = 2**24, 2**16
+NAME, CONDITIONS = "schema.json", "conditions.npz"
+_LARGEST, _MOST_CLASSES, _LARGEST_ROWS = 2**24, 2**16, 2**28
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,19 +33,23 @@ class Schema:
       units: of the samples; None where they are as networks make them.
       class_names: of the classes 0, 1, ...; empty where they are called by their numbers.
       label: name of the column of labels.
+      conditions: units of condition vectors; None where there are none.
     """
 
     units: Units | None = None
     class_names: tuple[str, ...] = ()
     label: str = "label"
+    conditions: Units | None = None
 
     @classmethod
     def of(cls, data: Dataset) -> Schema:
         """That of an open data set."""
-        return cls(data.units, data.class_names, data.label_name)
+        return cls(data.units, data.class_names, data.label_name, data.condition_units)
 
     def arrays(self, block: Arrays) -> Arrays:
         """A block of samples with their labels, in units."""
+        if "conditions" in block and self.conditions is not None:
+            block = {**block, "conditions": self.conditions.to_units(block["conditions"])}
         if self.units is None:
             return block
         samples = block["samples"]
@@ -66,6 +74,8 @@ class Schema:
             labels = block["labels"]
             names = np.array(self.class_names, object)[labels] if self.class_names else labels
             columns = {**columns, self.label: names}
+        if "conditions" in block and self.conditions is not None:
+            columns = {**columns, **self.conditions.by_column(block["conditions"])}
         return columns
 
     def to_json(self) -> dict[str, Any]:
@@ -73,16 +83,26 @@ class Schema:
             "units": None if self.units is None else self.units.to_json(),
             "class_names": list(self.class_names),
             "label": self.label,
+            "conditions": None if self.conditions is None else self.conditions.to_json(),
         }
 
 
-def save_schema(data: Dataset, workdir: Path, step: int) -> None:
-    """Keep the schema of a run that begins, where there is anything to be told."""
+def save_schema(data: Dataset, rows: PyTree | None, workdir: Path, step: int) -> None:
+    """Keep the schema of a run that begins, where there is anything to be told.
+
+    Args:
+      data: of the run.
+      rows: its conditions, which `sample` draws from when the data are gone.
+      workdir: of the run.
+      step: which it is at.
+    """
     schema, path = Schema.of(data), workdir / NAME
     if step == 0 and schema == Schema():
         path.unlink(missing_ok=True)
     elif schema != Schema() and (step == 0 or not path.exists()):
         write_json(path, schema.to_json())
+        if rows is not None:
+            _write_rows(rows, workdir / CONDITIONS)
 
 
 def read_schema(workdir: Path) -> Schema:
@@ -104,6 +124,57 @@ def read_schema(workdir: Path) -> Schema:
         ) from error
 
 
+def _write_rows(rows: PyTree, path: Path) -> None:
+    *labels, vectors = map(np.asarray, jax.tree.leaves(rows))
+    arrays = {"vectors": vectors} | ({"labels": labels[0]} if labels else {})
+    with atomic_write(path) as file:
+        np.savez(file, allow_pickle=False, **arrays)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class RecordedConditions(DatasetConfig):
+    """The conditions that a run has kept, in the place of its data."""
+
+    struct_of: PyTree
+    rows: PyTree
+
+    @property
+    def labels(self) -> bool:
+        return isinstance(self.rows, tuple)
+
+    def struct(self, n: int) -> PyTree:
+        return jax.tree.map(lambda x: jax.ShapeDtypeStruct((n, *x.shape), x.dtype), self.struct_of)
+
+    def condition_rows(self) -> PyTree:
+        return self.rows
+
+
+def recorded_conditions(schema: Schema, workdir: Path) -> RecordedConditions | None:
+    """Conditions that the run in a workdir has kept; None of one without vectors.
+
+    Raises:
+      UserError: they cannot be read, or are none.
+    """
+    if schema.conditions is None or schema.units is None:
+        return None
+    path = workdir / CONDITIONS
+    try:
+        with np.load(io.BytesIO(read_file(path, _LARGEST_ROWS)), allow_pickle=False) as stored:
+            vectors = stored["vectors"]
+            rows = (stored["labels"], vectors) if "labels" in stored else vectors
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(
+            f"{path} cannot be read ({error}): put a copy of it back, without which there is "
+            f"nothing to condition samples on"
+        ) from error
+    width = schema.conditions.example_shape[0]
+    if vectors.shape[1:] != (width,) or vectors.dtype != np.float32 or not len(vectors):
+        raise UserError(f"{path} holds no conditions of {width} numbers")
+    x = jax.ShapeDtypeStruct(schema.units.example_shape, np.float32)
+    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
+    return RecordedConditions((x, one), rows)
+
+
 def saved_schema(workdir: Path) -> Schema | None:
     """The schema of the run in a workdir; None where none has begun."""
     return read_schema(workdir) if has_begun(workdir) else None
@@ -117,7 +188,8 @@ def _schema(data: Any) -> Schema:
         raise ValueError("its class names are no list of names")
     if len(names) > _MOST_CLASSES:
         raise ValueError(f"it names {len(names):,} classes")
-    units = data.get("units")
-    return Schema(
-        None if units is None else data_units.from_json(units), tuple(names), data["label"]
+    units, conditions = (
+        None if data.get(name) is None else data_units.from_json(data[name])
+        for name in ("units", "conditions")
     )
+    return Schema(units, tuple(names), data["label"], conditions)

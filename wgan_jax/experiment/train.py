@@ -68,7 +68,7 @@ def train(
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
                 save_class_counts(workdir, run.config)
-                save_schema(run.data, workdir, step)
+                save_schema(run.data, config.dataset.condition_rows(), workdir, step)
                 checkpoints.check_disk_space(run.state)
             writer.write_data()
             state = sharding.state(run.state)

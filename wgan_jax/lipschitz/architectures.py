@@ -74,11 +74,12 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
     """
     for architecture, layers_of in _ARCHITECTURES.items():
         if isinstance(module, architecture):
-            if getattr(module, "num_classes", 0):
-                raise ValueError(
-                    "a conditional critic is a function of sample and label; a Lipschitz constant "
-                    f"in the sample alone bounds no distance (num_classes={module.num_classes})"
-                )
+            for name in ("num_classes", "condition_dim"):
+                if value := getattr(module, name, 0):
+                    raise ValueError(
+                        "a conditional critic is a function of sample and condition; a Lipschitz "
+                        f"constant in the sample alone bounds no distance ({name}={value})"
+                    )
             _require_single_precision(module, variables)
             variables = jax.tree.map(_finite, dict(variables))
             if getattr(module, "spectral_norm", False):

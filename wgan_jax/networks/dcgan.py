@@ -7,7 +7,7 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
+from wgan_jax.networks.conditional import concat_condition, condition_projection, split_condition
 from wgan_jax.networks.convolution import Conv, ConvTranspose
 from wgan_jax.networks.normalization import Norm, normalize
 from wgan_jax.networks.sizes import ImageSize, halvings
@@ -74,6 +74,8 @@ class DCGANGenerator(nn.Module):
     """Number of 3x3 convolutions before the last layer."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
+    condition_dim: int = 0
+    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; weights stay float32."""
 
@@ -87,8 +89,8 @@ class DCGANGenerator(nn.Module):
         def activate(x: Array) -> Array:
             return nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
 
-        z, label = split_label(z, self.num_classes, "DCGANGenerator")
-        x = embed_and_concat(z.reshape(z.shape[0], -1), label, self.num_classes)
+        z, condition = split_condition(z, self.num_classes, self.condition_dim, "DCGANGenerator")
+        x = concat_condition(z.reshape(z.shape[0], -1), condition, self.num_classes)
         plan = halvings(self.image_size)
         x = nn.Dense(plan.area * first, use_bias=False, kernel_init=_init, dtype=dtype)(x)
         x = activate(x.reshape(-1, *plan.smallest, first))
@@ -99,7 +101,7 @@ class DCGANGenerator(nn.Module):
             x = activate(same(x))
         x = ConvTranspose(self.channels, dtype=dtype, kernel_init=_init)(x)
         image = jnp.tanh(x).astype(jnp.float32)
-        return image if label is None else (image, label)
+        return image if condition is None else (image, condition)
 
 
 class DCGANCritic(nn.Module):
@@ -141,6 +143,8 @@ class DCGANCritic(nn.Module):
     """Number of 3x3 convolutions after the first layer."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
+    condition_dim: int = 0
+    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False
@@ -151,7 +155,7 @@ class DCGANCritic(nn.Module):
     @nn.compact
     def __call__(self, x: PyTree, train: bool = True) -> Array:
         first, *hidden = stage_filters(self.image_size, self.filters, self.constant_filters)
-        x, label = split_label(x, self.num_classes, "DCGANCritic")
+        x, condition = split_condition(x, self.num_classes, self.condition_dim, "DCGANCritic")
         expected = (*halvings(self.image_size).sides, self.channels)
         if x.shape[1:] != expected:
             raise ValueError(f"DCGANCritic takes images {expected}, got {x.shape[1:]}")
@@ -174,7 +178,8 @@ class DCGANCritic(nn.Module):
             x = activate(convolve(x, width))
         x = x.reshape(x.shape[0], -1)
         linear = nn.Dense(1, use_bias=False, kernel_init=_init, dtype=dtype)
-        score = maybe_spectral_norm(linear, self.spectral_norm, train=train)(x) + label_projection(
-            x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
+        score = maybe_spectral_norm(linear, self.spectral_norm, train=train)(x)
+        score = score + condition_projection(
+            x, condition, self.num_classes, spectral_norm=self.spectral_norm, train=train
         )
         return score[:, 0].astype(jnp.float32)

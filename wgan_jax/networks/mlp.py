@@ -9,7 +9,13 @@ from typing import Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
+from wgan_jax.networks.conditional import (
+    concat_vector,
+    embed_and_concat,
+    label_and_vector,
+    label_projection,
+    split_condition,
+)
 from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
@@ -21,7 +27,8 @@ class MLP(nn.Module):
 
     Maps [batch, ...] to [batch, *output_shape]: scores [batch] by default, so
     that it is a critic as it stands, and a generator with the shape of a sample.
-    With `num_classes` it maps (x, label) to scores, or (noise, label) to (x, label).
+    With `num_classes` it maps (x, label) to scores, or (noise, label) to (x, label); with
+    `condition_dim` it takes a vector in the label's place, or both as (label, vector).
 
     Raises:
       ValueError: a width below 1, an unknown activation, a dropout that is no
@@ -49,6 +56,8 @@ class MLP(nn.Module):
     """Activation of the last layer; tanh bounds images to [-1, 1]."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (x, label); 0 for none."""
+    condition_dim: int = 0
+    """Numbers of a condition vector, of training on pairs (x, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False
@@ -78,10 +87,11 @@ class MLP(nn.Module):
                 nn.Dense(width, dtype=dtype, **options), self.spectral_norm, train=train
             )
 
-        x, label = split_label(x, self.num_classes, "MLP")
+        x, condition = split_condition(x, self.num_classes, self.condition_dim, "MLP")
         x = x.reshape(x.shape[0], -1).astype(dtype)
-        if not is_critic:
-            x = embed_and_concat(x, label, self.num_classes)
+        label, vector = label_and_vector(condition)
+        x = x if is_critic else embed_and_concat(x, label, self.num_classes)
+        x = concat_vector(x, vector)
         for width in self.features:
             x = dense(width, kernel_init=he)(x)
             x = _ACTIVATIONS[self.activation](x)
@@ -93,4 +103,4 @@ class MLP(nn.Module):
                 x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
             )
         y = y.reshape(x.shape[0], *self.output_shape).astype(jnp.float32)
-        return y if label is None or is_critic else (y, label)
+        return y if condition is None or is_critic else (y, condition)

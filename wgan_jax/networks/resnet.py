@@ -7,7 +7,7 @@ from typing import Any, Literal
 import flax.linen as nn
 import jax.numpy as jnp
 
-from wgan_jax.networks.conditional import embed_and_concat, label_projection, split_label
+from wgan_jax.networks.conditional import concat_condition, condition_projection, split_condition
 from wgan_jax.networks.convolution import Conv
 from wgan_jax.networks.normalization import Norm, normalize
 from wgan_jax.networks.sizes import (
@@ -104,6 +104,8 @@ class ResNetGenerator(nn.Module):
     """Normalization of the hidden layers."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
+    condition_dim: int = 0
+    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; weights stay float32."""
 
@@ -112,8 +114,8 @@ class ResNetGenerator(nn.Module):
         plan = _plan(self.image_size, self.filters)
         dtype = jnp.dtype(self.dtype)
         widths = [self.filters * multiple for multiple in residual_widths(self.image_size)]
-        z, label = split_label(z, self.num_classes, "ResNetGenerator")
-        x = embed_and_concat(z.reshape(z.shape[0], -1), label, self.num_classes)
+        z, condition = split_condition(z, self.num_classes, self.condition_dim, "ResNetGenerator")
+        x = concat_condition(z.reshape(z.shape[0], -1), condition, self.num_classes)
         x = nn.Dense(plan.area * widths[0], dtype=dtype)(x)
         x = x.reshape(-1, *plan.smallest, widths[0])
         for width in widths:
@@ -121,7 +123,7 @@ class ResNetGenerator(nn.Module):
         x = nn.relu(normalize(x, self.norm, train=train, dtype=dtype))
         x = Conv(self.channels, 3, 1, 1, True, dtype)(x)
         image = jnp.tanh(x).astype(jnp.float32)
-        return image if label is None else (image, label)
+        return image if condition is None else (image, condition)
 
 
 class ResNetCritic(nn.Module):
@@ -159,6 +161,8 @@ class ResNetCritic(nn.Module):
     """Normalization of the hidden layers; a penalty needs layer or none."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
+    condition_dim: int = 0
+    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a unit after each block but the first, in training."""
     spectral_norm: bool = False
@@ -171,7 +175,7 @@ class ResNetCritic(nn.Module):
         plan = _plan(self.image_size, self.filters)
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout must be in [0, 1), got {self.dropout}")
-        x, label = split_label(x, self.num_classes, "ResNetCritic")
+        x, condition = split_condition(x, self.num_classes, self.condition_dim, "ResNetCritic")
         expected = (*plan.sides, self.channels)
         if x.shape[1:] != expected:
             raise ValueError(f"ResNetCritic takes images {expected}, got {x.shape[1:]}")
@@ -198,8 +202,8 @@ class ResNetCritic(nn.Module):
             for multiple in (min(8, 2 ** (k + 1)) for k in range(count)):
                 x = block(x, multiple, "down")
             x = x.reshape(x.shape[0], -1)
-        score = normalized(nn.Dense(1, dtype=dtype), x) + label_projection(
-            x, label, self.num_classes, spectral_norm=self.spectral_norm, train=train
+        score = normalized(nn.Dense(1, dtype=dtype), x) + condition_projection(
+            x, condition, self.num_classes, spectral_norm=self.spectral_norm, train=train
         )
         return score[:, 0].astype(jnp.float32)
 

@@ -160,7 +160,8 @@ def _make_extractor(features: Features) -> Callable[[PyTree], FeatureBatch]:
             return features.apply(images), classes
 
     def seen(samples: PyTree) -> FeatureBatch:
-        images, *labels = map(np.asarray, jax.tree.leaves(samples))
+        images, *conditions = map(np.asarray, jax.tree.leaves(samples))
+        labels = [x for x in conditions if x.ndim == 1]
         n, size = len(images), min(features.batch, len(images))
         # The last block is filled up, so that there is one program; what fills it is cut off.
         blocks = [images[np.arange(i, i + size) % n] for i in range(0, n, size)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,13 +14,16 @@ import numpy as np
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.pixels import cut_to_middle
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.build import build_gan, labelled, sample_struct
+from wgan_jax.experiment.build import build_gan, conditional_latent, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.schema import Arrays, Schema, read_schema
+from wgan_jax.experiment.sampling.conditions import choose_conditions
+from wgan_jax.experiment.schema import Arrays, Schema, read_schema, recorded_conditions
 from wgan_jax.experiment.sweep import abstract_state, member_config, member_state
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.gan import GAN
+from wgan_jax.latents import Labelled
+from wgan_jax.networks.conditional import label_and_vector
 from wgan_jax.transforms.ema import ema_of, with_ema
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
@@ -31,8 +34,8 @@ BLOCK, _STOPS = 500, 4
 class SampleSpec:
     """Which samples are wanted."""
 
-    num: int = 64
-    """Number of samples, or of interpolations."""
+    num: int | None = 64
+    """Number of samples, or of interpolations; None for as many as a file has conditions."""
     seed: int = 0
     """Seed of the latents."""
     weights: Literal["ema", "raw"] | None = None
@@ -41,27 +44,42 @@ class SampleSpec:
     """Bound that latents are truncated to; None for no bound."""
     label: int | None = None
     """The one class to draw; if None, all in the proportions of the data."""
+    condition: tuple[tuple[str, str], ...] = ()
+    """Columns of the condition with the values they are set to; others are drawn from the data."""
+    conditions: str | None = None
+    """File with a condition for each sample."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSampler:
-    """A trained generator, and which of its samples are wanted."""
+    """A trained generator, and which of its samples are wanted.
+
+    Attributes:
+      rows: conditions to draw from, of a generator that takes vectors; where the wish names a file
+        they are used in its order.
+    """
 
     config: Config
     gan: GAN
     state: GANState
     wish: SampleSpec
     schema: Schema = Schema()
+    rows: PyTree | None = None
+
+    @property
+    def num(self) -> int:
+        """How many samples there will be."""
+        return self.wish.num if self.wish.num is not None else _length(self.rows)
 
     def blocks(self) -> Iterator[Arrays]:
-        """`samples` [block, ...] and, of a conditional generator, `labels` [block], `num` in all.
+        """`samples` [block, ...] with their `labels` and `conditions`, `num` in all.
 
         All blocks but the last are of one size: one compile, and memory for one block.
         """
-        key, left, i = jax.random.key(self.wish.seed), self.wish.num, 0
+        key, left, i = jax.random.key(self.wish.seed), self.num, 0
         draw = self._draw()
         while left > 0:
-            block = self._arrays(draw(self.state, jax.random.fold_in(key, i)))
+            block = self._arrays(draw(self.state, jax.random.fold_in(key, i), jnp.int32(i)))
             yield {name: array[:left] for name, array in block.items()}
             left, i = left - BLOCK, i + 1
 
@@ -71,29 +89,30 @@ class GeneratorSampler:
         From one latent to another in `frames` steps, or as a tour of four that
         ends where it begins.
         """
-        noise, num = self.config.latent, self.wish.num
+        noise, num = self.config.latent, self.num
         keys = jax.random.split(jax.random.key(self.wish.seed), _STOPS + 1)
         stops = [self._noise(key, num) for key in keys[: _STOPS if tour else 2]]
         legs = zip(stops, [*stops[1:], stops[0]], strict=True) if tour else [tuple(stops)]
-        labels = self._labels(keys[-1], num)
+        condition = self._condition(keys[-1], num, jnp.int32(0))
         decode = jax.jit(self._decode)
         for a, b in legs:
             for t in np.linspace(0, 1, frames, endpoint=not tour, dtype=np.float32):
                 z = noise.between(a, b, jnp.full((num,), t))
-                yield self._arrays(decode(self.state, z if labels is None else (z, labels)))
+                yield self._arrays(decode(self.state, z if condition is None else (z, condition)))
 
-    def _draw(self) -> Callable[[GANState, Array], PyTree]:
-        """One block by its key: as the run's own `generate` unless latents are chosen."""
-        classes, wish = getattr(self.config.generator, "num_classes", 0), self.wish
-        if wish.truncation is None and wish.label is None:
-            return lambda state, key: self.gan.generate(state, key, BLOCK)
+    def _draw(self) -> Callable[[GANState, Array, Array], PyTree]:
+        """One block by its key and number: the run's own `generate` unless latents are chosen."""
+        wish = self.wish
+        if (wish.truncation, wish.label, wish.condition, wish.conditions) == (None, None, (), None):
+            return lambda state, key, i: self.gan.generate(state, key, BLOCK)
+        is_conditional = conditional_latent(self.config) is not None
 
         @jax.jit
-        def draw(state: GANState, key: Array) -> PyTree:
-            on_noise, on_label = jax.random.split(key) if classes else (key, key)
-            labels = self._labels(on_label, BLOCK)
+        def draw(state: GANState, key: Array, i: Array) -> PyTree:
+            on_noise, on_condition = jax.random.split(key) if is_conditional else (key, key)
+            condition = self._condition(on_condition, BLOCK, i)
             z = self._noise(on_noise, BLOCK)
-            return self._decode(state, z if labels is None else (z, labels))
+            return self._decode(state, z if condition is None else (z, condition))
 
         return draw
 
@@ -101,23 +120,34 @@ class GeneratorSampler:
         bound, noise = self.wish.truncation, self.config.latent
         return noise(key, n) if bound is None else noise.truncated(key, n, bound)
 
-    def _labels(self, key: Array, n: int) -> Array | None:
-        latent = labelled(self.config)
-        if latent is None:
-            return None
-        if self.wish.label is not None:
-            return jnp.full((n,), self.wish.label, jnp.int32)
-        return latent.label(key, n)
+    def _condition(self, key: Array, n: int, block: Array) -> PyTree | None:
+        """Conditions of a block of `n`: drawn as often as in the data, or those of the file."""
+        latent = conditional_latent(self.config)
+        if isinstance(latent, Labelled):
+            if self.wish.label is not None:
+                return jnp.full((n,), self.wish.label, jnp.int32)
+            return latent.label(key, n)
+        if latent is None or self.wish.conditions is None:
+            return latent and dataclasses.replace(latent, rows=self.rows).condition(key, n)
+        i = (block * n + jnp.arange(n)) % _length(self.rows)
+        return jax.tree.map(lambda x: jnp.asarray(x)[i], self.rows)
 
     def _decode(self, state: GANState, z: PyTree) -> PyTree:
         params, stats, _ = state.generator
         return from_linen(self.config.generator).apply(params, stats, z, train=False)[0]
 
     def _arrays(self, block: PyTree) -> Arrays:
-        samples, *labels = jax.device_get(jax.tree.leaves(block))
+        samples = jax.device_get(jax.tree.leaves(block)[0])
         size = self.config.dataset.native_size
         samples = cut_to_middle(samples, size) if size and samples.ndim == 4 else samples
-        return {"samples": samples} | ({"labels": labels[0]} if labels else {})
+        condition = block[1] if isinstance(block, tuple) else None
+        labels, vectors = map(jax.device_get, label_and_vector(condition))
+        found = {"samples": samples, "labels": labels, "conditions": vectors}
+        return {name: array for name, array in found.items() if array is not None}
+
+
+def _length(rows: PyTree) -> int:
+    return len(jax.tree.leaves(rows)[0])
 
 
 def open_sampler(
@@ -134,9 +164,16 @@ def open_sampler(
     Raises:
       UserError: no good checkpoint, or a wish that this run cannot fulfil.
     """
+    schema = read_schema(workdir)
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, wish)
-    schema = read_schema(workdir)
+    recorded, rows = recorded_conditions(schema, workdir), None
+    if recorded is not None:
+        in_its_place: Any = recorded
+        config = dataclasses.replace(config, dataset=in_its_place)
+        rows = choose_conditions(recorded.rows, schema, wish.label, wish.condition, wish.conditions)
+    elif wish.condition or wish.conditions:
+        raise UserError("this generator takes no vectors: leave --condition and --conditions out")
     struct = sample_struct(config, config.batch_size, schema)
     gan = build_gan(member_config(config, member))
     found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
@@ -146,20 +183,21 @@ def open_sampler(
     if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
         raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
     state = state if wish.weights == "raw" else with_ema(state)
-    return GeneratorSampler(config, gan, state, wish, schema)
+    return GeneratorSampler(config, gan, state, wish, schema, rows)
 
 
 def _check(config: Config, wish: SampleSpec) -> None:
+    label = wish.label
     classes = getattr(config.generator, "num_classes", 0)
-    if wish.label is not None and not classes:
+    if label is not None and not classes:
         raise UserError("this generator is not conditional: leave --label out")
-    if wish.label is not None and wish.label >= classes:
-        raise UserError(f"--label takes 0 to {classes - 1}, got {wish.label}")
+    if label is not None and label >= classes:
+        raise UserError(f"--label takes 0 to {classes - 1}, got {label}")
     counts = config.class_counts
-    if wish.label is not None and counts and not counts[wish.label]:
-        there = ranges([label for label, count in enumerate(counts) if count])
+    if label is not None and counts and not counts[label]:
+        there = ranges([k for k, count in enumerate(counts) if count])
         raise UserError(
-            f"the data had no example of class {wish.label}, so the generator has not learned it: "
+            f"the data had no example of class {label}, so the generator has not learned it: "
             f"--label takes {there}"
         )
     if wish.truncation is not None and not 0 < wish.truncation < float("inf"):

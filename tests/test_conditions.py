@@ -1,0 +1,178 @@
+"""Vectors of numbers as conditions: networks take them, runs draw them jointly with the data."""
+
+import csv
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from wgan_jax.__main__ import main
+from wgan_jax.cli.flags import load
+from wgan_jax.data import Arrays, Table
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.build import build_gan
+from wgan_jax.experiment.config import Config
+from wgan_jax.latents import Conditioned, Normal
+from wgan_jax.lipschitz import lipschitz_bound
+from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
+
+IMAGE = {"image_size": 8, "channels": 1, "filters": 2, "norm": "none"}
+GENERATORS = {
+    "mlp": MLP(features=(8,), output_shape=(8, 8, 1)),
+    "dcgan": DCGANGenerator(**IMAGE),
+    "resnet": ResNetGenerator(**IMAGE),
+}
+CRITICS = {
+    "mlp": MLP(features=(8,)),
+    "dcgan": DCGANCritic(**IMAGE),
+    "resnet": ResNetCritic(**IMAGE),
+}
+
+
+def vectors(seed=0):
+    return jax.random.normal(jax.random.key(seed), (4, 3))
+
+
+@pytest.mark.parametrize("classes", [0, 5])
+@pytest.mark.parametrize("name", GENERATORS)
+def test_networks_take_vectors_with_and_without_labels(name, classes, key):
+    on_z, on_generator, on_critic = jax.random.split(key, 3)
+    fields = {"condition_dim": 3, "num_classes": classes}
+    generator, critic = GENERATORS[name].copy(**fields), CRITICS[name].copy(**fields)
+    label = jnp.array([0, 4, 2, 2])
+    one, other = ((label, vectors(s)) if classes else vectors(s) for s in (0, 1))
+    z = jax.random.normal(on_z, (4, 6))
+    (x, condition), variables = generator.init_with_output(on_generator, (z, one))
+    assert jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), condition, one))
+    moved, _ = generator.apply(variables, (z, other))
+    assert x.shape == moved.shape == (4, 8, 8, 1)
+    assert not np.allclose(x, moved)
+    scores, variables = critic.init_with_output(on_critic, (x, one))
+    assert scores.shape == (4,)
+    assert not np.allclose(scores, critic.apply(variables, (x, other)))
+
+
+@pytest.mark.parametrize(
+    "x",
+    [
+        jnp.ones((4, 2)),
+        (jnp.ones((4, 2)), jnp.ones((4, 2))),
+        (jnp.ones((4, 2)), jnp.ones((3, 3))),
+        (jnp.ones((4, 2)), (jnp.zeros(4, int), jnp.ones((4, 3)))),
+    ],
+)
+def test_conditions_of_another_kind_are_refused(x, key):
+    with pytest.raises(ValueError, match=r"condition\[batch, 3\]|is not conditional"):
+        jax.eval_shape(MLP(features=(8,), condition_dim=3).init, key, x)
+
+
+def test_no_lipschitz_bound_is_told_of_a_critic_with_conditions():
+    with pytest.raises(ValueError, match="condition_dim=3"):
+        lipschitz_bound(MLP(condition_dim=3), {})
+
+
+def test_conditions_of_fakes_are_those_of_the_data_together(key):
+    labels = np.array([0] * 900 + [1] * 100, np.int32)
+    rows = (labels, np.stack([labels * 10.0, np.arange(1_000)], 1).astype(np.float32))
+    latent = Conditioned(noise=Normal(dim=2), rows=rows)
+    z, (label, vector) = latent(key, 4_000)
+    assert z.shape == (4_000, 2)
+    assert np.array_equal(vector[:, 0], 10.0 * np.asarray(label))
+    assert 0.07 < float((label == 1).mean()) < 0.13
+    assert len(set(vector[:, 1].tolist())) > 900
+
+
+@pytest.fixture
+def table(tmp_path, monkeypatch):
+    """A table whose first column is its condition: x = energy, in steps of 10."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda run, folder: None)
+    r = np.random.default_rng(0)
+    with open("t.csv", "w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["energy", "kind", "x", "place"])
+        for i in range(300):
+            energy = 10 * int(r.integers(1, 10))
+            writer.writerow(
+                [energy, "ab"[i % 2], energy + r.normal(), ["here", "there"][i % 3 > 0]]
+            )
+    return tmp_path
+
+
+def train(args):
+    from wgan_jax.cli import run_command
+    from wgan_jax.cli import train as command
+
+    return run_command(command, args)
+
+
+def rows_of(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table):
+    args = [
+        *("--dataset", "table", "--dataset.path", "t.csv", "--dataset.condition", "energy", "kind"),
+        *("--dataset.one-hot", "kind", "--dataset.label", "place", "--generator.features", "8"),
+        *("--critic.features", "8", "--batch-size", "16", "--n-critic", "1", "--chunk", "2"),
+        *("--workdir", "run", "--steps", "2"),
+    ]
+    assert train(args) == 0
+    config = load("run/config.json")
+    assert config.generator.condition_dim == config.critic.condition_dim == 3
+    assert config.generator.num_classes == 2
+    assert config.generator.output_shape == (1,)
+    (table / "t.csv").rename(table / "away.csv")
+    sample = ["sample", "run", "--seed", "3"]
+    assert main([*sample, "--num", "600", "--out", "a.csv"]) == 0
+    drawn = rows_of("a.csv")
+    assert list(drawn[0]) == ["x", "place", "energy", "kind"]
+    assert {row["energy"] for row in drawn} == {str(10 * i) for i in range(1, 10)}
+    assert abs(np.mean([row["place"] == "there" for row in drawn]) - 2 / 3) < 0.1
+    wanted = [*sample, "--num", "9", "--condition", "energy=55", "--condition=kind=b"]
+    assert main([*wanted, "--label", "here", "--out", "b.csv"]) == 0
+    chosen = rows_of("b.csv")
+    assert {(r["energy"], r["kind"], r["place"]) for r in chosen} == {("55", "b", "here")}
+    with open("c.csv", "w") as file:
+        file.write("kind,place,energy\na,there,20\nb,here,31\na,here,40\n")
+    assert main([*sample, "--conditions", "c.csv", "--out", "d.csv"]) == 0
+    given = [(r["energy"], r["kind"], r["place"]) for r in rows_of("d.csv")]
+    assert given == [("20", "a", "there"), ("31", "b", "here"), ("40", "a", "here")]
+    for wrong, message in (
+        (["--condition", "energi=5"], "did you mean 'energy'"),
+        (["--condition", "energy=warm"], "takes a number"),
+        (["--condition", "kind=c"], "known: a, b"),
+        (["--condition", "energy"], "NAME=VALUE"),
+        (["--label", "nowhere"], "no class 'nowhere'"),
+        (["--conditions", "none.csv"], "cannot be read"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main([*sample, *wrong, "--out", "e.csv"])
+
+
+def test_an_array_of_conditions_goes_with_its_examples(tmp_path):
+    r = np.random.default_rng(0)
+    x, c = r.permutation(200).reshape(100, 2), 5 + 3 * r.normal(size=100)
+    np.savez(tmp_path / "a.npz", x=x, c=c, short=c[:50], words=np.array(["a"] * 100))
+    path = str(tmp_path / "a.npz")
+    data = Arrays(path=path, key="x", condition="c", held_out=0.3).open()
+    examples, conditions = data.examples
+    assert conditions.shape == (data.size, 1)
+    assert abs(conditions.mean()) < 1e-5
+    back = data.condition_units.to_units(conditions)[:, 0]
+    row = {tuple(p): value for p, value in zip(x.tolist(), c, strict=True)}
+    mine = data.units.to_units(examples).tolist()
+    np.testing.assert_allclose(back, [row[tuple(p)] for p in mine], rtol=1e-5)
+    for name, message in (("short", "100 examples, and .* 50 rows"), ("words", "numbers")):
+        with pytest.raises(UserError, match=message):
+            Arrays(path=path, key="x", condition=name).open()
+
+
+def test_conditions_go_to_both_players_or_to_none(table):
+    dataset = Table(path="t.csv", columns=("x",), condition=("energy",))
+    with pytest.raises(UserError, match=r"the data have 1 numbers, generator\.condition_dim is 0"):
+        build_gan(Config(dataset=dataset, generator=MLP(output_shape=(1,))))
+    with pytest.raises(UserError, match="the data have 0 numbers"):
+        build_gan(Config(generator=MLP(output_shape=(2,), condition_dim=2)))
