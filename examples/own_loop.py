@@ -12,7 +12,7 @@ import optax
 
 from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, toy
 from wgan_jax.distances import exact_w1
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 
 BATCH, N_CRITIC, ITERATIONS = 128, 5, 400
 
@@ -33,7 +33,7 @@ def main():
     )
 
     def generator_loss(params, state, real):
-        z = latent(key_for(state.key, Draw.GENERATOR_LATENT, state.step.generator), BATCH)
+        z = latent(derive_key(state.key, Purpose.GENERATOR_LATENT, state.step.generator), BATCH)
         fake, _ = generator.apply(params, state.generator.stats, z, train=True)
         scores, _ = critic.apply(state.critic.params, state.critic.stats, fake, train=True)
         means_apart = jnp.square(fake.mean(0) - real.mean(0)).sum()

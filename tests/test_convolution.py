@@ -10,7 +10,7 @@ from jax import lax
 
 from wgan_jax import GradientPenalty
 from wgan_jax.networks import DCGANCritic, winograd
-from wgan_jax.networks.convolution import Geometry, convolve, correlate, spread
+from wgan_jax.networks.convolution import Geometry, conv_transpose, convolve, kernel_gradient
 
 CASES = [(8, 4, 2, 1), (9, 4, 2, 1), (7, 3, 2, 1), (8, 3, 1, 1), (5, 1, 1, 0), (8, 5, 3, 0)]
 SHAPES = [(*case, 3, 5) for case in CASES] + [(8, 4, 2, 1, 32, 5)]  # the last by Winograd
@@ -55,7 +55,7 @@ def test_spread_is_the_transpose(key):
     x, k = jax.random.normal(a, (2, 8, 8, 3)), jax.random.normal(b, (4, 4, 3, 5))
     y = jax.random.normal(c, (2, 4, 4, 5))
     left = (convolve(geometry, x, k) * y).sum()
-    np.testing.assert_allclose(left, (x * spread(geometry, y, k)).sum(), rtol=1e-4)
+    np.testing.assert_allclose(left, (x * conv_transpose(geometry, y, k)).sum(), rtol=1e-4)
 
 
 COMPILED = settings.default.max_examples // 30  # each example compiles
@@ -89,7 +89,11 @@ def compared(geometry, maps):
 @given(geometries)
 def test_all_three_maps_are_those_of_lax_whatever_the_geometry(geometry):
     def maps(x, k, dy):
-        return convolve(geometry, x, k), spread(geometry, dy, k), correlate(geometry, x, dy)
+        return (
+            convolve(geometry, x, k),
+            conv_transpose(geometry, dy, k),
+            kernel_gradient(geometry, x, dy),
+        )
 
     compared(geometry, maps)
 
@@ -150,8 +154,8 @@ def test_a_penalty_on_a_critic_of_convolutions_differentiates_twice(key, monkeyp
 
 MAPS = {
     "convolve": (convolve, (2, 8, 8, 3), (4, 4, 3, 5)),
-    "spread": (spread, (2, 4, 4, 5), (4, 4, 3, 5)),
-    "correlate": (correlate, (2, 8, 8, 3), (2, 4, 4, 5)),
+    "spread": (conv_transpose, (2, 4, 4, 5), (4, 4, 3, 5)),
+    "correlate": (kernel_gradient, (2, 8, 8, 3), (2, 4, 4, 5)),
 }
 GEOMETRY = Geometry((8, 8), (4, 4), 2, 1)
 
@@ -242,7 +246,9 @@ def test_the_gradients_are_the_other_two_maps_to_the_last_bit_in_a_scan_too(key)
     def scanned(x, k, dy):
         return lax.scan(lambda c, dy: (c, pulled(x, k, dy)), 0, dy[None])[1]
 
-    maps = jax.jit(lambda x, k, dy: (spread(GEOMETRY, dy, k), correlate(GEOMETRY, x, dy)))
+    maps = jax.jit(
+        lambda x, k, dy: (conv_transpose(GEOMETRY, dy, k), kernel_gradient(GEOMETRY, x, dy))
+    )
     for ours, again, b in zip(
         *(jax.jit(f)(x, k, dy) for f in (pulled, scanned)), maps(x, k, dy), strict=True
     ):

@@ -14,7 +14,7 @@ import wgan_jax
 ROOT = Path(__file__).parents[1]
 DIRECTIVE = re.compile(r"^\.\. auto(module|class|function):: (\S+)((?:\n {3}\S.*)*)", re.MULTILINE)
 # What a reader meets in signatures, with nothing to call.
-TYPES = {"Objective", "PairedObjective", "Penalty", "Optimizer", "Draw"}
+TYPES = {"Objective", "PairedObjective", "Penalty", "Optimizer", "Purpose", "Draw"}
 
 
 def public(module):

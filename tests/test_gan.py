@@ -28,7 +28,7 @@ from wgan_jax import (
     vae,
 )
 from wgan_jax.adaptive import scan_adaptive_steps
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.networks import MLP as LinenMLP  # noqa: N811
 from wgan_jax.sharding import data_mesh, shard_batches
 from wgan_jax.transforms.optimizers import RMSProp
@@ -172,8 +172,8 @@ def test_no_host_transfer_inside_a_chunk(key):
 
 def test_draws_never_share_a_key(key):
     keys = [
-        tuple(np.asarray(jax.random.key_data(key_for(key, purpose, step))).tolist())
-        for purpose in Draw
+        tuple(np.asarray(jax.random.key_data(derive_key(key, purpose, step))).tolist())
+        for purpose in Purpose
         for step in range(20)
     ]
     assert len(set(keys)) == len(keys)

@@ -17,7 +17,7 @@ from wgan_jax.cli import run_command
 from wgan_jax.experiment.config import Config
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
-from wgan_jax.reproduce.figure import Claim, Settings, as_json, mean_std, verdict
+from wgan_jax.reproduce.figure import Claim, Settings, as_json, claim_status, mean_std
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import train_seeds
 
@@ -147,8 +147,8 @@ def test_seeds_train_alike_one_by_one_and_as_one_program():
 
 def test_quick_runs_judge_nothing():
     claim = Claim("text", True, "evidence")
-    assert verdict(claim, Settings(size="quick")) is None
-    assert verdict(claim, Settings()) is True
+    assert claim_status(claim, Settings(size="quick")) is None
+    assert claim_status(claim, Settings()) is True
 
 
 def test_a_figure_that_goes_on_counts_what_it_had_cost(tmp_path):

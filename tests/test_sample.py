@@ -75,7 +75,7 @@ def sampler(run):
 
 
 def drawn(sampler, **wish):
-    blocks = list(dataclasses.replace(sampler, wish=SampleSpec(**wish)).blocks())
+    blocks = list(dataclasses.replace(sampler, spec=SampleSpec(**wish)).blocks())
     return {name: np.concatenate([block[name] for block in blocks]) for name in blocks[0]}
 
 
@@ -115,7 +115,7 @@ def test_weights_labels_and_truncation_are_chosen(run, sampler):
 
 def test_pictures_and_folders(sampler, tmp_path):
     def write(num, path, folder=False):
-        blocks = dataclasses.replace(sampler, wish=SampleSpec(num=num)).blocks()
+        blocks = dataclasses.replace(sampler, spec=SampleSpec(num=num)).blocks()
         sample_files.write_samples(blocks, num, path, folder=folder)
 
     write(9, tmp_path / "grid.png")
@@ -138,7 +138,7 @@ def test_pictures_and_folders(sampler, tmp_path):
 
 def test_a_failure_leaves_nothing_half(sampler, tmp_path):
     def broken():
-        yield from dataclasses.replace(sampler, wish=SampleSpec(num=500)).blocks()
+        yield from dataclasses.replace(sampler, spec=SampleSpec(num=500)).blocks()
         raise OSError("no space left")
 
     for path, folder in ((tmp_path / "x.npz", False), (tmp_path / "x", True)):
@@ -149,7 +149,7 @@ def test_a_failure_leaves_nothing_half(sampler, tmp_path):
 
 @pytest.mark.filterwarnings("ignore")
 def test_walks_go_from_latent_to_latent(run, sampler, tmp_path):
-    walks = list(dataclasses.replace(sampler, wish=SampleSpec(num=3)).walk(5, tour=False))
+    walks = list(dataclasses.replace(sampler, spec=SampleSpec(num=3)).interpolate(5, tour=False))
     for suffix in (".npz", ".png"):
         sample_files.write_walks(walks, tmp_path / f"walk{suffix}")
     walk = np.load(tmp_path / "walk.npz")
@@ -172,12 +172,12 @@ def test_latents_between_others():
     a, b = np.random.default_rng(0).normal(size=(2, 6, 50)).astype(np.float32)
     t = np.full(6, 0.5, np.float32)
     for ends, wanted in ((np.zeros(6, np.float32), a), (np.ones(6, np.float32), b)):
-        np.testing.assert_allclose(Normal(dim=50).between(a, b, ends), wanted, atol=1e-5)
-        np.testing.assert_allclose(Uniform(dim=50).between(a, b, ends), wanted, atol=1e-6)
-    middle = np.linalg.norm(Normal(dim=50).between(a, b, t), axis=1)
+        np.testing.assert_allclose(Normal(dim=50).interpolate(a, b, ends), wanted, atol=1e-5)
+        np.testing.assert_allclose(Uniform(dim=50).interpolate(a, b, ends), wanted, atol=1e-6)
+    middle = np.linalg.norm(Normal(dim=50).interpolate(a, b, t), axis=1)
     sides = [np.linalg.norm(x, axis=1) for x in (a, b)]
     assert (middle > 0.9 * np.minimum(*sides)).all()
-    np.testing.assert_allclose(Normal(dim=50).between(a, a, t), a, rtol=1e-5)
+    np.testing.assert_allclose(Normal(dim=50).interpolate(a, a, t), a, rtol=1e-5)
 
 
 def test_truncated_latents_stay_within_their_bound(key):

@@ -106,14 +106,14 @@ def init_of_a_number(key, x):
         (linear(apply=always_trains), "statistics", ()),
         (linear(apply=counts_in_floats), "statistics", ()),
         (linear(apply=rolls_its_own), "purity", ()),
-        (linear(apply=centres_over_the_batch), "neighbours", ()),
-        (linear(apply=centres_in_training), "neighbours", ()),
+        (linear(apply=centres_over_the_batch), "batch_independence", ()),
+        (linear(apply=centres_in_training), "batch_independence", ()),
         (linear(apply=scores_in_bfloat16), "output", ()),
         (linear(apply=has_noise_of_its_own), "keys", ()),
         (linear(init=init_with_a_seed_of_its_own), "keys", ()),
         (linear(apply=has_a_naive_norm), "gradient", ()),
         (linear(apply=uses_its_key_twice), "keys", ()),
-        (linear(apply=knows_the_compiler), "jit", ("gradient", "keys", "neighbours")),
+        (linear(apply=knows_the_compiler), "jit", ("gradient", "keys", "batch_independence")),
     ],
     ids=lambda value: value.apply.__name__ if isinstance(value, Network) else str(value),
 )
@@ -130,7 +130,7 @@ def test_a_critic_steeper_than_it_says_is_caught():
         return x @ params["w"], stats
 
     steep = Network(init, apply)
-    quick = ("purity", "jit", "scan", "vmap", "keys", "export", "gradient", "neighbours")
+    quick = ("purity", "jit", "scan", "vmap", "keys", "export", "gradient", "batch_independence")
     check_network(steep, REAL, scores=True, lipschitz=5.0, skip=quick)
     with pytest.raises(AssertionError, match=r"a slope of 5 exceeds 4\.9"):
         check_network(steep, REAL, scores=True, lipschitz=4.9, skip=quick)

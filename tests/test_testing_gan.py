@@ -178,8 +178,8 @@ BROKEN = [
     ("init", {"init": looks_at_values}, "values of the samples"),
     ("structure", {"critic_step": drifts_to_half}, "float16"),
     ("structure", {"critic_step": drifts_to_weak}, "weak_type"),
-    ("turns", {"critic_step": moves_the_generator}, "critic_step moves the generator"),
-    ("turns", {"critic_step": stands_still}, "leaves the weights of the critic"),
+    ("alternation", {"critic_step": moves_the_generator}, "critic_step moves the generator"),
+    ("alternation", {"critic_step": stands_still}, "leaves the weights of the critic"),
     ("counters", {"critic_step": does_not_count}, "0 generator and 0 critic"),
     ("counters", {"critic_step": walks_with_its_key}, "root key"),
     ("metrics", {"critic_step": reports_a_vector}, r"critic/loss.*scalar.*\(1,\)"),
@@ -247,7 +247,15 @@ def latent_that_uses_its_key_twice(key, n):
 def test_a_key_that_is_used_again_is_caught(options, told):
     with jax.debug_key_reuse(False):  # a user's own program seldom has the checker on
         model = build(**options)
-        others = PROGRAMS | {"init", "generate", "turns", "counters", "metrics", "finite", "scan"}
+        others = PROGRAMS | {
+            "init",
+            "generate",
+            "alternation",
+            "counters",
+            "metrics",
+            "finite",
+            "scan",
+        }
         with pytest.raises(AssertionError, match=rf"(?s)check_gan, keys \(.*{told}"):
             check_gan(model, REAL, clip=0.05, skip=others)
 
@@ -286,7 +294,7 @@ def test_a_box_that_is_left_is_caught(tx):
 )
 def test_a_gan_whose_clipping_is_forgotten_is_caught(critic_tx):
     others = PROGRAMS | {"scan", "keys", "generate"}
-    with pytest.raises(AssertionError, match=r"check_gan, box \(.*outside the box"):
+    with pytest.raises(AssertionError, match=r"check_gan, weight_bounds \(.*outside the box"):
         check_gan(build(critic_tx=critic_tx), REAL, clip=0.05, skip=others)
 
 

@@ -24,12 +24,12 @@ import optax
 from jax import lax
 
 from wgan_jax.batch_statistics import after_both, for_second, sequential
-from wgan_jax.keys import Draw, key_for, typed
+from wgan_jax.keys import Purpose, derive_key, typed
 from wgan_jax.objectives import is_paired
 from wgan_jax.transforms.finite import revert_if_skipped, skip_metrics
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
 
-KeyFor = Callable[[Draw], Array]
+KeyFor = Callable[[Purpose], Array]
 Loss = Callable[[PyTree], tuple[Array, tuple[PyTree, Metrics]]]
 """Weights to (loss, (statistics, metrics))."""
 
@@ -51,15 +51,15 @@ class Game(NamedTuple):
 def init(game: Game, key: Array, real: PyTree) -> GANState:
     """The state at the start; of `real` only shapes are used."""
     key = typed(key)
-    z = game.latent(key_for(key, Draw.INIT_LATENT), batch_size_of(real))
-    params, stats = game.generator.init(key_for(key, Draw.GENERATOR_INIT), z)
+    z = game.latent(derive_key(key, Purpose.INIT_LATENT), batch_size_of(real))
+    params, stats = game.generator.init(derive_key(key, Purpose.GENERATOR_INIT), z)
 
     def fakes() -> PyTree:  # only shapes are asked for, so that any key will do
         return game.generator.apply(params, stats, z, train=True, key=jax.random.key(0))[0]
 
     check_same_samples(real, jax.eval_shape(fakes))
     generator = Player(params, stats, game.generator_tx.init(params))
-    params, stats = game.critic.init(key_for(key, Draw.CRITIC_INIT), real)
+    params, stats = game.critic.init(derive_key(key, Purpose.CRITIC_INIT), real)
     critic = Player(params, stats, game.critic_tx.init(params))
     zero = jnp.zeros((), jnp.int32)
     return GANState(Step(zero, zero), key, critic, generator)
@@ -95,8 +95,8 @@ def update_critic(
     game: Game, critic: Player, generator: Player, real: PyTree, key: KeyFor, iteration: Array
 ) -> tuple[Player, Metrics]:
     """The critic after a step of its optimizer, with keys by purpose and the current iteration."""
-    on_fake, on_real, on_generator, in_penalty = jax.random.split(key(Draw.CRITIC_DROPOUT), 4)
-    z = game.latent(key(Draw.CRITIC_LATENT), batch_size_of(real))
+    on_fake, on_real, on_generator, in_penalty = jax.random.split(key(Purpose.CRITIC_DROPOUT), 4)
+    z = game.latent(key(Purpose.CRITIC_LATENT), batch_size_of(real))
     fake, _ = sample_fakes(game, generator, z, on_generator)
     check_same_samples(real, fake)
     project = game.critic_projection or (lambda params: params)
@@ -112,7 +112,7 @@ def update_critic(
             def f(x: PyTree, key: Array = in_penalty) -> Array:
                 return score(game, player, x, key)[0]
 
-            metrics["critic/penalty"] = game.penalty(f, real, fake, key(Draw.INTERPOLATION))
+            metrics["critic/penalty"] = game.penalty(f, real, fake, key(Purpose.INTERPOLATION))
             value = value + metrics["critic/penalty"]
         return value, (stats, metrics | {"critic/loss": value})
 
@@ -127,8 +127,8 @@ def generator_step(
     `real[batch_size, ...]` is used by objectives that score samples in pairs, and by no other.
     """
     key = partial(_key_at, state.key, state.step.generator)
-    in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
-    z = game.latent(key(Draw.GENERATOR_LATENT), batch_size)
+    in_generator, in_critic = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
+    z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
     partners: tuple[Array, ...] = ()
     if is_paired(game.objective):
         in_critic, on_real = jax.random.split(in_critic)
@@ -246,5 +246,5 @@ def _partners(real: PyTree | None, batch_size: int) -> PyTree:
     return real
 
 
-def _key_at(root: Array, step: Array, purpose: Draw) -> Array:
-    return key_for(root, purpose, step)
+def _key_at(root: Array, step: Array, purpose: Purpose) -> Array:
+    return derive_key(root, purpose, step)

@@ -1,4 +1,4 @@
-"""Where randomness comes from: a root key, a step and the purpose of the draw."""
+"""Derives PRNG keys from a root key, a step and the purpose of the draw."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from wgan_jax.types import Array
 
 
-class Draw(enum.IntEnum):
+class Purpose(enum.IntEnum):
     """What a key is for. Two purposes never share a key; old numbers stay as they are."""
 
     GENERATOR_INIT = 0
@@ -29,18 +29,21 @@ class Draw(enum.IntEnum):
     QUALITY = 13
 
 
-def key_for(root: Array, purpose: Draw, step: Array | int = 0) -> Array:
+def derive_key(root: Array, purpose: Purpose, step: Array | int = 0) -> Array:
     """The key of one purpose at one step: a pure function of the root key.
 
     Example:
       >>> import jax
       >>> root = jax.random.key(0)
-      >>> latent = key_for(root, Draw.CRITIC_LATENT, step=3)
-      >>> data = key_for(root, Draw.CRITIC_DATA, step=3)
+      >>> latent = derive_key(root, Purpose.CRITIC_LATENT, step=3)
+      >>> data = derive_key(root, Purpose.CRITIC_DATA, step=3)
       >>> bool((jax.random.key_data(latent) == jax.random.key_data(data)).all())
       False
     """
     return jax.random.fold_in(jax.random.fold_in(root, step), purpose)
+
+
+Draw, key_for = Purpose, derive_key  # former names, for one version
 
 
 def typed(key: Array) -> Array:

@@ -50,14 +50,14 @@ class Normal:
         """
         return jax.random.truncated_normal(key, -bound, bound, (n, self.dim))
 
-    def between(self, a: Array, b: Array, t: Array) -> Array:
+    def interpolate(self, a: Array, b: Array, t: Array) -> Array:
         """Latents [n, dim] on the great circle from a to b [n, dim], at t [n] from 0 to 1.
 
         On a straight line they would be shorter than those that the generator knows.
 
         Example:
           >>> a, b = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 2.0]])
-          >>> Normal(dim=2).between(a, b, jnp.array([0.5])).round(3).tolist()
+          >>> Normal(dim=2).interpolate(a, b, jnp.array([0.5])).round(3).tolist()
           [[1.4140000343322754, 1.4140000343322754]]
 
         References:
@@ -94,7 +94,7 @@ class Uniform:
         """z ~ U[-bound, bound]^dim, with a bound of at most 1."""
         return min(bound, 1.0) * self(key, n)
 
-    def between(self, a: Array, b: Array, t: Array) -> Array:
+    def interpolate(self, a: Array, b: Array, t: Array) -> Array:
         """Latents [n, dim] on the straight line from a to b [n, dim], at t [n] from 0 to 1."""
         return (1 - t[:, None]) * a + t[:, None] * b
 

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 Sampler = Callable[[Array, int], PyTree]
@@ -84,8 +84,8 @@ def scan_steps(
 def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
     """The `n` real samples of one critic step."""
     if hasattr(sampler, "at"):
-        return sampler.at(key_for(root, Draw.CRITIC_DATA), step, n)
-    return sampler(key_for(root, Draw.CRITIC_DATA, step), n)
+        return sampler.at(derive_key(root, Purpose.CRITIC_DATA), step, n)
+    return sampler(derive_key(root, Purpose.CRITIC_DATA, step), n)
 
 
 def shuffle_rows(key: Array, x: PyTree) -> PyTree:

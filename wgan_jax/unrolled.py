@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from wgan_jax.algorithm import Game, move_generator, sample_fakes, score, update_critic
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Player, PyTree, Scalar
 
@@ -51,13 +51,13 @@ def unrolled_generator_step(
     if real is None:
         raise ValueError("unrolling needs real samples: generator_step(state, n, real)")
 
-    def key(purpose: Draw) -> Array:
-        return key_for(state.key, purpose, state.step.generator)
+    def key(purpose: Purpose) -> Array:
+        return derive_key(state.key, purpose, state.step.generator)
 
-    in_generator, in_critic = jax.random.split(key(Draw.GENERATOR_DROPOUT))
+    in_generator, in_critic = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
     on_fake, on_real = jax.random.split(in_critic)
-    z = game.latent(key(Draw.GENERATOR_LATENT), batch_size)
-    keys = jax.random.split(key(Draw.UNROLLED), game.unrolled_steps)
+    z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
+    keys = jax.random.split(key(Purpose.UNROLLED), game.unrolled_steps)
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
         generator = state.generator._replace(params=params)
@@ -77,7 +77,7 @@ def _unroll_critic(
     """The critic after one update for each of `keys`, differentiable in the generator."""
 
     def ahead(critic: Player, key: Array) -> tuple[Player, None]:
-        on = partial(key_for, key)
+        on = partial(derive_key, key)
         return update_critic(game, critic, generator, real, on, iteration)[0], None
 
     return lax.scan(ahead, critic, keys)[0]

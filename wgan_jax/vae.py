@@ -15,7 +15,7 @@ import optax
 from wgan_jax import algorithm
 from wgan_jax.algorithm import Game, batch_size_of, descend, move_generator, sample_fakes
 from wgan_jax.gan import GAN, jitted
-from wgan_jax.keys import Draw, key_for, typed
+from wgan_jax.keys import Purpose, derive_key, typed
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, check_network_type
 from wgan_jax.validation import check_part
 
@@ -140,8 +140,8 @@ def _init(game: Game, key: Array, real: Array) -> GANState:
 def _critic_step(game: Game, state: GANState, real: Array) -> tuple[GANState, Metrics]:
     """The encoder ascends the bound."""
     keys = [
-        key_for(state.key, purpose, state.step.critic)
-        for purpose in (Draw.CRITIC_LATENT, Draw.CRITIC_DROPOUT)
+        derive_key(state.key, purpose, state.step.critic)
+        for purpose in (Purpose.CRITIC_LATENT, Purpose.CRITIC_DROPOUT)
     ]
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
@@ -163,8 +163,8 @@ def _generator_step(
             f"a VAE's generator_step(state, {batch_size}, real) needs {batch_size} real samples"
         )
     keys = [
-        key_for(state.key, purpose, state.step.generator)
-        for purpose in (Draw.GENERATOR_LATENT, Draw.GENERATOR_DROPOUT)
+        derive_key(state.key, purpose, state.step.generator)
+        for purpose in (Purpose.GENERATOR_LATENT, Purpose.GENERATOR_DROPOUT)
     ]
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:

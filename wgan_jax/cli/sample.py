@@ -46,7 +46,7 @@ def sample(args: list[str]) -> int:
     member, args = flags.option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     label, args = flags.option(args, "label")
-    wish, args = _wish(args, num=64 if frames is None else _WALKS)
+    spec, args = _spec(args, num=64 if frames is None else _WALKS)
     folder = workdir("sample", args)
     steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
     path = _out(out, force, walks=steps is not None)
@@ -54,12 +54,12 @@ def sample(args: list[str]) -> int:
     from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
     from wgan_jax.experiment.schema import read_schema
 
-    wish["label"] = _class_number(label, read_schema(folder).class_names)
+    spec["label"] = _class_number(label, read_schema(folder).class_names)
     config = flags.load(folder / "config.json")
     k = None if member is None else parse_nonnegative_int("member", member)
-    sampler = open_sampler(config, folder, SampleSpec(**wish), member=k)
+    sampler = open_sampler(config, folder, SampleSpec(**spec), member=k)
     if steps is not None:
-        walks = sampler.walk(steps, tour=sample_files.is_animated(path))
+        walks = sampler.interpolate(steps, tour=sample_files.is_animated(path))
         sample_files.write_walks(walks, path, sampler.schema)
     else:
         many = sample_files.is_folder(str(out))
@@ -69,7 +69,7 @@ def sample(args: list[str]) -> int:
     return 0
 
 
-def _wish(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
+def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
     given = {}
     for name in ("num", "seed", "weights", "truncation"):
         given[name], args = flags.option(args, name)
@@ -82,7 +82,7 @@ def _wish(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
         wanted = num if file is None else None
     else:
         wanted = parse_nonnegative_int("num", count, 1)
-    wish = {
+    spec = {
         "num": wanted,
         "seed": parse_nonnegative_int("seed", given["seed"] or "0"),
         "weights": given["weights"],
@@ -90,7 +90,7 @@ def _wish(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
         "condition": tuple(_setting(text) for text in settings),
         "conditions": file,
     }
-    return wish, args
+    return spec, args
 
 
 def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:

@@ -27,7 +27,7 @@ from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
 from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import Array, GANState, from_linen
 from wgan_jax.vae import EvidenceBound
@@ -95,15 +95,18 @@ class Run:
         shape = self._sample_shape()
         if len(shape) != 3 or path.exists():
             return
-        key = key_for(jax.random.key(self.config.seed), Draw.SAMPLES)
+        key = derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES)
         count = min(_GRID, self.data.size or _GRID)
-        real = next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1))
+        real = next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
             plots.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of samples from fixed noise: images, points of the plane or columns."""
-        key, shape = key_for(jax.random.key(self.config.seed), Draw.SAMPLES), self._sample_shape()
+        key, shape = (
+            derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES),
+            self._sample_shape(),
+        )
         count = _GRID if len(shape) == 3 else _POINTS
         samples = self.gan.generate(with_ema(state), key, count)
         fake, *conditions = map(np.asarray, jax.tree.leaves(samples))
@@ -113,7 +116,9 @@ class Run:
             plots.image_grid(fake, file)
             return
         count = min(count, self.data.size or count)
-        real = jax.tree.leaves(next(self.data.draws(key_for(key, Draw.CRITIC_DATA), count, 1)))[0]
+        real = jax.tree.leaves(
+            next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1))
+        )[0]
         if shape == (2,):
             critic = None if conditions else self._critic_scores(state)
             plots.plane(np.asarray(real), fake, critic, step, file)

@@ -23,7 +23,7 @@ from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.sweep import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
 
@@ -40,7 +40,7 @@ def rows(
     W1 is exact, between `n` samples and as many data points that all members share; the floor
     is exact W1 between data and other data. No two members share a key, and none the data's.
     """
-    key = key_for(jax.random.key(config.seed), Draw.EVALUATION)
+    key = derive_key(jax.random.key(config.seed), Purpose.EVALUATION)
     on_real, *on_fakes = jax.random.split(key, 1 + len(states))
     size = data.size
     n = n if size is None else min(n, size // 2)
@@ -109,14 +109,15 @@ def samples(
     shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
     count = _SAMPLES if len(shape) == 3 else _DRAWN
     drawn = [
-        gan.generate(with_ema(state), key_for(state.key, Draw.SAMPLES), count) for state in states
+        gan.generate(with_ema(state), derive_key(state.key, Purpose.SAMPLES), count)
+        for state in states
     ]
     fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
     if len(shape) == 3:
         plots.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
     elif shape == (2,):
-        key = key_for(jax.random.key(config.seed), Draw.SAMPLES)
-        real = np.asarray(data(key_for(key, Draw.CRITIC_DATA), count))
+        key = derive_key(jax.random.key(config.seed), Purpose.SAMPLES)
+        real = np.asarray(data(derive_key(key, Purpose.CRITIC_DATA), count))
         _panels(real, fakes, varied_hyperparameters(config), step, file)
 
 

@@ -56,12 +56,12 @@ def convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     return _bind("y", x, kernel, geometry=geometry)
 
 
-def spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
+def conv_transpose(geometry: Geometry, y: Array, kernel: Array) -> Array:
     """Outputs [n, h, w, o] and kernel [a, b, i, o] to images [n, H, W, i]."""
     return _bind("x", y, kernel, geometry=geometry)
 
 
-def correlate(geometry: Geometry, x: Array, y: Array) -> Array:
+def kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
     """Images [n, H, W, i] and outputs [n, h, w, o] to kernel [a, b, i, o]."""
     return _bind("k", x, y, geometry=geometry)
 
@@ -77,7 +77,7 @@ def _convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
     return lax.platform_dependent(x, kernel, cpu=cpu, default=plain)
 
 
-def _spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
+def _conv_transpose(geometry: Geometry, y: Array, kernel: Array) -> Array:
     image = jax.ShapeDtypeStruct((y.shape[0], *geometry.image, kernel.shape[2]), y.dtype)
 
     def plain(y: Array, kernel: Array) -> Array:
@@ -86,12 +86,12 @@ def _spread(geometry: Geometry, y: Array, kernel: Array) -> Array:
     def cpu(y: Array, kernel: Array) -> Array:
         if _saves(geometry, y, kernel.shape[2]):
             return winograd.spread(y, kernel, geometry.image, geometry.padding)
-        return _spread_windows(geometry, y, kernel)
+        return _conv_transpose_windows(geometry, y, kernel)
 
     return lax.platform_dependent(y, kernel, cpu=cpu, default=plain)
 
 
-def _correlate(geometry: Geometry, x: Array, y: Array) -> Array:
+def _kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
     window = jax.ShapeDtypeStruct((*geometry.window, x.shape[3], y.shape[3]), x.dtype)
 
     def plain(x: Array, y: Array) -> Array:
@@ -100,7 +100,7 @@ def _correlate(geometry: Geometry, x: Array, y: Array) -> Array:
     def cpu(x: Array, y: Array) -> Array:
         if _saves(geometry, x, x.shape[3]):
             return winograd.correlate(x, y, geometry.padding)
-        return _correlate_windows(geometry, x, y)
+        return _kernel_gradient_windows(geometry, x, y)
 
     return lax.platform_dependent(x, y, cpu=cpu, default=plain)
 
@@ -108,7 +108,7 @@ def _correlate(geometry: Geometry, x: Array, y: Array) -> Array:
 # The primitive maps two of x, y, k to the third, `wanted`. `mapped` tells of every `jax.vmap`
 # around it, the innermost first, which of the two operands have an axis of it, in front.
 # `precision` is `jax.default_matmul_precision` of the call, which has ended by the lowering.
-_MAPS = {"y": _convolve, "x": _spread, "k": _correlate}
+_MAPS = {"y": _convolve, "x": _conv_transpose, "k": _kernel_gradient}
 _OPERANDS = {"y": ("x", "k"), "x": ("y", "k"), "k": ("x", "y")}
 _trilinear = Primitive("trilinear_convolution")
 
@@ -181,7 +181,7 @@ def _saves(geometry: Geometry, x: Array, channels: int) -> bool:
     )
 
 
-def _spread_windows(geometry: Geometry, y: Array, kernel: Array) -> Array:
+def _conv_transpose_windows(geometry: Geometry, y: Array, kernel: Array) -> Array:
     """A matrix product gives the window of every output; overlapping windows are added."""
     stride, padding = geometry.stride, geometry.padding
     (n, h, w, o), i = y.shape, kernel.shape[2]
@@ -204,7 +204,7 @@ def _spread_windows(geometry: Geometry, y: Array, kernel: Array) -> Array:
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *crop, (0, 0, 0)])
 
 
-def _correlate_windows(geometry: Geometry, x: Array, y: Array) -> Array:
+def _kernel_gradient_windows(geometry: Geometry, x: Array, y: Array) -> Array:
     """A matrix product of the windows of the image with the outputs."""
     (h, w), (a, b), stride, i = geometry.output, geometry.window, geometry.stride, x.shape[3]
     margin = (geometry.padding,) * 2
@@ -266,7 +266,7 @@ class ConvTranspose(nn.Module):
         _, height, width, _ = y.shape
         image = (height * self.stride + beyond, width * self.stride + beyond)
         geometry = Geometry(image, shape[:2], self.stride, self.padding)
-        return _add_bias(self, spread(geometry, y, kernel))
+        return _add_bias(self, conv_transpose(geometry, y, kernel))
 
 
 def _add_bias(module: Conv | ConvTranspose, y: Array) -> Array:

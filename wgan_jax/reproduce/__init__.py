@@ -11,7 +11,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.config_io import suggest
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import atomic_write
-from wgan_jax.reproduce.figure import Result, Settings, as_json, machine, verdict
+from wgan_jax.reproduce.figure import Result, Settings, as_json, claim_status, machine
 
 FIGURES = {
     "fig1": "parallel lines: W1 beside Jensen-Shannon, KL and total variation",
@@ -52,9 +52,9 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
     except OSError as error:
         raise UserError(f"{out} cannot be written: {error.strerror}") from error
     module = importlib.import_module(f"wgan_jax.reproduce.{name}")
-    unfinished = out / f"{name}.unfinished.jsonl"
+    cache_path = out / f"{name}.unfinished.jsonl"
     wall, cpu = time.perf_counter(), time.process_time()
-    result = module.run(settings._replace(unfinished=unfinished))
+    result = module.run(settings._replace(cache_path=cache_path))
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
     seconds, cpu_seconds = seconds + result.earlier[0], cpu_seconds + result.earlier[1]
     with atomic_write(out / f"{name}.png") as file:
@@ -63,7 +63,11 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
         "figure": name,
         "about": FIGURES[name],
         "claims": [
-            {"claim": claim.text, "holds": verdict(claim, settings), "evidence": claim.evidence}
+            {
+                "claim": claim.text,
+                "holds": claim_status(claim, settings),
+                "evidence": claim.evidence,
+            }
             for claim in result.claims
         ],
         "table": result.table._asdict() if result.table else None,
@@ -75,5 +79,5 @@ def reproduce(name: str, out: Path, settings: Settings, note: str | None = None)
         "machine": machine(),
     }
     write_json(out / f"{name}.json", as_json(record))
-    unfinished.unlink(missing_ok=True)
+    cache_path.unlink(missing_ok=True)
     return result

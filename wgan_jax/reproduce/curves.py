@@ -79,20 +79,20 @@ def curves(
     method: str, names: Sequence[str], metric: str, settings: Settings
 ) -> dict[str, list[Curve]]:
     """Curves of every seed, by setting."""
-    seeds = range(settings.seeds or settings.pick(1, 3))
+    seeds = range(settings.seeds or settings.by_size(1, 3))
     found = {}
     for name in names:
         config = image_config(
             method,
             Digits(),
             size=8,
-            filters=settings.pick(8, 32, 128),
-            width=settings.pick(32, 128, 512),
-            steps=settings.pick(50, 1_200 if method == "WGAN" else 2_400, 20_000),
+            filters=settings.by_size(8, 32, 128),
+            width=settings.by_size(32, 128, 512),
+            steps=settings.by_size(50, 1_200 if method == "WGAN" else 2_400, 20_000),
             rate=_RATES[name],
             **SETTINGS[name],
         )
-        snapshots = settings.pick(5, _SNAPSHOTS)
+        snapshots = settings.by_size(5, _SNAPSHOTS)
         tracks = train_seeds(config, seeds, snapshots=snapshots, samples=_HELD_OUT)
         found[name] = [curve(track, metric) for track in tracks]
         print(f"{method}, {name}: {summary(found[name])}", flush=True)

@@ -40,15 +40,15 @@ _HEAD = [
 
 
 def run(settings: Settings) -> Result:
-    seeds = range(settings.seeds or settings.pick(2, 10))
-    steps, snapshots = settings.pick(20, 4_000, 25_000), settings.pick(2, 20)
-    width, batch_size = settings.pick((8, 16), (64, 64), (128, 256))
+    seeds = range(settings.seeds or settings.by_size(2, 10))
+    steps, snapshots = settings.by_size(20, 4_000, 25_000), settings.by_size(2, 20)
+    width, batch_size = settings.by_size((8, 16), (64, 64), (128, 256))
     generator = MLP(features=(width,) * 3, output_shape=(2,))
     configs = {
         name: dataclasses.replace(config, generator=generator, batch_size=batch_size)
         for name, config in toy_methods(steps, RING).items()
     }
-    journal = ResultCache(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+    cache = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
 
     def method(name: str, config: str) -> dict[str, Any]:
         tracks = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
@@ -58,7 +58,7 @@ def run(settings: Settings) -> Result:
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
     for name in METHODS:
-        found = journal({"name": name, "config": config_hash(configs[name])}, method)
+        found = cache({"name": name, "config": config_hash(configs[name])}, method)
         measured[name], strips[name] = found["runs"], np.array(found["shown"])
         print(f"{name:13} {' '.join(_row(measured[name]))}", flush=True)
     at = max(1, steps // snapshots) * np.arange(snapshots + 1)
@@ -70,7 +70,7 @@ def run(settings: Settings) -> Result:
         "runs": measured,
     }
     table = Table(_HEAD, [[name, *_row(runs)] for name, runs in measured.items()])
-    return Result(draw(strips, at, numbers), numbers, claims(measured, at), table, journal.earlier)
+    return Result(draw(strips, at, numbers), numbers, claims(measured, at), table, cache.earlier)
 
 
 def _shown(snapshots: int) -> np.ndarray:

@@ -18,7 +18,7 @@ _POINTS, _CELLS = 200, 401
 
 
 def run(settings: Settings) -> Result:
-    thetas = np.linspace(-1, 1, settings.pick(5, 41)).round(6)
+    thetas = np.linspace(-1, 1, settings.by_size(5, 41)).round(6)
     rows = [measure(float(theta)) for theta in thetas]
     numbers = {"theta": thetas.tolist(), **{k: [row[k] for row in rows] for k in rows[0]}}
     return Result(draw(thetas, numbers), numbers, claims(thetas, numbers))

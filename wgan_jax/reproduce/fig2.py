@@ -27,7 +27,7 @@ _REACH = 4.5
 
 
 def run(settings: Settings) -> Result:
-    seeds, steps = settings.seeds or settings.pick(1, 5), settings.pick(20, 2_000, 10_000)
+    seeds, steps = settings.seeds or settings.by_size(1, 5), settings.by_size(20, 2_000, 10_000)
     x = jnp.linspace(-_REACH, _REACH, 361)[:, None]
     curves = {}
     for row, (name, curve) in enumerate(players(steps).items()):

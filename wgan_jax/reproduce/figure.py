@@ -23,15 +23,15 @@ class Settings(NamedTuple):
         accelerator; `quick` only shows that it runs, and judges no claim.
       seeds: how many; the figure's own number if None.
       data_dir: of prepared data sets; the default of TFDS if None.
-      unfinished: a file for what a long figure has computed so far, from which it goes on.
+      cache_path: a file for what a long figure has computed so far, from which it goes on.
     """
 
     size: str = "default"
     seeds: int | None = None
     data_dir: str | None = None
-    unfinished: Path | None = None
+    cache_path: Path | None = None
 
-    def pick(self, quick: T, default: T, full: T | None = None) -> T:
+    def by_size(self, quick: T, default: T, full: T | None = None) -> T:
         """The value for this size; `full` is as `default` where it is not given."""
         if self.size == "quick":
             return quick
@@ -71,7 +71,7 @@ class Result(NamedTuple):
     earlier: tuple[float, float] = (0.0, 0.0)
 
 
-def verdict(claim: Claim, settings: Settings) -> bool | None:
+def claim_status(claim: Claim, settings: Settings) -> bool | None:
     """None where the run was too short to judge."""
     return None if settings.size == "quick" else bool(claim.holds)
 
@@ -80,7 +80,7 @@ def report(result: Result, settings: Settings) -> str:
     """The claims as lines to read."""
     words = {True: "holds        ", False: "DOES NOT HOLD", None: "not judged   "}
     return "\n".join(
-        f"{words[verdict(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
+        f"{words[claim_status(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
         for claim in result.claims
     )
 

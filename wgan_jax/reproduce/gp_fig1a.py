@@ -35,7 +35,7 @@ _REACH, _SIDE, _POINTS = 2.0, 81, 1_000
 
 
 def run(settings: Settings) -> Result:
-    steps, width = settings.pick(10, 3_000, 20_000), settings.pick(32, 128, 512)
+    steps, width = settings.by_size(10, 3_000, 20_000), settings.by_size(32, 128, 512)
     numbers: dict[str, Any] = {}
     surfaces: dict[tuple[str, str], np.ndarray] = {}
     for data_name, data in DATA.items():

@@ -30,8 +30,8 @@ _BINS = 61
 
 
 def run(settings: Settings) -> Result:
-    seeds = settings.seeds or settings.pick(1, 3, 5)
-    steps, width = settings.pick(5, 600, 20_000), settings.pick(16, 128, 512)
+    seeds = settings.seeds or settings.by_size(1, 3, 5)
+    steps, width = settings.by_size(5, 600, 20_000), settings.by_size(16, 128, 512)
     on_real, on_fake, on_fit = jax.random.split(jax.random.key(0), 3)
     real, fake = SwissRoll()(on_real, 1_024), noisy(SwissRoll())(on_fake, 1_024)
     norms: dict[str, np.ndarray] = {}

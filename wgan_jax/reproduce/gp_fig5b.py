@@ -41,8 +41,8 @@ class FewDigits(DatasetConfig):
 
 
 def run(settings: Settings) -> Result:
-    steps, snapshots = settings.pick(20, 8_000, 20_000), settings.pick(2, 40)
-    filters = settings.pick(8, 32, 128)
+    steps, snapshots = settings.by_size(20, 8_000, 20_000), settings.by_size(2, 40)
+    filters = settings.by_size(8, 32, 128)
     numbers: dict[str, Any] = {}
     for name, config in configs(steps, filters).items():
         numbers[name] = losses(config, snapshots)

@@ -30,10 +30,10 @@ _NORM = "generator/gradient_norm"
 
 
 def run(settings: Settings) -> Result:
-    seeds = range(settings.seeds or settings.pick(2, 3, 10))
-    steps = settings.pick(20, 1_000, 10_000)
-    critic_steps, every = settings.pick((20, 5), (2_000, 25))
-    configs = toy_methods(settings.pick(20, 10_000, 100_000), Ring())
+    seeds = range(settings.seeds or settings.by_size(2, 3, 10))
+    steps = settings.by_size(20, 1_000, 10_000)
+    critic_steps, every = settings.by_size((20, 5), (2_000, 25))
+    configs = toy_methods(settings.by_size(20, 10_000, 100_000), Ring())
     found: dict[str, np.ndarray] = {}
     still: dict[str, np.ndarray] = {}
     for name in METHODS:

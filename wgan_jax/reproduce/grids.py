@@ -25,7 +25,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
     """
     dataset = TFDS(name="fashion_mnist", data_dir=settings.data_dir)
     unseen = dataclasses.replace(dataset, split="test").open()
-    points = settings.pick(200, _POINTS)
+    points = settings.by_size(200, _POINTS)
     real, other = (
         np.asarray(unseen.at(jax.random.key(1), i, points)).reshape(points, -1) for i in range(2)
     )
@@ -37,11 +37,11 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
             dataset,
             generator=generator,
             size=32,
-            filters=settings.pick(4, 16, 64),
-            steps=settings.pick(10, 2_000, 50_000) * (1 if method == "WGAN" else 2),
+            filters=settings.by_size(4, 16, 64),
+            steps=settings.by_size(10, 2_000, 50_000) * (1 if method == "WGAN" else 2),
             rate=_RATES,
         )
-        track = train(config, snapshots=settings.pick(2, 4), samples=points)
+        track = train(config, snapshots=settings.by_size(2, 4), samples=points)
         clouds = [x.reshape(len(x), -1) for x in track.samples[1:]]
         w1 = [exact_w1(x, real) for x in clouds]
         spread = float(clouds[-1].std(0).mean() / real.std(0).mean())

@@ -14,7 +14,7 @@ import numpy as np
 from wgan_jax.experiment.build import build_gan, open_dataset
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.loop import scan_steps
 from wgan_jax.population import population
 from wgan_jax.transforms.ema import with_ema
@@ -102,7 +102,7 @@ class _Setting(NamedTuple):
         return jax.jit(steps, donate_argnums=0).lower(state, self.data).compile()
 
     def draw(self, state: GANState) -> Any:
-        key = key_for(state.key, Draw.SAMPLES)
+        key = derive_key(state.key, Purpose.SAMPLES)
         return jax.tree.leaves(self.gan.generate(with_ema(state), key, self.samples))[0]
 
     def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> RunHistory:

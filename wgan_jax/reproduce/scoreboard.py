@@ -47,14 +47,14 @@ PUBLISHED = {
 
 
 def run(settings: Settings) -> Result:
-    seeds = range(settings.seeds or settings.pick(2, 10))
-    steps = settings.pick(20, 1_200, 20_000)
+    seeds = range(settings.seeds or settings.by_size(2, 10))
+    steps = settings.by_size(20, 1_200, 20_000)
     configs = {
         mixture: toy_methods(steps, dataset)
-        | {BEST: best_toy_method(settings.pick(20, _LONGER[mixture], 20_000), dataset)}
+        | {BEST: best_toy_method(settings.by_size(20, _LONGER[mixture], 20_000), dataset)}
         for mixture, dataset in MIXTURES.items()
     }
-    journal = ResultCache(settings.unfinished, {"size": settings.size, "seeds": len(seeds)})
+    cache = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
 
     def row(mixture: str, name: str, config: str) -> dict[str, Any]:
         start = time.perf_counter()
@@ -66,11 +66,11 @@ def run(settings: Settings) -> Result:
     for mixture in MIXTURES:
         for name, config in configs[mixture].items():
             entry = {"mixture": mixture, "name": name, "config": config_hash(config)}
-            boards[mixture][name] = journal(entry, row)
+            boards[mixture][name] = cache(entry, row)
             print(f"{mixture:11} {name:15} {_line(boards[mixture][name])}", flush=True)
     numbers = {"seeds": len(seeds), "samples": _SAMPLES, "boards": boards, "published": PUBLISHED}
     picture = draw(boards, len(seeds))
-    return Result(picture, numbers, claims(boards), table(boards), journal.earlier)
+    return Result(picture, numbers, claims(boards), table(boards), cache.earlier)
 
 
 def coverages(config: Config, seeds: range, dataset: Ring | Grid) -> list[Coverage]:

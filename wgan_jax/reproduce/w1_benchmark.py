@@ -54,18 +54,18 @@ BASELINES = ("clip", "gp", "lp", "groupsort")
 
 
 def run(settings: Settings) -> Result:
-    pairs = settings.pick([(2, 4), (4, 4)], [(d, k) for d in DIMS for k in COUNTS])
-    journal = ResultCache(settings.unfinished, {"size": settings.size})
+    pairs = settings.by_size([(2, 4), (4, 4)], [(d, k) for d in DIMS for k in COUNTS])
+    cache = ResultCache(settings.cache_path, {"size": settings.size})
     rows: list[dict[str, Any]] = [{"dim": dim, "funnels": count} for dim, count in pairs]
     for name in (OURS, *BASELINES):
         for row in rows:
             entry = {"dim": row["dim"], "funnels": row["funnels"], "name": name}
-            found = journal(entry, lambda dim, funnels, name: measure(dim, funnels, name, settings))
+            found = cache(entry, lambda dim, funnels, name: measure(dim, funnels, name, settings))
             row |= found
             print(_line(entry, found), flush=True)
     summary = {name: summarize(rows, name) for name in LABELS}
     numbers = {"pairs": rows, "summary": summary, "published": PUBLISHED}
-    return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary), journal.earlier)
+    return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary), cache.earlier)
 
 
 def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, Any]:
@@ -76,14 +76,14 @@ def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, An
     on_value, on_cosine = jax.random.split(on_test)
     found: dict[str, Any] = {}
     if name == OURS:
-        truth, error = pair.w1(on_truth, settings.pick(20_000, 1_000_000))
+        truth, error = pair.w1(on_truth, settings.by_size(20_000, 1_000_000))
         found |= {"truth": truth, "truth_error": error}
         start = time.perf_counter()
-        ours = estimate_w1(pair, pair.target, key=on_ours, steps=settings.pick(50, None))
+        ours = estimate_w1(pair, pair.target, key=on_ours, steps=settings.by_size(50, None))
         fields = ("value", "lower", "upper", "converged", "steps")
         numbers, critic = {field: getattr(ours, field) for field in fields}, ours.critic
     else:
-        build = methods(settings.pick(20, 3_000))[name]
+        build = methods(settings.by_size(20, 3_000))[name]
         critic = build(pair, keys[BASELINES.index(name)])
         numbers = {"value": dual(critic, pair, on_value)}
     numbers["cosine"] = cosine(critic, pair, on_cosine)

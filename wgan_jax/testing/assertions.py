@@ -13,6 +13,13 @@ import numpy as np
 
 from wgan_jax.types import PyTree
 
+# What properties were called in version 0.1; `skip` still takes these names.
+FORMER_PROPERTIES = {
+    "turns": "alternation",
+    "neighbours": "batch_independence",
+    "box": "weight_bounds",
+}
+
 
 def run_properties(
     check: str,
@@ -26,7 +33,8 @@ def run_properties(
       ValueError: a property to skip that there is not.
       AssertionError: the first property that fails, by name and meaning.
     """
-    unknown = sorted(set(skip) - properties.keys())
+    skip = {FORMER_PROPERTIES.get(name, name) for name in skip}
+    unknown = sorted(skip - properties.keys())
     if unknown:
         raise ValueError(f"{check} has no property {unknown}; it has {sorted(properties)}")
     for name, holds in properties.items():

@@ -21,9 +21,9 @@ from wgan_jax.testing.assertions import (
     is_key,
     run_properties,
 )
-from wgan_jax.testing.box import assert_weights_bounded
 from wgan_jax.testing.draws import with_first_row_flipped
 from wgan_jax.testing.gan_case import N_CRITIC, Case
+from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, GANState, PyTree
 
 
@@ -43,11 +43,11 @@ def check_gan(
 
     - `init`: a state of finite arrays, a function of key and shapes; counters at zero.
     - `structure`: a step keeps structure, shapes and dtypes of the state.
-    - `turns`: a step moves its own player and leaves the other as it was.
+    - `alternation`: a step moves its own player and leaves the other as it was.
     - `counters`: a step counts itself, and the root key never changes.
     - `metrics`: a flat dict of finite scalars, losses and the estimate among them.
     - `finite`: the state stays finite.
-    - `box`: with `clip`, the critic's weights lie in the box after each of its steps.
+    - `weight_bounds`: with `clip`, the critic's weights lie in the box after each of its steps.
     - `purity`: same input, same output; the input is left alone; no side effects.
     - `keys`: no two draws share a key, within a step and between steps.
     - `generate`: samples like the data, a function of the key, each of its own noise.
@@ -116,7 +116,7 @@ def _structure(case: Case) -> None:
         assert_same_structure(step(*args)[0], args[0], f"the state after {name}")
 
 
-def _turns(case: Case) -> None:
+def _alternation(case: Case) -> None:
     """a step moves its own player and leaves the other as it was."""
     steps = case.steps()
     for mine, other in (("critic", "generator"), ("generator", "critic")):
@@ -169,7 +169,7 @@ def _finite(case: Case) -> None:
         assert_finite(step(*arguments())[0][2:], f"the state after {name}")
 
 
-def _box(case: Case) -> None:
+def _weight_bounds(case: Case) -> None:
     """with `clip`, the critic's weights lie in the box after each of its steps."""
     if case.clip is None:
         return
@@ -226,11 +226,11 @@ def _scan(case: Case) -> None:
 _PROPERTIES = {
     "init": _init,
     "structure": _structure,
-    "turns": _turns,
+    "alternation": _alternation,
     "counters": _counters,
     "metrics": _metrics,
     "finite": _finite,
-    "box": _box,
+    "weight_bounds": _weight_bounds,
     "scan": _scan,
     "generate": _generate,
     "keys": gan_programs.keys,

@@ -72,7 +72,7 @@ def check_network(
     """Raise AssertionError unless `network` keeps the contract of a `Network`.
 
     Properties, by the names that `skip` takes: `init`, `purity`, `statistics`,
-    `output`, `neighbours`, `gradient`, `jit`, `scan`, `vmap`, `keys`, `export` and, with
+    `output`, `batch_independence`, `gradient`, `jit`, `scan`, `vmap`, `keys`, `export` and, with
     `lipschitz`, `lipschitz`.
 
     Args:
@@ -101,7 +101,7 @@ def check_network(
       ... )
       >>> check_network(centred, jnp.arange(8.0).reshape(4, 2))
       Traceback (most recent call last):
-      AssertionError: check_network, neighbours (an output depends on its own ...
+      AssertionError: check_network, batch_independence (an output depends on its own ...
     """
     check_network_type(network=network)
     rows = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
@@ -163,7 +163,7 @@ def _output(case: _Case) -> None:
     assert_same_structure(outputs[0], outputs[1], "the output in training and in inference")
 
 
-def _neighbours(case: _Case) -> None:
+def _batch_independence(case: _Case) -> None:
     """an output depends on its own row only; in training, statistics of the batch may enter."""
     function, arguments = case.compiled(False)
     params, stats, x, key = arguments()
@@ -179,10 +179,10 @@ def _neighbours(case: _Case) -> None:
     assert_close(turned, full, case.rtol, "a batch in reverse order gives other outputs")
     alone = function(params, stats, first(x), key)[0]
     assert_close(alone, first(full), case.rtol, "a row alone gives another output")
-    _neighbours_in_training(case)
+    _batch_independence_in_training(case)
 
 
-def _neighbours_in_training(case: _Case) -> None:
+def _batch_independence_in_training(case: _Case) -> None:
     function, arguments = case.compiled(True)
     params, stats, x, key = arguments()
 
@@ -316,7 +316,7 @@ _PROPERTIES = {
     "output": _output,
     "statistics": _statistics,
     "purity": _purity,
-    "neighbours": _neighbours,
+    "batch_independence": _batch_independence,
     "gradient": _gradient,
     "keys": _keys,
     "jit": _jit,

@@ -17,7 +17,7 @@ from wgan_jax.testing.assertions import (
     is_floating,
     run_properties,
 )
-from wgan_jax.testing.box import assert_weights_bounded
+from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, PyTree
 
 
@@ -60,7 +60,7 @@ def check_optimizer(
 
     Properties, by the names that `skip` takes: `state` (arrays only), `kind`
     (a step keeps structure, shapes and dtypes of weights and state), `finite`,
-    `purity`, `jit`, `export` and, with `clip`, `box`.
+    `purity`, `jit`, `export` and, with `clip`, `weight_bounds`.
 
     Args:
       tx: to be checked.
@@ -104,14 +104,14 @@ def _kind(case: _Case) -> None:
 
 
 def _finite(case: _Case) -> None:
-    """zero gradients are survived."""
+    """zero gradients give finite updates."""
     gradient, state, params = case.arguments()
     moved, after = case.step(jax.tree.map(jnp.zeros_like, gradient), state, params)
     assert_finite(moved, "the weights after a gradient of zero")
     assert_finite(after, "the state of the optimiser after a gradient of zero")
 
 
-def _box(case: _Case) -> None:
+def _weight_bounds(case: _Case) -> None:
     """every weight stays in the box."""
     if case.clip is None:
         return
@@ -146,7 +146,7 @@ _PROPERTIES = {
     "state": _state,
     "kind": _kind,
     "finite": _finite,
-    "box": _box,
+    "weight_bounds": _weight_bounds,
     "purity": _purity,
     "jit": _jit,
     "export": _export,

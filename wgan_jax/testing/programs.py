@@ -33,7 +33,7 @@ def assert_pure(function: Callable[..., PyTree], arguments: Arguments, what: str
     programs = [fresh_program(function, arguments()) for _ in range(2)]
     assert not programs[0].effects, f"{what} has side effects: {programs[0].effects}"
     (one, constants), (other, others) = map(_text, programs)
-    assert one == other, f"{what} is another program each time that Python runs it"
+    assert one == other, f"{what} yields a different jaxpr each time that it is traced"
     for a, b in zip(constants, others, strict=True):
         assert np.array_equal(a, b), (
             f"{what} draws on something outside its arguments: two traces hold different "

@@ -22,7 +22,7 @@ from wgan_jax.experiment.evaluation.samples import generate, points
 from wgan_jax.experiment.evaluation.units import in_units
 from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.loop import sample_batch
 from wgan_jax.margins import held_out_difference
@@ -87,7 +87,7 @@ class CriticDiagnostics:
         """
         if self._idle:
             return {}
-        root = key_for(state.key, Draw.MONITOR, state.step.generator)
+        root = derive_key(state.key, Purpose.MONITOR, state.step.generator)
         on_real, on_fake, on_slices, on_data, on_game, on_step = jax.random.split(root, 6)
         kind = "training" if self._unseen is None else "held_out"
         real = self._reals(on_real)

@@ -21,7 +21,7 @@ from wgan_jax.data.dataset import as_dataset
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import fake_draws
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.types import Array, GANState, PyTree
 
 POINTS = 5_000
@@ -115,7 +115,7 @@ def feature_metrics(
     size = data.size
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
-    real_key, fake_key = jax.random.split(key_for(state.key, Draw.QUALITY))
+    real_key, fake_key = jax.random.split(derive_key(state.key, Purpose.QUALITY))
     look = _make_extractor(features)
     reals = [look(real) for real in data.draws(real_key, points, draws)]
     fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]

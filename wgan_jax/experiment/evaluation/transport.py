@@ -14,7 +14,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import fake_draws, points
 from wgan_jax.experiment.evaluation.units import by_column, has_columns, in_units
 from wgan_jax.gan import GAN
-from wgan_jax.keys import Draw, key_for
+from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.types import GANState
 
@@ -32,7 +32,7 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
     Args:
       state: of its generator the samples are, as it is given; `with_ema` chooses the average.
     """
-    on_real, on_fake = jax.random.split(key_for(state.key, Draw.EVALUATION))
+    on_real, on_fake = jax.random.split(derive_key(state.key, Purpose.EVALUATION))
     size = data.size
     n = _POINTS if size is None else min(_POINTS, size // 2)
     count = _DRAWS if size is None else min(_DRAWS, max(2, size // n))
@@ -62,7 +62,7 @@ def _by_column(
     unseen, real = data.held_out(), np.concatenate(reals)
     if unseen is not None:
         assert unseen.size is not None
-        key = key_for(state.key, Draw.EVALUATION, 1)
+        key = derive_key(state.key, Purpose.EVALUATION, 1)
         real = points(next(unseen.draws(key, min(len(fake), unseen.size), 1)))
     return by_column(data.units, fake, real, bounds=unseen is not None)
 

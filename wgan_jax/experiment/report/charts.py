@@ -21,13 +21,13 @@ _SIDE, _POINTS, _ROWS, _OUTLIERS = 1_000, 300, 12, 1.5
 
 
 class Series(NamedTuple):
-    """A curve: `look` is a class of the style sheet, `every` says that its points are few."""
+    """A curve, drawn in a class of the style sheet; `sparse` ones show every point."""
 
     name: str
     x: np.ndarray
     y: np.ndarray
-    look: str
-    every: bool = False
+    css_class: str
+    sparse: bool = False
 
 
 def chart(
@@ -48,7 +48,7 @@ def chart(
     kept = [s for s in kept if len(s.x) > 0]
     if not kept or max(len(s.x) for s in kept) < 2:
         return None
-    medians = [s if s.every else smooth(s) for s in kept]
+    medians = [s if s.sparse else smooth(s) for s in kept]
     low_x = min(float(s.x[0]) for s in kept)
     x = Axis(low_x, max(float(s.x[-1]) for s in kept), False)
     y = _y_range(kept, medians, log, zero)
@@ -73,7 +73,9 @@ def chart(
         aria_label=f"{title}. {' '.join(_in_words(s) for s in medians)}",
         data_curves=shown,
     )
-    legend = tag("p", *(tag("span", s.name, class_=f"key {s.look}") for s in kept), class_="legend")
+    legend = tag(
+        "p", *(tag("span", s.name, class_=f"key {s.css_class}") for s in kept), class_="legend"
+    )
     cut = any(((s.y < y.low) | (s.y > y.high)).any() for s in kept)
     notes = [note, "A few single values lie outside the frame." if cut else ""]
     return tag(
@@ -126,7 +128,7 @@ def _y_range(kept: list[Series], medians: list[Series], log: bool, zero: bool) -
     """All values, and zero if asked for; all medians and 98% where few values flatten the rest."""
     scale = np.log10 if log else np.asarray
     values = scale(np.concatenate([[0.0] * zero, *(s.y for s in kept)]))
-    ends = [np.quantile(scale(s.y), (0.01, 0.99)) for s in kept if not s.every]
+    ends = [np.quantile(scale(s.y), (0.01, 0.99)) for s in kept if not s.sparse]
     most = np.concatenate([[0.0] * zero, *ends, *(scale(s.y) for s in medians)])
     whole, inner = np.ptp(values), np.ptp(most)
     shown = values if whole <= _OUTLIERS * inner else most
@@ -136,15 +138,15 @@ def _y_range(kept: list[Series], medians: list[Series], log: bool, zero: bool) -
 
 
 def _curve(series: Series, median: Series, x: Axis, y: Axis) -> Markup:
-    if series.every:
+    if series.sparse:
         dots = [_dot(a, b, x, y) for a, b in zip(median.x, median.y, strict=True)]
         dots = dots if len(dots) <= _POINTS // 4 else []
-        return tag("g", _line(thin(series), x, y, "line"), *dots, class_=series.look)
+        return tag("g", _line(thin(series), x, y, "line"), *dots, class_=series.css_class)
     return tag(
         "g",
         _line(thin(series), x, y, "line faint"),
         _line(median, x, y, "line"),
-        class_=series.look,
+        class_=series.css_class,
     )
 
 

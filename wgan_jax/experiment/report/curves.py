@@ -19,15 +19,15 @@ def distance(contents: RunArtifacts) -> list[Markup]:
     if not any(exact in line for line in found):
         exact, floor = "w1/exact", "w1/floor"
     w1 = [
-        _series("exact, samples against data", found, exact, "a", every=True),
-        _series("exact, data against data: the noise floor", found, floor, "c", every=True),
-        _series("certified lower bound", found, "w1/lower", "b", every=True),
+        _series("exact, samples against data", found, exact, "a", sparse=True),
+        _series("exact, data against data: the noise floor", found, floor, "c", sparse=True),
+        _series("certified lower bound", found, "w1/lower", "b", sparse=True),
     ]
     held_out = not any("w1/training" in line for line in found)
     unseen = "w1/held_out" if held_out else "w1/training"
     estimate = [
         _series("training batches", lines, "critic/estimate", "a"),
-        _series("held-out data" if held_out else "all data", found, unseen, "b", every=True),
+        _series("held-out data" if held_out else "all data", found, unseen, "b", sparse=True),
     ]
     notes = _notes(found, exact, held_out)
     if any("w1/lower" in line for line in found):
@@ -106,10 +106,10 @@ def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
     ]
 
 
-def _series(name: str, lines: Lines, key: str, look: str, *, every: bool = False) -> Series:
+def _series(name: str, lines: Lines, key: str, css_class: str, *, sparse: bool = False) -> Series:
     found = [(line["step"], line[key]) for line in lines if key in line and "step" in line]
     x, y = zip(*found, strict=True) if found else ((), ())
-    return Series(name, np.array(x, float), np.array(y, float), look, every)
+    return Series(name, np.array(x, float), np.array(y, float), css_class, sparse)
 
 
 def course(what: str, lines: Lines, key: str, floor: str = "") -> str:

@@ -27,7 +27,7 @@ from wgan_jax.networks.conditional import label_and_vector
 from wgan_jax.transforms.ema import ema_of, with_ema
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 
-BLOCK, _STOPS = 500, 4
+BLOCK, _WAYPOINTS = 500, 4
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -55,55 +55,59 @@ class GeneratorSampler:
     """A trained generator, and which of its samples are wanted.
 
     Attributes:
-      rows: conditions to draw from, of a generator that takes vectors; where the wish names a file
+      rows: conditions to draw from, of a generator that takes vectors; where the spec names a file
         they are used in its order.
     """
 
     config: Config
     gan: GAN
     state: GANState
-    wish: SampleSpec
+    spec: SampleSpec
     schema: Schema = Schema()
     rows: PyTree | None = None
 
     @property
     def num(self) -> int:
         """How many samples there will be."""
-        return self.wish.num if self.wish.num is not None else _length(self.rows)
+        return self.spec.num if self.spec.num is not None else _length(self.rows)
 
     def blocks(self) -> Iterator[Arrays]:
         """`samples` [block, ...] with their `labels` and `conditions`, `num` in all.
 
         All blocks but the last are of one size: one compile, and memory for one block.
         """
-        key, left, i = jax.random.key(self.wish.seed), self.num, 0
+        key, left, i = jax.random.key(self.spec.seed), self.num, 0
         draw = self._draw()
         while left > 0:
             block = self._arrays(draw(self.state, jax.random.fold_in(key, i), jnp.int32(i)))
             yield {name: array[:left] for name, array in block.items()}
             left, i = left - BLOCK, i + 1
 
-    def walk(self, frames: int, *, tour: bool) -> Iterator[Arrays]:
-        """`num` walks between latents, a frame [num, ...] at a time.
+    def interpolate(self, frames: int, *, tour: bool) -> Iterator[Arrays]:
+        """`num` interpolations between latents, a frame [num, ...] at a time.
 
         From one latent to another in `frames` steps, or as a tour of four that
         ends where it begins.
         """
         noise, num = self.config.latent, self.num
-        keys = jax.random.split(jax.random.key(self.wish.seed), _STOPS + 1)
-        stops = [self._noise(key, num) for key in keys[: _STOPS if tour else 2]]
-        legs = zip(stops, [*stops[1:], stops[0]], strict=True) if tour else [tuple(stops)]
+        keys = jax.random.split(jax.random.key(self.spec.seed), _WAYPOINTS + 1)
+        waypoints = [self._noise(key, num) for key in keys[: _WAYPOINTS if tour else 2]]
+        legs = (
+            zip(waypoints, [*waypoints[1:], waypoints[0]], strict=True)
+            if tour
+            else [tuple(waypoints)]
+        )
         condition = self._condition(keys[-1], num, jnp.int32(0))
         decode = jax.jit(self._decode)
         for a, b in legs:
             for t in np.linspace(0, 1, frames, endpoint=not tour, dtype=np.float32):
-                z = noise.between(a, b, jnp.full((num,), t))
+                z = noise.interpolate(a, b, jnp.full((num,), t))
                 yield self._arrays(decode(self.state, z if condition is None else (z, condition)))
 
     def _draw(self) -> Callable[[GANState, Array, Array], PyTree]:
         """One block by its key and number: the run's own `generate` unless latents are chosen."""
-        wish = self.wish
-        if (wish.truncation, wish.label, wish.condition, wish.conditions) == (None, None, (), None):
+        spec = self.spec
+        if (spec.truncation, spec.label, spec.condition, spec.conditions) == (None, None, (), None):
             return lambda state, key, i: self.gan.generate(state, key, BLOCK)
         is_conditional = conditional_latent(self.config) is not None
 
@@ -117,17 +121,17 @@ class GeneratorSampler:
         return draw
 
     def _noise(self, key: Array, n: int) -> Array:
-        bound, noise = self.wish.truncation, self.config.latent
+        bound, noise = self.spec.truncation, self.config.latent
         return noise(key, n) if bound is None else noise.truncated(key, n, bound)
 
     def _condition(self, key: Array, n: int, block: Array) -> PyTree | None:
         """Conditions of a block of `n`: drawn as often as in the data, or those of the file."""
         latent = conditional_latent(self.config)
         if isinstance(latent, Labelled):
-            if self.wish.label is not None:
-                return jnp.full((n,), self.wish.label, jnp.int32)
+            if self.spec.label is not None:
+                return jnp.full((n,), self.spec.label, jnp.int32)
             return latent.label(key, n)
-        if latent is None or self.wish.conditions is None:
+        if latent is None or self.spec.conditions is None:
             return latent and dataclasses.replace(latent, rows=self.rows).condition(key, n)
         i = (block * n + jnp.arange(n)) % _length(self.rows)
         return jax.tree.map(lambda x: jnp.asarray(x)[i], self.rows)
@@ -153,7 +157,7 @@ def _length(rows: PyTree) -> int:
 def open_sampler(
     config: Config,
     workdir: Path,
-    wish: SampleSpec,
+    spec: SampleSpec,
     *,
     member: int | None = None,
 ) -> GeneratorSampler:
@@ -162,17 +166,17 @@ def open_sampler(
     Of a sweep that of a member.
 
     Raises:
-      UserError: no good checkpoint, or a wish that this run cannot fulfil.
+      UserError: no good checkpoint, or a spec that this run cannot fulfil.
     """
     schema = read_schema(workdir)
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
-    _check(config, wish)
+    _check(config, spec)
     recorded, rows = recorded_conditions(schema, workdir), None
     if recorded is not None:
         in_its_place: Any = recorded
         config = dataclasses.replace(config, dataset=in_its_place)
-        rows = choose_conditions(recorded.rows, schema, wish.label, wish.condition, wish.conditions)
-    elif wish.condition or wish.conditions:
+        rows = choose_conditions(recorded.rows, schema, spec.label, spec.condition, spec.conditions)
+    elif spec.condition or spec.conditions:
         raise UserError("this generator takes no vectors: leave --condition and --conditions out")
     struct = sample_struct(config, config.batch_size, schema)
     gan = build_gan(member_config(config, member))
@@ -180,14 +184,14 @@ def open_sampler(
     if found is None:
         raise UserError(f"{workdir} holds no checkpoint")
     state = found[1] if member is None else member_state(found[1], member)
-    if wish.weights == "ema" and ema_of(state.generator.opt_state) is None:
+    if spec.weights == "ema" and ema_of(state.generator.opt_state) is None:
         raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
-    state = state if wish.weights == "raw" else with_ema(state)
-    return GeneratorSampler(config, gan, state, wish, schema, rows)
+    state = state if spec.weights == "raw" else with_ema(state)
+    return GeneratorSampler(config, gan, state, spec, schema, rows)
 
 
-def _check(config: Config, wish: SampleSpec) -> None:
-    label = wish.label
+def _check(config: Config, spec: SampleSpec) -> None:
+    label = spec.label
     classes = getattr(config.generator, "num_classes", 0)
     if label is not None and not classes:
         raise UserError("this generator is not conditional: leave --label out")
@@ -200,5 +204,5 @@ def _check(config: Config, wish: SampleSpec) -> None:
             f"the data had no example of class {label}, so the generator has not learned it: "
             f"--label takes {there}"
         )
-    if wish.truncation is not None and not 0 < wish.truncation < float("inf"):
-        raise UserError(f"--truncation takes a positive number, got {wish.truncation}")
+    if spec.truncation is not None and not 0 < spec.truncation < float("inf"):
+        raise UserError(f"--truncation takes a positive number, got {spec.truncation}")

@@ -1,4 +1,4 @@
-"""The box of weight clipping."""
+"""Bounds on the weights, after clipping."""
 
 from __future__ import annotations
 
