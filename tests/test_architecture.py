@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def test_imports_go_down_only(graph):
 def test_no_file_is_too_long_to_be_one_concept():
     lines = {name: len(path.read_text().splitlines()) for name, path in modules().items()}
     assert {name: count for name, count in lines.items() if count > 400} == {}
+
+
+def test_no_folder_holds_more_than_a_reader_can_survey():
+    files = Counter(module.rpartition(".")[0] for module in modules())
+    assert files["experiment"] <= 20
+    assert max(files.values()) <= 35, files.most_common(3)
 
 
 def guesses(tree):

@@ -1,14 +1,17 @@
-"""What --help tells: each field of a config in a phrase that can be read alone."""
+"""Docstrings that are read alone: of config fields, in --help, and of modules."""
 
 import ast
 import dataclasses
 import inspect
 import itertools
+from pathlib import Path
 
 import pytest
 
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import field_types, node_kinds
+
+PACKAGE = Path(__file__).parents[1] / "wgan_jax"
 
 
 def nodes(kind=Config):
@@ -43,3 +46,11 @@ def test_the_help_of_every_field_reads_alone(node):
         assert len(text.split()) >= 3, (name, text)
         assert not text.startswith(("Of ", "And ", "It ", "Its ", "Beside ")), (name, text)
         assert text[0].isupper(), (name, text)
+
+
+def test_modules_say_what_they_are_or_do():
+    for path in sorted(PACKAGE.rglob("*.py")):
+        text = ast.get_docstring(ast.parse(path.read_text())) or ""
+        first = text.split(" ", 1)[0]
+        assert text.split("\n\n")[0].endswith("."), path
+        assert first not in ("What", "How", "Where", "Whether", "Which", "Who", "Of", "From"), path

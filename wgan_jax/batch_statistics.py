@@ -1,4 +1,4 @@
-"""Which statistics of a critic follow the samples of a batch, and which its scores depend on.
+"""Finds the statistics of a critic that follow the samples of a batch.
 
 In training, real and fake samples are scored one after the other. What happens to a
 critic's statistics in between is decided here, by what the critic does and not by names.

@@ -31,7 +31,7 @@ def fit_critic(
     batch_size: int,
     penalty: Callable[..., Array] | None = None,
 ) -> Callable[[Array], tuple[Player, Metrics]]:
-    """Train a critic toward its optimum between two laws.
+    """Train a critic toward its optimum between two distributions.
 
     Args:
       critic: samples `x[n, ...]` to scores.
@@ -40,7 +40,7 @@ def fit_critic(
       fake: likewise, in the generator's place.
       critic_tx: its optimiser, ended by `clip_weights` for a clipped critic.
       steps: critic steps.
-      batch_size: fresh samples of each law per step.
+      batch_size: fresh samples of each distribution per step.
       penalty: as in `gan`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""What generators start from: distributions of latents, each `(key, n) -> z[n, dim]`."""
+"""Distributions of latents, each `(key, n) -> z[n, dim]`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an entry point does first. Standard library only: nothing here waits for JAX to load."""
+"""Prepares the process of an entry point. Standard library only, as JAX takes seconds to load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What makes a module, given a key: how it is called, and what it must not do."""
+"""Factories of modules: how they are called with a key, and what they must not do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands share: errors in one line, messages on the console, common arguments."""
+"""Shared by commands: errors in one line, messages on the console, common arguments."""
 
 from __future__ import annotations
 

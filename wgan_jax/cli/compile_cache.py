@@ -1,4 +1,4 @@
-"""Compiled programs are kept on disk, so that the second start of a run need not compile."""
+"""Keeps compiled programs on disk, so that the second start of a run need not compile."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where real samples come from."""
+"""Data sets: toy distributions, images, arrays and tables."""
 
 from typing import Any
 

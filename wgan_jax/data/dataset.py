@@ -1,4 +1,4 @@
-"""What training and evaluation ask of a data set, whatever its kind.
+"""The protocol of data sets: all that training and evaluation ask of them, whatever their kind.
 
 A `DatasetConfig` is the node of a config that says what to read, and `open` reads it. A `Dataset`
 is open: a distribution that the compiled program samples, arrays on the device

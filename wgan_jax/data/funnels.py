@@ -1,4 +1,4 @@
-"""Pairs of laws with a known W1 in any dimension: the funnels of Wasserstein1Benchmark.
+"""Pairs of distributions with a known W1 in any dimension: the funnels of Wasserstein1Benchmark.
 
 With u(x) = min_j |x - a_j| + b_j and y uniform in a box, y is moved toward the
 centre a_j of its own funnel along the ray on which u falls fastest:
@@ -27,7 +27,7 @@ _TINY = 1e-9
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Funnels:
-    """The source of a pair, a sampler `(key, n) -> x[n, d]`; `target` samples the other law.
+    """The source of a pair, a sampler `(key, n) -> x[n, d]`; `target` samples the other one.
 
     Attributes:
       centers: a, [k, d], inside the box [-2.5, 2.5]^d.

@@ -1,4 +1,4 @@
-"""How large a data set may be to be kept on the device as a whole."""
+"""Limits the size of data sets that are kept on the device as a whole."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Distances between laws: closed forms, exact transport, slices and divergences."""
+"""Distances between distributions: closed forms, exact transport, slices and divergences."""
 
 from wgan_jax.distances.closed_form import (
     w1_gaussians,

@@ -73,7 +73,7 @@ def w1_on_grid(p: Array, q: Array, positions: Array, *, density: bool = False) -
 
 
 def w1_translation(shift: Array) -> Array:
-    """W1 of any law and itself moved by `shift` [...]: the length |shift|.
+    """W1 of any distribution and itself moved by `shift` [...]: the length |shift|.
 
     Its gradient is 0 at no shift, the least of the slopes there.
 
@@ -106,7 +106,7 @@ def w1_gaussians(dim: int, std_p: float = 1.0, std_q: float = 1.0) -> float:
 
 
 def w1_spheres(radius_p: float, radius_q: float) -> float:
-    """W1 of the uniform laws on two spheres about one centre: the difference of the radii.
+    """W1 of the uniform distributions on two spheres about one centre: the difference of the radii.
 
     Example:
       >>> w1_spheres(1.0, 2.5)

@@ -1,4 +1,4 @@
-"""What the WGAN paper compares W1 with, on densities and histograms.
+"""Divergences that the WGAN paper compares W1 with, on densities and histograms.
 
 A histogram holds the mass of each cell and needs no `dx`. A density holds its
 values on a grid, and `dx` is the volume of a cell of that grid.
@@ -41,7 +41,7 @@ def kl(p: Array, q: Array, dx: float = 1.0) -> Array:
 def js(p: Array, q: Array, dx: float = 1.0) -> Array:
     """JS(p, q) = KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) / 2, in nats.
 
-    Between 0 and log 2, which it reaches for any two laws that do not overlap,
+    Between 0 and log 2, which it reaches for any two distributions that do not overlap,
     near or far: the reason to prefer W1.
 
     Args, returns and errors as for `kl`. (The WGAN paper leaves the halves out.)

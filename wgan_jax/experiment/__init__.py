@@ -1,0 +1,1 @@
+"""Experiments: what `train.py` runs, from config to report."""

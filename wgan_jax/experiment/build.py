@@ -1,4 +1,4 @@
-"""From a config to the functions that run it."""
+"""Builds the parts of a run from its config."""
 
 from __future__ import annotations
 

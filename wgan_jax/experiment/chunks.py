@@ -1,4 +1,4 @@
-"""How a run is divided into chunks: the compiled programs that it dispatches one by one."""
+"""Divides a run into chunks: the compiled programs that it dispatches one by one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment is: one frozen tree of dataclasses.
+"""The config of an experiment: one frozen tree of dataclasses.
 
 Networks, objectives, optimisers and data sets are themselves its nodes.
 """

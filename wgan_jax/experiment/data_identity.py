@@ -1,4 +1,4 @@
-"""Whether a run goes on with the data that it began with, and all hosts with the same."""
+"""Checks that a run resumes on the data that it began with, and all hosts have the same."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run does about values that are not finite; none of them is ever saved."""
+"""Stops a run at values that are not finite, or counts them; none of them is ever saved."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PLAYERS = ("critic", "generator")
 
 
 class NonFiniteGuard:
-    """Looks at the metrics of each piece, and at the count of steps that were left out.
+    """Checks the metrics of each chunk, and the count of skipped steps.
 
     Args:
       policy: `stop` ends the run at the first such value; `skip` goes on, without
-        the steps that it would have spoilt, and says so once.
+        the steps that it would have spoilt, and warns once.
       state: where the run starts from, with its counts so far.
     """
 
@@ -38,7 +38,7 @@ class NonFiniteGuard:
         """
         for i in range(len(next(iter(metrics.values())))):
             if found := self._found(metrics, i):
-                self._obey(found, before + i + 1)
+                self._apply_policy(found, before + i + 1)
 
     def _found(self, metrics: dict[str, np.ndarray], i: int) -> str | None:
         for k, player in enumerate(_PLAYERS):
@@ -51,7 +51,7 @@ class NonFiniteGuard:
         bad = (name for name, values in metrics.items() if not np.isfinite(values[i]))
         return next((f"{name} is {metrics[name][i]}" for name in bad), None)
 
-    def _obey(self, found: str, step: int) -> None:
+    def _apply_policy(self, found: str, step: int) -> None:
         if self._policy == "stop":
             raise UserError(
                 f"{found} at step {step}: training stops and nothing of it is saved; lower the "

@@ -1,4 +1,4 @@
-"""What a run looks like: samples and curves."""
+"""Draws samples and curves of a run."""
 
 from __future__ import annotations
 

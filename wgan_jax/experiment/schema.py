@@ -1,4 +1,4 @@
-"""What the numbers of a run's samples stand for: units, columns and classes of its data."""
+"""The schema of a run's samples: units, columns and classes of its data."""
 
 from __future__ import annotations
 

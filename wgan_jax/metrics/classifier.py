@@ -1,4 +1,4 @@
-"""What a classifier of the data says of samples: one score, and whether labels are obeyed."""
+"""Scores of samples by a classifier of the data: one score, and whether labels are obeyed."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
 
     which keeps full precision where covariances are singular. Plain arrays are
     computed in float64 on the host, so that the result is good to float32 rounding
-    even between nearly equal laws. Under `jit`, `vmap` or `grad` the computation has
+    even between nearly equal distributions. Under `jit`, `vmap` or `grad` the computation has
     the precision of its input, and in float32 the error is about 1e-6 of
     Tr S1 + Tr S2 + |m1 - m2|², however far from the origin both sets lie.
 

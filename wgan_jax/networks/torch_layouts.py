@@ -1,4 +1,4 @@
-"""Which layers of PyTorch our networks are, in order."""
+"""The layers of PyTorch that our networks consist of, in order."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every objective offers."""
+"""The protocol of objectives."""
 
 from __future__ import annotations
 

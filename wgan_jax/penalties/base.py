@@ -1,4 +1,4 @@
-"""What penalties are made of: points to penalise at, and gradients there.
+"""Building blocks of penalties: points to penalize at, and gradients there.
 
 Samples may be pytrees, say an image and its label. Only leaves of floats are
 moved and differentiated; the others stay as they are in the real sample.

@@ -1,4 +1,4 @@
-"""What figures 3, 4 and 8 share: a training curve beside the quality of the samples.
+"""Shared by figures 3, 4 and 8: a training curve next to the quality of the samples.
 
 Quality is sliced W1 between samples and digits that training has not seen, a
 measure that knows nothing of the critic. Exact W1 stands beside it in the table:

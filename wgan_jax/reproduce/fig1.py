@@ -1,6 +1,6 @@
 """Parallel lines: of four distances only W1 tells how far apart they are.
 
-P0 is the law of (0, Z), P_theta that of (theta, Z), with Z uniform on [0, 1].
+P0 is the distribution of (0, Z), P_theta that of (theta, Z), with Z uniform on [0, 1].
 """
 
 from __future__ import annotations

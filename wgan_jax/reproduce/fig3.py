@@ -1,4 +1,4 @@
-"""The WGAN's estimate of W1 beside the quality of its samples, on digits."""
+"""The WGAN's estimate of W1 next to the quality of its samples, on digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The GAN's bound on Jensen-Shannon beside the quality of its samples, on digits.
+"""The GAN's bound on Jensen-Shannon next to the quality of its samples, on digits.
 
 The paper's discriminator wins, and its bound stays near log 2. With 8 x 8 pixels and a
 step of each player in turn it hardly ever wins but at too high a learning rate: the

@@ -1,4 +1,4 @@
-"""GAN beside WGAN with a DCGAN generator, on Fashion-MNIST."""
+"""GAN against WGAN with a DCGAN generator, on Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GAN beside WGAN on Fashion-MNIST, the generator without batch norm and with constant filters."""
+"""GAN against WGAN on Fashion-MNIST, the generator without batch norm, with constant filters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""GAN beside WGAN with an MLP generator of four layers of 512, on Fashion-MNIST."""
+"""GAN against WGAN with an MLP generator of four layers of 512, on Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cost of a GAN's generator beside the quality of its samples, on digits."""
+"""The cost of a GAN's generator next to the quality of its samples, on digits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every figure takes and gives: settings, claims with their evidence, a picture."""
+"""The interface of figures: settings, claims with their evidence, a picture."""
 
 from __future__ import annotations
 

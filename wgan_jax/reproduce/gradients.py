@@ -1,4 +1,4 @@
-"""What reaches the generator: the norm of its gradient over training, GAN beside WGAN.
+"""The norm of the generator's gradient over training, GAN against WGAN.
 
 Left, both players train, with five critic steps each iteration. Right, an untrained
 generator stands still while its critic is trained to the optimum: the better a

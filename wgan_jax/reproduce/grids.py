@@ -1,4 +1,4 @@
-"""What figures 5 to 7 share: samples of WGAN and GAN with one critic, on Fashion-MNIST."""
+"""Shared by figures 5 to 7: samples of WGAN and GAN with one critic, on Fashion-MNIST."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the checks are made of: comparisons of trees whose failures say what they were about."""
+"""Comparisons of pytrees whose failures say what was compared."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What must hold for any pure function, whatever it computes."""
+"""Properties of any pure function, whatever it computes."""
 
 from __future__ import annotations
 

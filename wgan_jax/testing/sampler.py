@@ -41,7 +41,7 @@ def check_sampler(
     """Raise AssertionError unless `sampler` can feed a run, as data or as latents.
 
     What no check can see is assumed: the n rows are independent draws that together
-    stand for the law at every n. They may be in any order, as the halves of a balanced mixture:
+    stand for the distribution at every n. They may be in any order, as the halves of a mixture:
     `estimate_w1` and the evaluation of a run shuffle rows before they take a part of them.
     Pairs of rows that mirror each other are not independent, and make margins too narrow.
 

@@ -1,4 +1,4 @@
-"""Values that are not finite, stopped before they reach weights or an optimiser's memory.
+"""Stops values that are not finite before they reach weights or an optimizer's memory.
 
 One infinite gradient leaves RMSProp's second moment infinite for good, and clipping
 turns an infinite weight into a plausible one. So the whole of a player's step is

@@ -1,4 +1,4 @@
-"""Checkpoints that are verified: what comes back is what was saved, or a word why not.
+"""Saves checkpoints, and verifies them before they are restored.
 
 Orbax writes the arrays, but keeps no checksum of them, and what its native reader
 does with garbage (abort, endless wait, an allocation of terabytes) is no exception

@@ -1,4 +1,4 @@
-"""What a state consists of, leaf by leaf: plain arrays for the disk, and a record of them.
+"""Describes a state leaf by leaf: plain arrays for the disk, and a record of them.
 
 A state is any pytree of arrays and scalars. Its leaves are numbered in JAX's order, so that
 no name of theirs, whatever it holds, ever becomes the name of a file.

@@ -1,4 +1,4 @@
-"""How one of several hosts leaves: at once, with one line, whatever the runtime prints.
+"""Ends one of several processes at once, with one line, whatever the runtime prints.
 
 Where a host is gone, the JAX runtime of the others either raises out of a
 collective or ends the process from a thread of its own, after pages on stderr.

@@ -1,4 +1,4 @@
-"""Signals that ask a run to stop: it ends where it is whole, and its status names the signal."""
+"""Collects signals that ask a run to stop; its exit status names the signal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples against data through features, each number next to that of real against real.
+"""Compares samples with data through features, next to real against real.
 
 A number is a mean over independent draws, with its standard error. Keys:
 

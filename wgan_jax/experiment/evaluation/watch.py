@@ -1,4 +1,4 @@
-"""Cheap measures of samples, for every evaluation while a run trains."""
+"""Cheap metrics of samples, for every evaluation while a run trains."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be read of a workdir that nobody vouches for."""
+"""Reads the files of a workdir without trusting them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A critic's health in words: what the monitor warns of, and what is well."""
+"""The critic's diagnostics in words: warnings, and what is well."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run ran on, in words that mean something on another machine."""
+"""Describes the machine that a run trained on."""
 
 from __future__ import annotations
 

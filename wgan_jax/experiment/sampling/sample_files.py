@@ -1,4 +1,4 @@
-"""Where samples go: a picture, an animation, arrays, a table, or a folder of pictures."""
+"""Writes samples: a picture, an animation, arrays, a table, or a folder of pictures."""
 
 from __future__ import annotations
 
