@@ -38,9 +38,10 @@ def kernel_distance(x: AnyArray, y: AnyArray, *, block_size: int = 1_000) -> Ker
 
     The error bar comes from within the blocks: the spread of what each sample adds to the
     estimate, which rules between different distributions, and that of what each pair adds,
-    which rules between equal ones. Two errors hold the truth in about 95% of cases, from 20 samples on.
-    They are made wider where contributions are skewed; with few samples of few features and
-    heavy tails, whose cubes hang on a handful of samples, they still hold it in 80 to 90% only.
+    which rules between equal ones. Two errors hold the truth in about 95% of cases, from 20
+    samples on. They are made wider where contributions are skewed; with few samples of few
+    features and heavy tails, whose cubes hang on a handful of samples, they still hold it in 80
+    to 90% only.
 
     Args:
       x: features [n, d].
