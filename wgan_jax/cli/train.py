@@ -26,6 +26,7 @@ With no arguments: the 8 Gaussians, no download, under a minute on two cores.
                  FILE.py:ARGUMENT), or the config.json of a workdir
 --workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
                  gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
+--dry-run        tell what the run would take in memory and time; train and write nothing
 --devices N      share the batch among the first N devices of this host, not all
 --sweep.seeds N  train N seeds as one program; --sweep sweep --help tells more
 
@@ -52,6 +53,7 @@ def _train(args: list[str]) -> int:
     require_devices()
     given, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
+    dry, args = "--dry-run" in args, [word for word in args if word != "--dry-run"]
     name, config = processes.run_on_all(lambda: _config(args))
     processes.assert_same_on_all(
         to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs))
@@ -63,6 +65,15 @@ def _train(args: list[str]) -> int:
 
     if config.sweep is not None and (processes.process_count() > 1 or is_remote(given or "")):
         raise UserError("a sweep trains on one host, in a folder of that host")
+    if dry:
+        from wgan_jax.experiment.dry_run import describe_run
+
+        where = given or f"runs/{name}-{config_hash(config)}"
+        try:
+            print(processes.run_on_all(lambda: describe_run(config, where, count)))
+        except ValueError as error:
+            raise UserError(str(error)) from error
+        return 0
     mirror = Mirror(given) if given is not None and is_remote(given) else None
     folder = Path(given) if given else Path("runs") / f"{name}-{config_hash(config)}"
     if mirror is not None:

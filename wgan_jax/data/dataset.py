@@ -113,6 +113,11 @@ class DatasetConfig:
         """
         return None
 
+    def summary(self) -> tuple[int | None, tuple[str, ...]]:
+        """The number of examples, None for a distribution, and the names of the classes."""
+        data = self.open()
+        return data.size, data.class_names
+
     def with_labels(self) -> DatasetConfig:
         """The same data as pairs with class labels.
 

@@ -97,11 +97,13 @@ class Folder(DatasetConfig):
         return (*self.size, self.channels)
 
     def num_classes(self) -> int:
-        if not self.labels:
-            return 0
+        return len(self.summary()[1]) if self.labels else 0
+
+    def summary(self) -> tuple[int | None, tuple[str, ...]]:
+        """From the names of the files, before any of them is decoded."""
         with contextlib.closing(self._source()) as source:
             names = [file.name for file in source.find().files]
-        return len(class_names(names, self.path)) if names else 0
+        return len(names), class_names(names, self.path) if self.labels else ()
 
     def struct(self, n: int) -> PyTree:
         height, width = self.size

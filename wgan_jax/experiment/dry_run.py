@@ -1,0 +1,115 @@
+"""What a run would take: sizes, memory and time, from one iteration on made-up data."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.build import build_gan
+from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.distributed.placement import make_sharding
+from wgan_jax.types import PyTree
+
+_TIMED, _LONGEST = 3, 5.0  # runs that are timed, and seconds that one may take
+
+
+def describe_run(config: Config, workdir: str, devices: int | None = None) -> str:
+    """Compiles and times one generator iteration; returns lines to read. Writes nothing.
+
+    Raises:
+      UserError: parts of the config do not go together.
+    """
+    if config.sweep is not None:
+        raise UserError("--dry-run is for one run: set --sweep none")
+    sharding, data = make_sharding(config, devices), _data(config)
+    struct = config.dataset.struct(config.batch_size)
+    gan = build_gan(config, sharding)
+    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+    state = gan.init(jax.random.key(config.seed), zeros)
+    # A chunk's last batch stands for all that it asks for beyond it.
+    batches = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), struct)
+
+    def compiled(length: int) -> Any:
+        steps = chunk_steps(config, gan, ChunkShape(length, config.n_critic))
+        program: Any = sharding.compile(steps, state)
+        return program.lower(sharding.state(state), sharding.chunk(batches, 0)).compile()
+
+    def seconds(program: Any) -> float:
+        args = sharding.state(jax.tree.map(jnp.copy, state)), sharding.chunk(batches, 0)
+        jax.block_until_ready(args)
+        began = time.perf_counter()
+        jax.block_until_ready(program(*args))
+        return time.perf_counter() - began
+
+    began = time.perf_counter()
+    program = compiled(1)
+    compiling = time.perf_counter() - began
+    each = min(seconds(program) for _ in range(_TIMED))
+    length = min(config.chunk, config.log_every)
+    if 1 < length < _LONGEST / each:  # where dispatch is a part of the time, it is shared
+        chunk = compiled(length)
+        each = min(seconds(chunk) for _ in range(_TIMED)) / length
+    count = math.prod(sharding.mesh.devices.shape) if sharding.mesh is not None else 1
+    rows = {
+        "data": data,
+        "examples": ", ".join(_shape(x) for x in jax.tree.leaves(struct)),
+        "generator": f"{_parameters(state.generator.params)} parameters",
+        "critic": f"{_parameters(state.critic.params)} parameters",
+        "batch": f"{config.batch_size:,}, {config.batch_size // count:,} on each of {count} "
+        f"{jax.devices()[0].device_kind} device{'s' if count > 1 else ''}",
+        "memory": f"{_memory(program)} on each device, without the data",
+        "compiled in": _duration(compiling),
+        "an iteration": f"{_duration(each)}, of {config.n_critic} critic steps",
+        "time to the end": f"{_duration(each * config.steps)} for {config.steps:,} iterations, "
+        "without evaluations and checkpoints",
+        "would write to": workdir,
+    }
+    return "\n".join(f"{name:18} {told}" for name, told in rows.items())
+
+
+def _data(config: Config) -> str:
+    size, names = config.dataset.summary()
+    told = "a distribution" if size is None else f"{size:,} examples"
+    if names:
+        shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
+        told += f" of {len(names)} classes: {shown}"
+    return f"{config.dataset.title}, {told}"
+
+
+def _shape(x: jax.ShapeDtypeStruct) -> str:
+    return f"{' x '.join(map(str, x.shape[1:])) or 'a label'} {np.dtype(x.dtype).name}"
+
+
+def _parameters(params: PyTree) -> str:
+    return f"{sum(x.size for x in jax.tree.leaves(params)):,}"
+
+
+def _memory(program: Any) -> str:
+    found = program.memory_analysis()
+    if found is None:
+        return "an unknown amount of memory"
+    size = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
+    return f"{(size - found.alias_size_in_bytes) / 2**20:,.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    """A time in the unit that people would take.
+
+    Example:
+      >>> [_duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0)]
+      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h']
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.3g} ms"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
