@@ -7,6 +7,7 @@ import math
 import numpy as np
 
 _MOST = 0.75  # of the wealth may be lost in one bet
+_MOST_BETS = 1 << 18  # more values than these are bet on in groups, by their means
 
 
 def betting_bound(z: np.ndarray, alpha: float) -> float:
@@ -57,7 +58,8 @@ def difference_margin(
 
     Values must lie in an interval of `width` that was fixed beforehand, and be independent
     draws, in any order. Each value of the smaller sample is set against the mean of as
-    many values of the larger one as there are for each, all chosen at random.
+    many values of the larger one as there are for each, all chosen at random; very many
+    values are grouped likewise.
 
     Example:
       >>> import numpy as np
@@ -67,7 +69,7 @@ def difference_margin(
     difference = float(high.mean() - low.mean())
     if width <= 0:
         return difference, 0.0
-    n = min(len(high), len(low))
+    n = min(len(high), len(low), _MOST_BETS)
     ups, downs = (
         _in_random_order(z, seed)[: n * (len(z) // n)].reshape(n, -1).mean(1)
         for seed, z in ((1, high), (2, low))
@@ -140,3 +142,22 @@ def bounded_differences_margin(diameter: float, n: int, alpha: float) -> float:
       McDiarmid, On the method of bounded differences, 1989.
     """
     return diameter * math.sqrt(math.log(1 / alpha) / n)
+
+
+def bernstein_margin(variance: float, width: float, n: int, alpha: float) -> float:
+    """One-sided margin of a mean of n independent values in an interval of `width`.
+
+    It holds at every n, whatever the order of the values, and needs their variance only,
+    where that of `betting_bound` needs the values. It is far wider for few values, and
+    a tenth wider for very many.
+
+    Example:
+      >>> round(bernstein_margin(0.25, 1.0, 1_000_000, 0.05), 5)
+      0.00137
+
+    References:
+      Maurer and Pontil, Empirical Bernstein bounds and sample variance penalization, 2009.
+    """
+    goal = math.log(2 / alpha)
+    variance = variance * n / (n - 1)
+    return math.sqrt(2 * variance * goal / n) + 7 * width * goal / (3 * (n - 1))

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -119,21 +120,42 @@ def transport_potentials(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarra
     if x.shape != y.shape:
         raise ValueError(f"clouds must have one shape [n, ...], got {x.shape} and {y.shape}")
     _require_memory(len(x), len(y), 2)
-    cost = pairwise_distances(x, y)
+    best = optimal_potentials(pairwise_distances(x, y))
+    return best.cost, best.phi, best.psi
+
+
+class Potentials(NamedTuple):
+    """The best pairing of rows with columns, what it costs a row, and potentials that attain it."""
+
+    cost: float
+    phi: np.ndarray
+    psi: np.ndarray
+    pair: np.ndarray
+
+
+def optimal_potentials(cost: np.ndarray) -> Potentials:
+    """Pair the rows of costs [n, n] with its columns, with phi_i + psi_j <= cost_ij.
+
+    Example:
+      >>> import numpy as np
+      >>> best = optimal_potentials(np.array([[3.0, 2.0], [2.0, 1.5]]))
+      >>> best.pair, best.cost, float(best.phi.mean() + best.psi.mean())
+      (array([1, 0]), 2.0, 2.0)
+    """
     pair = optimal_plan(cost).columns
     cost = cost[:, pair]
     matched = np.diagonal(cost).copy()
     cost -= matched
-    phi = np.zeros(len(x))
-    for _ in range(len(x)):
+    phi = np.zeros(len(cost))
+    for _ in range(len(cost)):
         shorter = np.minimum(phi, (cost + phi).min(1))
         if np.max(phi - shorter) <= 1e-12 * np.max(matched, initial=1e-300):
             break
         phi = shorter
     phi -= phi.mean()
-    psi = np.empty(len(x))
+    psi = np.empty(len(cost))
     psi[pair] = matched - phi
-    return float(matched.mean()), phi, psi
+    return Potentials(float(matched.mean()), phi, psi, pair)
 
 
 def w1_floor(

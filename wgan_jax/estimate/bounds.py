@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -14,6 +15,9 @@ from wgan_jax.estimate.fit import SEEN
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, draw_block, score_block, scores
 from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array
+
+_ENOUGH = 0.01  # of a score, for its margin
+_FACTOR = 4  # from one look at held-out draws to the next
 
 
 class Dual(NamedTuple):
@@ -28,30 +32,57 @@ class Dual(NamedTuple):
     reach: tuple[float, float]
 
 
-def dual_score(pair: Pair, critic: Any, held_out: int, alpha: float, rounding: float) -> Dual:
-    """Score the critic on samples that it was not fitted to, with scores off by `rounding`."""
-    fitted, fresh = pair.part(0, SEEN), pair.keys(1, 2)
+def dual_score(
+    pair: Pair, critic: Any, held_out: int, looks: int, alpha: float, rounding: float
+) -> Dual:
+    """Score the critic on samples that it was not fitted to, with scores off by `rounding`.
+
+    Draws of samplers are looked at up to `looks` times, four times as many each time, until
+    the margin is a small share of the score or the last look has no hope to see more than
+    noise. Half of the risk is that of the first look, the others share the rest.
+    """
+    fitted = pair.part(0, SEEN)
     seen = [
         scores(critic, side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK))
         for side, one in zip(fitted, pair.keys(2, 2), strict=True)
     ]
-    (low, reach_p), (high, reach_q) = (
-        _fresh_scores(critic, side, one, held_out)
-        if callable(side)
-        else (scores(critic, side[len(side) // 2 :]), _reach(side))
-        for side, one in zip(pair[:2], fresh, strict=True)
+    low, high = (
+        _HeldOut(critic, side, key) for side, key in zip(pair[:2], pair.keys(1, 2), strict=True)
     )
-    if not (np.isfinite(low).all() and np.isfinite(high).all()):
-        raise ValueError("a sampler gave values that are not finite")
-    dual, margin = held_out_difference(high, low, np.concatenate(seen), alpha)
-    return Dual(dual, margin + 2 * rounding, (len(low), len(high)), (reach_p, reach_q))
+    looks = looks if callable(pair.p) and callable(pair.q) else 1
+    for look in range(looks):
+        n = held_out * _FACTOR**look
+        share = 1.0 if looks == 1 else 0.5 if look == 0 else 0.5 / (looks - 1)
+        dual, margin = held_out_difference(
+            high.scores(n), low.scores(n), np.concatenate(seen), share * alpha
+        )
+        at_last = margin * _FACTOR ** (-0.5 * (looks - 1 - look))
+        if margin <= _ENOUGH * dual or 2 * dual < at_last:
+            break
+    sizes = len(low.scores(n)), len(high.scores(n))
+    return Dual(dual, margin + 2 * rounding, sizes, (low.reach, high.reach))
 
 
-def _fresh_scores(critic: Any, sampler: Any, key: Array, n: int) -> tuple[np.ndarray, float]:
-    keys = [jax.random.fold_in(key, block) for block in range(-(-n // BLOCK))]
-    blocks = [draw_block(sampler, one) for one in keys]
-    found = [np.asarray(score_block(critic, x)) for x in blocks]
-    return np.concatenate(found)[:n], max(float(_radius(x)) for x in blocks)
+class _HeldOut:
+    """Scores of held-out rows of an array, or of as many draws of a sampler as are asked for."""
+
+    def __init__(self, critic: Any, side: Any, key: Array):
+        self._critic, self._side, self._key = critic, side, key
+        self._found: list[np.ndarray] = []
+        self.reach = 0.0
+        if not callable(side):
+            self._found, self.reach = [scores(critic, side[len(side) // 2 :])], _reach(side)
+
+    def scores(self, n: int) -> np.ndarray:
+        if not callable(self._side):
+            return self._found[0]
+        for block in range(len(self._found), -(-n // BLOCK)):
+            x = draw_block(self._side, jax.random.fold_in(self._key, block))
+            self._found.append(np.asarray(score_block(self._critic, x)))
+            self.reach = max(self.reach, float(_radius(x)))
+            if not np.isfinite(self._found[-1]).all():
+                raise ValueError("a sampler gave values that are not finite")
+        return np.concatenate(self._found)[:n]
 
 
 @jax.jit
@@ -67,6 +98,7 @@ class Transport(NamedTuple):
     """Exact W1 between samples: of each draw, their mean, and what follows from it.
 
     `uppers` are the upper bounds from the first draw, the first two, ...; the last one counts.
+    `debiased` is the mean less its floor and twice the noise of both.
     """
 
     draws: list[float]
@@ -116,11 +148,12 @@ def transport_between_samples(
         apart = sum(max(r, _reach(np.concatenate(z))) for r, z in zip(reach, (xs, ys), strict=True))
         margins = [unseen_margin(np.concatenate(values[:k]), alpha, apart) for k in _counts(draws)]
     uppers = [float(np.mean(draws[:k])) + margins[k - 1] for k in _counts(draws)]
+    noise = float(np.concatenate(values).std()) * math.sqrt(2 / n)
     x1, x2 = _clouds(pair.p, n // 2, 2, keys[2])
     y1, y2 = _clouds(pair.q, n // 2, 2, keys[3])
     floor = (exact_w1(x1, x2) + exact_w1(y1, y2)) / 2
     debiased = (exact_w1(x1, y1) + exact_w1(x2, y2)) / 2 - floor
-    return Transport(draws, uppers, floor, debiased, n)
+    return Transport(draws, uppers, floor, debiased - 2 * noise, n)
 
 
 def _batches(available: float, size: int, transports: int) -> tuple[int, int]:

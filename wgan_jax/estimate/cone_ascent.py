@@ -27,26 +27,28 @@ _adam = optax.scale_by_adam(b1=0.5)
 
 
 class ConeParams(NamedTuple):
-    """f(x) = sign * (min_j |x - centers_j| + offsets_j), 1-Lipschitz.
+    """f(x) = sign * min(cap, min_j |x - centers_j| + offsets_j), 1-Lipschitz.
 
     Attributes:
       centers: [k, d].
       offsets: [k].
       sign: 1, or -1 for a maximum of downward cones; a scalar.
+      cap: a scalar, infinite where there is none.
     """
 
     centers: Array
     offsets: Array
     sign: Array
+    cap: Array
 
     def __call__(self, x: Array) -> Array:
-        return self.sign * min_of_cones(x, self.centers, self.offsets)
+        return self.sign * jnp.minimum(min_of_cones(x, self.centers, self.offsets), self.cap)
 
 
 def quick_score(cones: ConeParams, x: Array) -> Array:
     """The score but for what rounding does near centers: good enough to choose between cones."""
     heights = expanded_heights(x, lax.stop_gradient(cones.centers), cones.offsets)
-    return cones.sign * heights.min(1)
+    return cones.sign * jnp.minimum(heights.min(1), cones.cap)
 
 
 class Start(NamedTuple):
@@ -111,7 +113,8 @@ def starts(x: np.ndarray, y: np.ndarray, step: np.ndarray) -> list[Start]:
 
 
 def _cones(centers: np.ndarray, offsets: np.ndarray, sign: Array) -> ConeParams:
-    return ConeParams(jnp.asarray(centers, jnp.float32), jnp.asarray(offsets, jnp.float32), sign)
+    parts = centers, offsets, sign, np.inf
+    return ConeParams(*(jnp.asarray(part, jnp.float32) for part in parts))
 
 
 @jax.jit
@@ -179,7 +182,7 @@ def ascend(
 
             return sign * (f(x) - f(y))
 
-        slope = jax.grad(loss)(ascent.cones)._replace(sign=jnp.zeros_like(sign))
+        slope = jax.grad(loss)(ascent.cones)._replace(sign=jnp.zeros_like(sign))  # no cap in it
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
             update, moments = _adam.update(slope, ascent.moments)
         cones = jax.tree.map(lambda w, u: w - rate * u, ascent.cones, update)

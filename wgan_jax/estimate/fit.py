@@ -16,11 +16,13 @@ from wgan_jax.distances.exact import pairwise_distances
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
+from wgan_jax.estimate.quantised import Quantised
 from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
 CHUNKS = 10
 _FIT, SEEN = 0.4, 0.5
+_NEAR = 8  # times the standard error of a score on one batch, in units of the laws' spread
 
 
 class Progress(NamedTuple):
@@ -42,9 +44,19 @@ class Fit(NamedTuple):
 
 
 def fit_cones(
-    pair: Pair, steps: int, cones: int, batch_size: int, alpha: float, progress: bool | None
+    pair: Pair,
+    steps: int,
+    cones: int,
+    batch_size: int,
+    alpha: float,
+    progress: bool | None,
+    quantised: Quantised | None,
 ) -> Fit:
-    """Try every start for a tenth of the steps, then follow the best to the end."""
+    """Try every start for a tenth of the steps, then follow the best to the end.
+
+    Where quantised laws are so near that a batch hardly tells them from noise, it starts from
+    their potentials, which come from millions of draws, and takes three tenths of the steps.
+    """
     p, q = pair.part(0, _FIT)
     at_start, at_pilot, at_ascent, at_validation = pair.keys(0, 4)
     rows = [len(side.x) for side in (p, q) if isinstance(side, Rows)]
@@ -56,45 +68,61 @@ def fit_cones(
     x, y = _rows(p, first), _rows(q, second)
     step, x, y = y.mean(0) - x.mean(0), x[:k], y[:k]
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
-    judge = _Judge.of(pair, seen, at_validation, alpha)
-    start, plan = _pilot(cone_ascent.starts(x, y, step), ascend, length, judge, at_pilot)
-    plan = plan._replace(steps=jnp.float32(length * CHUNKS))
-    with _bar(progress, steps, float(pair.scale)) as bar:
-        history, converged = _climb(start, plan, ascend, judge, at_ascent, bar)
+    near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
+    judge = _Judge.of(pair, seen, at_validation, alpha, near)
+    if quantised is not None and near:
+        linear = cone_ascent.starts(x, y, quantised.step)[2].cones
+        for critic in [*quantised.critics(k), linear]:
+            judge(critic)
+        start = Start(judge.best, 0.3)
+        chunks = 3 if judge(start.cones)[1] > 0 else 0  # of noise there is nothing to learn
+        plan = _schedule(start, judge, length)
+    else:
+        start, plan = _pilot(cone_ascent.starts(x, y, step), ascend, length, judge, at_pilot)
+        chunks = CHUNKS
+    plan = plan._replace(steps=jnp.float32(chunks * length))
+    with _bar(progress, chunks * length, float(pair.scale)) as bar:
+        history, converged = _climb(start, plan, ascend, judge, at_ascent, bar, chunks)
     rounding = _rounding(judge.best, judge.seen)
     return Fit(judge.best, history[-1].step, converged, history, rounding)
 
 
 def _rounding(cones: Any, x: np.ndarray) -> float:
     """The largest error of float32 scores of points [n, d], against float64."""
-    centers, offsets, sign = (np.asarray(part, np.float64) for part in cones)
-    exact = sign * (pairwise_distances(x.astype(np.float64), centers) + offsets).min(1)
+    centers, offsets, sign, cap = (np.asarray(part, np.float64) for part in cones)
+    heights = pairwise_distances(x.astype(np.float64), centers) + offsets
+    exact = sign * np.minimum(heights.min(1), cap)
     return float(np.abs(scores(cones, x) - exact).max())
 
 
 class _Judge:
-    """Scores critics on validation samples, and remembers the best."""
+    """Scores critics on validation samples, and remembers the best.
 
-    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float):
-        self.seen, self.best = np.concatenate(seen), None
-        self._validation, self._alpha, self._highest = validation, alpha, -np.inf
+    Of near laws it takes more samples, and doubts a score by twice its margin: the
+    highest of many noisy scores would be chance, and little noise leaves little margin.
+    """
+
+    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, near: bool):
+        self.seen, self.best, self._highest = np.concatenate(seen), None, -np.inf
+        self._validation, self._alpha, self._doubt = validation, alpha, 2.0 if near else 0.0
 
     @classmethod
-    def of(cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float) -> _Judge:
+    def of(cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float, near: bool) -> _Judge:
+        blocks = 16 if near else 2
         held_out = [
-            side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK)
+            side.x if isinstance(side, Rows) else draw(side, one, blocks * BLOCK)
             for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
         ]
-        return cls(seen, held_out, alpha)
+        return cls(seen, held_out, alpha, near)
 
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""
         quick = jax.tree_util.Partial(cone_ascent.quick_score, critic)
         range_, low, high = (scores(quick, x) for x in (self.seen, *self._validation))
         score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
-        if score > self._highest:
-            self.best, self._highest = critic, score
         clipped, margin = held_out_difference(high, low, range_, self._alpha)
+        if score - self._doubt * margin > self._highest:
+            self.best, self._highest = critic, score - self._doubt * margin
         return score, clipped - margin
 
 
@@ -104,14 +132,17 @@ def _pilot(
     """The start that gets furthest in one short ascent, and that ascent's schedule."""
     trials = []
     for start, one in zip(starts, jax.random.split(key, len(starts)), strict=True):
-        plan = cone_ascent.schedule(
-            float(cone_ascent.gap(start.cones, jnp.asarray(judge.seen))), start.warmth, length
-        )
+        plan = _schedule(start, judge, length)
         judge(start.cones)
         ascent = ascend(cone_ascent.begin(start.cones), plan, key=one)
         trials.append((judge(ascent.cones)[0], start, plan))
     _, start, plan = max(trials, key=lambda trial: trial[0])
     return start, plan
+
+
+def _schedule(start: Start, judge: _Judge, steps: int) -> Schedule:
+    gap = float(cone_ascent.gap(start.cones, jnp.asarray(judge.seen)))
+    return cone_ascent.schedule(gap, start.warmth, steps)
 
 
 def _climb(
@@ -121,17 +152,18 @@ def _climb(
     judge: _Judge,
     key: Array,
     bar: Callable[[Progress], None],
+    chunks: int,
 ) -> tuple[list[Progress], bool]:
     """The ascent to its plateau, or to twice its planned length."""
     ascent = cone_ascent.begin(start.cones)
     history = [Progress(0, *judge(start.cones))]
-    for chunk in range(2 * CHUNKS):
+    for chunk in range(2 * chunks):
         ascent = ascend(ascent, plan, key=key)
         history.append(Progress(int(ascent.step), *judge(ascent.cones)))
         bar(history[-1])
-        if chunk + 1 >= CHUNKS and _plateau([past.score for past in history]):
+        if chunk + 1 >= chunks and _plateau([past.score for past in history]):
             return history, True
-    return history, False
+    return history, chunks == 0
 
 
 def _plateau(scores: list[float]) -> bool:

@@ -12,11 +12,16 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from wgan_jax.estimate.bounds import dual_score, transport_between_samples
+from wgan_jax.estimate.coupled import are_alike, coupled_upper
 from wgan_jax.estimate.fit import CHUNKS, Progress, fit_cones
 from wgan_jax.estimate.given import given
 from wgan_jax.estimate.pair import Pair, Source
+from wgan_jax.estimate.quantised import LARGEST_DIM, Quantised
 from wgan_jax.keys import typed
 from wgan_jax.types import Array
+
+_MOST_WORK = 1 << 34  # draws times cones times dimensions
+_COUNTED = 16  # times as many draws are counted as are held out
 
 
 class W1Estimate(NamedTuple):
@@ -33,7 +38,8 @@ class W1Estimate(NamedTuple):
       floor: mean exact W1 between samples of one law, at half that size.
       transport_size: points in each of those samples.
       transport_draws: exact W1 of each pair of samples, whose mean is `transport`.
-      transport_uppers: the upper bound from the first draw, the first two, and so on.
+      transport_uppers: the upper bound from the first draw, the first two, and so on; that
+        of all of them is no less than `upper`.
       n_p: held-out samples of p behind `lower`.
       n_q: held-out samples of q behind `lower`.
       steps: of the critic's ascent.
@@ -94,10 +100,14 @@ def estimate_w1(
     number of samples. Without one it assumes that the samples show the spread of
     the laws: it is the betting margin of the transport potentials, as if these reached
     no further above the samples than once more their range. In high dimension
-    `upper` is loose: it exceeds W1 by about `floor`.
+    `upper` is loose: it exceeds W1 by about `floor`. Samplers have up to two more such
+    bounds, which share the risk, and the least of them counts: up to dimension 3, transport
+    between millions of draws counted in the cells of a tree, with the distances within
+    the cells; and where one key brings draws of both laws together, as of a generator
+    before and after a step, the mean distance of such draws.
 
-    `value` is the larger of the held-out score and of transport less its
-    floor, both of which tend to be below W1, kept inside the bounds.
+    `value` is the held-out score, or transport less its floor where that is larger by more
+    than its noise; both tend to be below W1. It is kept inside the bounds.
 
     Args:
       p: samples [n, ...], floating point; or a sampler `(key, n) -> x[n, ...]`
@@ -115,12 +125,14 @@ def estimate_w1(
         its scores are divided. It is required with a critic, and refused where differences
         of scores between samples, or along gradients, exceed it.
       confidence: that lower <= W1 <= upper, half of the risk for each.
-      steps: of the critic's ascent; up to twice as many until it has converged.
+      steps: of the critic's ascent; up to twice as many until it has converged, and fewer
+        for samplers of near laws in few dimensions.
         By default 1,000, and 1,500 above 32 dimensions.
       cones: in the critic; no more than the samples it is fitted on. By default
         1,024, and 512 above 32 dimensions.
       batch_size: of the ascent. By default 1,024, and 4,096 above 32 dimensions.
-      held_out: samples of each law behind `lower`, for samplers.
+      held_out: samples of each law behind `lower`, for samplers. In few dimensions up to 16
+        times as many are drawn, while the margin is a large share of the score.
       transport_size: points of one exact transport.
       transports: how many, where there are samples enough.
       diameter: of a set that holds both laws, in the units of the samples, if known; for
@@ -161,18 +173,30 @@ def estimate_w1(
     alpha = (1 - confidence) / 2
     if critic is None and lipschitz is not None:
         raise ValueError(f"lipschitz={lipschitz} bounds a critic, and none is given")
+    quantised = None
+    if callable(p) and callable(q) and pair.center.shape[0] <= LARGEST_DIM:
+        quantised = Quantised.of(pair, _COUNTED * held_out)
+    looks = 1
     if critic is None:
-        fit = fit_cones(pair, steps, cones, batch_size, alpha, progress)
+        fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised)
+        looks = _looks(held_out * cones * pair.center.shape[0])
     else:
         fit = given(pair, critic, lipschitz)
-    dual = dual_score(pair, fit.critic, held_out, alpha, fit.rounding)
+    dual = dual_score(pair, fit.critic, held_out, looks, alpha, fit.rounding)
     scale = float(pair.scale)
     within = None if diameter is None else diameter / scale
+    alike = are_alike(pair)
+    bounds = 1 + (quantised is not None) + alike  # from above, which share the risk
     transport = transport_between_samples(
-        pair, transport_size, transports, alpha, within, dual.reach
+        pair, transport_size, transports, alpha / bounds, within, dual.reach
     )
     lower = max(dual.score - dual.margin, 0.0)
-    upper = max(transport.upper, lower)  # where they cross, it is the upper one that fails
+    upper = transport.upper
+    if quantised is not None:
+        upper = min(upper, quantised.upper(alpha / bounds, within))
+    if alike:
+        upper = min(upper, coupled_upper(pair, alpha / bounds, within))
+    upper = max(upper, lower)  # where they cross, it is the upper one that fails
     value = min(max(dual.score, transport.debiased, lower), upper)
     return W1Estimate(
         value=value * scale,
@@ -195,6 +219,11 @@ def estimate_w1(
         ),
         critic=_in_units(fit.critic, pair.center, pair.scale),
     )
+
+
+def _looks(work: int) -> int:
+    """How often held-out draws may grow fourfold, where scoring the first of them is that much."""
+    return next((looks for looks in (3, 2) if work * 4 ** (looks - 1) < _MOST_WORK), 1)
 
 
 def _check_settings(confidence: float, *counts: int) -> None:

@@ -1,0 +1,65 @@
+"""An upper bound for samplers that are built alike: what one key makes of both.
+
+Both laws keep their own marginals where x and y come from the same key, so W1 is not above
+the mean of |x - y|. It is W1 itself where one sampler moves the draws of the other
+along optimal ways, 0 where both are the same, and tells nothing of samplers that use
+their keys in different ways.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from wgan_jax.estimate.pair import BLOCK, Pair
+from wgan_jax.margins import bernstein_margin
+from wgan_jax.types import Array
+
+_ROWS = 64  # of one key: their mean is one independent value, in whatever order rows come
+_MOST, _FEWEST = 1 << 15, 1 << 11  # keys
+
+
+def are_alike(pair: Pair) -> bool:
+    """One key brings draws of both laws at least twice as close as two keys do."""
+    if not (callable(pair.p) and callable(pair.q)):
+        return False
+    one, other, pilot = *pair.keys(7, 2), partial(_distances, pair.p, pair.q)
+    together, apart = pilot(one, one), pilot(jax.random.clone(one), other)
+    return bool(2 * together < apart)
+
+
+def coupled_upper(pair: Pair, alpha: float, diameter: float | None) -> float:
+    """W1 is not above this but with probability alpha.
+
+    The margin is finite-sample with the `diameter` of the laws. Without, no mean distance over the
+    draws of a key is taken to be larger than twice the largest seen, or than draws reach apart.
+    """
+    dim = pair.center.shape[0]
+    keys = min(max(_MOST // dim, _FEWEST), _MOST)
+    means, reach = (
+        np.asarray(z, np.float64) for z in _means(pair.p, pair.q, pair.keys(8, 1)[0], keys)
+    )
+    width = max(2 * float(means.max()), float(reach.max())) if diameter is None else diameter
+    return float(means.mean()) + bernstein_margin(float(means.var()), width, keys, alpha)
+
+
+@jax.jit
+def _distances(p: Any, q: Any, for_p: Array, for_q: Array) -> Array:
+    y = q(jax.random.clone(for_q), BLOCK)
+    return jnp.sqrt(((p(for_p, BLOCK) - y) ** 2).sum(1)).mean()
+
+
+@partial(jax.jit, static_argnames="count")
+def _means(p: Any, q: Any, key: Array, count: int) -> tuple[Array, Array]:
+    def one(_: None, block: Array) -> tuple[None, tuple[Array, Array]]:
+        same = jax.random.fold_in(key, block)
+        x, y = p(same, _ROWS), q(jax.random.clone(same), _ROWS)
+        reach = sum(jnp.sqrt((z**2).sum(1).max()) for z in (x, y))
+        return None, (jnp.sqrt(((x - y) ** 2).sum(1)).mean(), reach)
+
+    return lax.scan(one, None, jnp.arange(count))[1]
