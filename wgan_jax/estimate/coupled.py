@@ -59,7 +59,7 @@ def _means(p: Any, q: Any, key: Array, count: int) -> tuple[Array, Array]:
     def one(_: None, block: Array) -> tuple[None, tuple[Array, Array]]:
         same = jax.random.fold_in(key, block)
         x, y = p(same, _ROWS), q(jax.random.clone(same), _ROWS)
-        reach = sum(jnp.sqrt((z**2).sum(1).max()) for z in (x, y))
+        reach = jnp.sqrt((x**2).sum(1).max()) + jnp.sqrt((y**2).sum(1).max())
         return None, (jnp.sqrt(((x - y) ** 2).sum(1)).mean(), reach)
 
     return lax.scan(one, None, jnp.arange(count))[1]

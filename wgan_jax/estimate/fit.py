@@ -103,7 +103,8 @@ class _Judge:
     """
 
     def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, near: bool):
-        self.seen, self.best, self._highest = np.concatenate(seen), None, -np.inf
+        self.seen, self._highest = np.concatenate(seen), -np.inf
+        self.best: Any = None
         self._validation, self._alpha, self._doubt = validation, alpha, 2.0 if near else 0.0
 
     @classmethod

@@ -128,10 +128,11 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
         ends = _ends(a, b, units)
         middles = np.arange(units) + 0.5
         x, y = (points[_at(e, middles)] for e in ends)
-        start, stop, share = _parts(*ends, optimal_plan(pairwise_distances(x, y)).columns)
+        pair = optimal_plan(pairwise_distances(x, y)).columns
+        start, stop, share = _parts(ends, pair)
         lengths = np.linalg.norm(points[start] - points[stop], axis=1)
         order = np.argsort(lengths)
-        enough = np.searchsorted(np.cumsum(share[order]), _SHARE * units)
+        enough = int(np.searchsorted(np.cumsum(share[order]), _SHARE * units))
         stays = (lengths > lengths[order[min(enough, len(order) - 1)]]) & (left > 0)
         rest = size * share
         cost += float((rest * lengths)[~stays].sum())
@@ -151,11 +152,9 @@ def _at(ends: np.ndarray, where: np.ndarray) -> np.ndarray:
     return np.minimum(np.searchsorted(ends, where, side="right"), len(ends) - 1)
 
 
-def _parts(
-    ends_a: np.ndarray, ends_b: np.ndarray, pair: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _parts(ends: list[np.ndarray], pair: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Unit i goes to unit pair[i] in order: from which point, to which, and how much."""
-    units = len(pair)
+    (ends_a, ends_b), units = ends, len(pair)
     back = np.argsort(pair)
     of = np.minimum(ends_b.astype(int), units - 1)
     cuts = np.concatenate([ends_a, ends_b - of + back[of], np.arange(units + 1)])
