@@ -1,4 +1,4 @@
-"""What a run would take: sizes, memory and time, from one iteration on made-up data."""
+"""Estimates the sizes, memory and time of a run from one iteration on made-up data."""
 
 from __future__ import annotations
 
