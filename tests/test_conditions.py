@@ -104,7 +104,8 @@ def train(args):
     from wgan_jax.cli import run_command
     from wgan_jax.cli import train as command
 
-    return run_command(command, args)
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        return run_command(command, args)
 
 
 def rows_of(path):

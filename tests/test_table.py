@@ -3,6 +3,7 @@
 import csv
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -52,7 +53,8 @@ def train(args):
     from wgan_jax.cli.common import run_command
     from wgan_jax.cli.train import train as command
 
-    return run_command(command, args)
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        return run_command(command, args)
 
 
 @pytest.fixture(scope="module")
@@ -233,6 +235,15 @@ def test_the_tables_of_spreadsheets_are_read(tmp_path, delimiter, encoding):
     opened = table(path, one_hot=("city",)).open()
     assert opened.units.columns.names == tuple(NAMES)
     assert opened.units.columns.columns[3].values == tuple(sorted(CITIES))
+
+
+def test_numbers_may_have_a_decimal_comma_where_columns_are_cut_by_a_semicolon(tmp_path):
+    (tmp_path / "a.csv").write_text('"a,b,c";n;t\n3,14;7;1,2 m\n-0,5e1;8;2\n')
+    opened = table(tmp_path / "a.csv", one_hot=("t",)).open()
+    values = opened.units.by_column(np.asarray(opened.examples))
+    np.testing.assert_allclose(values["a,b,c"], [3.14, -5.0])
+    assert values["n"].tolist() == [7, 8]
+    assert values["t"].tolist() == ["1,2 m", "2"]
 
 
 def test_rows_without_a_value_are_skipped_when_asked(tmp_path, caplog):

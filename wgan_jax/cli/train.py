@@ -35,7 +35,8 @@ Several hosts, each with the same command:
 --coordinator HOST:PORT --process-count N --process-index I    anywhere else
 --join-timeout SECONDS    how long to wait for the others (300)"""
 
-_OWN_CONFIG = {"folder": "folder"}  # of data that the default networks are not for
+# Configs of data that the default networks are not for.
+_OWN_CONFIG = {"folder": "folder", "table": "table", "arrays": "table"}
 
 
 def train(args: list[str]) -> int:

@@ -136,6 +136,11 @@ class FileConfig(DatasetConfig):
         step = -(-data.size // _MOST_CONDITIONS)
         return jax.tree.map(lambda x: x[::step], data.examples[1])
 
+    def with_labels(self) -> DatasetConfig:
+        # A classifier learns of images and labels; points are compared as they are.
+        is_pair = self.labels and self.condition is None
+        return self if is_pair and len(self.example_shape()) == 3 else super().with_labels()
+
     def at_location(self, location: str) -> Self:
         return dataclasses.replace(self, path=location)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.files import open_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
+_DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
 _DELIMITERS, _MISSING = ",;\t|", frozenset({"", "na", "n/a", "nan", "null"})
 _MOST_CELLS_PER_BYTE, _SMALL_CELLS = 1_000, 2**25
 
@@ -65,7 +67,7 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
         is_wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", newline="") as text:
             try:
-                names, rows = _rows(text, path)
+                names, rows, comma = _rows(text, path)
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path} is not text in UTF-8 (byte {error.start:,}): save it as CSV UTF-8"
@@ -80,14 +82,18 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
             f"first row, or choose columns with --dataset.columns"
         )
     index = [names.index(name) for name in named]
-    return {name: _typed([row[i] for row in rows]) for name, i in zip(named, index, strict=True)}
+    columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
+    return {name: _typed(texts, comma) for name, texts in columns.items()}
 
 
-def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]]]:
-    """The names of the columns and the rows, all of one length; empty lines are left out."""
+def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], bool]:
+    """The names of the columns, the rows, all of one length, and whether numbers may be as 3,14.
+
+    Empty lines are left out. Where the decimal point is a comma, columns are cut by a semicolon.
+    """
     header = text.readline()
     text.seek(0)
-    delimiter = max(_DELIMITERS, key=header.count)
+    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
     reader = csv.reader(text, delimiter=delimiter)
     names = [name.strip() for name in next(reader, [])]
     if not names:
@@ -110,7 +116,7 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
                 f"names {len(names)} columns"
             )
         rows.append(row)
-    return names, rows
+    return names, rows, delimiter == ";"
 
 
 def _is_number(text: str) -> bool:
@@ -121,9 +127,11 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _typed(texts: list[str]) -> RawColumn:
+def _typed(texts: list[str], comma: bool) -> RawColumn:
     """Whole numbers, numbers, flags or text: the first of these that all texts are."""
     texts = [text.strip() for text in texts]
+    if comma and all(map(_DECIMAL_COMMA.fullmatch, texts)):
+        texts = [text.replace(",", ".") for text in texts]
     missing = np.array([text.casefold() in _MISSING for text in texts], bool)
     there = [text for text, absent in zip(texts, missing, strict=True) if not absent]
     for parse, dtype in ((int, np.int64), (float, np.float64)):

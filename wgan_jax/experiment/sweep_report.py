@@ -21,6 +21,7 @@ from wgan_jax.experiment.evaluation.samples import (
 )
 from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.experiment.evaluation.units import in_units
+from wgan_jax.experiment.schema import Schema
 from wgan_jax.experiment.sweep import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -105,7 +106,10 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
 def samples(
     config: Config, gan: GAN, data: Dataset, states: list[GANState], step: int, file: BinaryIO
 ) -> None:
-    """Samples of members side by side: rows of images, or panels of points of the plane."""
+    """Samples of members side by side: rows of images, or panels of points of the plane.
+
+    Of other points the columns of the first member.
+    """
     shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
     count = _SAMPLES if len(shape) == 3 else _DRAWN
     drawn = [
@@ -115,10 +119,16 @@ def samples(
     fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
     if len(shape) == 3:
         plots.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
-    elif shape == (2,):
-        key = derive_key(jax.random.key(config.seed), Purpose.SAMPLES)
-        real = np.asarray(data(derive_key(key, Purpose.CRITIC_DATA), count))
+        return
+    key = derive_key(jax.random.key(config.seed), Purpose.SAMPLES)
+    count = min(count, data.size or count)
+    real = points(next(data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1)))
+    if shape == (2,):
         _panels(real, fakes, varied_hyperparameters(config), step, file)
+    else:
+        schema = Schema.of(data)
+        left, right = (schema.columns({"samples": points(x)}) for x in (real, fakes[0]))
+        plots.marginals(left, right, step, file)
 
 
 def _panels(
