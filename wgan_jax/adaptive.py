@@ -1,4 +1,4 @@
-"""Generator iterations whose critic is trained until it stops gaining."""
+"""Generator iterations whose critic is trained until it stops is_improving."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from wgan_jax.loop import Sampler, as_pytree, sample_batch
 from wgan_jax.types import Array, GANState, Metrics
 
 
-class _Ascent(NamedTuple):
+class _Plateau(NamedTuple):
     state: GANState
     metrics: Metrics
-    level: Array
-    gain: Array
+    estimate: Array
+    improvement: Array
     steps: Array
 
 
@@ -36,7 +36,7 @@ def scan_adaptive_steps(
       gan: from `wgan_jax.gan`.
       block: critic steps between tests, at least 1.
       most: critic steps per generator iteration at most, at least `2 * block`.
-      tolerance: the relative gain that counts as none, not negative.
+      tolerance: the relative improvement that counts as none, not negative.
       batch_size: samples per step.
       length: generator iterations.
 
@@ -88,26 +88,28 @@ def scan_adaptive_steps(
         last = jax.tree.map(lambda m: m[-1], history)
         return state, last, history["critic/estimate"].mean()
 
-    def rises(ascent: _Ascent) -> Array:
-        gaining = ascent.gain > tolerance * jnp.abs(ascent.level)
-        return gaining & (ascent.steps + block <= most)
+    def should_continue(critic: _Plateau) -> Array:
+        is_improving = critic.improvement > tolerance * jnp.abs(critic.estimate)
+        return is_improving & (critic.steps + block <= most)
 
     @jax.jit
     def chunk(state: GANState, sampler: Any) -> tuple[GANState, Metrics]:
-        def climb(ascent: _Ascent) -> _Ascent:
-            state, metrics, level = train_block(ascent.state, sampler)
-            return _Ascent(state, metrics, level, level - ascent.level, ascent.steps + block)
+        def body(critic: _Plateau) -> _Plateau:
+            state, metrics, estimate = train_block(critic.state, sampler)
+            return _Plateau(
+                state, metrics, estimate, estimate - critic.estimate, critic.steps + block
+            )
 
         def iteration(state: GANState, _: None) -> tuple[GANState, Metrics]:
-            state, metrics, level = train_block(state, sampler)
-            always = jnp.full_like(level, jnp.inf)
-            ascent = _Ascent(state, metrics, level, always, jnp.int32(block))
-            ascent = lax.while_loop(rises, climb, ascent)
+            state, metrics, estimate = train_block(state, sampler)
+            always = jnp.full_like(estimate, jnp.inf)
+            critic = _Plateau(state, metrics, estimate, always, jnp.int32(block))
+            critic = lax.while_loop(should_continue, body, critic)
             state, moved = gan.generator_step(
-                ascent.state, batch_size, batch(ascent.state, sampler)
+                critic.state, batch_size, batch(critic.state, sampler)
             )
-            steps = ascent.steps.astype(jnp.float32)
-            return state, ascent.metrics | moved | {"critic/steps": steps}
+            steps = critic.steps.astype(jnp.float32)
+            return state, critic.metrics | moved | {"critic/steps": steps}
 
         return lax.scan(iteration, state, length=length)
 
