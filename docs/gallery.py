@@ -80,13 +80,13 @@ def write(entries: dict[str, Entry]) -> str:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A picture of page width in as many colours as fit into 150 kB, narrower where none do."""
+    """A picture of page width in as many colors as fit into 150 kB, narrower where none do."""
     image = Image.open(source).convert("RGB")
     for width in (_WIDTH, _WIDTH * 4 // 5, _WIDTH * 3 // 5):
         height = round(image.height * width / image.width)
         narrow = image.resize((width, height)) if image.width > width else image
-        for colours in (256, 128, 64, 32):
-            narrow.quantize(colours).save(target, optimize=True)
+        for colors in (256, 128, 64, 32):
+            narrow.quantize(colors).save(target, optimize=True)
             if target.stat().st_size <= _MOST_BYTES:
                 return
 

@@ -154,7 +154,7 @@ def trained():
         axis.plot(np.arange(31) * 10, values, label=name)
         print(f"trained: {name}: {values[0]:.4f} -> {values[-1]:.4f}")
     axes[0].set(ylabel="estimate, held out", title="Critic steps per iteration")
-    axes[1].set(title="Optimiser of the critic, 5 steps")
+    axes[1].set(title="Optimizer of the critic, 5 steps")
     for axis in axes:
         axis.set(xlabel="critic steps after the generator stops", ylim=(0, None))
         axis.legend(fontsize=8)

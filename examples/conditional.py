@@ -36,7 +36,7 @@ def main():
     points, label = model.generate(state, jax.random.key(2), 1_000)
     nearest = jnp.linalg.norm(points[:, None] - CENTERS[None], axis=-1).argmin(1)
     right = (nearest == label).mean()
-    print(f"{100 * right:.1f}% of samples lie nearest to the centre of their label")
+    print(f"{100 * right:.1f}% of samples lie nearest to the center of their label")
     return float(right)
 
 

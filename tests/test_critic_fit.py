@@ -29,7 +29,7 @@ def test_cones_find_w1_from_below(key):
     assert float(metrics["critic/estimate"][-50:].mean()) == pytest.approx(SHIFT, rel=0.05)
 
 
-def test_the_optimiser_ends_with_the_box(key):
+def test_the_optimizer_ends_with_the_box(key):
     critic, _ = fit(MLP(features=(8,)), optax.chain(optax.rmsprop(0.1), clip_weights(0.05)))(key)
     for weights in jax.tree.leaves(critic.params):
         assert np.abs(weights).max() <= np.float32(0.05)

@@ -252,11 +252,11 @@ def max_sliced(x, y):
 
 def test_gradients_are_finite_where_laws_or_means_are_equal():
     x = jax.random.normal(jax.random.key(0), (32, 3))
-    centred = x - x.mean(0, keepdims=True)
+    centered = x - x.mean(0, keepdims=True)
     histogram = jnp.array([0.5, 0.5, 0.0])
     for distance, point, other in (
         (max_sliced, x, x),
-        (max_sliced, centred, 2 * centred),
+        (max_sliced, centered, 2 * centered),
         (max_sliced, jnp.zeros((4, 2)), jnp.zeros((4, 2))),
         (lambda x, y: distances.sliced_w1(x, y, jax.random.key(1)), x, x),
         (lambda x, y: distances.w1_translation(x - y), x, x),

@@ -1,4 +1,4 @@
-"""Gradients that are not finite reach neither weights nor an optimiser's memory."""
+"""Gradients that are not finite reach neither weights nor an optimizer's memory."""
 
 import chex
 import jax

@@ -215,7 +215,7 @@ def test_errors_of_constant_sets_have_a_slope():
             assert np.isfinite(gradient(p)).all()
 
 
-def neighbours(real, fake, k):
+def neighbors(real, fake, k):
     """Precision, recall, density and coverage with closed balls, of all distances in float64."""
 
     def radii(x):
@@ -234,7 +234,7 @@ BOTH = metrics.precision_recall, metrics.density_coverage
 COMPILED = tuple(jax.jit(metric, static_argnames="k") for metric in BOTH)
 
 
-def neighbourhood_metrics(real, fake, k, both=BOTH):
+def neighborhood_metrics(real, fake, k, both=BOTH):
     return [value for metric in both for value in metric(real, fake, k=k)]
 
 
@@ -270,40 +270,40 @@ def with_ties(name, seed=0):
 @pytest.mark.parametrize("dtype", [np.float64, np.float32])
 def test_ties_count_as_inside(name, dtype):
     real, fake = (x.astype(dtype) for x in with_ties(name))
-    wanted = neighbours(real, fake, 3)
-    np.testing.assert_allclose(neighbourhood_metrics(real, fake, 3), wanted, rtol=1e-6)
+    wanted = neighbors(real, fake, 3)
+    np.testing.assert_allclose(neighborhood_metrics(real, fake, 3), wanted, rtol=1e-6)
     if name != "far clusters":  # which float32 cannot tell apart
-        traced = neighbourhood_metrics(np.float32(real), np.float32(fake), 3, COMPILED)
-        np.testing.assert_allclose(traced, neighbours(*map(np.float32, (real, fake)), 3), rtol=1e-6)
+        traced = neighborhood_metrics(np.float32(real), np.float32(fake), 3, COMPILED)
+        np.testing.assert_allclose(traced, neighbors(*map(np.float32, (real, fake)), 3), rtol=1e-6)
     for both in (BOTH, COMPILED):
-        precision, recall, _, coverage = neighbourhood_metrics(real, real[::-1], 3, both)
+        precision, recall, _, coverage = neighborhood_metrics(real, real[::-1], 3, both)
         assert precision == recall == coverage == 1
 
 
 @pytest.mark.parametrize("scale", [1e-30, 1e30])
-def test_neighbourhood_metrics_do_not_depend_on_the_unit(scale):
+def test_neighborhood_metrics_do_not_depend_on_the_unit(scale):
     real, fake = (np.float32(scale) * x for x in draws(60, 60, 3))
-    wanted = neighbours(np.float64(real) / scale, np.float64(fake) / scale, 3)
+    wanted = neighbors(np.float64(real) / scale, np.float64(fake) / scale, 3)
     for both in (BOTH, COMPILED):
-        np.testing.assert_allclose(neighbourhood_metrics(real, fake, 3, both), wanted, rtol=1e-6)
+        np.testing.assert_allclose(neighborhood_metrics(real, fake, 3, both), wanted, rtol=1e-6)
 
 
 @pytest.mark.parametrize("d", [2, 40])
 @pytest.mark.parametrize("k", [1, 4])
-def test_neighbourhood_metrics_are_those_of_the_papers(d, k):
+def test_neighborhood_metrics_are_those_of_the_papers(d, k):
     real, fake = draws(210, 170, d)
-    wanted = neighbours(real, fake, k)
+    wanted = neighbors(real, fake, k)
     for both in (BOTH, COMPILED):
-        np.testing.assert_allclose(neighbourhood_metrics(real, fake, k, both), wanted, rtol=1e-6)
+        np.testing.assert_allclose(neighborhood_metrics(real, fake, k, both), wanted, rtol=1e-6)
 
 
-def test_neighbourhood_metrics_do_not_depend_on_the_blocks(monkeypatch):
+def test_neighborhood_metrics_do_not_depend_on_the_blocks(monkeypatch):
     x, y = draws(101, 77, 20)
-    wanted = neighbours(x, y, 2)
+    wanted = neighbors(x, y, 2)
     monkeypatch.setattr("wgan_jax.metrics.neighbors._PAIRS", 700)
     monkeypatch.setattr("wgan_jax.metrics.neighbors._HOST_PAIRS", 700)
     for both in (BOTH, COMPILED):
-        np.testing.assert_allclose(neighbourhood_metrics(x, y, 2, both), wanted, rtol=1e-6)
+        np.testing.assert_allclose(neighborhood_metrics(x, y, 2, both), wanted, rtol=1e-6)
 
 
 def test_distances_of_all_pairs_are_never_held():

@@ -232,7 +232,7 @@ def test_a_penalty_on_a_critic_with_batch_norm_is_refused():
 
 
 def test_batch_norm_is_known_by_what_it_does_and_not_by_its_name():
-    def centred(names_its_mean):
+    def centered(names_its_mean):
         def init(key, x):
             return {"w": jax.random.normal(key, (256,))}, {"anything": jnp.zeros(())}
 
@@ -245,8 +245,8 @@ def test_batch_norm_is_known_by_what_it_does_and_not_by_its_name():
         return Network(init, apply)
 
     with pytest.raises(ValueError, match="layer norm"):
-        build(centred(True))
-    build(centred(False))
+        build(centered(True))
+    build(centered(False))
 
 
 def reads_the_batch(how):
@@ -273,7 +273,7 @@ def reads_the_batch(how):
 @pytest.mark.parametrize(
     "how", ["mean", "maximum", "standard deviation", "attention", "the next sample"]
 )
-def test_scores_that_depend_on_their_neighbours_are_refused(how):
+def test_scores_that_depend_on_their_neighbors_are_refused(how):
     with pytest.raises(ValueError, match="depend on other samples"):
         build(reads_the_batch(how))
     build(reads_the_batch(how), penalty=None)

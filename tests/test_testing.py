@@ -35,11 +35,11 @@ def counts_in_floats(params, stats, x, *, train, key=None):
     return x @ params["w"], {"seen": stats["seen"].astype(jnp.float32)}
 
 
-def centres_over_the_batch(params, stats, x, *, train, key=None):
+def centers_over_the_batch(params, stats, x, *, train, key=None):
     return x @ params["w"] - (x @ params["w"]).mean(), stats
 
 
-def centres_in_training(params, stats, x, *, train, key=None):
+def centers_in_training(params, stats, x, *, train, key=None):
     scores = x @ params["w"]
     return scores - scores.mean() if train else scores, stats
 
@@ -106,8 +106,8 @@ def init_of_a_number(key, x):
         (linear(apply=always_trains), "statistics", ()),
         (linear(apply=counts_in_floats), "statistics", ()),
         (linear(apply=rolls_its_own), "purity", ()),
-        (linear(apply=centres_over_the_batch), "batch_independence", ()),
-        (linear(apply=centres_in_training), "batch_independence", ()),
+        (linear(apply=centers_over_the_batch), "batch_independence", ()),
+        (linear(apply=centers_in_training), "batch_independence", ()),
         (linear(apply=scores_in_bfloat16), "output", ()),
         (linear(apply=has_noise_of_its_own), "keys", ()),
         (linear(init=init_with_a_seed_of_its_own), "keys", ()),

@@ -127,7 +127,7 @@ def ignores_its_key(state, key, n):
     return GOOD.generate(state, jax.random.key(0), n)
 
 
-def normalises_over_the_batch(state, key, n):
+def normalizes_over_the_batch(state, key, n):
     samples = GOOD.generate(state, key, n)
     return samples - samples.mean(0, keepdims=True)
 
@@ -189,7 +189,7 @@ BROKEN = [
     ("scan", {"train_step": forgets_a_critic_step}, "not that of a loop"),
     ("scan", {"train_step": generator_first}, "away in the norm"),
     ("generate", {"generate": ignores_its_key}, "another key are the same"),
-    ("generate", {"generate": normalises_over_the_batch}, "neighbour"),
+    ("generate", {"generate": normalizes_over_the_batch}, "neighbor"),
     ("generate", {"generate": returns_integers}, "int32"),
     ("purity", {"critic_step": draws_on_numpy}, "outside its arguments|not the same"),
     ("purity", {"critic_step": says_so}, "side effects"),
@@ -299,7 +299,7 @@ def test_a_gan_whose_clipping_is_forgotten_is_caught(critic_tx):
 
 
 def counting_calls():
-    """An optimiser that holds its count in Python."""
+    """An optimizer that holds its count in Python."""
     seen = []
 
     def update(updates, state, params=None):
@@ -330,6 +330,6 @@ def counting_calls():
     ],
     ids=["counts in Python", "holds a function", "changes a dtype", "divides by zero"],
 )
-def test_a_broken_optimiser_is_caught(tx, name):
+def test_a_broken_optimizer_is_caught(tx, name):
     with pytest.raises(AssertionError, match=rf"check_optimizer, {name} \("):
         check_optimizer(tx, {"w": jnp.ones(3)})

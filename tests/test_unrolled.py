@@ -148,7 +148,7 @@ def test_it_trains_in_one_exported_program_over_hyper_parameters():
     assert metrics["generator/loss"][0, 0] != metrics["generator/loss"][1, 0]
 
 
-def test_an_optimiser_without_a_derivative_is_refused():
+def test_an_optimizer_without_a_derivative_is_refused():
     with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
         with pytest.raises(ValueError, match="eps_root"):
             build(2, critic_tx=Adam().build())

@@ -144,7 +144,7 @@ def generator_step(
 
 
 def generate(game: Game, state: GANState, key: Array, n: int) -> PyTree:
-    """Samples by running statistics, so that none depends on its neighbours."""
+    """Samples by running statistics, so that none depends on its neighbors."""
     player, z = state.generator, game.latent(typed(key), n)
     return game.generator.apply(player.params, player.stats, z, train=False)[0]
 

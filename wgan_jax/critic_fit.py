@@ -38,7 +38,7 @@ def fit_critic(
       objective: of the critic; its estimate is in the metrics.
       real: `(key, n) -> x[n, ...]`.
       fake: likewise, in the generator's place.
-      critic_tx: its optimiser, ended by `clip_weights` for a clipped critic.
+      critic_tx: its optimizer, ended by `clip_weights` for a clipped critic.
       steps: critic steps.
       batch_size: fresh samples of each distribution per step.
       penalty: as in `gan`.

@@ -34,12 +34,12 @@ class GAN(NamedTuple):
         critic step for each slice, then a generator step. Metrics are those of
         the last critic step and of the generator step.
       generate: `(state, key, n) -> samples[n, ...]`, with running statistics, so
-        that a sample does not depend on its neighbours.
+        that a sample does not depend on its neighbors.
 
     `real` and samples may be pytrees, say an image and its label. Metrics are a
     flat dict of scalars: `critic/loss`, `critic/estimate`, `critic/gradient_norm`,
     `generator/loss`, `generator/gradient_norm`, `critic/penalty` with a penalty, and
-    `critic/skipped`, `generator/skipped` with optimisers in `skip_non_finite`.
+    `critic/skipped`, `generator/skipped` with optimizers in `skip_non_finite`.
     """
 
     init: Callable[..., GANState]
@@ -61,14 +61,14 @@ def gan(
     critic_projection: Callable[[PyTree], PyTree] | None = None,
     unrolled_steps: int = 0,
 ) -> GAN:
-    """Build a GAN from two networks, an objective and two optimisers.
+    """Build a GAN from two networks, an objective and two optimizers.
 
     Args:
       generator: latents `z[n, ...]` to samples `x[n, ...]`.
       critic: samples `x[n, ...]` to scores `[n]` or `[n, 1]`.
       objective: losses on scores, for instance `objectives.Wasserstein()`.
-      generator_tx: optax optimiser of the generator.
-      critic_tx: optax optimiser of the critic; end it with `clip_weights(c)`
+      generator_tx: optax optimizer of the generator.
+      critic_tx: optax optimizer of the critic; end it with `clip_weights(c)`
         for the paper's WGAN.
       latent: `(key, n) -> z[n, ...]`.
       penalty: `(critic, real, fake, key) -> scalar` added to the critic's loss,

@@ -105,7 +105,7 @@ def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
 def fsdp_state(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
     """The state with its large arrays sharded over the axis `data`, each device keeping a part.
 
-    Weights and the moments of their optimisers take 1/n of the memory each; the
+    Weights and the moments of their optimizers take 1/n of the memory each; the
     compiler gathers them where a layer needs them. Arrays below `min_size` elements,
     and those with no axis that the devices divide, stay whole on each.
 

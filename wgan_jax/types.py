@@ -50,7 +50,7 @@ class Player(NamedTuple):
     Attributes:
       params: its weights.
       stats: what it carries along without a gradient, such as running statistics.
-      opt_state: the state of its optimiser.
+      opt_state: the state of its optimizer.
     """
 
     params: PyTree

@@ -108,14 +108,14 @@ def unrolled_generator_loss(objective: Objective, real: Array, fake: Array) -> S
 
 
 def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> None:
-    """Refuse an optimiser whose update has no derivative at a zero gradient.
+    """Refuse an optimizer whose update has no derivative at a zero gradient.
 
     A weight behind a dead ReLU has gradient zero. Where the update then takes
     the square root of zero, as Adam does by default, its derivative is not a
-    number. An optimiser that holds traced hyper-parameters is not looked at.
+    number. An optimizer that holds traced hyper-parameters is not looked at.
 
     Args:
-      tx: the critic's optimiser.
+      tx: the critic's optimizer.
       params: shapes and dtypes of its weights.
 
     Raises:
@@ -126,7 +126,7 @@ def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> No
       >>> check_differentiable(optax.rmsprop(1e-4, eps_in_sqrt=True), jnp.ones(2))
       >>> check_differentiable(optax.rmsprop(1e-4, eps_in_sqrt=False), jnp.ones(2))
       Traceback (most recent call last):
-      ValueError: unrolling differentiates through the critic's optimiser, ...
+      ValueError: unrolling differentiates through the critic's optimizer, ...
     """
 
     def is_finite() -> Array:
@@ -148,7 +148,7 @@ def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> No
             return
     if not finite:
         raise ValueError(
-            "unrolling differentiates through the critic's optimiser, and this one has no finite "
+            "unrolling differentiates through the critic's optimizer, and this one has no finite "
             "derivative at a zero gradient; give it eps_root > 0 (Adam), or an epsilon under the "
             "root (RMSProp)"
         )

@@ -86,8 +86,8 @@ def vae(
       decoder: latents `z[n, d]` to samples `x[n, ...]`.
       encoder: samples to mean and log-variance of q(z|x), `[n, 2 d]`.
       bound: with the observation noise.
-      generator_tx: optax optimiser of the decoder.
-      critic_tx: optax optimiser of the encoder.
+      generator_tx: optax optimizer of the decoder.
+      critic_tx: optax optimizer of the encoder.
       latent: `(key, n) -> z[n, d]`, which has to be N(0, I).
 
     Returns:

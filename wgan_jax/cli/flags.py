@@ -80,7 +80,7 @@ def load(path: str | Path) -> Config:
     if path.is_dir():
         raise UserError(f"{path} is a folder: give a configs/NAME.py, or the config.json in it")
     if not path.is_file():
-        raise UserError(f"there is no config file {path}{_neighbours(path)}")
+        raise UserError(f"there is no config file {path}{_neighbors(path)}")
     try:
         names = runpy.run_path(str(path))
         if "get_config" not in names:
@@ -250,7 +250,7 @@ def _flatten(message: str) -> str:
     return "; ".join(stated[1:] or stated)
 
 
-def _neighbours(path: Path) -> str:
+def _neighbors(path: Path) -> str:
     """What might have been meant: files in the same folder, or examples of this project."""
     if path.suffix:
         known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []

@@ -1,7 +1,7 @@
 """Pairs of distributions with a known W1 in any dimension: the funnels of Wasserstein1Benchmark.
 
 With u(x) = min_j |x - a_j| + b_j and y uniform in a box, y is moved toward the
-centre a_j of its own funnel along the ray on which u falls fastest:
+center a_j of its own funnel along the ray on which u falls fastest:
 
     x = a_j + t^8 ray,   t = |y - a_j| / |ray|
 

@@ -106,7 +106,7 @@ def w1_gaussians(dim: int, std_p: float = 1.0, std_q: float = 1.0) -> float:
 
 
 def w1_spheres(radius_p: float, radius_q: float) -> float:
-    """W1 of the uniform distributions on two spheres about one centre: the difference of the radii.
+    """W1 of the uniform distributions on two spheres about one center: the difference of the radii.
 
     Example:
       >>> w1_spheres(1.0, 2.5)

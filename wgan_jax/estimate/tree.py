@@ -20,7 +20,7 @@ class Tree(NamedTuple):
     Attributes:
       axes: [2^levels - 1].
       cuts: [2^levels - 1].
-      centers: of the leaves [2^levels, d]; neighbours are mostly side by side.
+      centers: of the leaves [2^levels, d]; neighbors are mostly side by side.
     """
 
     axes: Array

@@ -1,6 +1,6 @@
 """The config of an experiment: one frozen tree of dataclasses.
 
-Networks, objectives, optimisers and data sets are themselves its nodes.
+Networks, objectives, optimizers and data sets are themselves its nodes.
 """
 
 from __future__ import annotations

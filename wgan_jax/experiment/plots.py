@@ -32,7 +32,7 @@ def to_pixels(images: np.ndarray) -> np.ndarray:
 
 
 def picture_of(pixels: np.ndarray) -> Image.Image:
-    """uint8 [h, w, channels] as gray or in colour."""
+    """uint8 [h, w, channels] as gray or in color."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -77,7 +77,7 @@ def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
     line = np.linspace(-reach, reach, 121, dtype=np.float32)
     mesh = np.stack(np.meshgrid(line, line), -1)
     scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
-    shades = _colours("white", "#b9c4d4")
+    shades = _colors("white", "#b9c4d4")
     levels = axes.contourf(line, line, scores, levels=14, cmap=shades)
     axes.contour(
         line, line, scores, levels=levels.levels, colors="white", linewidths=0.7, linestyles="solid"
@@ -210,7 +210,7 @@ def running_median(values: np.ndarray) -> np.ndarray:
     )
 
 
-def _colours(*stops: str) -> Any:
+def _colors(*stops: str) -> Any:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("shades", stops)

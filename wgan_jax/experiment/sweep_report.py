@@ -72,7 +72,7 @@ def evaluation(
 
 
 def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
-    """Mean and standard deviation over seeds, a colour for each combination of hyper-parameters."""
+    """Mean and standard deviation over seeds, a color for each combination of hyper-parameters."""
     plt = plots.pyplot()
     steps = [line["step"] for line in lines]
     groups, seeds = grid(config), config.sweep.seeds if config.sweep else 1

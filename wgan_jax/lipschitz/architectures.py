@@ -42,7 +42,7 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
     do not enter. Residual branches add up. Batch norm with running statistics is
     a scale per channel. Layer norm divides by the spread of the sample, which may
     be as small as it likes: its bound, 1 / sqrt(epsilon) per layer, holds but is
-    loose. Spectrally normalised weights are taken as they are applied. The bound is that of
+    loose. Spectrally normalized weights are taken as they are applied. The bound is that of
     the critic in float32 and with full precision of matrix products, which on GPU and TPU
     means evaluation under `jax.default_matmul_precision("highest")`.
 
@@ -209,7 +209,7 @@ def _convolution(
 
 
 def _norm(kind: str, variables: Mapping[str, Any], scope: tuple[str, ...], k: int) -> list[Layer]:
-    """The k-th normalisation within a scope."""
+    """The k-th normalization within a scope."""
     if kind == "none":
         return []
     name = f"{'BatchNorm' if kind == 'batch' else 'LayerNorm'}_{k}"

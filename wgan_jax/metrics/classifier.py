@@ -28,7 +28,7 @@ def classifier_score(probabilities: AnyArray) -> ClassifierScore:
 
     With Inception's classifier of ImageNet it is the Inception score; it never
     looks at the data, so use it beside a distance. The error bar is that of the
-    mean KL carried through exp; p(y), which minimises that mean, adds nothing to first order.
+    mean KL carried through exp; p(y), which minimizes that mean, adds nothing to first order.
 
     Args:
       probabilities: of the classes for each sample, [n, classes].

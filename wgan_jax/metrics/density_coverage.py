@@ -15,14 +15,14 @@ from wgan_jax.metrics.neighbors import (
     host_inside,
     host_radii,
     over_rows,
-    require_neighbours,
+    require_neighbors,
     squared_radii,
 )
 from wgan_jax.types import Array
 
 
 class DensityCoverage(NamedTuple):
-    """How well samples fill the neighbourhoods of the data.
+    """How well samples fill the neighborhoods of the data.
 
     Attributes:
       density: real balls that hold a generated sample, over k, on average; 1 for real
@@ -72,7 +72,7 @@ def density_coverage(real: AnyArray, fake: AnyArray, *, k: int = 5) -> DensityCo
       2020, equations 4 and 5.
     """
     real, fake = feature_pair("density_coverage", real, fake, least=1)
-    require_neighbours("density_coverage", k, len(real))
+    require_neighbors("density_coverage", k, len(real))
     counted = _density_coverage if is_traced(real, fake) else _host_density_coverage
     return counted(*comparable(real, fake), k)
 

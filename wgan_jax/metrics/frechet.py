@@ -19,7 +19,7 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
     """Squared Fréchet (2-Wasserstein) distance of the two Gaussians; "FID" on Inception features.
 
     No covariance is formed and no matrix root is taken. With S1 = A'A for the
-    centred features A = Q1 R1 over the root of n - 1, and S2 = B'B likewise,
+    centered features A = Q1 R1 over the root of n - 1, and S2 = B'B likewise,
 
         Tr (S1 S2)^1/2 = the sum of the singular values of R1 R2'
 

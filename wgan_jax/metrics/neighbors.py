@@ -34,7 +34,7 @@ def comparable(x: AnyArray, y: AnyArray) -> tuple[Any, Any]:
     return jnp.ldexp(x, -exponent), jnp.ldexp(y, -exponent)
 
 
-def require_neighbours(name: str, k: int, *counts: int) -> None:
+def require_neighbors(name: str, k: int, *counts: int) -> None:
     """Raises ValueError unless each set has a k-th nearest neighbor."""
     if not 1 <= k < min(counts):
         raise ValueError(

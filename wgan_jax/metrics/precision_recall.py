@@ -15,7 +15,7 @@ from wgan_jax.metrics.neighbors import (
     host_inside,
     host_radii,
     over_rows,
-    require_neighbours,
+    require_neighbors,
     squared_radii,
 )
 from wgan_jax.types import Array
@@ -69,7 +69,7 @@ def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> Precision
       Generative Models, 2019, equations 1 and 2.
     """
     real, fake = feature_pair("precision_recall", real, fake, least=2)
-    require_neighbours("precision_recall", k, len(real), len(fake))
+    require_neighbors("precision_recall", k, len(real), len(fake))
     covered = _covered if is_traced(real, fake) else _host_covered
     x, y = comparable(real, fake)
     return PrecisionRecall(covered(y, x, k), covered(x, y, k))

@@ -20,10 +20,10 @@ _COLUMNS = 16  # summed at a time: blocks keep rounding small, and loops short
 
 
 def cone_heights(x: Array, centers: Array, offsets: Array) -> Array:
-    """|x_i - a_j| + b_j of points [n, d], centres a [k, d] and offsets b [k], as [n, k].
+    """|x_i - a_j| + b_j of points [n, d], centers a [k, d] and offsets b [k], as [n, k].
 
     Differences are taken before they are squared, so that a height is off by a few parts
-    in a million of the distance at most, and nothing near a centre.
+    in a million of the distance at most, and nothing near a center.
 
     Example:
       >>> import jax.numpy as jnp
@@ -58,7 +58,7 @@ def _sum_of_squares(x: Array, centers: Array) -> Array:
 def expanded_heights(x: Array, centers: Array, offsets: Array) -> Array:
     """`cone_heights` by one matrix product where there are many dimensions, for fitting.
 
-    Near a centre a height is off by up to a thousandth of the distances of the others, so
+    Near a center a height is off by up to a thousandth of the distances of the others, so
     what it gives is not 1-Lipschitz.
 
     Example:
@@ -104,7 +104,7 @@ def soft_min(heights: Array, temperature: Array | float) -> Array:
 
 
 class Cones(nn.Module):
-    """A minimum of cones with learned centres and offsets, as a critic.
+    """A minimum of cones with learned centers and offsets, as a critic.
 
     Maps [batch, ...] to scores [batch]; samples are flattened. It is 1-Lipschitz whatever
     its weights, up to a few units in the last place of its float32 distances: nothing to

@@ -56,7 +56,7 @@ class DCGANGenerator(nn.Module):
       (2, 32, 32, 1)
 
     References:
-      Radford, Metz and Chintala, 2015; sizes and initialisation of
+      Radford, Metz and Chintala, 2015; sizes and initialization of
       martinarjovsky/WassersteinGAN, models/dcgan.py.
     """
 

@@ -15,7 +15,7 @@ _MARGIN = 1e-5
 
 
 def group_sort(x: Array, group: int) -> Array:
-    """Sort [..., width] within groups of `group` neighbours; 1-Lipschitz, as a permutation is.
+    """Sort [..., width] within groups of `group` neighbors; 1-Lipschitz, as a permutation is.
 
     Example:
       >>> import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The normalisation layers that image networks choose between by name."""
+"""The normalization layers that image networks choose between by name."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ Norm = Literal["batch", "layer", "none"]
 
 
 def scale_init(key: Array, shape: tuple[int, ...], dtype=None) -> Array:
-    """N(1, 0.02), as DCGAN initialises the scales of its normalisations."""
+    """N(1, 0.02), as DCGAN initializes the scales of its normalizations."""
     return 1.0 + nn.initializers.normal(0.02)(key, shape, dtype or jax.numpy.float32)
 
 
 def normalize(x: Array, kind: Norm, *, train: bool, dtype: Any = None) -> Array:
-    """Normalise images [n, h, w, c] inside a compact Linen module.
+    """Normalize images [n, h, w, c] inside a compact Linen module.
 
     `batch` uses the statistics of the batch in training and running ones
-    otherwise. `layer` normalises each sample over height, width and channels
+    otherwise. `layer` normalizes each sample over height, width and channels
     with a scale and shift per channel, as WGAN-GP does in critics.
     """
     match kind:

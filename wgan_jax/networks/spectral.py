@@ -1,4 +1,4 @@
-"""Spectral normalisation, a Lipschitz bound on each layer of a critic."""
+"""Spectral normalization, a Lipschitz bound on each layer of a critic."""
 
 from __future__ import annotations
 

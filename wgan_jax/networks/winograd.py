@@ -68,7 +68,7 @@ def _of_image(x: Array, output: tuple[int, int], padding: int) -> Array:
 def _to_image(
     products: Array, output: tuple[int, int], image: tuple[int, int], padding: int
 ) -> Array:
-    """B' of [9, tiles, 4i]: neighbouring tiles share a row and a column."""
+    """B' of [9, tiles, 4i]: neighboring tiles share a row and a column."""
     (h, w), i = output, products.shape[-1] // 4
     products = products.reshape(3, 3, -1, h // 2, w // 2, 2, 2, i)
 

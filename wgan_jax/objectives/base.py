@@ -10,7 +10,7 @@ from wgan_jax.types import Array, Scalar
 class Objective(Protocol):
     """Losses of the two players, from the critic's scores [batch] alone.
 
-    Both losses are minimised. `estimate` is the quantity between the data and
+    Both losses are minimized. `estimate` is the quantity between the data and
     the generator that the critic's maximum stands for; `estimates` says in words
     which one, for the title of a plot. A class variable `title`, if there is one, names the
     method in reports.

@@ -1,4 +1,4 @@
-"""The hinge loss of spectrally normalised GANs."""
+"""The hinge loss of spectrally normalized GANs."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ class Consistency:
     """weight E max(0, (f'(x) - f''(x))^2 - margin), plus the gradient penalty of WGAN-GP.
 
     f' and f'' are the critic under two draws of its dropout, and x is real:
-    two virtual neighbours of a data point, where WGAN-GP rarely looks, must
+    two virtual neighbors of a data point, where WGAN-GP rarely looks, must
     score alike. The paper adds a tenth of the distance between the last hidden
     layers; a critic is here known by its scores, so that part is left out.
 

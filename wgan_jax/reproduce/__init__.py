@@ -24,7 +24,7 @@ FIGURES = {
     "fig6": "GAN beside WGAN: no batch norm, constant filters in the generator",
     "fig7": "GAN beside WGAN: MLP generator",
     "fig8": "the cost of a GAN's generator beside the quality of its samples",
-    "gp_fig1a": "value surfaces of clipped and penalised critics at their optimum",
+    "gp_fig1a": "value surfaces of clipped and penalized critics at their optimum",
     "gp_fig1b": "gradients by layer and weights of 12-layer critics on the swiss roll",
     "gp_fig5b": "critic loss on 1,000 training digits and on others",
     "scoreboard": "modes found and good samples of every method on the ring and the grid",

@@ -89,7 +89,7 @@ def measure(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
     """Coverage, exact W1, and how far the radius and the angle are from those of the data.
 
     - `reverse_kl`: KL(model || data) over the nearest modes;
-    - `radial_w1`: W1 of the distances from the centre, in units of length;
+    - `radial_w1`: W1 of the distances from the center, in units of length;
     - `angular_kl`: KL(data || model) of the angle in sectors narrow enough to tell modes from
       what lies between them on the ring, in nats; half a sample is added to each sector.
     """

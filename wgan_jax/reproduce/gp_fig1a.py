@@ -104,17 +104,17 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
         method: [row[method]["share_of_w1"] for row in numbers.values()]
         for method in ("weight clipping", "gradient penalty")
     }
-    clipped, penalised = shares["weight clipping"], shares["gradient penalty"]
+    clipped, penalized = shares["weight clipping"], shares["gradient penalty"]
     said = ", ".join(
         f"{name} {c:.0%} and {p:.0%}"
-        for name, c, p in zip(numbers, clipped, penalised, strict=True)
+        for name, c, p in zip(numbers, clipped, penalized, strict=True)
     )
     return [
         Claim(
-            "with its slope brought to 1, the penalised critic attains more of W1 than the "
+            "with its slope brought to 1, the penalized critic attains more of W1 than the "
             "clipped one on all three data sets",
-            all(p > c for c, p in zip(clipped, penalised, strict=True)),
-            f"share of exact W1, clipped and penalised: {said}",
+            all(p > c for c, p in zip(clipped, penalized, strict=True)),
+            f"share of exact W1, clipped and penalized: {said}",
         )
     ]
 

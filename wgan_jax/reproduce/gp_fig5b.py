@@ -103,17 +103,17 @@ def _gap(curve: dict[str, list[float]]) -> float:
 
 def claims(numbers: dict[str, Any]) -> list[Claim]:
     gaps = {name: _gap(curve) for name, curve in numbers.items()}
-    penalised, clipped = gaps["gradient penalty"], gaps["weight clipping"]
+    penalized, clipped = gaps["gradient penalty"], gaps["weight clipping"]
     return [
         Claim(
             "with the gradient penalty the critic overfits 1,000 digits: its loss on validation "
             "data falls behind",
-            penalised > 0.1,
-            f"{penalised:.0%} of the negative loss is missing on validation data",
+            penalized > 0.1,
+            f"{penalized:.0%} of the negative loss is missing on validation data",
         ),
         Claim(
             "it overfits more than with weight clipping",
-            penalised > clipped,
+            penalized > clipped,
             f"missing under clipping: {clipped:.0%}",
         ),
     ]

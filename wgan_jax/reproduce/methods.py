@@ -77,7 +77,7 @@ def best_toy_method(steps: int, dataset: Dataset) -> Config:
     """The method that covers mixtures best here.
 
     A deep generator makes the steep cuts between modes; a long memory of the
-    optimisers and of the weights' average keeps their places still.
+    optimizers and of the weights' average keeps their places still.
     """
     optimizer = _adam(steps, 2e-3, b2=0.99)
     return dataclasses.replace(

@@ -1,6 +1,6 @@
 """W1 estimates against the truth, on the 28 pairs of Wasserstein1Benchmark.
 
-Each critic maximises its own objective between the two distributions of a pair; its
+Each critic maximizes its own objective between the two distributions of a pair; its
 value is its score on held-out samples, as it is published for the other
 methods. `estimate_w1` adds its bounds. All pairs share one setting. Results are
 kept as they come, so that an interrupted run goes on where it was.

@@ -201,7 +201,7 @@ def _generate(case: Case) -> None:
     def of_key(key: Array) -> PyTree:
         return case.gan.generate(state, key, n)
 
-    with error_context("a sample follows the noise of its neighbour"):
+    with error_context("a sample follows the noise of its neighbor"):
         flipped = jax.jit(with_first_row_flipped(of_key, n))(jax.random.key(1))
         rest, others = (jax.tree.map(lambda x: x[1:], tree) for tree in (flipped, samples))
         assert_close(rest, others, case.rtol, "the noise of the first sample was changed")

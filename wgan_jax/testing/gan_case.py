@@ -44,7 +44,7 @@ class Case:
         return self.gan.train_step(self.start(), self.reals())[0]
 
     def later(self) -> GANState:
-        """A state on its way, whose optimisers have seen gradients."""
+        """A state on its way, whose optimizers have seen gradients."""
         return self._later
 
     def reals(self) -> PyTree:

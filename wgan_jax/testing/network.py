@@ -94,12 +94,12 @@ def check_network(
       >>> import jax.numpy as jnp
       >>> from wgan_jax import MLP, Network, from_linen
       >>> check_network(from_linen(MLP(features=(8,))), jnp.ones((4, 2)), scores=True)
-      >>> centred = Network(
+      >>> centered = Network(
       ...     init=lambda key, x: ({"w": jnp.ones(x.shape[1:])}, {}),
       ...     apply=lambda params, stats, x, *, train, key=None: (
       ...         x @ params["w"] - (x @ params["w"]).mean(), stats),
       ... )
-      >>> check_network(centred, jnp.arange(8.0).reshape(4, 2))
+      >>> check_network(centered, jnp.arange(8.0).reshape(4, 2))
       Traceback (most recent call last):
       AssertionError: check_network, batch_independence (an output depends on its own ...
     """

@@ -106,7 +106,7 @@ def _mean(case: _Case) -> None:
 
 
 def _signs(case: _Case) -> None:
-    """losses are minimised: the critic parts the scores, the generator opposes it."""
+    """losses are minimized: the critic parts the scores, the generator opposes it."""
     scores = jnp.linspace(0.1, 0.9, 5)  # where least squares draws both ways, too
     loss, estimate = case.objective.critic_loss, case.objective.estimate
     on_real, on_fake = jax.grad(loss, (0, 1))(scores, scores)

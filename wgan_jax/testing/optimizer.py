@@ -1,4 +1,4 @@
-"""The contract of an optimiser, as both players use one."""
+"""The contract of an optimizer, as both players use one."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_optimizer(
     rtol: float = 1e-5,
     skip: Collection[str] = (),
 ) -> None:
-    """Raise AssertionError unless `tx` can be a player's optimiser.
+    """Raise AssertionError unless `tx` can be a player's optimizer.
 
     Properties, by the names that `skip` takes: `state` (arrays only), `kind`
     (a step keeps structure, shapes and dtypes of weights and state), `finite`,
@@ -92,7 +92,7 @@ def check_optimizer(
 
 def _state(case: _Case) -> None:
     """its state holds arrays only."""
-    assert_arrays_only(case.tx.init(case.params), "the state of the optimiser")
+    assert_arrays_only(case.tx.init(case.params), "the state of the optimizer")
 
 
 def _kind(case: _Case) -> None:
@@ -100,7 +100,7 @@ def _kind(case: _Case) -> None:
     gradient, state, params = case.arguments()
     moved, after = case.step(gradient, state, params)
     assert_same_structure(moved, params, "the weights after a step")
-    assert_same_structure(after, state, "the state of the optimiser after a step")
+    assert_same_structure(after, state, "the state of the optimizer after a step")
 
 
 def _finite(case: _Case) -> None:
@@ -108,7 +108,7 @@ def _finite(case: _Case) -> None:
     gradient, state, params = case.arguments()
     moved, after = case.step(jax.tree.map(jnp.zeros_like, gradient), state, params)
     assert_finite(moved, "the weights after a gradient of zero")
-    assert_finite(after, "the state of the optimiser after a gradient of zero")
+    assert_finite(after, "the state of the optimizer after a gradient of zero")
 
 
 def _weight_bounds(case: _Case) -> None:

@@ -1,4 +1,4 @@
-"""An exponential moving average of the generator's weights, kept by its optimiser."""
+"""An exponential moving average of the generator's weights, kept by its optimizer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def track_ema(decay: float | Array) -> optax.GradientTransformation:
 
 
 def ema_of(opt_state: PyTree) -> PyTree | None:
-    """The average that `track_ema` keeps in an optimiser state; None without one.
+    """The average that `track_ema` keeps in an optimizer state; None without one.
 
     Example:
       >>> import jax.numpy as jnp, optax

@@ -21,7 +21,7 @@ class SkipState(NamedTuple):
 
     Attributes:
       skipped: how many steps were left out, an int32 scalar.
-      inner: the state of the optimiser within.
+      inner: the state of the optimizer within.
     """
 
     skipped: Array
@@ -29,14 +29,14 @@ class SkipState(NamedTuple):
 
 
 def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Leave out every step whose gradient, update or next optimiser state is not finite.
+    """Leave out every step whose gradient, update or next optimizer state is not finite.
 
-    The update is then zero and the optimiser's state stays. Around a whole chain,
+    The update is then zero and the optimizer's state stays. Around a whole chain,
     `clip_weights` included. `optax.apply_if_finite` looks at gradients alone, whose
     square may still overflow in a second moment, and gives in after some time.
 
     Args:
-      tx: the optimiser; its hyper-parameters may be traced.
+      tx: the optimizer; its hyper-parameters may be traced.
 
     Returns:
       An `optax.GradientTransformation` whose state is a `SkipState`. Under `vmap`

@@ -1,4 +1,4 @@
-"""Optimisers by name, with the constants of the papers' own frameworks.
+"""Optimizers by name, with the constants of the papers' own frameworks.
 
 Each is a frozen dataclass whose `build` returns an optax transform. A decaying
 learning rate is counted in generator iterations, so a player that is updated
@@ -64,7 +64,7 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """What the optimisers share: a learning rate and how it decays."""
+    """What the optimizers share: a learning rate and how it decays."""
 
     learning_rate: float = 5e-5
     """Learning rate at the start."""
@@ -98,7 +98,7 @@ class Optimizer:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RMSProp(Optimizer):
-    """RMSProp, the paper's optimiser, with the constants of one of three frameworks.
+    """RMSProp, the paper's optimizer, with the constants of one of three frameworks.
 
     - torch: decay 0.99, epsilon 1e-8 beside the root, accumulator starting at 0
     - tf1: decay 0.9, epsilon 1e-10 under the root, accumulator starting at 1

@@ -101,7 +101,7 @@ def clean(series: Series, log: bool) -> Series:
 
 
 def bins(series: Series) -> list[slice]:
-    """At most 300 runs of neighbouring points, of equal size but for rounding."""
+    """At most 300 runs of neighboring points, of equal size but for rounding."""
     edges = np.linspace(0, len(series.x), min(len(series.x), _POINTS) + 1).astype(int)
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 

@@ -119,7 +119,7 @@ def _data_uri(path: Path) -> str | None:
 
 @functools.lru_cache(maxsize=4 * _PICTURES)
 def _reencode_png(path: Path, changed: int) -> str | None:
-    """A picture decoded and drawn anew, small and in few colours; None if it cannot be."""
+    """A picture decoded and drawn anew, small and in few colors; None if it cannot be."""
     out = io.BytesIO()
     try:
         with warnings.catch_warnings(), open_regular(path) as file:
@@ -129,7 +129,7 @@ def _reencode_png(path: Path, changed: int) -> str | None:
                 return None
             image = found.convert("L" if found.mode in ("1", "L") else "RGB")
         image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.BOX)
-        if image.mode == "RGB":  # an octree keeps colours that few pixels have; median cut does not
+        if image.mode == "RGB":  # an octree keeps colors that few pixels have; median cut does not
             image = image.quantize(method=Image.Quantize.FASTOCTREE)
         image.save(out, format="PNG", optimize=True)
     except _BROKEN:
