@@ -372,9 +372,11 @@ def test_a_folder_is_trained_on_sampled_by_the_name_of_a_class_and_evaluated(
     options = ["--dataset.labels", "--dataset.held-out", "0.3", "--devices", "1", "--steps"]
     assert train(root, run, *options, "2") == 0
     told = capsys.readouterr().out
-    assert "classes: cat " in told
-    found = json.loads((run / "evaluation.json").read_text())
     held_out = Folder(path=str(root), held_out=0.3).open_held_out().size
+    assert "classes: cat " in told
+    assert f"{36 - held_out:,} examples; a critic of " in told
+    assert "4 a batch on 1 cpu device" in told
+    found = json.loads((run / "evaluation.json").read_text())
     assert found["w1/held_out/points"] == held_out
     assert json.loads((run / "schema.json").read_text())["class_names"] == ["cat", "dog", "frog"]
     shutil.rmtree(root)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Any
 
@@ -56,14 +55,13 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     if 1 < length < _LONGEST / each:  # where dispatch is a part of the time, it is shared
         chunk = compiled(length)
         each = min(seconds(chunk) for _ in range(_TIMED)) / length
-    count = math.prod(sharding.mesh.devices.shape) if sharding.mesh is not None else 1
+    share = config.batch_size // sharding.device_count
     rows = {
         "data": data,
         "examples": ", ".join(_shape(x) for x in jax.tree.leaves(struct)),
         "generator": f"{_parameters(state.generator.params)} parameters",
         "critic": f"{_parameters(state.critic.params)} parameters",
-        "batch": f"{config.batch_size:,}, {config.batch_size // count:,} on each of {count} "
-        f"{jax.devices()[0].device_kind} device{'s' if count > 1 else ''}",
+        "batch": f"{config.batch_size:,}, {share:,} on each of {sharding.describe()}",
         "memory": f"{_memory(program)} on each device, without the data",
         "compiled in": _duration(compiling),
         "an iteration": f"{_duration(each)}, of {config.n_critic} critic steps",

@@ -60,6 +60,13 @@ class Run:
     def describe(self) -> str:
         return f"generator iteration {self.step:,} of {self.config.steps:,}"
 
+    def describe_sizes(self) -> str:
+        """Returns the number of examples and of parameters in words."""
+        size = self.data.size
+        data = "a distribution" if size is None else f"{size:,} examples"
+        ours, theirs = (sum(x.size for x in jax.tree.leaves(p.params)) for p in self.state[2:])
+        return f"{data}; a critic of {ours:,} parameters and a generator of {theirs:,}"
+
     def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
         """Returns the compiled program of each chunk shape."""
         gan = build_gan(self.config, sharding)

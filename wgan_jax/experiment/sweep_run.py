@@ -92,6 +92,11 @@ class SweepRun:
     def describe(self) -> str:
         return f"{len(self)} members, generator iteration {self.step:,} of {self.config.steps:,}"
 
+    def describe_sizes(self) -> str:
+        """Returns the number of examples and of parameters of one member in words."""
+        one = jax.eval_shape(lambda state: member_state(state, 0), self.state)
+        return Run(self.config, self.gan, self.data, one).describe_sizes()
+
     def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
         """Returns the compiled program of each chunk shape."""
 

@@ -65,6 +65,8 @@ def train(
         ):
             if processes.is_primary():
                 logger.info("%s: %s", workdir, run.describe())
+                where = f"{config.batch_size:,} a batch on {sharding.describe()}"
+                logger.info("%s; %s", run.describe_sizes(), where)
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
                 save_class_counts(workdir, run.config)

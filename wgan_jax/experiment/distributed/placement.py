@@ -34,6 +34,15 @@ class ShardingStrategy:
     fsdp: bool = False
     devices: tuple[jax.Device, ...] = ()
 
+    @property
+    def device_count(self) -> int:
+        return self.mesh.size if self.mesh is not None else max(1, len(self.devices))
+
+    def describe(self) -> str:
+        """Returns the number and the kind of the devices."""
+        plural = "s" if self.device_count > 1 else ""
+        return f"{self.device_count} {jax.devices()[0].device_kind} device{plural}"
+
     def sampler(self, data: Any) -> Any:
         """A data set as an argument of the program, its samples spread over the devices."""
         return data if self.mesh is None else shard_batches(replicated(data, self.mesh), self.mesh)
