@@ -88,7 +88,7 @@ def check_gan(
       >>> check_gan(model, real, clip=0.05, skip=slow)
       >>> check_gan(model, real, clip=0.01, skip=slow)
       Traceback (most recent call last):
-      AssertionError: check_gan, box (...): after a critic step a weight of ...
+      AssertionError: check_gan, weight_bounds (...): after a critic step a weight of ...
     """
     case = Case(gan, real, clip, clip_mask, seed, rtol)
     run_properties("check_gan", _PROPERTIES, case, skip)

@@ -84,7 +84,7 @@ def check_optimizer(
       >>> check_optimizer(tx, weights, clip=0.01)
       >>> check_optimizer(optax.chain(optax.clip(0.01), optax.sgd(0.1)), weights, clip=0.01)
       Traceback (most recent call last):
-      AssertionError: check_optimizer, box (every weight stays in the box): after a step ...
+      AssertionError: check_optimizer, weight_bounds (every weight stays in the box): after ...
     """
     case = _Case(tx, params, clip, clip_mask, seed, rtol)
     run_properties("check_optimizer", _PROPERTIES, case, skip)
