@@ -103,6 +103,29 @@ def test_uint8_images_stay_on_the_disk_until_they_are_needed(tmp_path):
     assert not opened.examples.flags.owndata
 
 
+def test_what_does_not_fit_on_the_device_is_streamed(tmp_path, r, monkeypatch):
+    images = r.integers(0, 256, (60, 4, 4), dtype=np.uint8)
+    np.savez(tmp_path / "a.npz", x=images, y=np.arange(60) % 3, c=np.arange(60.0))
+    config = Arrays(path=str(tmp_path / "a.npz"), key="x", labels="y", condition="c", held_out=0.2)
+    resident = config.open()
+    monkeypatch.setattr("wgan_jax.data.rows.device_room", lambda: 0)
+    stream = config.open()
+    assert stream.is_stream
+    assert stream.size == resident.size
+    assert stream.struct(5) == resident.struct(5)
+    assert stream.fingerprint() == resident.fingerprint()
+    assert stream.held_out().size == resident.held_out().size == 60 - stream.size
+    np.testing.assert_array_equal(stream.class_labels(), resident.class_labels())
+    x, (labels, conditions) = next(stream.batches(0, stream.size, 0))
+    assert sorted(row.tobytes() for row in x) == sorted(
+        np.asarray(row).tobytes() for row in resident.examples[0]
+    )
+    number = stream.condition_units.to_units(conditions)[:, 0].round().astype(int)
+    np.testing.assert_array_equal(x[..., 0], images[number])
+    np.testing.assert_array_equal(labels, number % 3)
+    np.testing.assert_array_equal(config.condition_rows()[1], resident.examples[1][1])
+
+
 @pytest.mark.parametrize("save_npz", [np.savez, np.savez_compressed])
 def test_an_array_is_chosen_by_its_name(tmp_path, r, save_npz):
     x, y = r.normal(size=(20, 3)), r.integers(0, 4, 20)

@@ -15,7 +15,9 @@ import numpy as np
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.dataset import DatasetConfig, Units
 from wgan_jax.data.labels import ranges
+from wgan_jax.data.memory import device_room
 from wgan_jax.data.remote import expand_user
+from wgan_jax.data.stream import Stream
 from wgan_jax.errors import UserError
 from wgan_jax.types import PyTree
 
@@ -105,13 +107,15 @@ class FileConfig(DatasetConfig):
     def title(self) -> str:
         return Path(self.path).name or type(self).__name__.lower()
 
-    def open(self) -> RowsDataset:
+    def open(self) -> RowsDataset | RowsStream:
         return self.open_part()
 
-    def open_held_out(self) -> RowsDataset | None:
+    def open_held_out(self) -> RowsDataset | RowsStream | None:
         return self.open_part(held_out=True) if self.held_out else None
 
-    def open_part(self, units: Units | None = None, *, held_out: bool = False) -> RowsDataset:
+    def open_part(
+        self, units: Units | None = None, *, held_out: bool = False
+    ) -> RowsDataset | RowsStream:
         """The examples for training or those for evaluation, encoded by `units` where given."""
         if not self.path:
             raise UserError(f"--dataset {type(self).__name__.lower()} needs a --dataset.path FILE")
@@ -132,9 +136,10 @@ class FileConfig(DatasetConfig):
     def condition_rows(self) -> PyTree | None:
         if self.condition is None:
             return None
-        data = self.open()
-        step = -(-data.size // _MOST_CONDITIONS)
-        return jax.tree.map(lambda x: x[::step], data.examples[1])
+        rows = self.read(None)
+        index = np.flatnonzero(~rows.held_out)
+        index = index[:: -(-len(index) // _MOST_CONDITIONS)]
+        return jax.tree.map(lambda x: x[index], rows.examples[1])
 
     def with_labels(self) -> DatasetConfig:
         # A classifier learns of images and labels; points are compared as they are.
@@ -161,15 +166,69 @@ class RowsDataset(ArrayDataset):
     digest: str = dataclasses.field(default="", metadata={"static": True})
     label_name: str = dataclasses.field(default="label", metadata={"static": True})
 
-    def held_out(self) -> RowsDataset | None:
+    def held_out(self) -> RowsDataset | RowsStream | None:
         return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
 
-    def in_units(self, units: Units | None) -> RowsDataset:
+    def in_units(self, units: Units | None) -> RowsDataset | RowsStream:
         # Another machine may round the mean in another way.
         return self if units in (None, self.units) else self.config.open_part(units)
 
     def fingerprint(self) -> dict[str, Any]:
         return {"size": self.size, "sha256": self.digest}
+
+
+class RowsStream(Stream):
+    """Rows of a file that do not fit on the device, read while the last chunk trains.
+
+    Args:
+      config: which file.
+      rows: all that it holds.
+      index: the rows that this data set is of.
+    """
+
+    def __init__(self, config: FileConfig, rows: Rows, index: np.ndarray):
+        self.config: FileConfig = config
+        self._rows, self._index, self.source = rows, index, range(len(index))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._rows.class_names
+
+    @property
+    def label_name(self) -> str:
+        return self._rows.label_name
+
+    @property
+    def units(self) -> Units:
+        return self._rows.units
+
+    @property
+    def condition_units(self) -> Units | None:
+        return self._rows.condition_units
+
+    def struct(self, n: int) -> PyTree:
+        def struct(x: np.ndarray) -> jax.ShapeDtypeStruct:
+            dtype = np.dtype(np.float32) if x.dtype == np.uint8 else x.dtype
+            return jax.ShapeDtypeStruct((n, *x.shape[1:]), dtype)
+
+        return jax.tree.map(struct, self._rows.examples)
+
+    def class_labels(self) -> np.ndarray | None:
+        labels = self._rows.labels
+        return None if labels is None else labels[self._index]
+
+    def held_out(self) -> RowsDataset | RowsStream | None:
+        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
+
+    def in_units(self, units: Units | None) -> RowsDataset | RowsStream:
+        return self if units in (None, self.units) else self.config.open_part(units)
+
+    def fingerprint(self) -> dict[str, Any]:
+        return {"size": self.size, "sha256": self._rows.digest}
+
+    def decode(self, record: int) -> PyTree:
+        i = int(self._index[record])
+        return jax.tree.map(lambda x: x[i], self._rows.examples)
 
 
 class Rows(NamedTuple):
@@ -197,13 +256,20 @@ class Rows(NamedTuple):
     conditions: np.ndarray | None = None
     condition_units: Units | None = None
 
-    def part(self, config: FileConfig, *, held_out: bool) -> RowsDataset:
-        """The rows for training, or those for evaluation."""
-        keep: Any = self.held_out if held_out else ~self.held_out
-        keep = slice(None) if keep.all() else keep
-        rest = [x[keep] for x in (self.labels, self.conditions) if x is not None]
+    @property
+    def examples(self) -> PyTree:
+        """Examples with their labels and conditions, [n, ...] each."""
+        rest = [x for x in (self.labels, self.conditions) if x is not None]
         condition = rest[0] if len(rest) == 1 else tuple(rest)
-        examples = (self.x[keep], condition) if rest else self.x[keep]
+        return (self.x, condition) if rest else self.x
+
+    def part(self, config: FileConfig, *, held_out: bool) -> RowsDataset | RowsStream:
+        """The rows for training, or those for evaluation; as a stream where they are too many."""
+        mask = self.held_out if held_out else ~self.held_out
+        if self.x.nbytes > device_room():
+            return RowsStream(config, self, np.flatnonzero(mask))
+        keep: Any = slice(None) if mask.all() else mask
+        examples = jax.tree.map(lambda x: x[keep], self.examples)
         names, label = self.class_names, self.label_name
         return RowsDataset(
             examples,
