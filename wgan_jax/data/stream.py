@@ -64,6 +64,10 @@ class Stream(Dataset):
         """An example of a record."""
         raise NotImplementedError
 
+    def decoded(self, records: Any, n: int) -> Any:
+        """Batches of `n` examples of a `grain.MapDataset` of records."""
+        return records.map(self.decode).batch(n)
+
     @property
     def size(self) -> int:
         return len(self.source)
@@ -117,7 +121,7 @@ class Stream(Dataset):
         # Grain's own "for ever" is a length that overflows where parts of it are taken.
         epochs = _MOST_EXAMPLES // self.size + 1
         examples = grain.MapDataset.source(self.source).seed(seed).shuffle().repeat(epochs)
-        shares = examples.map(self.decode).batch(batch_size // parts)[part::parts]
+        shares = self.decoded(examples, batch_size // parts)[part::parts]
         threads = os.cpu_count() or 1
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=2 * threads)
         return iter(shares[first:].to_iter_dataset(options))
