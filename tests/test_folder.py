@@ -182,6 +182,10 @@ def test_a_folder_with_train_and_test_is_used_as_it_is(tmp_path):
     assert data.held_out().class_labels().tolist() == [0, 0, 1, 1]
     test = images(tmp_path / "in" / "test")
     np.testing.assert_array_equal(data.held_out().examples[0], test)
+    shutil.rmtree(tmp_path / "in" / "test")
+    alone = opened(tmp_path / "in", labels=True)
+    assert alone.class_names == ("cat", "dog")
+    assert alone.size == 6
 
 
 def test_images_are_decoded_once_until_one_of_them_changes(tmp_path, monkeypatch):

@@ -180,7 +180,7 @@ class Parts(NamedTuple):
             kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(passed.items())[:_TOLD])
             logger.info(f"passed over {sum(passed.values()):,} files that are no images: {kinds}")
         if self.images.faults:
-            first = next(iter(sorted(self.images.faults.values())))
+            first = " ".join(min(self.images.faults.values()).split())
             logger.warning(f"left out {len(self.images.faults):,} broken images, such as {first}")
 
 
@@ -201,9 +201,9 @@ def divide(images: Decoded, config: Folder) -> Parts:
     if good.sum() < 2:
         held = f"one image, {images.names[int(good.argmax())]}" if good.any() else "no images"
         raise UserError(f"{where} holds {held}{_what_else(images)}: training takes more")
-    if _other_part(images.names) is not None:
+    if (other := _other_part(images.names)) is not None:
         part = np.array([name.partition("/")[0].lower() for name in images.names])
-        held_out, train = part == _other_part(images.names), part == _TRAIN
+        held_out, train = part == other, part == _TRAIN
     else:
         held_out = images.hashes < np.uint64(config.held_out * 2**64)
         train = ~held_out
@@ -244,17 +244,20 @@ def class_names(names: list[str], where: str) -> tuple[str, ...]:
     return tuple(sorted({_class(name) for name in relative}))
 
 
-def _other_part(names: list[str]) -> str | None:
-    """The folder next to `train` that is held out; None where a folder is not divided so."""
+def _parts(names: list[str]) -> set[str]:
+    """`train` and what lies beside it, where a folder is divided so; else empty."""
     tops = {name.partition("/")[0].lower() if "/" in name else "" for name in names}
-    is_divided = _TRAIN in tops and tops <= {_TRAIN, *_HELD_OUT}
-    return next((top for top in _HELD_OUT if top in tops), None) if is_divided else None
+    return tops if _TRAIN in tops and tops <= {_TRAIN, *_HELD_OUT} else set()
+
+
+def _other_part(names: list[str]) -> str | None:
+    """The folder next to `train` that is held out; None without."""
+    return next((top for top in _HELD_OUT if top in _parts(names)), None)
 
 
 def _relative(names: list[str]) -> list[str]:
     """Names without `train` or `test` in front."""
-    is_divided = _other_part(names) is not None
-    return [name.partition("/")[2] for name in names] if is_divided else names
+    return [name.partition("/")[2] for name in names] if _parts(names) else names
 
 
 def _class(name: str) -> str:
