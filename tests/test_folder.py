@@ -321,6 +321,13 @@ def test_what_may_not_be_read_is_named(tmp_path):
     (root / "dog").chmod(0o700)
 
 
+def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    with pytest.raises(UserError, match="cannot be written: Not a directory; XDG_CACHE_HOME"):
+        opened(classes(tmp_path / "in"))
+
+
 def test_archives_that_lead_out_or_unpack_without_end_are_refused(tmp_path, monkeypatch):
     for name in ("../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"):
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:

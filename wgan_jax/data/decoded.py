@@ -94,7 +94,10 @@ def decoded(
             with contextlib.suppress(FileExistsError):
                 _move(unfinished, folder)
     except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error.strerror or error}") from error
+        raise UserError(
+            f"{folder}, where decoded images are kept, cannot be written: "
+            f"{error.strerror or error}; XDG_CACHE_HOME names another place"
+        ) from error
     if (ready := _read(folder)) is None:
         raise UserError(f"{folder} changed while it was read: start again")
     return ready
