@@ -216,6 +216,16 @@ def test_held_out_rows_depend_on_their_content_alone(tmp_path):
     assert ages(part.held_out()) <= ages(whole.held_out())
 
 
+def test_a_file_that_goes_away_does_not_stop_what_has_begun(tmp_path):
+    path = write(tmp_path / "a.csv", people(200))
+    opened = table(path, columns=("age", "m0"), condition=("m1",), held_out=0.2).open()
+    (tmp_path / "a.csv").unlink()
+    assert opened.size + opened.held_out().size == 200
+    assert len(opened.config.condition_rows()) == opened.size
+    with pytest.raises(UserError, match="cannot be read"):
+        opened.config.open()
+
+
 def test_labels_are_classes_by_name(tmp_path, caplog):
     caplog.set_level("INFO")
     path = write(tmp_path / "a.csv", people(300))

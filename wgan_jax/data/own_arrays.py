@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -16,6 +15,7 @@ from wgan_jax.data.labels import class_labels
 from wgan_jax.data.remote import expand_user
 from wgan_jax.data.rows import (
     FileConfig,
+    LastRead,
     Rows,
     classes,
     is_held_out,
@@ -71,8 +71,8 @@ class Arrays(FileConfig):
                 f"dataset.value_range takes the lowest and the highest value, got {bounds}"
             )
 
-    def read(self, units: Units | None) -> Rows:
-        found = _open(self, stamp(self.path, self.labels, self.condition))
+    def read(self, units: Units | None, *, again: bool) -> Rows:
+        found = _last(self, stamp(self.path, self.labels, self.condition), again=again)
         mine = found.units
         if units is not None:
             if not isinstance(units, ArrayUnits) or units.example_shape != mine.example_shape:
@@ -110,9 +110,8 @@ class _Opened(NamedTuple):
     condition_units: ArrayUnits
 
 
-@functools.lru_cache(maxsize=1)
-def _open(config: Arrays, files: tuple[object, ...]) -> _Opened:
-    """The array of a file, kept until another is read: held-out examples come out of it too."""
+def _open(config: Arrays) -> _Opened:
+    """The array of a file."""
     array = open_array(config.path, config.key, "--dataset.key")
     what = config.path if config.key is None else f"{config.path}[{config.key}]"
     if array.dtype.kind not in "biuf":
@@ -135,6 +134,9 @@ def _open(config: Arrays, files: tuple[object, ...]) -> _Opened:
     if conditions is None:
         return opened
     return opened._replace(condition_units=standardizing(conditions, ~held_out, "c"))
+
+
+_last = LastRead(_open)
 
 
 def _encoded(array: np.ndarray, units: ArrayUnits, what: str) -> np.ndarray:

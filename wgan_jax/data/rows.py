@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, Generic, NamedTuple, Self, TypeVar
 
 import jax
 import numpy as np
@@ -22,6 +22,9 @@ from wgan_jax.errors import UserError
 from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)
+
+Node = TypeVar("Node")
+Content = TypeVar("Content")
 
 _TOLD, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
 _MOST_CONDITIONS = 2**16  # they are constants of the compiled program
@@ -119,10 +122,14 @@ class FileConfig(DatasetConfig):
         """The examples for training or those for evaluation, encoded by `units` where given."""
         if not self.path:
             raise UserError(f"--dataset {type(self).__name__.lower()} needs a --dataset.path FILE")
-        return self.read(units).part(self, held_out=held_out)
+        is_first = units is None and not held_out
+        return self.read(units, again=is_first).part(self, held_out=held_out)
 
-    def read(self, units: Units | None) -> Rows:
-        """All of the file, encoded by `units` or by those that its training data have."""
+    def read(self, units: Units | None, *, again: bool) -> Rows:
+        """All of the file, encoded by `units` or by those that its training data have.
+
+        With `again` a file that has changed is read anew; else it is as it was opened.
+        """
         raise NotImplementedError
 
     def example_shape(self) -> tuple[int, ...]:
@@ -136,7 +143,7 @@ class FileConfig(DatasetConfig):
     def condition_rows(self) -> PyTree | None:
         if self.condition is None:
             return None
-        rows = self.read(None)
+        rows = self.read(None, again=False)
         index = np.flatnonzero(~rows.held_out)
         index = index[:: -(-len(index) // _MOST_CONDITIONS)]
         return jax.tree.map(lambda x: x[index], rows.examples[1])
@@ -280,6 +287,26 @@ class Rows(NamedTuple):
             digest=self.digest,
             label_name=label,
         )
+
+
+class LastRead(Generic[Node, Content]):
+    """Keeps what was read for the last config: parts that are asked for later come out of it.
+
+    A run is so not stopped by a file that goes away or changes under it.
+    """
+
+    def __init__(self, read: Callable[[Node], Content]):
+        self._read = read
+        self._last: tuple[Node, object, Content] | None = None
+
+    def __call__(self, config: Node, files: object, *, again: bool) -> Content:
+        """What there is to read for a config; `files` tells whether it has changed."""
+        if self._last is not None:
+            former, stamped, content = self._last
+            if former == config and (not again or stamped == files):
+                return content
+        self._last = (config, files, self._read(config))
+        return self._last[2]
 
 
 def stamp(*paths: str | None) -> tuple[tuple[int, ...] | None, ...]:

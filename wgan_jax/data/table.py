@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import hashlib
 import logging
 from typing import Literal, NamedTuple
@@ -14,6 +13,7 @@ from wgan_jax.data.columns import Column, Columns, Kind, chosen, require_few_cat
 from wgan_jax.data.dataset import Units
 from wgan_jax.data.rows import (
     FileConfig,
+    LastRead,
     Rows,
     classes,
     is_held_out,
@@ -73,8 +73,8 @@ class Table(FileConfig):
     def labels(self) -> bool:
         return self.label is not None
 
-    def read(self, units: Units | None) -> Rows:
-        parsed = _parse(self, stamp(self.path))
+    def read(self, units: Units | None, *, again: bool) -> Rows:
+        parsed = _last(self, stamp(self.path), again=again)
         columns = parsed.columns if units is None else _former(units, parsed.columns, self)
         x = columns.encode(parsed.numbers)
         name = self.label or "label"
@@ -98,9 +98,8 @@ class _Parsed(NamedTuple):
     class_names: tuple[str, ...]
 
 
-@functools.lru_cache(maxsize=1)
-def _parse(table: Table, files: tuple[object, ...]) -> _Parsed:
-    """The table of a file, kept until another is read: held-out rows come out of it as well."""
+def _parse(table: Table) -> _Parsed:
+    """The table of a file."""
     condition = table.condition or ()
     wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
     options = ["--dataset.columns", *(f"--dataset.{x}" for x in ("label", "condition"))]
@@ -128,6 +127,9 @@ def _parse(table: Table, files: tuple[object, ...]) -> _Parsed:
     labels, names = classes(label, f"the column {table.label!r}")
     log_classes(names, f"the column {table.label!r}")
     return _Parsed(numbers, columns, conditions, held_out, digest, labels, names)
+
+
+_last = LastRead(_parse)
 
 
 def _spelled(column: RawColumn) -> np.ndarray:
