@@ -1,6 +1,7 @@
 """Vectors of numbers as conditions: networks take them, runs draw them jointly with the data."""
 
 import csv
+import io
 
 import jax
 import jax.numpy as jnp
@@ -177,3 +178,35 @@ def test_conditions_go_to_both_players_or_to_none(table):
         build_gan(Config(dataset=dataset, generator=MLP(output_shape=(1,))))
     with pytest.raises(UserError, match="the data have 0 numbers"):
         build_gan(Config(generator=MLP(output_shape=(2,), condition_dim=2)))
+
+
+def test_conditions_and_schema_of_a_stranger_are_not_believed(table):
+    args = [
+        *("--dataset", "table", "--dataset.path", "t.csv", "--dataset.columns", "x"),
+        *("--dataset.condition", "energy", "--generator.features", "4", "--critic.features", "4"),
+        *("--batch-size", "8", "--n-critic", "1", "--steps", "1", "--workdir", "run"),
+    ]
+    assert train(args) == 0
+    schema, rows = table / "run" / "schema.json", table / "run" / "conditions.npz"
+    kept = {path: path.read_bytes() for path in (schema, rows)}
+    sample = ["sample", "run", "--num", "2", "--force", "--out", "s.csv"]
+    assert main(sample) == 0
+    for path, wrong in (
+        (rows, b"PK no zip"),
+        (rows, zipped(vectors=np.zeros((5, 2), np.float32))),
+        (rows, zipped(vectors=np.zeros((5, 1), np.int64))),
+        (rows, zipped(vectors=np.array([{}], object))),
+        (schema, b'{"units": {"columns": [{}]}, "class_names": [], "label": "l"}'),
+        (schema, b'{"class_names": 3}'),
+        (schema, b"[" * 100_000),
+    ):
+        path.write_bytes(wrong)
+        with pytest.raises(UserError, match=r"schema\.json|conditions\.npz"):
+            main(sample)
+        path.write_bytes(kept[path])
+
+
+def zipped(**arrays):
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return file.getvalue()

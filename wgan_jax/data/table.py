@@ -102,8 +102,8 @@ def _parse(table: Table) -> _Parsed:
     """The table of a file."""
     condition = table.condition or ()
     wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
-    options = ["--dataset.columns", *(f"--dataset.{x}" for x in ("label", "condition"))]
-    raw = read_table(table.path, wanted, " or ".join(options))
+    given = [name for name in ("columns", "label", "condition") if getattr(table, name)]
+    raw = read_table(table.path, wanted, " or ".join(f"--dataset.{name}" for name in given))
     chosen(_label(table), list(raw), "--dataset.label", table.path)
     chosen(condition, list(raw), "--dataset.condition", table.path)
     chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)

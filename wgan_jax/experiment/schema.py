@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +11,7 @@ import jax
 import numpy as np
 
 from wgan_jax.data import units as data_units
+from wgan_jax.data.array_files import open_array
 from wgan_jax.data.dataset import Dataset, DatasetConfig, Units
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.workdir import has_begun, write_json
@@ -22,7 +21,7 @@ from wgan_jax.types import PyTree
 Arrays = dict[str, np.ndarray]
 
 NAME, CONDITIONS = "schema.json", "conditions.npz"
-_LARGEST, _MOST_CLASSES, _LARGEST_ROWS = 2**24, 2**16, 2**28
+_LARGEST, _MOST_CLASSES = 2**24, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,27 +148,35 @@ class RecordedConditions(DatasetConfig):
         return self.rows
 
 
-def recorded_conditions(schema: Schema, workdir: Path) -> RecordedConditions | None:
+def recorded_conditions(
+    schema: Schema, workdir: Path, *, labels: bool
+) -> RecordedConditions | None:
     """Conditions that the run in a workdir has kept; None of one without vectors.
+
+    Args:
+      schema: of the run.
+      workdir: of the run.
+      labels: whether they are pairs of label and vector.
 
     Raises:
       UserError: they cannot be read, or are none.
     """
     if schema.conditions is None or schema.units is None:
         return None
-    path = workdir / CONDITIONS
-    try:
-        with np.load(io.BytesIO(read_file(path, _LARGEST_ROWS)), allow_pickle=False) as stored:
-            vectors = stored["vectors"]
-            rows = (stored["labels"], vectors) if "labels" in stored else vectors
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise UserError(
-            f"{path} cannot be read ({error}): put a copy of it back, without which there is "
-            f"nothing to condition samples on"
-        ) from error
+    path = str(workdir / CONDITIONS)
+    vectors = open_array(path, "vectors", "vectors")
     width = schema.conditions.example_shape[0]
-    if vectors.shape[1:] != (width,) or vectors.dtype != np.float32 or not len(vectors):
-        raise UserError(f"{path} holds no conditions of {width} numbers")
+    is_right = vectors.shape[1:] == (width,) and vectors.dtype == np.float32 and len(vectors)
+    rows: PyTree = vectors
+    if labels and is_right:
+        classes = open_array(path, "labels", "labels")
+        is_right = classes.shape == vectors.shape[:1] and classes.dtype == np.int32
+        rows = (classes, vectors)
+    if not is_right:
+        raise UserError(
+            f"{path} holds no conditions of {width} numbers: put a copy of it back, without which "
+            f"there is nothing to condition samples on"
+        )
     x = jax.ShapeDtypeStruct(schema.units.example_shape, np.float32)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
     return RecordedConditions((x, one), rows)

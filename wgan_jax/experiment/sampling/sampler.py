@@ -171,7 +171,8 @@ def open_sampler(
     schema = read_schema(workdir)
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, spec)
-    recorded, rows = recorded_conditions(schema, workdir), None
+    is_labelled, rows = bool(config.dataset.labels), None
+    recorded = recorded_conditions(schema, workdir, labels=is_labelled)
     if recorded is not None:
         in_its_place: Any = recorded
         config = dataclasses.replace(config, dataset=in_its_place)
