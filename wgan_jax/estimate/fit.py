@@ -51,6 +51,7 @@ def fit_cones(
     alpha: float,
     progress: bool | None,
     quantised: Quantised | None,
+    held_out: int,
 ) -> Fit:
     """Try every start for a tenth of the steps, then follow the best to the end.
 
@@ -69,7 +70,8 @@ def fit_cones(
     step, x, y = y.mean(0) - x.mean(0), x[:k], y[:k]
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
-    judge = _Judge.of(pair, seen, at_validation, alpha, near)
+    validation = held_out if near else 2 * BLOCK
+    judge = _Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
     if quantised is not None and near:
         linear = cone_ascent.starts(x, y, quantised.step)[2].cones
         for critic in [*quantised.critics(k), linear]:
@@ -98,23 +100,24 @@ def _rounding(cones: Any, x: np.ndarray) -> float:
 class _Judge:
     """Scores critics on validation samples, and remembers the best.
 
-    Of near laws it takes more samples, and doubts a score by twice its margin: the
-    highest of many noisy scores would be chance, and little noise leaves little margin.
+    Of near laws it takes more samples, and doubts a score by its margin: the highest of
+    many noisy scores would be chance, and little noise leaves little margin.
     """
 
-    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, near: bool):
+    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, doubt: float):
         self.seen, self._highest = np.concatenate(seen), -np.inf
         self.best: Any = None
-        self._validation, self._alpha, self._doubt = validation, alpha, 2.0 if near else 0.0
+        self._validation, self._alpha, self._doubt = validation, alpha, doubt
 
     @classmethod
-    def of(cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float, near: bool) -> _Judge:
-        blocks = 16 if near else 2
+    def of(
+        cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float, n: int, doubt: float
+    ) -> _Judge:
         held_out = [
-            side.x if isinstance(side, Rows) else draw(side, one, blocks * BLOCK)
+            side.x if isinstance(side, Rows) else draw(side, one, n)
             for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
         ]
-        return cls(seen, held_out, alpha, near)
+        return cls(seen, held_out, alpha, doubt)
 
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""

@@ -178,7 +178,7 @@ def estimate_w1(
         quantised = Quantised.of(pair, _COUNTED * held_out)
     looks = 1
     if critic is None:
-        fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised)
+        fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised, held_out)
         looks = _looks(held_out * cones * pair.center.shape[0])
     else:
         fit = given(pair, critic, lipschitz)
