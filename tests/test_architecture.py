@@ -141,3 +141,17 @@ def test_importing_the_library_loads_only_its_four_dependencies():
         " assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
+
+
+def test_former_public_names_are_still_there():
+    from wgan_jax import clipping, ema, finite, keys, optimizers, sharding
+    from wgan_jax.transforms import ema as now
+
+    assert ema.track_ema is now.track_ema
+    assert {"clip_weights", "all_but_norms"} <= set(dir(clipping))
+    assert {"skip_non_finite", "SkipState"} <= set(dir(finite))
+    assert {"Adam", "RMSProp", "SGD", "follow_iterations"} <= set(dir(optimizers))
+    assert keys.key_for is keys.derive_key
+    assert keys.Draw is keys.Purpose
+    assert sharding.spread is sharding.shard_batches
+    assert sharding.whole is sharding.gather
