@@ -63,7 +63,7 @@ class Tree(NamedTuple):
 
 
 class Counted(NamedTuple):
-    """Of `n` draws: the share of each leaf, how far they are from its center, and their reach.
+    """What `n` draws are in the leaves: their shares, distances from the centers, and reach.
 
     Attributes:
       weights: [leaves].

@@ -109,7 +109,7 @@ def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()
 
 
 def _num_classes(config: Config) -> int:
-    """Of a conditional config, 0 of another; the data set and both networks have to agree."""
+    """Number of classes of a conditional config, else 0; data set and both networks must agree."""
     labels = bool(config.dataset.labels)
     ours = getattr(config.generator, "num_classes", 0)
     theirs = getattr(config.critic, "num_classes", 0)

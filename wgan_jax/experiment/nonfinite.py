@@ -31,7 +31,7 @@ class NonFiniteGuard:
         self._counts = [0 if count is None else int(count) for count in counts]
 
     def __call__(self, metrics: dict[str, np.ndarray], before: int) -> None:
-        """Of the iterations after `before`, metrics [length].
+        """Check the iterations after `before`, metrics [length].
 
         Raises:
           UserError: one is not finite, and the run is to stop; it names the step.

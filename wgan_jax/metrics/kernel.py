@@ -106,7 +106,7 @@ def _total(kernels: _Kernels, estimates: Any) -> tuple[Any, Any]:
 
 
 def _estimate(kernels: _Kernels, x: Any, y: Any) -> Any:
-    """Of a block: squared MMD, its variance by samples and by pairs, and its third cumulant."""
+    """Squared MMD of a block, its variance by samples and by pairs, and its third cumulant."""
     xp, m, n = kernels.xp, float(len(x)), float(len(y))
     xx, yy, xy = kernels(x, y)
     value = xx.sum() / (m * (m - 1)) + yy.sum() / (n * (n - 1)) - 2 * xy.mean()

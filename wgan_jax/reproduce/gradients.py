@@ -77,13 +77,13 @@ def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every:
 
 
 def left(norms: np.ndarray) -> np.ndarray:
-    """Of each seed, the median norm of the last tenth over the largest before."""
+    """Median norm of the last tenth over the largest before, of each seed."""
     late = norms[:, -max(1, norms.shape[1] // 10) :]
     return np.median(late, axis=1) / norms.max(1)
 
 
 def _smallest(norms: np.ndarray) -> np.ndarray:
-    """Of each seed, the lowest running median of the norm, over its median at the start."""
+    """Lowest running median of the norm over its median at the start, of each seed."""
     smooth = np.stack([running_median(row) for row in norms])
     return smooth.min(1) / np.median(norms[:, : max(1, norms.shape[1] // 50)], axis=1)
 

@@ -16,7 +16,7 @@ _POINTS = 2_000
 def cheap_sample_metrics(
     dataset: DatasetConfig, fake: np.ndarray, real: np.ndarray, key: Array
 ) -> dict[str, float]:
-    """Of generated and real points [n, d], the rows of both in random order.
+    """Cheap metrics of generated and real points [n, d], the rows of both in random order.
 
     - `w1/sliced`, `w1/sliced_floor`: sliced W1 between samples and data, and between two halves
       of the data, at the same size;
