@@ -123,7 +123,7 @@ CONFIGS = {
 
 COMMANDS = {
     # RUN stands for a workdir that holds a config and nothing else, FILE for an empty file.
-    "nonesuch": "known: report",
+    "nonesuch": "known: train",
     "sampel RUN": "did you mean sample",
     "report": "one workdir",
     "report FILE": "no workdir",
