@@ -180,6 +180,13 @@ def test_files_that_are_odd_are_shown_as_far_as_they_go(name, text, tmp_path):
     assert "</html>" in write_report(workdir).read_text()
 
 
+def test_data_of_the_users_own_go_by_the_name_of_their_file(tmp_path):
+    config = {"dataset": {"type": "Folder", "path": "/home/me/holiday <2>.zip"}}
+    assert (
+        "on holiday &lt;2&gt;.zip</h1>" in write_report(make(tmp_path, config=config)).read_text()
+    )
+
+
 def test_the_members_of_a_sweep_are_told_of(tmp_path):
     means = {"members": 3, "critic/loss/std": 0.5, "w1/exact": 2.0, "w1/exact/std": 1.0}
     workdir = make(tmp_path / "run", extra=means)

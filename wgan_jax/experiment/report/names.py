@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from pathlib import PurePath
 from typing import Any
 
 from wgan_jax.experiment.config import Objective, Penalty
@@ -50,6 +51,8 @@ def subject(config: dict[str, Any]) -> str:
         return f"a ring of {dataset['modes']} Gaussians"
     if name in _DATASETS:
         return _DATASETS[name]
+    if path := dataset.get("path"):  # the user's own
+        return PurePath(str(path)).name
     return str(dataset.get("name", name or "its data"))
 
 
