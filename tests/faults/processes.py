@@ -8,6 +8,7 @@ import multiprocessing.forkserver
 import os
 import resource
 import runpy
+import signal
 import sys
 import tempfile
 import time
@@ -174,6 +175,7 @@ def _run(command, said, how):
     for stream, path in ((sys.stdout, said), (sys.stderr, f"{said}.err")):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream.fileno())
     os.chdir(ROOT)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # the tests may run under nohup
     from wgan_jax.cli import evaluate as cli_evaluate
     from wgan_jax.experiment import plots
     from wgan_jax.experiment.writers import RunWriter
