@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 
 from wgan_jax.data.array_files import open_array
-from wgan_jax.data.dataset import Units
+from wgan_jax.data.dataset import Units, fingerprint_of
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.remote import expand_user
 from wgan_jax.data.rows import (
@@ -28,7 +27,6 @@ from wgan_jax.data.rows import (
 from wgan_jax.data.units import ArrayUnits, standardizing
 from wgan_jax.errors import UserError
 
-_DIGESTED_BYTES = 2**26
 _CHANNELS = (1, 3)
 
 
@@ -129,7 +127,8 @@ def _open(config: Arrays) -> _Opened:
         require_both_parts(held_out, config.held_out, what)
     units = (_points if array.ndim == 2 else _images)(config, array, held_out, what)
     conditions = None if config.condition is None else _conditions(config, what, len(array))
-    digest = _digest(*(x for x in (array, labels, conditions) if x is not None))
+    parts = [x for x in (array, labels, conditions) if x is not None]
+    digest = fingerprint_of(len(array), parts)["sha256"]
     opened = _Opened(array, what, units, held_out, digest, labels, names, conditions, units)
     if conditions is None:
         return opened
@@ -157,9 +156,9 @@ def _points(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
     kept, name, shape = array[~held_out], array.dtype.name, array.shape[1:]
     if config.standardize == "none":
         return ArrayUnits((0.0,), (1.0,), name, shape)
-    if config.standardize == "columns":
-        return standardizing(array, ~held_out)
     units = standardizing(array, ~held_out)
+    if config.standardize == "columns":
+        return units
     varying = np.array(units.scales)[kept.min(0) < kept.max(0)]
     peak = varying.max(initial=0) or 1.0
     common = peak * float(np.square(varying / peak).mean()) ** 0.5 if len(varying) else 1.0
@@ -236,13 +235,3 @@ def _beside(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
     if is_file:
         return open_array(name, None, option), name
     return open_array(config.path, name, option), f"{config.path}[{name}]"
-
-
-def _digest(*arrays: np.ndarray) -> str:
-    """SHA-256 of evenly spaced examples, of all where they take less than 64 MiB."""
-    digest = hashlib.sha256()
-    for x in arrays:
-        stride = max(1, -(-x.nbytes // _DIGESTED_BYTES))
-        digest.update(f"{x.dtype.str}{x.shape}".encode())
-        digest.update(np.ascontiguousarray(x[::stride]).tobytes())
-    return digest.hexdigest()
