@@ -85,7 +85,15 @@ def _socket(path, outside):
 
 
 def _link(path, outside):
-    is_folder = path.name in ("checkpoints", "samples", "members", "tensorboard", "skipped", "10")
+    is_folder = path.name in (
+        "checkpoints",
+        "samples",
+        "members",
+        "tensorboard",
+        "wandb",
+        "skipped",
+        "10",
+    )
     path.symlink_to(outside.folder if is_folder else outside.secret)
 
 
@@ -105,11 +113,12 @@ _FILES = [
         "members.jsonl",
         "members.json",
         "machine.json",
+        "wandb.json",
     ),
     *("evaluation.json", "report.html", "curves.png", ".lock", "features-lenet.safetensors"),
     *(f"samples/{STEP}.png", "samples/data.png"),
 ]
-_FOLDERS = ["checkpoints", "samples", "members", "tensorboard", "checkpoints/10"]
+_FOLDERS = ["checkpoints", "samples", "members", "tensorboard", "wandb", "checkpoints/10"]
 _FOLDERS += ["checkpoints/skipped"]
 
 # What is refused at once by every command: name, thing in its place.

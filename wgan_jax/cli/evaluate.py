@@ -18,6 +18,7 @@ from wgan_jax.cli.common import (
 )
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.loggers.logger import HARMLESS
 from wgan_jax.files import read_file
 
 if TYPE_CHECKING:
@@ -74,7 +75,9 @@ def evaluate(args: list[str]) -> int:
     result = _measured(run, names, judge, points)
     if not result:
         raise UserError(f"none of {', '.join(names)} applies to this run")
-    _write(folder, run, result, whole=chosen is None)
+    # The config may be anybody's: no module that it names is imported, and no server told.
+    harmless = tuple(name for name in run.config.loggers if name in HARMLESS)
+    _write(folder, run, result, whole=chosen is None, loggers=harmless)
     _say(folder, run, result)
     return 0
 
@@ -82,7 +85,7 @@ def evaluate(args: list[str]) -> int:
 def summarize_run(run: Run, folder: Path) -> None:
     """What `train.py` says and writes when a run is done."""
     result = _measured(run, ("w1", "modes", "critic"), None, 0)
-    _write(folder, run, result, whole=True)
+    _write(folder, run, result, whole=True, loggers=run.config.loggers)
     _say(folder, run, result)
 
 
@@ -153,20 +156,19 @@ def _on_features(names: tuple[str, ...]) -> bool:
     return bool(set(names) & set(MEASURES))
 
 
-def _write(folder: Path, run: Run, result: dict[str, Any], *, whole: bool) -> None:
-    """evaluation.json, and TensorBoard where it is on; a part keeps the rest of the same step."""
+def _write(
+    folder: Path, run: Run, result: dict[str, Any], *, whole: bool, loggers: tuple[str, ...]
+) -> None:
+    """evaluation.json, and the log; a part keeps the rest of the same step."""
+    from wgan_jax.experiment.loggers.run_loggers import log_evaluation
     from wgan_jax.experiment.workdir import write_json
-    from wgan_jax.experiment.writers import TensorBoard
 
     line, path = {"step": int(run.state.step), **result}, folder / "evaluation.json"
     if not whole and path.exists():
         former = _read(path)
         line = former | line if former.get("step") == line["step"] else line
     write_json(path, line)
-    if run.config.tensorboard:
-        board = TensorBoard(folder)
-        board.write(line)
-        board.close()
+    log_evaluation(loggers, folder, line)
 
 
 def _read(path: Path) -> dict[str, Any]:

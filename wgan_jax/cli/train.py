@@ -17,6 +17,7 @@ from wgan_jax.experiment.config_io import config_hash, diff, to_dict
 from wgan_jax.experiment.distributed import processes, shutdown
 from wgan_jax.experiment.distributed.placement import require_devices
 from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
+from wgan_jax.experiment.loggers.logger import HARMLESS
 from wgan_jax.experiment.mirror import Mirror
 
 _ABOUT = """Train a Wasserstein GAN.
@@ -139,4 +140,15 @@ def _config(args: list[str]) -> tuple[str, Config]:
     is_data = file is not None and Path(file).suffix == ".json"
     if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
         require_local_data(config, "--dataset.data-dir")
+    if is_data and flags.option(args, "log")[0] is None:
+        _require_harmless_loggers(config)
     return name, config
+
+
+def _require_harmless_loggers(config: Config) -> None:
+    """Refuse to import what a config.json names, or log to a server, if nobody asked for it."""
+    if named := [name for name in config.loggers if name not in HARMLESS]:
+        raise UserError(
+            f"the config logs to {', '.join(named)}, which is done only if you name it yourself: "
+            f"add --log {','.join(config.loggers)} (or --log none)"
+        )

@@ -17,6 +17,7 @@ from wgan_jax.data.own_arrays import Arrays
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.data.table import Table
 from wgan_jax.data.toy import Grid, Ring, SwissRoll
+from wgan_jax.experiment.loggers.logger import logger_names
 from wgan_jax.latents import Normal, Uniform
 from wgan_jax.networks import (
     MLP,
@@ -237,8 +238,11 @@ class Config:
     class_counts: tuple[int, ...] = ()
     """Examples per class, filled in from labelled data when a run starts; fakes get labels in these
     proportions."""
+    log: str = ""
+    """Where else to log, with commas: tensorboard, wandb (each needs the extra of its name), or a
+    logger of your own by its import path, package.module:Class."""
     tensorboard: bool = False
-    """Also write TensorBoard events (needs the extra: pip install 'wgan_jax[tensorboard]')."""
+    """Former name of --log tensorboard."""
 
     def __post_init__(self) -> None:
         counts = ("n_critic", "batch_size", "steps", "chunk", "log_every", "sample_every")
@@ -257,6 +261,12 @@ class Config:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be between 0 and 2^32 - 1, got {self.seed}")
+        logger_names(self.log)
+
+    @property
+    def loggers(self) -> tuple[str, ...]:
+        """The names or import paths of the run's loggers."""
+        return logger_names(f"{self.log},tensorboard" if self.tensorboard else self.log)
 
 
 # What may differ when a run goes on: how long it is and how it is watched.
@@ -271,6 +281,7 @@ OPERATIONAL = frozenset(
         "checkpoint_every",
         "keep_checkpoints",
         "class_counts",
+        "log",
         "tensorboard",
         "non_finite",
     }

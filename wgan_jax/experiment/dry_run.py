@@ -14,6 +14,7 @@ from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import make_sharding
+from wgan_jax.experiment.loggers.run_loggers import find_loggers
 from wgan_jax.types import PyTree
 
 _TIMED, _LONGEST = 3, 5.0  # runs that are timed, and seconds that one may take
@@ -23,10 +24,11 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     """Compiles and times one generator iteration; returns lines to read. Writes nothing.
 
     Raises:
-      UserError: parts of the config do not go together.
+      UserError: parts of the config do not go together, or a logger cannot be found.
     """
     if config.sweep is not None:
         raise UserError("--dry-run is for one run: set --sweep none")
+    find_loggers(config)
     sharding, data = make_sharding(config, devices), _data(config)
     struct = config.dataset.struct(config.batch_size)
     gan = build_gan(config, sharding)

@@ -19,6 +19,7 @@ from wgan_jax.experiment.data_identity import check_data
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
+from wgan_jax.experiment.loggers.run_loggers import find_loggers
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
 from wgan_jax.experiment.schema import save_schema
@@ -49,10 +50,12 @@ def train(
       The finished run, or the finished sweep.
 
     Raises:
-      UserError: bad input, or values that are not finite (they are never saved).
+      UserError: bad input, a logger that cannot be found, or values that are not finite (they
+        are never saved).
       Stopped: a signal arrived, and everything is saved.
     """
     sharding = make_sharding(config, devices)
+    processes.run_on_all(lambda: find_loggers(config) if processes.is_primary() else {})
     with _owned(workdir, config), catch_signals() as signals:
         run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step

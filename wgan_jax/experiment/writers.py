@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -12,10 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from wgan_jax.errors import UserError
 from wgan_jax.experiment.distributed import processes
+from wgan_jax.experiment.loggers.run_loggers import RunLoggers
 from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.run import Run
@@ -46,14 +44,17 @@ class RunWriter:
 
     def __init__(self, run: Run | SweepRun, workdir: Path):
         self._run, self._config, self._workdir = run, run.config, workdir
+        self._loggers = RunLoggers(run, workdir)
         self._logs = {name: MetricsLog(workdir / name, run.step) for name in run.logs}
         self._console = Console(run.step, run.config.steps)
-        self._boards = [TensorBoard(workdir, run.step)] if run.config.tensorboard else []
         self._report = Reporter(workdir)
         self._warned: set[str] = set()
 
     def write_data(self) -> None:
-        self._run.draw_data(self._workdir / "samples" / "data.png")
+        path = self._workdir / "samples" / "data.png"
+        self._run.draw_data(path)
+        if path.exists():
+            self._loggers.write_picture(self._run.step, "data", path)
 
     def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
         """Evaluates the run; each kind of warning is logged once."""
@@ -61,6 +62,7 @@ class RunWriter:
         for topic, warning in self._run.warnings(evaluation).items():
             if topic not in self._warned:
                 logger.warning("step %s: %s", f"{step:,}", warning)
+                self._loggers.write_text(step, f"warnings/{topic}", warning)
             self._warned.add(topic)
         return evaluation
 
@@ -92,8 +94,7 @@ class RunWriter:
             lines["metrics.jsonl"] |= timed
             for name, line in lines.items():
                 self._logs[name].write({"step": before + i + 1} | line)
-            for board in self._boards:
-                board.write({"step": before + i + 1} | lines["metrics.jsonl"])
+            self._loggers.write_lines(before + i + 1, lines)
 
     def _is_due(self, step: int) -> bool:
         return step % self._config.log_every == 0 or step == self._config.steps
@@ -102,8 +103,7 @@ class RunWriter:
         path = self._workdir / "samples" / f"{step}.png"
         with atomic_write(path) as file:
             self._run.draw_samples(state, step, file)
-        for board in self._boards:
-            board.picture(path, step)
+        self._loggers.write_picture(step, "samples", path)
 
     def write_curves(self) -> None:
         lines = read_metrics(self._workdir / self._run.logs[-1], _CURVE_POINTS)
@@ -122,8 +122,7 @@ class RunWriter:
         self._console.close()
         for log in self._logs.values():
             log.close()
-        for board in self._boards:
-            board.close()
+        self._loggers.close()
 
 
 class NoopWriter:
@@ -169,32 +168,3 @@ class Console:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
-
-
-class TensorBoard:
-    """TensorBoard scalars and pictures of samples, through the extra `tensorboard`."""
-
-    def __init__(self, folder: Path, step: int | None = None):
-        """Add to what is there; if `step` is given, what comes after it is marked as void."""
-        try:
-            from tensorboardX import SummaryWriter
-        except ImportError as error:
-            raise UserError(
-                "tensorboard needs an extra; run: pip install 'wgan_jax[tensorboard]'"
-            ) from error
-        self._writer = SummaryWriter(
-            str(folder / "tensorboard"), purge_step=None if step is None else step + 1
-        )
-
-    def write(self, line: dict[str, Any]) -> None:
-        """Add the numbers of a line; text and what is not finite have no place in a curve."""
-        for name, value in line.items():
-            if name != "step" and not isinstance(value, str) and math.isfinite(value):
-                self._writer.add_scalar(name, value, line["step"])
-
-    def picture(self, path: Path, step: int) -> None:
-        pixels = np.asarray(Image.open(path).convert("RGB"))
-        self._writer.add_image("samples", pixels, step, dataformats="HWC")
-
-    def close(self) -> None:
-        self._writer.close()

@@ -1,0 +1,1 @@
+"""Loggers: where a run's numbers, pictures and texts go besides its workdir."""
