@@ -264,3 +264,18 @@ def test_lines_come_now_and_then_where_there_is_no_terminal(monkeypatch, capsys)
     assert len(lines) == 2
     assert all("of 1,000" in line and "0.3333" in line for line in lines)
     assert said.err == ""
+
+
+def test_the_logger_of_the_docs_keeps_what_it_is_told(tmp_path):
+    page = (Path(__file__).parents[1] / "docs/logging.md").read_text()
+    names: dict = {}
+    exec(page.split("```python\n")[1].split("```")[0], names)
+    for step in (0, 4):
+        log = names["Lines"](tmp_path, step, "run")
+        log.write_hparams({"seed": 1})
+        log.write_scalars(step + 2, {"critic/loss": 0.5})
+        log.write_images(step + 2, {"samples": np.zeros((1, 2, 2, 3), np.uint8)})
+        log.write_texts(step + 2, {"warnings/critic": "lazy"})
+        log.close()
+    lines = (tmp_path / "lines.txt").read_text().splitlines()
+    assert [line.split()[0] for line in lines] == ["config", *"222", "config", *"666"]
