@@ -17,6 +17,7 @@ IO = {
     "data.array_files",
     "data.conditions",
     "data.decoded",
+    "data.decoded_images",
     "data.folder",
     "data.image_files",
     "data.images",

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from wgan_jax.__main__ import main
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.train import train as train_command
-from wgan_jax.data import Folder, folder
+from wgan_jax.data import Folder, decoded_images
 from wgan_jax.errors import UserError
 
 SIDE = 16
@@ -191,8 +191,10 @@ def test_a_folder_with_train_and_test_is_used_as_it_is(tmp_path):
 def test_images_are_decoded_once_until_one_of_them_changes(tmp_path, monkeypatch):
     root = classes(tmp_path / "in")
     first = images(root)
-    decode, decoded = folder.decode, []
-    monkeypatch.setattr(folder, "decode", lambda *a, **k: decoded.append(1) or decode(*a, **k))
+    decode, decoded = decoded_images.decode, []
+    monkeypatch.setattr(
+        decoded_images, "decode", lambda *a, **k: decoded.append(1) or decode(*a, **k)
+    )
     np.testing.assert_array_equal(images(root), first)
     opened(root, labels=True, held_out=0.3)
     assert not decoded
@@ -211,10 +213,34 @@ def test_images_are_decoded_once_until_one_of_them_changes(tmp_path, monkeypatch
     assert not killed.exists()
 
 
+def test_a_start_lists_a_folder_once(tmp_path, monkeypatch):
+    root = classes(tmp_path / "in", 5)
+    config = Folder(path=str(root), image_size=SIDE, labels=True, held_out=0.4)
+    scan, scanned = os.scandir, []
+    monkeypatch.setattr(os, "scandir", lambda path: scanned.append(str(path)) or scan(path))
+
+    def seen():
+        listed = [path for path in scanned if path.startswith(str(root))]
+        scanned.clear()
+        return sorted(listed)
+
+    once = sorted(map(str, (root, root / "cat", root / "dog")))
+    for how_often in range(2):
+        assert config.num_classes() == 2
+        data = config.open()
+        assert data.held_out().size + data.size == 10 - how_often
+        assert seen() == once
+        (root / "cat" / "0.png").unlink(missing_ok=True)
+    config.num_classes()
+    write(root / "bird" / "new.png", 7)
+    write(root / "bird" / "other.png", 8)
+    assert config.open().class_names == ("bird", "cat", "dog")
+
+
 def test_what_is_too_large_for_the_device_is_a_stream_of_the_same_data(tmp_path, monkeypatch):
     root = classes(tmp_path / "in")
     whole = opened(root, labels=True, held_out=0.4)
-    monkeypatch.setattr(folder, "device_room", lambda: 0)
+    monkeypatch.setattr(decoded_images, "device_room", lambda: 0)
     stream = opened(root, labels=True, held_out=0.4)
     assert stream.is_stream
     assert stream.fingerprint() == whole.fingerprint()
@@ -230,7 +256,7 @@ def test_what_is_too_large_for_the_device_is_a_stream_of_the_same_data(tmp_path,
 
 @pytest.mark.parametrize("room", [0, 2**30])
 def test_an_epoch_with_flips_visits_each_image_and_its_mirror_image(room, tmp_path, monkeypatch):
-    monkeypatch.setattr(folder, "device_room", lambda: room)
+    monkeypatch.setattr(decoded_images, "device_room", lambda: room)
     root = classes(tmp_path / "in", 2)
     data = opened(root, labels=True, flip=True)
     assert data.size == 8
@@ -404,7 +430,7 @@ def test_a_folder_is_trained_on_sampled_by_the_name_of_a_class_and_evaluated(
 
 def test_labelled_images_are_streamed_into_training(tmp_path, monkeypatch):
     monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
-    monkeypatch.setattr(folder, "device_room", lambda: 0)
+    monkeypatch.setattr(decoded_images, "device_room", lambda: 0)
     root, run = classes(tmp_path / "pets"), tmp_path / "run"
     assert train(root, run, "--dataset.labels", "--dataset.flip", "--steps", "2") == 0
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]

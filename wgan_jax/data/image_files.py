@@ -57,7 +57,10 @@ class Source(Protocol):
         """JSON values that change when any of the files does."""
 
     def find(self) -> Found:
-        """All files."""
+        """All files, listed once."""
+
+    def is_current(self) -> bool:
+        """Whether what was found is still all that there is, as far as that is told at once."""
 
     def read(self, name: str) -> bytes:
         """The content of one file.
@@ -105,6 +108,7 @@ class Directory:
     def __init__(self, path: str):
         self.path = path
         self._found: Found | None = None
+        self._folders: dict[str, int] = {}
 
     def close(self) -> None:
         pass
@@ -120,6 +124,13 @@ class Directory:
             self._found = Found(sorted(files), dict(passed_over))
         return self._found
 
+    def is_current(self) -> bool:
+        try:
+            changed = (os.stat(name).st_mtime_ns for name in self._folders)
+            return self._found is not None and list(changed) == list(self._folders.values())
+        except OSError:
+            return False
+
     def _walk(
         self, folder: str, prefix: str, seen: set[Any], files: list[ImageFile], passed: Counter
     ) -> None:
@@ -128,6 +139,7 @@ class Directory:
             if (info.st_dev, info.st_ino) in seen:  # a link back, or a second way to it
                 return
             seen.add((info.st_dev, info.st_ino))
+            self._folders[folder] = info.st_mtime_ns
             with os.scandir(folder) as scanned:
                 entries = sorted(scanned, key=lambda entry: entry.name)
             for entry in entries:
@@ -185,6 +197,9 @@ class _Archive:
     def close(self) -> None:
         if self._file is not None:
             self._file.close()
+
+    def is_current(self) -> bool:
+        return False  # it is closed
 
     def stamp(self) -> Any:
         info = os.stat(self.path)
