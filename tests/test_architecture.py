@@ -19,6 +19,7 @@ IO = {
     "data.decoded",
     "data.decoded_images",
     "data.folder",
+    "data.huggingface",
     "data.image_files",
     "data.images",
     "data.own_arrays",

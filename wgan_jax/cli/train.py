@@ -37,7 +37,7 @@ Several hosts, each with the same command:
 --join-timeout SECONDS    how long to wait for the others (300)"""
 
 # Configs of data that the default networks are not for.
-_OWN_CONFIG = {"folder": "folder", "table": "table", "arrays": "table"}
+_OWN_CONFIG = {"folder": "folder", "huggingface": "folder", "table": "table", "arrays": "table"}
 
 
 def train(args: list[str]) -> int:
@@ -133,16 +133,21 @@ def _config(args: list[str]) -> tuple[str, Config]:
     """The config that a command line asks for, and a name for it."""
     file, args = flags.path_option(args, "config")
     kind, _ = flags.option(args, "dataset")
-    source = _OWN_CONFIG.get(str(kind).lower(), "eight_gaussians") if file is None else file
+    source = (
+        _OWN_CONFIG.get(str(kind).lower().replace("-", ""), "eight_gaussians")
+        if file is None
+        else file
+    )
     path, argument = flags.split_argument(source)
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
-    config = fit_to_data(flags.parse(args, flags.load(source), prog="train.py", about=_ABOUT))
+    config = flags.parse(args, flags.load(source), prog="train.py", about=_ABOUT)
     is_data = file is not None and Path(file).suffix == ".json"
-    if is_data and not any(re.match("--dataset.data[-_]dir", word) for word in args):
-        require_local_data(config, "--dataset.data-dir")
+    location = f"--dataset.{config.dataset.location_field}".replace("_", "-")
+    if is_data and not any(word.split("=")[0].replace("_", "-") == location for word in args):
+        require_local_data(config, location)
     if is_data and flags.option(args, "log")[0] is None:
         _require_harmless_loggers(config)
-    return name, config
+    return name, fit_to_data(config)
 
 
 def _require_harmless_loggers(config: Config) -> None:

@@ -2,7 +2,12 @@
 
 from typing import Any
 
-_NODES = {"Arrays": "own_arrays", "Folder": "folder", "Table": "table"}
+_NODES = {
+    "Arrays": "own_arrays",
+    "Folder": "folder",
+    "HuggingFace": "huggingface",
+    "Table": "table",
+}
 
 
 def __getattr__(name: str) -> Any:

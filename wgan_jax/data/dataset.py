@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import jax
 import numpy as np
@@ -61,6 +61,9 @@ class Units(Protocol):
 
 class DatasetConfig:
     """Which data to read. All but `open` and `open_held_out` can be asked before data are read."""
+
+    location_field: ClassVar[str] = "data_dir"
+    """Field of the folder or address that data are read from."""
 
     @property
     def labels(self) -> bool | str | None:

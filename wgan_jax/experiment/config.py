@@ -12,6 +12,7 @@ from typing import Literal
 import jax
 
 from wgan_jax.data.folder import Folder
+from wgan_jax.data.huggingface import HuggingFace
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.data.own_arrays import Arrays
 from wgan_jax.data.stream import TFDSStream
@@ -54,6 +55,7 @@ Dataset = (
     | TFDS
     | TFDSStream
     | Folder
+    | HuggingFace
     | Arrays
     | Table
 )

@@ -1,0 +1,350 @@
+"""Images of a data set of Hugging Face: one of this machine's, or one of the Hub by its name."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import logging
+import re
+import stat
+import sys
+from collections.abc import Iterator
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from wgan_jax.data.columns import chosen
+from wgan_jax.data.dataset import Dataset
+from wgan_jax.data.decoded_images import DecodedImages, Parts
+from wgan_jax.data.image_files import Found, ImageFile
+from wgan_jax.data.remote import expand_user, is_remote, local_copy
+from wgan_jax.data.rows import classes
+from wgan_jax.errors import UserError
+from wgan_jax.files import kind_of, read_file, temporary_folder
+
+logger = logging.getLogger(__name__)
+
+_HUB = "hf://datasets/"
+_HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
+_HELD_OUT = ("validation", "valid", "val", "test")
+_LARGEST_JSON, _MOST_FILES = 2**24, 2**16
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HuggingFace(DecodedImages):
+    """Images of a data set of Hugging Face's `datasets`, saved by `save_to_disk` or on the Hub.
+
+    They are decoded once, as those of a folder are. The code that a data set may come with is
+    never run. One of the Hub is downloaded where its name was given on the command line, and kept.
+
+    Example:
+      >>> HuggingFace(path="ylecun/mnist", channels=1, labels=True).struct(8)[0].shape
+      (8, 32, 32, 1)
+    """
+
+    location_field: ClassVar[str] = "path"
+
+    path: str = ""
+    """Folder that save_to_disk wrote, or OWNER/NAME of a data set on the Hub."""
+    subset: str | None = None
+    """Name of the subset (configuration) on the Hub, of data sets that have several."""
+    split: str = "train"
+    """Name of the split to train on."""
+    image: str | None = None
+    """Name of the column of images; not needed where there is one."""
+    label: str | None = None
+    """Name of the column of classes, which turns labels on; not needed where there is one of class
+    labels."""
+    labels: bool = False
+    """Read pairs of image and label, for class-conditional networks."""
+    held_out: float = 0.0
+    """Fraction of the images kept for evaluation, chosen by a hash of their content; where it is 0,
+    a split called validation or test is."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.label is not None:
+            object.__setattr__(self, "labels", True)
+
+    def num_classes(self) -> int:
+        return len(self.summary()[1]) if self.labels else 0
+
+    def summary(self) -> tuple[int | None, tuple[str, ...]]:
+        rows, _ = self._rows(self.split)
+        return len(rows), self._class_names(rows) if self.labels else ()
+
+    def address_to_copy(self) -> str | None:
+        is_here = not self._hub_name() or self._copy().is_dir()
+        return None if is_here else self.path
+
+    def read(self) -> Parts:
+        return self._read(self.split)
+
+    def open_held_out(self) -> Dataset | None:
+        if self.held_out:
+            return super().open_held_out()
+        others = [name for name in _HELD_OUT if name in self._splits() and name != self.split]
+        if not others:
+            return None
+        parts = self._read(others[0])
+        return self._dataset(parts, parts.train, flip=False)
+
+    def _read(self, split: str) -> Parts:
+        rows, folder = self._rows(split)
+        column = self._image_column(rows)
+        images = self.decoded(_Images(folder, rows, column, split), split, column)
+        held_out = images.hashes < np.uint64(self.held_out * 2**64)
+        if not self.labels:
+            return Parts.of(images, self, ~held_out, held_out)
+        good = np.array([name not in images.faults for name in images.names], bool)
+        labels = np.zeros(len(good), np.int32)
+        # Another split has the classes of the one that is trained on.
+        names = self._class_names(self._rows(self.split)[0])
+        labels[good] = self._numbers(rows, names, np.flatnonzero(good))
+        return Parts.of(images, self, ~held_out, held_out, labels, names)
+
+    def _image_column(self, rows: Any) -> str:
+        """The column of images."""
+        found = [name for name, kind in rows.features.items() if _kind(kind) == "Image"]
+        if self.image is not None:
+            chosen([self.image], list(rows.features), "--dataset.image", self.path)
+            if self.image not in found and "binary" not in str(rows.features[self.image]):
+                raise UserError(
+                    f"the column {self.image!r} of {self.path} holds no images"
+                    f"{f', but {found[0]!r} does' if found else ''}"
+                )
+            return self.image
+        if len(found) != 1:
+            columns = ", ".join(f"{name} ({_kind(kind)})" for name, kind in rows.features.items())
+            hint = "; rows of numbers can be saved with to_parquet and are --dataset table"
+            raise UserError(
+                f"{self.path} has the columns {columns[:300]}: "
+                f"{'name one of images in --dataset.image' if found else f'none of images{hint}'}"
+            )
+        return found[0]
+
+    def _label_column(self, rows: Any) -> str:
+        """The column of classes."""
+        features = rows.features
+        found = [name for name, kind in features.items() if _kind(kind) == "ClassLabel"]
+        if self.label is not None:
+            chosen([self.label], list(features), "--dataset.label", self.path)
+        elif len(found) != 1:
+            several = f"several columns of class labels, {', '.join(found)[:300]}"
+            none = f"no column of class labels among {', '.join(features)[:300]}"
+            raise UserError(
+                f"{self.path} has {several if found else none}: name one in --dataset.label"
+            )
+        return self.label or found[0]
+
+    def _class_names(self, rows: Any) -> tuple[str, ...]:
+        """Names of the classes 0, 1, ...: as the column has them, or else its values in order."""
+        column = self._label_column(rows)
+        if _kind(feature := rows.features[column]) == "ClassLabel":
+            return tuple(map(str, feature.names or ()))
+        what = f"the column {column!r} of {self.path}"
+        return classes(np.array(_values(rows, column, what)), what)[1]
+
+    def _numbers(self, rows: Any, names: tuple[str, ...], index: np.ndarray) -> np.ndarray:
+        """The class of some rows, int32 [n]."""
+        column = self._label_column(rows)
+        what = f"the column {column!r} of {self.path}"
+        values = _values(rows, column, what)
+        if _kind(rows.features[column]) == "ClassLabel":
+            known = {i: i for i in range(len(names))}
+        else:
+            known = {value: names.index(str(value)) for value in set(values) if str(value) in names}
+        strange = [values[i] for i in index if values[i] not in known]
+        if strange:
+            raise UserError(
+                f"{what} holds {strange[0]!r} in {len(strange):,} rows, which is none of the "
+                f"{len(names):,} classes (-1 stands for no label): train without labels, or on "
+                f"another --dataset.split"
+            )
+        return np.array([known[values[i]] for i in index], np.int32)
+
+    def _rows(self, split: str) -> tuple[Any, Path]:
+        """A split as `datasets.Dataset`, and its folder; downloaded first where that was asked."""
+        splits = self._splits()
+        if split not in splits:
+            near = get_close_matches(split, list(splits), n=1)
+            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(splits)[:300]}"
+            raise UserError(f"{self.path} has no split {split!r}: {hint}")
+        datasets, folder = _datasets(), splits[split]
+        _require_plain(folder)
+        try:
+            return datasets.load_from_disk(str(folder)), folder
+        except Exception as error:  # of its parsers, its features and Arrow
+            raise UserError(f"{folder} cannot be used: {_one_line(error)}") from error
+
+    def _splits(self) -> dict[str, Path]:
+        """The folder of each split; of a data set without splits, all is one of any name."""
+        if not self.path:
+            raise UserError("--dataset huggingface needs a --dataset.path, a folder or a name")
+        name = self._hub_name()
+        folder = self._downloaded(name) if name else Path(expand_user(self.path))
+        if (folder / "state.json").exists():
+            own = None
+            with contextlib.suppress(OSError, ValueError, RecursionError):
+                own = _json(folder / "state.json").get("_split")
+            return {str(own or self.split): folder}
+        if not folder.exists():
+            raise UserError(
+                f"there is no folder {self.path}, and a data set of the Hub is named OWNER/NAME"
+            )
+        if not (folder / "dataset_dict.json").exists():
+            raise UserError(
+                f"{self.path} is no folder that save_to_disk of `datasets` wrote (images in "
+                f"folders are --dataset folder, .parquet files --dataset table)"
+            )
+        return {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
+
+    def _hub_name(self) -> str:
+        """The name of a data set of the Hub; empty where the path is one of this machine."""
+        name = self.path.removeprefix(_HUB).rstrip("/")
+        is_address = self.path.startswith(_HUB)
+        if is_remote(self.path) and not is_address:
+            raise UserError(f"{self.path} is an address: copy it to this machine first")
+        if not _HUB_NAME.fullmatch(name):
+            return ""
+        # A folder that is missing beside others is no name.
+        here = Path(name)
+        return name if is_address or not (here.exists() or here.parent.exists()) else ""
+
+    def _copy(self) -> Path:
+        """Where a data set of the Hub is kept on this machine."""
+        subset = re.sub(r"[^\w.-]", "_", self.subset or "default")
+        return local_copy(f"{_HUB}{self._hub_name()}") / f"set-{subset}"
+
+    def _downloaded(self, name: str) -> Path:
+        """The folder of a data set of the Hub, downloaded once."""
+        copy = self._copy()
+        if copy.is_dir():
+            return copy
+        datasets = _datasets()
+        logger.info(f"{name} is downloaded from the Hub, once")
+        try:
+            found = datasets.load_dataset(name, self.subset)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with temporary_folder(copy.parent) as unfinished:
+                found.save_to_disk(str(unfinished / "set"))
+                (unfinished / "set").rename(copy)
+        except Exception as error:  # of the network, the Hub, its files or the disk
+            raise UserError(
+                f"{name} could not be downloaded from the Hub ({type(error).__name__}: "
+                f"{_one_line(error)}), and there is no such folder"
+            ) from error
+        return copy
+
+
+class _Images:
+    """The column of images of a split, as files: see `image_files.Source`."""
+
+    in_order = False
+
+    def __init__(self, folder: Path, rows: Any, column: str, split: str):
+        self.path, self._split, self._column = str(folder), split, column
+        self._rows = rows.select_columns([column]).with_format("arrow")
+
+    def stamp(self) -> Any:
+        infos = {path.name: path.stat() for path in sorted(Path(self.path).iterdir())}
+        return [[name, x.st_size, x.st_mtime_ns, x.st_ctime_ns] for name, x in infos.items()]
+
+    def find(self) -> Found:
+        return Found([ImageFile(self._name(i)) for i in range(len(self._rows))], {})
+
+    def is_current(self) -> bool:
+        return False
+
+    def close(self) -> None:
+        pass
+
+    def read(self, name: str) -> bytes:
+        ((_, content),) = self.contents([name])
+        if isinstance(content, OSError):
+            raise content
+        return content
+
+    def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
+        index = [int(name.rpartition(" ")[2]) for name in names]
+        try:
+            values = self._rows[index].column(self._column).to_pylist()
+        except Exception as error:  # of Arrow, whose files are not checked when they are opened
+            yield from ((name, OSError(None, _one_line(error))) for name in names)
+            return
+        for name, value in zip(names, values, strict=True):
+            content = value.get("bytes") if isinstance(value, dict) else value
+            if isinstance(content, bytes):
+                yield name, content
+            else:  # a path or address in a data set is not followed
+                named = "only names a file" if value and value.get("path") else "is missing"
+                yield name, OSError(None, f"the image itself {named}")
+
+    def _name(self, row: int) -> str:
+        return f"{self._split} image {row}"
+
+
+def _kind(feature: Any) -> str:
+    return type(feature).__name__
+
+
+def _values(rows: Any, column: str, what: str) -> list[Any]:
+    """A column of whole numbers or of text."""
+    values = rows.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
+    for i, value in enumerate(values):
+        if not isinstance(value, int | str):
+            raise UserError(f"{what} holds {str(value)[:60]} in row {i:,}, which names no class")
+    return values
+
+
+def _json(path: Path) -> dict[str, Any]:
+    found = json.loads(read_file(path, _LARGEST_JSON, follow=True))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return found
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse a split whose files are elsewhere, or no files.
+
+    Raises:
+      UserError: they are.
+    """
+    try:
+        _json(folder / "dataset_info.json")
+        files = _json(folder / "state.json")["_data_files"]
+        names = [each["filename"] for each in files]
+        if len(names) > _MOST_FILES or not all(Path(name).name == name for name in names):
+            raise ValueError("its files are not those of its folder")
+        if not names:
+            raise ValueError("it is empty")
+        for name in names:
+            if not stat.S_ISREG(mode := (folder / name).stat().st_mode):
+                raise ValueError(f"{name} is {kind_of(mode)}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{folder} cannot be used: {_one_line(error)}") from error
+
+
+def _datasets() -> Any:
+    """The package, quiet.
+
+    Raises:
+      UserError: it is not installed.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(
+            "--dataset huggingface needs an extra; run: pip install 'wgan_jax[huggingface]'"
+        ) from error
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    return datasets
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
