@@ -261,7 +261,6 @@ def test_a_critic_that_is_not_scalar_is_refused(key):
         (X, np.full((20, 2), np.nan, np.float32), {}, r"q of shape \(20, 2\) has 40 values"),
         (X[:1], X, {}, r"p needs at least 8 samples \[n, ...\], got shape \(1, 2\)"),
         (X, np.zeros((20, 3), np.float32), {}, r"\(20, 2\) and \(20, 3\)"),
-        (X.astype(np.int32), X, {}, r"floating-point samples, got int32 of shape \(20, 2\)"),
         (X, X, {"confidence": 1.0}, "got 1.0"),
         (X, X, {"steps": 1}, "steps must be at least 10, got 1"),
     ],

@@ -1,6 +1,7 @@
 """W1 between two laws, with bounds that hold."""
 
 from wgan_jax.estimate.plot import plot_bounds
-from wgan_jax.estimate.w1 import W1Estimate, estimate_w1
+from wgan_jax.estimate.result import W1Estimate
+from wgan_jax.estimate.w1 import estimate_w1
 
 __all__ = ["W1Estimate", "estimate_w1", "plot_bounds"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
@@ -181,10 +182,13 @@ def _rows(sampler: Any, key: Array) -> np.ndarray:
 
 @contextlib.contextmanager
 def _bar(show: bool | None, steps: int, scale: float) -> Iterator[Callable[[Progress], None]]:
-    if not (sys.stderr.isatty() if show is None else show):
+    """A progress bar in a terminal or a notebook, unless told otherwise."""
+    if not (sys.stderr.isatty() or "ipykernel" in sys.modules if show is None else show):
         yield lambda now: None
         return
-    from tqdm import tqdm
+    with warnings.catch_warnings():  # of a notebook without widgets, where a plain bar will do
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm
 
     with tqdm(total=steps, unit="step") as bar:
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,6 +13,7 @@ import numpy as np
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.fit import SEEN, Fit
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
+from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array
 
 _POINTS = 512  # of each law, from which slopes are taken
@@ -21,7 +22,24 @@ _JITTER = (1e-6, 1e-5, 1e-4, 1e-3)  # over which rounding is told from slopes
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
-def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float | None) -> Fit:
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Standardized:
+    """A critic of samples [n, *shape] as one of their standard units [n, d], times a factor."""
+
+    critic: Any
+    factor: Array
+    center: Array
+    scale: Array
+    shape: tuple[int, ...] = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, z: Array) -> Array:
+        x = (z * self.scale + self.center[None]).reshape(len(z), *self.shape)
+        with jax.default_matmul_precision("highest"):
+            return self.factor * self.critic(x).reshape(-1).astype(jnp.float32)
+
+
+def given(pair: Pair, critic: Any, lipschitz: float | None) -> Fit:
     """The critic, 1-Lipschitz in standard units, turned so that it is higher on q.
 
     It is evaluated at full float32 precision on every platform. `lipschitz` is believed where no
@@ -33,12 +51,11 @@ def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float | None)
     """
     if lipschitz is not None and not 0 < lipschitz < np.inf:
         raise ValueError(f"lipschitz must be positive and finite, got {lipschitz}")
-    precise = _at_full_precision(critic)
-    _check(precise, pair.shape)
+    _check(_at_full_precision(critic), pair.shape)
 
-    def standard(factor: float, z: Array) -> Array:
-        x = (z * pair.scale + pair.center[None]).reshape(len(z), *pair.shape)
-        return factor * precise(x).reshape(-1).astype(jnp.float32)
+    def standard(factor: float) -> _Standardized:
+        parts = as_pytree(critic), jnp.float32(factor / float(pair.scale))
+        return _Standardized(*parts, pair.center, pair.scale, pair.shape)
 
     seen = [
         np.asarray(s.x) if isinstance(s, Rows) else draw(s, one, BLOCK)
@@ -46,14 +63,13 @@ def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float | None)
     ]
     some = [x[:_POINTS] for x in seen]
     if lipschitz is None:
-        unit = jax.tree_util.Partial(partial(standard, 1 / float(pair.scale)))
-        slope = _steepest(unit, some, rounding=0.0)
+        slope = _steepest(standard(1.0), some, rounding=0.0)
         raise ValueError(
             "a critic needs lipschitz=, a bound of its slopes by which its scores are divided: "
             f"differences of its scores show {slope:.4g} at least; lipschitz_bound(module, "
             "variables).value certifies one"
         )
-    upright = jax.tree_util.Partial(partial(standard, 1 / (lipschitz * float(pair.scale))))
+    upright = standard(1 / lipschitz)
     rounding = _rounding(upright, np.concatenate(some))
     if _steepest(upright, some, rounding=rounding) > 1 + 1e-3:
         slope = lipschitz * _steepest(upright, some, rounding=0.0)
@@ -63,8 +79,7 @@ def given(pair: Pair, critic: Callable[[Array], Array], lipschitz: float | None)
             "variables).value certifies a bound"
         )
     low, high = (scores(upright, x).mean(dtype=np.float64) for x in seen)
-    turned = jax.tree_util.Partial(partial(standard, -1 / (lipschitz * float(pair.scale))))
-    return Fit(upright if high >= low else turned, 0, True, [], rounding)
+    return Fit(upright if high >= low else standard(-1 / lipschitz), 0, True, [], rounding)
 
 
 def _at_full_precision(critic: Callable[[Array], Array]) -> Callable[[Array], Array]:

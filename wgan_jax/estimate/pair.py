@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.estimate.cone_ascent import Rows, Standardized
+from wgan_jax.estimate.samples import Samples, as_numbers, as_samples, notes_on, require_numbers
 from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array
 
@@ -51,7 +52,7 @@ def score_block(critic: Any, x: Array) -> Array:
 
 
 class Pair(NamedTuple):
-    """Both laws in standard units, and fresh keys by purpose."""
+    """Both laws in standard units, and fresh keys by purpose; `notes` on the samples, in words."""
 
     p: Any
     q: Any
@@ -60,18 +61,21 @@ class Pair(NamedTuple):
     sizes: tuple[float, float]
     shape: tuple[int, ...]
     key: Array
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, p: Source, q: Source, key: Array) -> Pair:
         peek, order, rest = jax.random.split(key, 3)
-        draws = [
-            _peek(source, name, one) if callable(source) else _checked(np.asarray(source), name)
+        samples = [
+            Samples(_peek(source, name, one)) if callable(source) else _checked(source, name)
             for source, name, one in zip((p, q), "pq", jax.random.split(peek), strict=True)
         ]
+        draws = [side.x for side in samples]
         if draws[0].shape[1:] != draws[1].shape[1:]:
             raise ValueError(
                 f"samples of p and q must have one shape, got {draws[0].shape} and {draws[1].shape}"
             )
+        _check_columns(*samples)
         flat = [x.reshape(len(x), -1).astype(np.float64) for x in draws]
         center = (flat[0].mean(0) + flat[1].mean(0)) / 2
         with np.errstate(over="ignore"):
@@ -90,9 +94,8 @@ class Pair(NamedTuple):
         sizes = [np.inf if callable(s) else len(s) for s in sides]
         center = jnp.asarray(center, jnp.float32)
         shape = draws[0].shape[1:]
-        return cls(
-            sides[0], sides[1], center, jnp.float32(scale), (sizes[0], sizes[1]), shape, rest
-        )
+        both, notes = (sizes[0], sizes[1]), notes_on(*samples)
+        return cls(sides[0], sides[1], center, jnp.float32(scale), both, shape, rest, notes)
 
     def keys(self, purpose: int, n: int) -> Array:
         return jax.random.split(jax.random.fold_in(self.key, purpose), n)
@@ -123,6 +126,7 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
             "would be drawn once and repeated for ever"
         )
     _check_samples(struct, name)
+    require_numbers(struct, name)
     if struct.shape[0] != BLOCK:
         raise ValueError(f"asked for {BLOCK} samples, the sampler {name} gave {struct.shape}")
     center = jnp.zeros((1, math.prod(struct.shape[1:])))
@@ -130,23 +134,31 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
     return _finite(x.reshape(struct.shape), name)
 
 
-def _checked(x: np.ndarray, name: str) -> np.ndarray:
-    _check_samples(x, name)
-    return _finite(x, name)
+def _checked(source: Source, name: str) -> Samples:
+    samples = as_samples(source, name)
+    _check_samples(samples.x, name)
+    return samples._replace(x=_finite(as_numbers(samples.x, name), name))
+
+
+def _check_columns(p: Samples, q: Samples) -> None:
+    if p.columns and q.columns and p.columns != q.columns:
+        differ = [i for i, (a, b) in enumerate(zip(p.columns, q.columns, strict=True)) if a != b]
+        raise ValueError(
+            f"p and q must have the same columns in the same order, got {p.columns[differ[0]]!r} "
+            f"and {q.columns[differ[0]]!r} as column {differ[0]}"
+        )
 
 
 def _check_samples(x: Any, name: str) -> None:
-    if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"{name} must hold floating-point samples, got {x.dtype} of shape {x.shape}; "
-            "convert and scale it first"
-        )
-    if x.ndim < 1 or x.shape[0] < _FEWEST or x.size == 0:
+    if x.ndim < 1 or x.shape[0] < _FEWEST or math.prod(x.shape) == 0:
         raise ValueError(f"{name} needs at least {_FEWEST} samples [n, ...], got shape {x.shape}")
 
 
 def _finite(x: np.ndarray, name: str) -> np.ndarray:
     bad = np.count_nonzero(~np.isfinite(x))
     if bad:
-        raise ValueError(f"{name} of shape {x.shape} has {bad} values that are not finite")
+        raise ValueError(
+            f"{name} of shape {x.shape} has {bad} values that are not finite; drop their rows, "
+            "or fill in what is missing"
+        )
     return x

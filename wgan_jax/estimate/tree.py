@@ -48,7 +48,8 @@ class Tree(NamedTuple):
             nodes = np.take_along_axis(nodes, order[:, :, None], 1)
             nodes = nodes.reshape(2 * len(nodes), half, -1)
         split = jnp.asarray(np.concatenate(axes)), jnp.asarray(np.concatenate(cuts))
-        return cls(*split, jnp.asarray(np.median(nodes, axis=1)))
+        tree = cls(*split, jnp.asarray(np.median(nodes, axis=1)))
+        return tree._replace(centers=jnp.asarray(_recentered(tree, points)))
 
     def leaf(self, x: Array) -> Array:
         """The leaves [n] that points [n, d] fall in."""
@@ -60,6 +61,17 @@ class Tree(NamedTuple):
         leaves = len(self.centers)
         root = jnp.zeros(len(x), jnp.int32)
         return lax.fori_loop(0, leaves.bit_length() - 1, down, root) - (leaves - 1)
+
+
+def _recentered(tree: Tree, points: np.ndarray) -> np.ndarray:
+    """Centers of the leaves; means where equal points went to one side of a cut, as atoms do."""
+    centers = np.array(tree.centers)
+    leaf = np.asarray(tree.leaf(jnp.asarray(points)))
+    counts = np.bincount(leaf, minlength=len(centers))
+    uneven = (counts != len(points) // len(centers)) & (counts > 0)
+    sums = [np.bincount(leaf, column, len(centers)) for column in points.T]
+    centers[uneven] = np.stack(sums, 1)[uneven] / counts[uneven, None]
+    return centers
 
 
 class Counted(NamedTuple):

@@ -8,65 +8,29 @@ right side is exact transport between samples. Both come with margins.
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
+
+import jax
+import jax.numpy as jnp
 
 from wgan_jax.estimate.bounds import dual_score, transport_between_samples
 from wgan_jax.estimate.coupled import are_alike, coupled_upper
+from wgan_jax.estimate.features import features_of, name_of
 from wgan_jax.estimate.fit import CHUNKS, Progress, fit_cones
 from wgan_jax.estimate.given import given
 from wgan_jax.estimate.pair import Pair, Source
 from wgan_jax.estimate.quantised import LARGEST_DIM, Quantised
+from wgan_jax.estimate.result import W1Estimate
 from wgan_jax.keys import typed
 from wgan_jax.types import Array
 
+logger = logging.getLogger(__name__)
+
 _MOST_WORK = 1 << 34  # draws times cones times dimensions
 _COUNTED = 16  # times as many draws are counted as are held out
-
-
-class W1Estimate(NamedTuple):
-    """An estimate of W1, in the units of the samples.
-
-    Attributes:
-      value: the best estimate inside the bounds.
-      lower: W1 is not below this, at the stated confidence.
-      upper: W1 is not above this; both hold together at the stated confidence.
-      confidence: the probability that both bounds hold.
-      lipschitz: certified Lipschitz bound of the critic, by which its score was divided.
-      dual: the critic's mean difference on held-out samples, without the margin.
-      transport: mean exact W1 between samples of `transport_size` points.
-      floor: mean exact W1 between samples of one law, at half that size.
-      transport_size: points in each of those samples.
-      transport_draws: exact W1 of each pair of samples, whose mean is `transport`.
-      transport_uppers: the upper bound from the first draw, the first two, and so on; that
-        of all of them is no less than `upper`.
-      n_p: held-out samples of p behind `lower`.
-      n_q: held-out samples of q behind `lower`.
-      steps: of the critic's ascent.
-      converged: the critic passed the plateau test; if not, `lower` may be
-        loose (it holds all the same) and more `steps` may help.
-      history: of the ascent, (step, score, lower): the score on validation samples, and
-        that less its margin, in the units of the samples.
-      critic: the 1-Lipschitz critic x[n, ...] -> scores [n] behind `lower`.
-    """
-
-    value: float
-    lower: float
-    upper: float
-    confidence: float
-    lipschitz: float
-    dual: float
-    transport: float
-    floor: float
-    transport_size: int
-    transport_draws: tuple[float, ...]
-    transport_uppers: tuple[float, ...]
-    n_p: int
-    n_q: int
-    steps: int
-    converged: bool
-    history: tuple[Progress, ...]
-    critic: Callable[[Array], Array]
 
 
 def estimate_w1(
@@ -74,6 +38,7 @@ def estimate_w1(
     q: Source,
     *,
     key: Array,
+    features: Callable[[Array], Array] | None = None,
     critic: Callable[[Array], Array] | None = None,
     lipschitz: float | None = None,
     confidence: float = 0.95,
@@ -110,12 +75,18 @@ def estimate_w1(
     than its noise; both tend to be below W1. It is kept inside the bounds.
 
     Args:
-      p: samples [n, ...], floating point; or a sampler `(key, n) -> x[n, ...]`
-        that JAX can trace, which gives fresh samples without limit. Rows of an
-        array are taken as independent draws, and W1 is that of the laws that
-        they were drawn from.
+      p: samples [n, ...], or a sampler `(key, n) -> x[n, ...]` that JAX can trace, which
+        gives fresh samples without limit. Rows of an array are taken as independent draws,
+        in any order (they are shuffled), and W1 is that of the laws that they were drawn
+        from: the bounds do not hold for rows that are repeated, or follow one another in
+        time. Tables, sparse matrices and tensors of others are converted; booleans and whole
+        numbers count as numbers.
       q: likewise, with samples of the same shape.
       key: a typed key.
+      features: a function x[n, ...] -> features [n, ...] of each row by itself, which JAX can
+        trace. W1, its bounds and `diameter` are then those of the features, and so is what
+        `critic` takes; the estimate carries their name, `features.name` or that of the
+        function.
       critic: a critic x[n, ...] -> scores [n] or [n, 1] to use as it is, for
         instance that of a GAN at inference, in place of fitting cones. It must not
         have seen the held-out half of the samples. It is evaluated at full float32
@@ -144,8 +115,8 @@ def estimate_w1(
       A `W1Estimate` of Python numbers.
 
     Raises:
-      ValueError: values that are not finite, fewer than 8 samples, samples of
-        different shapes, integer arrays, a critic that is not scalar, computes in half
+      ValueError: values that are not finite, masked, complex or no numbers, fewer than 8
+        samples, samples of different shapes, a critic that is not scalar, computes in half
         precision or is steeper than its bound, or settings out of range.
 
     Example:
@@ -164,7 +135,12 @@ def estimate_w1(
       dimension, 2019 (potentials in the margin of `upper`); McDiarmid, 1989 (that
       with a diameter).
     """
+    space = "" if features is None else name_of(features)
+    if features is not None:
+        p, q = features_of(p, features, "p"), features_of(q, features, "q")
     pair = Pair.of(p, q, typed(key))
+    for note in pair.notes:
+        logger.warning(note)
     low_dimension = pair.center.shape[0] <= 32
     steps = (1000 if low_dimension else 1500) if steps is None else steps
     cones = (1024 if low_dimension else 512) if cones is None else cones
@@ -198,7 +174,7 @@ def estimate_w1(
         upper = min(upper, coupled_upper(pair, alpha / bounds, within))
     upper = max(upper, lower)  # where they cross, it is the upper one that fails
     value = min(max(dual.score, transport.debiased, lower), upper)
-    return W1Estimate(
+    estimate = W1Estimate(
         value=value * scale,
         lower=lower * scale,
         upper=upper * scale,
@@ -217,7 +193,20 @@ def estimate_w1(
         history=tuple(
             Progress(past.step, past.score * scale, past.lower * scale) for past in fit.history
         ),
-        critic=_in_units(fit.critic, pair.center, pair.scale),
+        critic=_InUnits(fit.critic, pair.center, pair.scale),
+        features=space,
+        notes=pair.notes,
+    )
+    return estimate._replace(notes=(*pair.notes, *_note_on_upper(estimate)))
+
+
+def _note_on_upper(estimate: W1Estimate) -> tuple[str, ...]:
+    if not estimate.upper_is_noise:
+        return ()
+    n = estimate.transport_size // 2
+    return (
+        f"the upper bound tells little: two samples of {n:,} points of one law are "
+        f"{estimate.floor:.4g} apart, which is most of it",
     )
 
 
@@ -236,10 +225,15 @@ def _check_settings(confidence: float, *counts: int) -> None:
             raise ValueError(f"{name} must be at least {at_least}, got {count}")
 
 
-def _in_units(cones: Any, center: Array, scale: Array) -> Callable[[Array], Array]:
-    """The critic in the units of the samples."""
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _InUnits:
+    """A critic of standard units as one of samples x[n, ...]."""
 
-    def critic(x: Array) -> Array:
-        return scale * cones((x.reshape(x.shape[0], -1) - center[None]) / scale)
+    standard: Any
+    center: Array
+    scale: Array
 
-    return critic
+    def __call__(self, x: Array) -> Array:
+        z = (x.reshape(x.shape[0], -1).astype(jnp.float32) - self.center[None]) / self.scale
+        return self.scale * self.standard(z)
