@@ -52,7 +52,24 @@ def error_context(what: str) -> Iterator[None]:
     except AssertionError as error:
         raise AssertionError(f"{what}: {error}") from error
     except Exception as error:
-        raise AssertionError(f"{what}: raised {type(error).__name__}: {error}") from error
+        cause = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+        raise AssertionError(f"{what}: {cause}raised {type(error).__name__}: {error}") from error
+
+
+# What JAX raises while it traces, from the special to the general.
+_HINTS: dict[type[Exception], str] = {
+    jax.errors.TracerBoolConversionError: (
+        "Python branches on a value that is known only when the program runs (use jnp.where or "
+        "lax.cond); "
+    ),
+    jax.errors.TracerArrayConversionError: "numpy is called on a traced array (use jax.numpy); ",
+    jax.errors.ConcretizationTypeError: (
+        "Python needs a value that is known only when the program runs (keep it an array); "
+    ),
+    jax.errors.UnexpectedTracerError: (
+        "a traced array was kept outside of the function, in a list or on an object (return it); "
+    ),
+}
 
 
 def key_data(tree: PyTree) -> PyTree:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -45,6 +45,27 @@ def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray
     found = jax.jit(notes)(jax.tree.leaves(args))  # all but the keys is dead code
     rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in found]
     return np.concatenate(rows) if rows else np.zeros((0, 2), np.uint32)
+
+
+def draws(function: Callable[..., Any], *args: PyTree) -> bool:
+    """Whether a function draws any random bits, be it in a branch or in a loop.
+
+    Example:
+      >>> draws(lambda key: jax.random.fold_in(key, 1), jax.random.key(0))
+      False
+    """
+    program = jax.make_jaxpr(function)(*args)
+    return any(equation.primitive.name == "random_bits" for equation in equations(program))
+
+
+def equations(program: Any) -> Iterator[Any]:
+    """All equations of a jaxpr, those of inner ones among them."""
+    for equation in getattr(program, "jaxpr", program).eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if hasattr(getattr(inner, "jaxpr", inner), "eqns"):
+                    yield from equations(inner)
 
 
 def with_first_row_flipped(function: Callable[..., PyTree], n: int) -> Callable[..., PyTree]:

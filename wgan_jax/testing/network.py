@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-import functools
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 
-from wgan_jax.testing import programs
+from wgan_jax.testing import network_gradients, network_programs
 from wgan_jax.testing.assertions import (
     assert_arrays_only,
     assert_close,
@@ -22,41 +19,10 @@ from wgan_jax.testing.assertions import (
     error_context,
     is_floating,
     key_data,
-    norm,
     run_properties,
 )
+from wgan_jax.testing.network_case import Case, at_zero, first_row
 from wgan_jax.types import Array, Network, PyTree, check_network_type
-
-
-@dataclasses.dataclass(frozen=True)
-class _Case:
-    network: Network
-    x: PyTree
-    scores: bool
-    lipschitz: float | None
-    seed: int
-    rtol: float
-    params: PyTree
-    stats: PyTree
-
-    def key(self, purpose: int) -> Array:
-        return jax.random.fold_in(jax.random.key(self.seed), purpose)
-
-    def apply(self, train: bool) -> tuple[Callable[..., tuple[PyTree, PyTree]], Callable]:
-        """`apply` as a function of arrays alone, and its arguments made afresh."""
-
-        def function(params: PyTree, stats: PyTree, x: PyTree, key: Array) -> Any:
-            return self.network.apply(params, stats, x, train=train, key=key if train else None)
-
-        return function, lambda: (self.params, self.stats, self.x, self.key(1))
-
-    @functools.cached_property
-    def _compiled(self) -> dict[bool, Callable[..., tuple[PyTree, PyTree]]]:
-        return {train: jax.jit(self.apply(train)[0]) for train in (True, False)}
-
-    def compiled(self, train: bool) -> tuple[Callable[..., tuple[PyTree, PyTree]], Callable]:
-        """The same, compiled once for all properties."""
-        return self._compiled[train], self.apply(train)[1]
 
 
 def check_network(
@@ -65,15 +31,30 @@ def check_network(
     *,
     scores: bool = False,
     lipschitz: float | None = None,
+    compute_dtype: Any = None,
     seed: int = 0,
     rtol: float = 1e-4,
     skip: Collection[str] = (),
 ) -> None:
     """Raise AssertionError unless `network` keeps the contract of a `Network`.
 
-    Properties, by the names that `skip` takes: `init`, `purity`, `statistics`,
-    `output`, `batch_independence`, `gradient`, `jit`, `scan`, `vmap`, `keys`, `export` and, with
-    `lipschitz`, `lipschitz`.
+    Properties, by the names that `skip` takes:
+
+    - `init`: weights and statistics are finite arrays, a function of the key and of shapes.
+    - `purity`: same input, same output; the input is left alone; no side effects.
+    - `output`: one finite output for each row, the same kind in training and in inference.
+    - `statistics`: they keep their kind in training and their values in inference.
+    - `keys`: all draws are made from the key that is handed in, none twice, none in inference.
+    - `batch_independence`: an output depends on its own row only.
+    - `gradient`: gradients are finite, also where the input is zero.
+    - `gradient_flow`: the gradient reaches the input and every weight.
+    - `jit`: compiled and eager agree.
+    - `scan`: statistics carried by a scan are those of a loop.
+    - `vmap`: a population under vmap is its members.
+    - `export`: inference can be exported.
+    - `lipschitz`: with `lipschitz`, no slope is steeper.
+    - `compute_dtype`, `x64`: with `compute_dtype`, nothing is computed in fewer digits, and 32-bit
+      inputs give 32-bit results, also where JAX has 64 bits.
 
     Args:
       network: to be checked.
@@ -81,6 +62,8 @@ def check_network(
       scores: it is a critic, so its output is `[batch]` or `[batch, 1]`.
       lipschitz: a constant that its slope in inference must not exceed, in units
         of score per unit of x, Euclidean; None asks for none.
+      compute_dtype: the floating type of fewest digits that it may compute in, such as
+        `jnp.float32`; None allows mixed precision.
       seed: of the keys.
       rtol: room for rounding between programs.
       skip: properties to leave out.
@@ -109,61 +92,114 @@ def check_network(
         raise ValueError(f"check_network needs a batch of at least two, got rows {sorted(rows)}")
     with error_context("check_network, init"):
         params, stats = network.init(jax.random.key(seed), x)
-    case = _Case(network, x, scores, lipschitz, seed, rtol, params, stats)
+    case = Case(network, x, scores, lipschitz, compute_dtype, seed, rtol, params, stats)
     run_properties("check_network", _PROPERTIES, case, skip)
 
 
-def _init(case: _Case) -> None:
-    """weights and statistics are finite arrays, a function of the key."""
+def _init(case: Case) -> None:
+    """weights and statistics are finite arrays, a function of the key and of shapes."""
     for name, tree in (("params", case.params), ("stats", case.stats)):
         assert_arrays_only(tree, f"init's {name}")
         assert_finite(tree, f"init's {name}")
-    again = case.network.init(jax.random.key(case.seed), case.x)
-    assert_same(again, (case.params, case.stats), "init with the same key is not the same")
+    _assert_trainable(case)
+    made = (case.params, case.stats)
+    _assert_no_array_twice(made)
+
+    def init(x: PyTree) -> tuple[PyTree, PyTree]:
+        return case.network.init(jax.random.key(case.seed), x)
+
+    cause = "numpy's random numbers, or state kept in Python?"
+    assert_same(init(case.x), made, f"init with the same key is not the same ({cause})")
+    zeros = jax.tree.map(jnp.zeros_like, case.x)
+    cause = "weights are a function of the key and of shapes"
+    assert_same(init(zeros), made, f"init depends on the values of x ({cause})")
+    cause = "x.shape[0] in the place of x.shape[-1]?"
+    assert_same(init(first_row(zeros)), made, f"init depends on the size of the batch ({cause})")
 
 
-def _purity(case: _Case) -> None:
-    """same input, same output, and the input is left alone."""
-    for train in (True, False):
-        programs.assert_pure(*case.apply(train), f"apply with train={train}")
+def _assert_trainable(case: Case) -> None:
+    leaves = jax.tree_util.tree_leaves_with_path(case.params)
+    assert leaves or not case.scores, (
+        "init gives a critic without weights: nothing can be trained (are they written into "
+        "`apply` as constants?)"
+    )
+    for path, leaf in leaves:
+        assert jnp.issubdtype(leaf.dtype, jnp.inexact), (
+            f"init's params{jax.tree_util.keystr(path)} is {leaf.dtype}, which has no gradient: "
+            f"counters and tables belong into stats"
+        )
 
 
-def _statistics(case: _Case) -> None:
+def _assert_no_array_twice(tree: PyTree) -> None:
+    names: dict[int, str] = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        name = f"{('params', 'stats')[path[0].idx]}{jax.tree_util.keystr(path[1:])}"
+        other = names.setdefault(id(leaf), name)
+        assert other == name, (
+            f"init gives one array as {other} and as {name}: they would be donated twice and "
+            f"trained apart; copy it, or tie the weights by using one in both places"
+        )
+
+
+def _statistics(case: Case) -> None:
     """statistics keep their kind in training and their values in inference."""
     for train in (True, False):
         function, arguments = case.compiled(train)
         stats = function(*arguments())[1]
-        assert_same_structure(
-            stats, case.stats, f"the statistics that apply with train={train} returns"
-        )
-        assert_finite(stats, f"the statistics that apply with train={train} returns")
+        what = f"the statistics that apply with train={train} returns"
+        cause = "all that were given, with their shapes and dtypes, go on to the next step"
+        assert_same_structure(stats, case.stats, f"{what} ({cause})")
+        assert_finite(stats, what)
         if not train:
-            assert_same(stats, case.stats, "apply with train=False changes the statistics")
+            cause = "are they updated whatever `train` is?"
+            assert_same(
+                stats, case.stats, f"apply with train=False changes the statistics ({cause})"
+            )
 
 
-def _output(case: _Case) -> None:
+def _output(case: Case) -> None:
     """one finite output for each row, the same kind in training and in inference."""
     outputs = []
+    batch = jax.tree.leaves(case.x)[0].shape[0]
     for train in (True, False):
         function, arguments = case.compiled(train)
-        y = function(*arguments())[0]
-        rows = {leaf.shape[:1] for leaf in jax.tree.leaves(y)}
-        batch = jax.tree.leaves(case.x)[0].shape[0]
-        assert rows == {(batch,)}, f"a batch of {batch} gives outputs led by {sorted(rows)}"
-        if case.scores:
-            assert y.shape in ((batch,), (batch, 1)), (
-                f"a critic returns scores [{batch}] or [{batch}, 1], got {list(y.shape)}"
-            )
-            assert y.dtype.itemsize >= 4, (
-                f"scores are {y.dtype}, whose few digits their differences lose: compute the last "
-                f"layer in float32"
-            )
+        params, stats, x, key = arguments()
+        y = function(params, stats, x, jax.random.clone(key))[0]
+        _assert_rows(case, y, batch)
         assert_finite(y, f"the output with train={train}")
+        alone = jax.eval_shape(function, params, stats, first_row(x), jax.random.clone(key))[0]
+        with error_context("a batch of one (a squeeze() that names no axis?)"):
+            _assert_rows(case, alone, 1)
+        cause = "a norm, a logarithm or a quotient at zero? Put an epsilon inside it"
+        zero = function(params, stats, at_zero(x), key)[0]
+        assert_finite(zero, f"the output at x = 0 with train={train} ({cause})")
         outputs.append(y)
     assert_same_structure(outputs[0], outputs[1], "the output in training and in inference")
 
 
-def _batch_independence(case: _Case) -> None:
+def _assert_rows(case: Case, y: PyTree, batch: int) -> None:
+    """One row for each of the input, and scores that are scores."""
+    rows = {leaf.shape[:1] for leaf in jax.tree.leaves(y)}
+    assert rows == {(batch,)}, (
+        f"a batch of {batch} gives outputs led by {sorted(rows)}: one for each row is wanted (a "
+        f"sum or mean over the batch, which is the objective's to take?)"
+    )
+    assert any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(y)), (
+        f"the output is {[str(leaf.dtype) for leaf in jax.tree.leaves(y)]}, which has no gradient: "
+        f"return floats, without a cast, a comparison or an argmax"
+    )
+    if case.scores:
+        assert y.shape in ((batch,), (batch, 1)), (
+            f"a critic returns scores [{batch}] or [{batch}, 1], got {list(y.shape)} (several "
+            f"features, or a sum of [batch] and [batch, 1]?)"
+        )
+        assert y.dtype.itemsize >= 4, (
+            f"scores are {y.dtype}, whose few digits their differences lose: compute the last "
+            f"layer in float32"
+        )
+
+
+def _batch_independence(case: Case) -> None:
     """an output depends on its own row only; in training, statistics of the batch may enter."""
     function, arguments = case.compiled(False)
     params, stats, x, key = arguments()
@@ -172,17 +208,26 @@ def _batch_independence(case: _Case) -> None:
     def reverse(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[::-1], tree)
 
-    def first(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf[:1], tree)
-
     turned = reverse(function(params, stats, reverse(x), key)[0])
-    assert_close(turned, full, case.rtol, "a batch in reverse order gives other outputs")
-    alone = function(params, stats, first(x), key)[0]
-    assert_close(alone, first(full), case.rtol, "a row alone gives another output")
+    assert_close(
+        turned,
+        full,
+        case.rtol,
+        "a batch in reverse order gives other outputs: they depend on the place in the batch (a "
+        "sum along it, a sort, or a row of reference?)",
+    )
+    alone = function(params, stats, first_row(x), key)[0]
+    assert_close(
+        alone,
+        first_row(full),
+        case.rtol,
+        "a row alone gives another output: it depends on the others in the batch (batch norm "
+        "with the statistics of the batch, or a mean over it?)",
+    )
     _batch_independence_in_training(case)
 
 
-def _batch_independence_in_training(case: _Case) -> None:
+def _batch_independence_in_training(case: Case) -> None:
     function, arguments = case.compiled(True)
     params, stats, x, key = arguments()
 
@@ -201,127 +246,25 @@ def _batch_independence_in_training(case: _Case) -> None:
             rest(y),
             case.rtol,
             "in training another first row changes the outputs of the others, and no running "
-            "statistics follow the samples, as those of batch norm do: a mean over the batch, "
-            "perhaps, is taken in the network",
+            "statistics follow the samples (a mean over the batch in the network, or batch norm "
+            "whose statistics are dropped?)",
         )
-
-
-def _gradient(case: _Case) -> None:
-    """gradients with respect to weights and input are finite."""
-    function, arguments = case.apply(True)
-    params, stats, x, key = arguments()
-    floats = [leaf for leaf in jax.tree.leaves(x) if is_floating(leaf)]
-
-    def total(params: PyTree, moved: list[Array]) -> Array:
-        rest = iter(moved)
-        placed = jax.tree.map(lambda leaf: next(rest) if is_floating(leaf) else leaf, x)
-        y = jax.tree.leaves(function(params, stats, placed, key)[0])
-        return sum(leaf.astype(jnp.float32).sum() for leaf in y if is_floating(leaf))
-
-    gradients = jax.jit(jax.grad(total, (0, 1)))(params, floats)
-    assert_finite(gradients[0], "the gradient with respect to the weights")
-    assert_finite(gradients[1], "the gradient with respect to the input")
-
-
-def _jit(case: _Case) -> None:
-    """compiled and eager agree."""
-    for train in (True, False):
-        function, arguments = case.apply(train)
-        programs.assert_jit_is_eager(function, arguments, case.rtol, f"apply with train={train}")
-
-
-def _scan(case: _Case) -> None:
-    """statistics carried by a scan are those of a loop."""
-    function, arguments = case.compiled(True)
-    params, stats, x, _ = arguments()
-    keys = jax.random.split(case.key(2), 3)
-
-    @jax.jit
-    def scanned(stats: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
-        def turn(stats: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-            return function(params, stats, x, key)[::-1]
-
-        return lax.scan(turn, stats, keys)
-
-    end, outputs = scanned(stats, keys)
-    for i in range(3):
-        y, stats = function(params, stats, x, jax.random.split(case.key(2), 3)[i])
-        turn = jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
-        assert_close(turn, y, case.rtol, f"turn {i} of a scan is not that of a loop")
-    assert_close(end, stats, case.rtol, "statistics after a scan are not those of a loop")
-
-
-def _vmap(case: _Case) -> None:
-    """a population under vmap is its members."""
-    function, _ = case.compiled(True)
-
-    def alone(key: Array) -> PyTree:
-        on_init, on_apply = jax.random.split(key)
-        return function(*case.network.init(on_init, case.x), case.x, on_apply)
-
-    together = jax.jit(jax.vmap(alone))(jax.random.split(case.key(3), 2))
-    for i in range(2):
-        member = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
-        on_init, on_apply = jax.random.split(jax.random.split(case.key(3), 2)[i])
-        expected = function(*case.network.init(on_init, case.x), case.x, on_apply)
-        assert_close(member, expected, case.rtol, f"member {i} under vmap is not its solo run")
-
-
-def _keys(case: _Case) -> None:
-    """no key is used twice, and all are made from the one that is handed in."""
-
-    def init(key: Array) -> PyTree:
-        return case.network.init(key, case.x)
-
-    def apply(key: Array) -> PyTree:
-        return case.apply(True)[0](case.params, case.stats, case.x, key)
-
-    for function, what in ((init, "init"), (apply, "apply with train=True")):
-        programs.assert_keys_are_fresh(function, lambda: (case.key(4),), what)
-        programs.assert_keys_follow(function, (case.key(4),), (case.key(5),), what)
-
-
-def _export(case: _Case) -> None:
-    """inference can be exported."""
-    function, arguments = case.apply(False)
-    programs.assert_exports(function, arguments, case.rtol, "apply with train=False")
-
-
-def _lipschitz(case: _Case) -> None:
-    """no slope is steeper than it is said to be."""
-    if case.lipschitz is None:
-        return
-    params, stats = case.params, case.stats
-
-    def score(x: PyTree) -> Array:
-        y = case.network.apply(params, stats, x, train=False)[0]
-        return y.reshape(y.shape[0])
-
-    x = np.asarray(case.x)
-    y = np.asarray(jax.jit(score)(case.x), np.float64)
-    steepest = 0.0
-    for shift in range(1, len(x)):
-        run = np.array([norm(d) for d in x - np.roll(x, shift, 0)])
-        rise = np.abs(y - np.roll(y, shift))
-        steepest = max(steepest, (rise[run > 0] / run[run > 0]).max(initial=0.0))
-    slopes = jax.jit(jax.grad(lambda x: score(x).sum()))(case.x)
-    steepest = max(steepest, *(norm(s) for s in np.asarray(slopes)))
-    assert steepest <= case.lipschitz * (1 + case.rtol), (
-        f"a slope of {steepest:.6g} exceeds {case.lipschitz:.6g}"
-    )
 
 
 _PROPERTIES = {
     "init": _init,
+    "purity": network_programs.purity,
     "output": _output,
     "statistics": _statistics,
-    "purity": _purity,
+    "keys": network_programs.keys,
     "batch_independence": _batch_independence,
-    "gradient": _gradient,
-    "keys": _keys,
-    "jit": _jit,
-    "scan": _scan,
-    "vmap": _vmap,
-    "export": _export,
-    "lipschitz": _lipschitz,
+    "gradient": network_gradients.gradient,
+    "gradient_flow": network_gradients.gradient_flow,
+    "jit": network_programs.jit,
+    "scan": network_programs.scan,
+    "vmap": network_programs.vmap,
+    "export": network_programs.export,
+    "lipschitz": network_gradients.lipschitz,
+    "compute_dtype": network_programs.compute_dtype,
+    "x64": network_programs.x64,
 }

@@ -16,7 +16,7 @@ from wgan_jax.testing.assertions import (
     is_key,
     snapshot,
 )
-from wgan_jax.testing.draws import collect_prng_keys
+from wgan_jax.testing.draws import collect_prng_keys, equations
 from wgan_jax.types import Array, PyTree
 
 Arguments = Callable[[], tuple]
@@ -28,12 +28,19 @@ def assert_pure(function: Callable[..., PyTree], arguments: Arguments, what: str
     args = arguments()
     before = snapshot(args)
     first = function(*args)
-    assert_same(args, before, f"{what} changes its input")
-    assert_same(function(*arguments()), first, f"{what} of the same input is not the same")
+    cause = "it writes into a dict or an array that it was given; return a new one"
+    assert_same(args, before, f"{what} changes its input ({cause})")
+    cause = "numpy's random numbers, the time, or state kept in Python?"
+    again = function(*arguments())
+    assert_same(again, first, f"{what} of the same input is not the same ({cause})")
     programs = [fresh_program(function, arguments()) for _ in range(2)]
-    assert not programs[0].effects, f"{what} has side effects: {programs[0].effects}"
+    assert not programs[0].effects, (
+        f"{what} has side effects: {programs[0].effects} (a print or a callback to the host?)"
+    )
     (one, constants), (other, others) = map(_text, programs)
-    assert one == other, f"{what} yields a different jaxpr each time that it is traced"
+    assert one == other, (
+        f"{what} yields a different jaxpr each time that it is traced (state kept in Python?)"
+    )
     for a, b in zip(constants, others, strict=True):
         assert np.array_equal(a, b), (
             f"{what} draws on something outside its arguments: two traces hold different "
@@ -60,7 +67,13 @@ def assert_jit_is_eager(
     with jax.disable_jit():
         eager = function(*arguments())
     assert_same_structure(compiled, eager, f"{what} compiled is of another kind than run eagerly")
-    assert_close(compiled, eager, rtol, f"{what} compiled is not what it is run eagerly")
+    assert_close(
+        compiled,
+        eager,
+        rtol,
+        f"{what} compiled is not what it is run eagerly "
+        "(Python that asks whether it is traced, or operations that the compiler reorders?)",
+    )
 
 
 def assert_keys_are_fresh(
@@ -68,7 +81,7 @@ def assert_keys_are_fresh(
 ) -> np.ndarray:
     """No key is used twice. Returns the keys used."""
     drawn = collect_prng_keys(function, *arguments())
-    assert_distinct(drawn, f"{what} uses a key more than once")
+    assert_distinct(drawn, f"{what} uses a key more than once (split it, or fold a number into it)")
     return drawn
 
 
@@ -97,6 +110,11 @@ def assert_exports(
 ) -> None:
     """Written by `jax.export` and read again, it computes the same."""
     args = arguments()
+    called = {e.primitive.name for e in equations(fresh_program(function, arguments()))}
+    assert not (host := sorted(name for name in called if "callback" in name)), (
+        f"{what} calls the host ({', '.join(host)}), which no exported program can: write it in "
+        f"jax.numpy, or skip `export`"
+    )
     leaves, treedef = jax.tree.flatten(args)
     implementations = [str(jax.random.key_impl(x)) if is_key(x) else None for x in leaves]
 

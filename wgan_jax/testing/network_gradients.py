@@ -1,0 +1,110 @@
+"""The contract of a `Network`: gradients that are finite and reach what they should."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from wgan_jax.testing.assertions import assert_finite, is_floating, key_data, norm
+from wgan_jax.testing.network_case import Case, at_zero, floats_of, with_floats
+from wgan_jax.types import Array, PyTree
+
+_DRAWS = 8  # of weights and inputs near the given ones, since units may be dead at some
+
+
+def gradient(case: Case) -> None:
+    """gradients with respect to weights and input are finite, also where the input is zero."""
+    for x, where in ((case.x, ""), (at_zero(case.x), " at x = 0")):
+        of_weights, of_input = case.gradients(True, case.params, x)
+        cause = " (a norm, a root or a quotient at zero? Put an epsilon inside it)"
+        assert_finite(of_weights, f"the gradient with respect to the weights{where}{cause}")
+        assert_finite(of_input, f"the gradient with respect to the input{where}{cause}")
+
+
+def gradient_flow(case: Case) -> None:
+    """the gradient reaches the input and every weight."""
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(case.params)]
+    names = [f"params{jax.tree_util.keystr(path)}" for path in paths]
+    dead = set(names) | ({"the input"} if floats_of(case.x) else set())
+    # In training first, whose program is there; noise of dropout or batch norm may hide a weight.
+    for train in (True, False):
+        for draw in range(_DRAWS):
+            if not dead:
+                return
+            params, x = _near(case, draw)
+            of_weights, of_input = case.gradients(train, params, x)
+            alive = {n for n, g in zip(names, jax.tree.leaves(of_weights), strict=True) if g.any()}
+            dead -= alive | ({"the input"} if any(g.any() for g in of_input) else set())
+    which = sorted(dead)
+    used = [name for name in which if _is_used(case, name, names)]
+    assert not used, (
+        f"no gradient reaches {', '.join(used)}, though the output follows it: a stop_gradient, "
+        f"rounding or an argmax on the way?"
+    )
+    assert not which, (
+        f"the output does not depend on {', '.join(which)}: a layer that is never called, or "
+        f"weights written into `apply` as constants?"
+    )
+
+
+def _near(case: Case, draw: int) -> tuple[PyTree, PyTree]:
+    """Weights and input with noise of a third of their size, so that none is zero by its init."""
+    rng = np.random.default_rng((case.seed, draw))  # on the host, where no shape is compiled
+
+    def moved(leaf: Array) -> Array:
+        values = np.asarray(leaf)
+        size = 0.3 * norm(values) / max(values.size, 1) ** 0.5 + 0.05
+        return jnp.asarray(values + size * rng.normal(size=values.shape), leaf.dtype)
+
+    params = jax.tree.map(lambda w: moved(w) if is_floating(w) else w, case.params)
+    return params, with_floats(case.x, [moved(leaf) for leaf in floats_of(case.x)])
+
+
+def _is_used(case: Case, name: str, names: list[str]) -> bool:
+    """Whether the output of inference follows a weight, or the input, by name."""
+    function, arguments = case.compiled(False)
+    _, stats, _, key = arguments()
+    params, x = _near(case, 0)
+    for draw in range(1, _DRAWS):
+        other_params, other_x = _near(case, draw)
+        if name == "the input":
+            changed: tuple[Any, Any] = (params, other_x)
+        else:
+            leaves, other_leaves = map(jax.tree.leaves, (params, other_params))
+            i = names.index(name)
+            mixed = [*leaves[:i], 100 * other_leaves[i], *leaves[i + 1 :]]
+            changed = (jax.tree.unflatten(jax.tree.structure(params), mixed), x)
+        outputs = [
+            jax.tree.leaves(key_data(function(p, stats, z, jax.random.clone(key))[0]))
+            for p, z in ((params, x), changed)
+        ]
+        if any(not np.array_equal(a, b) for a, b in zip(*outputs, strict=True)):
+            return True
+    return False
+
+
+def lipschitz(case: Case) -> None:
+    """no slope is steeper than it is said to be."""
+    if case.lipschitz is None:
+        return
+    params, stats = case.params, case.stats
+
+    def score(x: PyTree) -> Array:
+        y = case.network.apply(params, stats, x, train=False)[0]
+        return y.reshape(y.shape[0])
+
+    x = np.asarray(case.x)
+    y = np.asarray(jax.jit(score)(case.x), np.float64)
+    steepest = 0.0
+    for shift in range(1, len(x)):
+        run = np.array([norm(d) for d in x - np.roll(x, shift, 0)])
+        rise = np.abs(y - np.roll(y, shift))
+        steepest = max(steepest, (rise[run > 0] / run[run > 0]).max(initial=0.0))
+    slopes = jax.jit(jax.grad(lambda x: score(x).sum()))(case.x)
+    steepest = max(steepest, *(norm(s) for s in np.asarray(slopes)))
+    assert steepest <= case.lipschitz * (1 + case.rtol), (
+        f"a slope of {steepest:.6g} exceeds {case.lipschitz:.6g}"
+    )

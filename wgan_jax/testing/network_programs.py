@@ -1,0 +1,140 @@
+"""The contract of a `Network` as a program: keys, dtypes, jit, scan, vmap and export."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from wgan_jax.testing import programs
+from wgan_jax.testing.assertions import assert_close, error_context, is_floating
+from wgan_jax.testing.draws import draws, equations
+from wgan_jax.testing.network_case import Case
+from wgan_jax.types import Array, PyTree
+
+
+def purity(case: Case) -> None:
+    """same input, same output, and the input is left alone."""
+    for train in (True, False):
+        programs.assert_pure(*case.apply(train), f"apply with train={train}")
+
+
+def keys(case: Case) -> None:
+    """all draws are made from the key that is handed in, none twice, and none in inference."""
+    network, params, stats, x = case.network, case.params, case.stats, case.x
+
+    def init(key: Array) -> PyTree:
+        return network.init(key, x)
+
+    def apply(key: Array) -> PyTree:
+        return case.apply(True)[0](params, stats, x, key)
+
+    def infer(key: Array) -> PyTree:
+        return network.apply(params, stats, x, train=False, key=key)
+
+    for function, what in ((init, "init"), (apply, "apply with train=True")):
+        programs.assert_keys_are_fresh(function, lambda: (case.key(4),), what)
+        programs.assert_keys_follow(function, (case.key(4),), (case.key(5),), what)
+    assert not draws(lambda _: network.apply(params, stats, x, train=False), case.key(4)), (
+        "apply with train=False draws random numbers: dropout or noise that stays on in inference?"
+    )
+    assert not draws(infer, case.key(4)), (
+        "apply with train=False draws random numbers once it is given a key: dropout that asks for "
+        "the key in place of `train`?"
+    )
+    if not draws(apply, case.key(4)):
+        with error_context("apply with train=True draws nothing, but needs a key"):
+            jax.eval_shape(lambda: network.apply(params, stats, x, train=True))
+
+
+def x64(case: Case) -> None:
+    """32-bit inputs give 32-bit results, also where JAX has 64 bits."""
+    if case.compute_dtype is None:  # arrays without a dtype are common, and usually 32 bits wide
+        return
+    for train in (True, False):
+        function, arguments = case.apply(train)
+        args = arguments()
+        usual = jax.eval_shape(function, *args)
+        with jax.enable_x64(True), jax.numpy_dtype_promotion("standard"):
+            wide = jax.eval_shape(function, *args)
+        for (path, a), b in zip(
+            jax.tree_util.tree_leaves_with_path(wide), jax.tree.leaves(usual), strict=True
+        ):
+            assert a.dtype == b.dtype, (
+                f"with jax_enable_x64 apply with train={train} gives {a.dtype} in place of "
+                f"{b.dtype} at {jax.tree_util.keystr(path)}: a float64 of numpy, or an array made "
+                f"without a dtype, in the network?"
+            )
+
+
+def compute_dtype(case: Case) -> None:
+    """no operation computes in fewer digits than it is said to."""
+    if case.compute_dtype is None:
+        return
+    least = jnp.finfo(case.compute_dtype)
+    for train in (True, False):
+        function, arguments = case.apply(train)
+        for equation in equations(programs.fresh_program(function, arguments())):
+            for out in equation.outvars:
+                dtype: Any = getattr(out.aval, "dtype", None)
+                assert (
+                    dtype is None
+                    or not is_floating(out.aval)
+                    or (jnp.finfo(dtype).nmant >= least.nmant)
+                ), (
+                    f"apply with train={train} computes {equation.primitive.name} in {dtype}, "
+                    f"of fewer digits than {least.dtype}: a cast that was forgotten, or mixed "
+                    f"precision?"
+                )
+
+
+def jit(case: Case) -> None:
+    """compiled and eager agree."""
+    for train in (True, False):
+        function, arguments = case.apply(train)
+        programs.assert_jit_is_eager(function, arguments, case.rtol, f"apply with train={train}")
+
+
+def scan(case: Case) -> None:
+    """statistics carried by a scan are those of a loop."""
+    function, arguments = case.compiled(True)
+    params, stats, x, _ = arguments()
+    keys = jax.random.split(case.key(2), 3)
+
+    @jax.jit
+    def scanned(stats: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
+        def turn(stats: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+            return function(params, stats, x, key)[::-1]
+
+        return lax.scan(turn, stats, keys)
+
+    end, outputs = scanned(stats, keys)
+    for i in range(3):
+        y, stats = function(params, stats, x, jax.random.split(case.key(2), 3)[i])
+        turn = jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
+        assert_close(turn, y, case.rtol, f"turn {i} of a scan is not that of a loop")
+    assert_close(end, stats, case.rtol, "statistics after a scan are not those of a loop")
+
+
+def vmap(case: Case) -> None:
+    """a population under vmap is its members."""
+    function, _ = case.compiled(True)
+
+    def alone(key: Array) -> PyTree:
+        on_init, on_apply = jax.random.split(key)
+        return function(*case.network.init(on_init, case.x), case.x, on_apply)
+
+    together = jax.jit(jax.vmap(alone))(jax.random.split(case.key(3), 2))
+    for i in range(2):
+        member = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
+        on_init, on_apply = jax.random.split(jax.random.split(case.key(3), 2)[i])
+        expected = function(*case.network.init(on_init, case.x), case.x, on_apply)
+        assert_close(member, expected, case.rtol, f"member {i} under vmap is not its solo run")
+
+
+def export(case: Case) -> None:
+    """inference can be exported."""
+    function, arguments = case.apply(False)
+    programs.assert_exports(function, arguments, case.rtol, "apply with train=False")
