@@ -15,6 +15,7 @@ if __name__ == "__main__":
 
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.evaluate import evaluate
+from wgan_jax.cli.export import export
 from wgan_jax.cli.features import features
 from wgan_jax.cli.prepare import prepare
 from wgan_jax.cli.report import report
@@ -27,7 +28,7 @@ from wgan_jax.experiment.distributed.placement import require_devices
 
 _COMMANDS = {
     command.__name__: command
-    for command in (report, sample, evaluate, features, reproduce, prepare)
+    for command in (report, sample, evaluate, export, features, reproduce, prepare)
 }
 _WITHOUT_DEVICES = ("report", "prepare")
 

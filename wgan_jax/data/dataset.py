@@ -55,6 +55,15 @@ class Units(Protocol):
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
         """Where in an encoded row the value of a column stands, and its numbers."""
 
+    def decode_traced(self, x: Array) -> Array:
+        """As `to_units`, in a program and in float32: values [n, ...], or columns [n, k]."""
+
+    def encode_traced(self, values: Array) -> Array:
+        """Values [n, d] in units as encoded rows, in a program."""
+
+    def fields(self) -> list[dict[str, Any]]:
+        """What is known of each column, as JSON values; nothing of images."""
+
     def to_json(self) -> dict[str, Any]:
         """All of it as JSON values."""
 

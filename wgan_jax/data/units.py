@@ -6,9 +6,11 @@ import dataclasses
 import math
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.data.columns import Column, Columns, chosen, moments
+from wgan_jax.types import Array
 
 _MOST_VALUES = 2**20
 _DTYPES = {"bool", "float16", "float32", "float64", "longdouble"}
@@ -61,6 +63,29 @@ class TableUnits:
                 break
             start += column.width
         return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
+
+    def decode_traced(self, x: Array) -> Array:
+        """As `to_units`, in a program: float32 [n, columns], categories by number."""
+        ends = np.cumsum([column.width for column in self.columns])[:-1]
+        parts = zip(self.columns, jnp.split(x, ends, axis=1), strict=True)
+        return jnp.stack([_decode_traced(column, part) for column, part in parts], 1)
+
+    def encode_traced(self, values: Array) -> Array:
+        """Encoded rows [n, width] of rows [n, width] in units, categories as 0 and 1 by value."""
+        per_number = [
+            (0.0, 1.0) if column.kind == "category" else (column.center, column.scale)
+            for column in self.columns
+            for _ in range(column.width)
+        ]
+        center, scale = np.array(per_number, np.float32).T
+        return (values - center[None]) / scale[None]
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Name, kind and values of each column, as JSON values."""
+        return [
+            {"name": c.name, "kind": c.kind} | ({"values": list(c.values)} if c.values else {})
+            for c in self.columns
+        ]
 
     def to_json(self) -> dict[str, Any]:
         return {"columns": self.columns.to_json()}
@@ -116,6 +141,39 @@ class ArrayUnits:
             values = np.clip(np.rint(values), info.min, high)
         return values.astype(dtype)
 
+    def decode_traced(self, x: Array) -> Array:
+        """As `to_units`, in a program: floats and 64-bit integers as float32."""
+        lead = (1,) * (x.ndim - 1)
+        center, scales = (
+            np.array(v, np.float32).reshape(*lead, -1) for v in (self.center, self.scales)
+        )
+        values, dtype = x * scales + center, np.dtype(self.dtype)
+        values = values.reshape(x.shape[0], *self.shape)
+        if dtype.kind == "b":
+            return values > 0.5
+        if dtype.kind not in "iu":
+            return values
+        values = jnp.rint(values)
+        if dtype.itemsize > 4:
+            return values
+        info = np.iinfo(dtype)
+        # Of the numbers that float32 has: the largest of int32 is none.
+        high = np.float32(info.max)
+        high = high if float(high) <= info.max else np.nextafter(high, np.float32(0))
+        return jnp.clip(values, np.float32(info.min), high).astype(dtype)
+
+    def encode_traced(self, values: Array) -> Array:
+        """Points [n, d] of the networks of values [n, d] in units."""
+        center, scales = (np.array([v], np.float32) for v in (self.center, self.scales))
+        return (values - center) / scales
+
+    def fields(self) -> list[dict[str, Any]]:
+        """Name and kind of each axis of points, as JSON values; images have none."""
+        kinds = {"b": "flag", "i": "integer", "u": "integer"}
+        kind = kinds.get(np.dtype(self.dtype).kind, "number")
+        axes = range(self.shape[0]) if len(self.shape) == 1 else ()
+        return [{"name": f"{self.prefix}{i}", "kind": kind} for i in axes]
+
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Points [n, d] as values by the names x0, x1, ... of their axes."""
         return axes(self.to_units(x), self.prefix)
@@ -134,6 +192,17 @@ class ArrayUnits:
 
     def to_json(self) -> dict[str, Any]:
         return {key: list(v) if isinstance(v, tuple) else v for key, v in vars(self).items()}
+
+
+def _decode_traced(column: Column, x: Array) -> Array:
+    """One column [n, width] of encoded rows in its unit, float32 [n]."""
+    if column.kind == "category":
+        return jnp.argmax(x, 1).astype(jnp.float32)
+    values = x[:, 0] * np.float32(column.scale) + np.float32(column.center)
+    if column.kind == "number":
+        is_constant = column.low >= column.high
+        return jnp.full_like(values, column.center) if is_constant else values
+    return jnp.clip(jnp.rint(values), np.float32(column.low), np.float32(column.high))
 
 
 def standardizing(array: np.ndarray, rows: np.ndarray, prefix: str = "x") -> ArrayUnits:

@@ -1,0 +1,57 @@
+"""`python -m wgan_jax export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
+from wgan_jax.errors import UserError
+
+
+def export(args: list[str]) -> int:
+    """Write a trained generator for use without this package: a program, or weights.
+
+    usage: python -m wgan_jax export WORKDIR --out FILE [--weights ema|raw] [--member K] [--force]
+
+    --out      FILE.jax, a program of jax.export for CPU, CUDA and TPU: it takes noise, labels and
+               conditions of any number of samples and gives samples, in the units of your own
+               data; FILE.json beside it says what each is. FILE.safetensors, the weights by name
+    --weights  averaged or last; averaged where the run keeps an average, if not given
+    --member   of a sweep, counted from 0
+    --force    replace what is there
+    """
+    out, args = flags.path_option(args, "out")
+    member, args = flags.option(args, "member")
+    weights, args = flags.option(args, "weights")
+    force, args = "--force" in args, [word for word in args if word != "--force"]
+    folder = workdir("export", args)
+    from wgan_jax.experiment.sampling.export import export_generator
+    from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
+
+    if weights not in (None, "ema", "raw"):
+        raise UserError(f"--weights takes ema or raw, got {weights!r}")
+    path = _out(out, force)
+    k = None if member is None else parse_nonnegative_int("member", member)
+    spec: Any = {"weights": weights}
+    config = flags.load(folder / "config.json")
+    export_generator(open_sampler(config, folder, SampleSpec(**spec), member=k), path)
+    print(out)
+    return 0
+
+
+def _out(out: str | None, force: bool) -> Path:
+    from wgan_jax.experiment.sampling.export import FORMS, beside
+
+    if out is None:
+        raise UserError(f"export needs --out FILE with {' or '.join(FORMS)}")
+    path = Path(out)
+    if path.suffix not in FORMS:
+        raise UserError(f"{out} should end in {' or '.join(FORMS)}")
+    files = [path] if path.suffix == ".safetensors" else [path, beside(path)]
+    for file in files:
+        if file.exists() and not force:
+            raise UserError(f"{file} exists; choose another --out, or add --force to replace it")
+    require_writable(path)
+    return path

@@ -1,0 +1,151 @@
+"""Generators for use without this package: a program of `jax.export`, or weights by name."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict
+
+import wgan_jax
+from wgan_jax.data.pixels import cut_to_middle
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.config_io import to_dict
+from wgan_jax.experiment.evaluation.samples import weights_of
+from wgan_jax.experiment.evaluation.weights import write_arrays
+from wgan_jax.experiment.sampling.sampler import GeneratorSampler
+from wgan_jax.experiment.schema import Schema
+from wgan_jax.experiment.workdir import write_json
+from wgan_jax.files import atomic_write
+from wgan_jax.latents import Uniform
+from wgan_jax.types import Array, PyTree, from_linen
+
+FORMS = (".jax", ".safetensors")
+PLATFORMS = ("cpu", "cuda", "tpu")
+_RANGE = "pixels in [-1, 1]"
+
+
+def beside(path: Path) -> Path:
+    """The file of words about a program."""
+    return path.with_suffix(".json")
+
+
+def export_generator(sampler: GeneratorSampler, path: Path) -> None:
+    """Writes the generator to `path`, and to a .json beside a program what it takes and gives.
+
+    Args:
+      sampler: of the run or member, with the weights that are wanted.
+      path: .jax, a program for CPU, CUDA and TPU; or .safetensors, its weights.
+
+    Raises:
+      UserError: a file that cannot be written, or units that float32 does not hold.
+    """
+    about = describe(sampler)
+    if path.suffix == ".safetensors":
+        params, stats, _ = sampler.state.generator
+        named = flatten_dict({"params": params, "stats": stats}, sep="/")
+        arrays = {name: np.asarray(value) for name, value in named.items()}
+        network = to_dict(sampler.config.generator)
+        write_arrays(path, arrays, {"generator": json.dumps(network), "about": json.dumps(about)})
+        return
+    try:
+        data = export_program(sampler).serialize()
+    except ImportError as error:
+        raise UserError(
+            f"a program is written by flatbuffers; run: pip install flatbuffers ({error})"
+        ) from error
+    with atomic_write(path) as file:
+        file.write(data)
+    write_json(beside(path), about)
+
+
+def export_program(sampler: GeneratorSampler) -> jax.export.Exported:
+    """The generator as a program of noise [n, dim], label [n] and condition [n, k], for any n."""
+    scope = jax.export.SymbolicScope()
+    (n,) = jax.export.symbolic_shape("n", scope=scope)
+    inputs = [
+        jax.ShapeDtypeStruct((n, *each["shape"][1:]), each["dtype"])
+        for each in describe(sampler)["inputs"]
+    ]
+    program = jax.jit(_program(sampler))
+    return jax.export.export(program, platforms=PLATFORMS)(*inputs)
+
+
+def describe(sampler: GeneratorSampler) -> dict[str, Any]:
+    """What an exported generator takes and gives, as JSON values.
+
+    Raises:
+      UserError: units that float32 does not hold.
+    """
+    _require_float32(sampler.schema)
+    config, schema = sampler.config, sampler.schema
+    noise = "uniform from -1 to 1" if isinstance(config.latent, Uniform) else "standard normal"
+    inputs: list[dict[str, Any]] = [
+        {"name": "noise", "shape": ["n", config.latent.dim], "dtype": "float32", "draw": noise}
+    ]
+    if classes := getattr(config.generator, "num_classes", 0):
+        label = {"name": "label", "shape": ["n"], "dtype": "int32", "classes": classes}
+        names = {"class_names": list(schema.class_names)} if schema.class_names else {}
+        counts = {"class_counts": list(config.class_counts)} if config.class_counts else {}
+        inputs.append(label | names | counts)
+    if width := getattr(config.generator, "condition_dim", 0):
+        condition = {"name": "condition", "shape": ["n", width], "dtype": "float32"}
+        columns = [] if schema.conditions is None else schema.conditions.fields()
+        inputs.append(condition | {"columns": columns})
+    shapes = [(1, *each["shape"][1:]) for each in inputs]
+    structs = [
+        jax.ShapeDtypeStruct(shape, each["dtype"])
+        for shape, each in zip(shapes, inputs, strict=True)
+    ]
+    out = jax.eval_shape(_program(sampler), *structs)
+    output = {"name": "samples", "shape": ["n", *out.shape[1:]], "dtype": out.dtype.name}
+    if schema.units is not None:
+        output |= {"units": "those of the data", "columns": schema.units.fields()}
+    elif len(out.shape) == 4:
+        output |= {"units": _RANGE}
+    return {
+        "wgan_jax": wgan_jax.__version__,
+        "jax": jax.__version__,
+        "platforms": list(PLATFORMS),
+        "step": int(sampler.state.step),
+        "weights": "raw" if sampler.spec.weights == "raw" else weights_of(sampler.state),
+        "inputs": inputs,
+        "output": output,
+    }
+
+
+def _program(sampler: GeneratorSampler) -> Callable[..., Array]:
+    """Samples in units, by noise and what they are conditioned on in units."""
+    config, schema = sampler.config, sampler.schema
+    network, native = from_linen(config.generator), config.dataset.native_size
+    params, stats, _ = sampler.state.generator
+    has_vector = bool(getattr(config.generator, "condition_dim", 0))
+
+    def generate(noise: Array, *condition: Array) -> Array:
+        given: list[Array] = list(condition)
+        if has_vector and schema.conditions is not None:
+            given[-1] = schema.conditions.encode_traced(given[-1])
+        z: PyTree = (noise, tuple(given) if len(given) > 1 else given[0]) if given else noise
+        x = jax.tree.leaves(network.apply(params, stats, z, train=False)[0])[0]
+        x = x.astype(jnp.float32)
+        x = cut_to_middle(x, native) if native and x.ndim == 4 else x
+        return x if schema.units is None else schema.units.decode_traced(x)
+
+    return generate
+
+
+def _require_float32(schema: Schema) -> None:
+    """Refuse units whose numbers are infinite in the precision of the program."""
+    for units in (schema.units, schema.conditions):
+        numbers = [] if units is None else jax.tree.leaves(units.to_json())
+        floats = np.array([x for x in numbers if isinstance(x, float)])
+        if not np.isfinite(floats.astype(np.float32)).all():
+            raise UserError(
+                "the data have values beyond float32, in which an exported generator computes: "
+                "train on them in another unit"
+            )
