@@ -27,6 +27,7 @@ from wgan_jax.experiment.config_io import from_dict, to_dict
 from wgan_jax.experiment.distributed.signals import Stopped
 from wgan_jax.experiment.loggers.logger import find_logger
 from wgan_jax.experiment.loggers.tensorboard import TensorBoard
+from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.writers import Console
 from wgan_jax.networks import MLP
@@ -84,10 +85,13 @@ def run(tmp_path_factory):
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())
     logging.getLogger("wgan_jax").addHandler(handler)
-    config = dataclasses.replace(SMALL, log=f"{HERE}Recorder,{HERE}Broken,wandb")
+    log = f"{HERE}Recorder,{HERE}Broken,wandb"
+    config = dataclasses.replace(SMALL, log=log, evaluate_every=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "opened", [])
         patch.setenv("WANDB_MODE", "offline")
+        patch.setattr(Run, "evaluate", lambda *_: {"w1/exact": 2.0, "w1/floor": float("nan")})
+        patch.setattr(Run, "warnings", lambda *_: {"critic": "it is lazy"})
         with pytest.raises(Stopped):
             train(config, folder, on_save=lambda: os.kill(os.getpid(), signal.SIGTERM))
         stopped = list((folder / "wandb").glob("*/wandb/*run-*/*.wandb"))
@@ -116,8 +120,10 @@ def test_a_logger_of_ones_own_takes_all_that_a_run_tells(run):
     lines = {line.pop("step"): line for line in lines}
     assert scalars.keys() == lines.keys() == {2, 4, 6}
     for step, numbers in scalars.items():
-        known = {name: x for name, x in lines[step].items() if isinstance(x, int | float)}
-        assert numbers == known
+        assert numbers == {name: x for name, x in lines[step].items() if np.isfinite(x)}
+    assert scalars[6]["w1/exact"] == 2.0
+    texts = [call[1:] for call in calls if call[0] == "write_texts"]
+    assert texts == [(6, {"warnings/critic": "it is lazy"})]
     ((_, step, images),) = (call for call in calls if call[0] == "write_images")
     drawn = np.asarray(Image.open(run.folder / "samples/6.png").convert("RGB"))
     assert step == 6

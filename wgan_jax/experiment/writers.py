@@ -62,7 +62,7 @@ class RunWriter:
         for topic, warning in self._run.warnings(evaluation).items():
             if topic not in self._warned:
                 logger.warning("step %s: %s", f"{step:,}", warning)
-                self._loggers.write_text(step, f"warnings/{topic}", warning)
+                self._loggers.write_warning(step, topic, warning)
             self._warned.add(topic)
         return evaluation
 

@@ -88,8 +88,8 @@ class RunLoggers:
             pixels = np.asarray(Image.open(path).convert("RGB"))[None]
             self._tell(None, lambda each: each.write_images(step, {name: pixels}))
 
-    def write_text(self, step: int, name: str, text: str) -> None:
-        self._tell(None, lambda each: each.write_texts(step, {name: text}))
+    def write_warning(self, step: int, topic: str, warning: str) -> None:
+        self._tell(None, lambda each: each.write_texts(step, {f"warnings/{topic}": warning}))
 
     def close(self) -> None:
         for member in reversed(self._all):

@@ -131,9 +131,10 @@ def _program(sampler: GeneratorSampler) -> Callable[..., Array]:
         if has_vector and schema.conditions is not None:
             given[-1] = schema.conditions.encode_traced(given[-1])
         z: PyTree = (noise, tuple(given) if len(given) > 1 else given[0]) if given else noise
-        x = jax.tree.leaves(network.apply(params, stats, z, train=False)[0])[0]
+        x: Any = jax.tree.leaves(network.apply(params, stats, z, train=False)[0])[0]
         x = x.astype(jnp.float32)
-        x = cut_to_middle(x, native) if native and x.ndim == 4 else x
+        if native and x.ndim == 4:
+            x = cut_to_middle(x, native)
         return x if schema.units is None else schema.units.decode_traced(x)
 
     return generate
