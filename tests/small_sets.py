@@ -33,7 +33,7 @@ def write(folder, name, images, labels=None):
         image = {"image": tfds.features.Image(shape=shape, encoding_format=form)}
         if name == "celeb_a":
             return image | {
-                "attributes": {"Smiling": np.bool_},
+                "attributes": {"Smiling": np.bool_, "Young": np.bool_},
                 "landmarks": {"nose_x": np.int64},
             }
         return (
@@ -45,7 +45,8 @@ def write(folder, name, images, labels=None):
     def example(i, image):
         common = {"image": io.BytesIO(image)}
         if name == "celeb_a":
-            return common | {"attributes": {"Smiling": i % 2 == 0}, "landmarks": {"nose_x": i}}
+            attributes = {"Smiling": i % 2 == 0, "Young": i % 3 == 0}
+            return common | {"attributes": attributes, "landmarks": {"nose_x": i}}
         return (
             {"id": str(i)}
             | common

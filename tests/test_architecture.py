@@ -25,11 +25,13 @@ IO = {
     "data.own_arrays",
     "data.pixels",
     "data.prepare",
+    "data.records",
     "data.remote",
     "data.rows",
     "data.stream",
     "data.table",
     "data.table_files",
+    "data.targets",
     "data.tfds",
 }
 LAYERS = [IO, {"experiment"}, {"reproduce"}, {"cli"}, {"__main__"}]

@@ -15,7 +15,7 @@ from recorded_keys import recorded, reused
 from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.cli.flags import load
-from wgan_jax.data import images
+from wgan_jax.data import records
 from wgan_jax.data.images import Digits
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.evaluation.quality import feature_metrics, points_features
@@ -153,8 +153,8 @@ def test_a_split_is_held_out_if_it_shares_nothing(splits, split, other, monkeypa
     class Builder:
         info = type("Info", (), {"splits": dict.fromkeys(splits.split(), Info)})
 
-    monkeypatch.setattr(images, "_builder", lambda name, data_dir: Builder)
-    assert images.other_split("some_set", split, None) == other
+    monkeypatch.setattr(records, "open_builder", lambda name, data_dir: Builder)
+    assert records.other_split("some_set", split, None) == other
 
 
 def test_nobody_is_told_that_a_floor_cannot_be_beaten():

@@ -30,6 +30,8 @@ class ArrayDataset(Dataset):
       config: the node that it was opened from, which knows of held-out data; None without.
       class_names: of the classes 0, 1, ..., where they have names.
       units: the way back to the units of the user's data, where there is one.
+      condition_units: the way back to those of conditions, where there are any.
+      label_name: what the labels are called.
 
     Example:
       >>> import jax, numpy as np
@@ -43,6 +45,8 @@ class ArrayDataset(Dataset):
     config: DatasetConfig | None = dataclasses.field(default=None, metadata={"static": True})
     class_names: tuple[str, ...] = dataclasses.field(default=(), metadata={"static": True})
     units: Units | None = dataclasses.field(default=None, metadata={"static": True})
+    condition_units: Units | None = dataclasses.field(default=None, metadata={"static": True})
+    label_name: str = dataclasses.field(default="label", metadata={"static": True})
 
     @property
     def size(self) -> int:

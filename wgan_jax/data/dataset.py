@@ -20,6 +20,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array, PyTree
 
+MOST_CONDITIONS = 2**16  # they are constants of the compiled program
 _DIGESTED_BYTES = 2**26
 
 
@@ -121,9 +122,14 @@ class DatasetConfig:
     def condition_rows(self) -> PyTree | None:
         """Conditions of the data, vectors [m, k] or pairs (labels [m], vectors); None without.
 
-        At most 65,536 evenly spaced ones, from which those of fakes are drawn.
+        At most `MOST_CONDITIONS` evenly spaced ones, from which those of fakes are drawn.
         """
         return None
+
+    def condition_dim(self) -> int:
+        """How many numbers the vectors of conditions have; 0 without."""
+        rows = self.condition_rows()
+        return 0 if rows is None else jax.tree.leaves(rows)[-1].shape[1]
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
         """The number of examples, None for a distribution, and the names of the classes."""

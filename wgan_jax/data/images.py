@@ -4,36 +4,34 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import re
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Literal, Self
 
 import jax
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.data.dataset import Dataset, DatasetConfig
+from wgan_jax.data.columns import Columns
+from wgan_jax.data.dataset import MOST_CONDITIONS, Dataset, DatasetConfig
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.pixels import decode
-from wgan_jax.data.prepare import PREPARABLE
-from wgan_jax.data.remote import (
-    cached,
-    expand_user,
-    is_cached,
-    is_remote,
-    local_copy,
-    require_no_password,
+from wgan_jax.data.records import open_source, other_split
+from wgan_jax.data.remote import expand_user, is_cached, is_remote, local_copy, require_no_password
+from wgan_jax.data.targets import (
+    Targets,
+    class_names,
+    count_labels,
+    label_of,
+    read_targets,
 )
-from wgan_jax.data.tfds import open_builder, require_files, require_name
+from wgan_jax.data.tfds import require_name
+from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.types import PyTree
 
 # Whose images are smaller than the networks' and get a black margin.
 _NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
-# Where examples that no training step sees are looked for, in this order.
-_HELD_OUT = ("validation", "test", "train")
 _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
@@ -84,11 +82,21 @@ class Prepared(DatasetConfig):
     split: str
     image_size: int
     channels: int
+    labels: bool = False
+    """Read pairs of image and label, for class-conditional networks."""
+    label: str | None = None
+    """Name of the feature with the classes, which turns labels on; the one called label if not
+    given."""
+    condition: tuple[str, ...] | None = None
+    """Names of features that samples are conditioned on: attributes/Smiling, or attributes for
+    all that are nested in it."""
     data_dir: str | None
 
     def __post_init__(self) -> None:
         require_name(self.name)
         require_no_password("dataset.data_dir", self.data_dir)
+        if self.label is not None:
+            object.__setattr__(self, "labels", True)
 
     @property
     def title(self) -> str:
@@ -107,23 +115,74 @@ class Prepared(DatasetConfig):
         folder = self.data_dir or os.environ.get("TFDS_DATA_DIR", "~/tensorflow_datasets")
         here = local_copy(folder) if is_remote(folder) else Path(expand_user(folder))
         name = f"{self.name.replace('/', '-')}-{self.image_size}x{self.channels}"
+        name += f"-{self.label.replace('/', '-')}" if self.label else ""
         return here / "wgan_jax_features" / name
+
+    def open(self) -> Dataset:
+        return self.open_with(None)
+
+    def open_with(self, columns: Columns | None) -> Dataset:
+        """The data with conditions encoded by `columns`, or by what the data themselves need."""
+        raise NotImplementedError
 
     def open_held_out(self) -> Dataset | None:
         """A split that a run on this one does not train on; None where there is none here."""
         try:
             other = other_split(self.name, self.split, self.data_dir)
-            return None if other is None else dataclasses.replace(self, split=other).open()
+            columns = self.targets().columns() if other is not None else None
+            held_out = dataclasses.replace(self, split=other or self.split)
+            return None if other is None else held_out.open_with(columns)
         except UserError:  # it is not on this machine
             return None
 
+    def targets(self) -> Targets:
+        """Labels and conditions of all examples; of neither, without reading them."""
+        if not self.labels and not self.condition:
+            return Targets(None, (), {})
+        label = (self.label or "label") if self.labels else None
+        return read_targets(self.name, self.split, self.data_dir, label, self.condition or ())
+
+    def example_shape(self) -> tuple[int, ...]:
+        return (self.image_size, self.image_size, self.channels)
+
+    def num_classes(self) -> int:
+        if not self.labels:
+            return 0
+        told = count_labels(label_of(self.name, self.data_dir, self.label or "label"))
+        labels = None if told else self.targets().labels()
+        return told if labels is None else int(labels.max()) + 1
+
+    def summary(self) -> tuple[int | None, tuple[str, ...]]:
+        names: tuple[str, ...] = ()
+        if self.labels:
+            names = class_names(label_of(self.name, self.data_dir, self.label or "label"))
+        source = open_source(self.name, self.split, self.data_dir)
+        return len(source), names
+
+    def condition_rows(self) -> PyTree | None:
+        if not self.condition:
+            return None
+        targets = self.targets()
+        rows = targets.condition(targets.columns())
+        count = len(jax.tree.leaves(rows)[0])
+        return jax.tree.map(lambda x: x[:: -(-count // MOST_CONDITIONS)], rows)
+
+    def with_labels(self) -> Self:
+        return dataclasses.replace(self, labels=True, condition=None)
+
     def struct(self, n: int) -> PyTree:
-        return image_struct(n, (self.image_size, self.image_size), self.channels, bool(self.labels))
+        shape = (self.image_size, self.image_size)
+        struct = image_struct(n, shape, self.channels, self.labels)
+        if not self.condition:
+            return struct
+        width = self.targets().columns().width
+        vectors = jax.ShapeDtypeStruct((n, width), np.float32)
+        return (struct[0], (struct[1], vectors)) if self.labels else (struct, vectors)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFDS(Prepared):
-    """A prepared TFDS data set with the features `image` and, if asked for, `label`.
+    """A prepared TFDS data set with a feature `image`, and others as labels or conditions.
 
     It is decoded once and kept on the device as uint8. Images are padded or
     cut to a square.
@@ -137,8 +196,6 @@ class TFDS(Prepared):
     """Height and width of the images in pixels; others are resized."""
     channels: int = 1
     """Channels of the images: 1 for grey, 3 for color; others are converted."""
-    labels: bool = False
-    """Read pairs of image and label, for class-conditional networks."""
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
@@ -149,10 +206,15 @@ class TFDS(Prepared):
         return min(size, self.image_size)
 
     def open(self) -> ArrayDataset:
-        source = open_source(self.name, self.split, self.data_dir, self.labels)
+        return self.open_with(None)
+
+    def open_with(self, columns: Columns | None) -> ArrayDataset:
+        targets = self.targets()
+        columns = targets.columns() if columns is None else columns
+        source = open_source(self.name, self.split, self.data_dir)
         shape = (len(source), self.image_size, self.image_size, self.channels)
         try:
-            images, labels = np.empty(shape, np.uint8), [0] * len(source)
+            images = np.empty(shape, np.uint8)
         except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
             raise UserError(f"{self.name} takes {shape} bytes of memory: too many") from error
 
@@ -160,119 +222,21 @@ class TFDS(Prepared):
             for i, record in zip(index, source.__getitems__(index), strict=True):
                 name = f"image {i} of {self.name}"
                 images[i] = decode(record["image"], self.image_size, self.channels, name=name)
-                labels[i] = record["label"] if self.labels else 0
 
         blocks = [range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(read, blocks))
-        examples = (images, class_labels(labels)) if self.labels else images
-        return ArrayDataset(examples, self)
-
-    def with_labels(self) -> TFDS:
-        return dataclasses.replace(self, labels=True)
+        condition = targets.condition(columns)
+        return ArrayDataset(
+            images if condition is None else (images, condition),
+            self,
+            targets.class_names,
+            condition_units=TableUnits(columns) if columns.columns else None,
+            label_name=self.label or "label",
+        )
 
 
 def image_struct(n: int, size: tuple[int, int], channels: int, labels: bool) -> PyTree:
     """Shapes and dtypes of `n` images as networks take them, in pairs with labels if asked for."""
     images = jax.ShapeDtypeStruct((n, *size, channels), np.float32)
     return (images, jax.ShapeDtypeStruct((n,), np.int32)) if labels else images
-
-
-def other_split(name: str, split: str, data_dir: str | None) -> str | None:
-    """A split that shares no example with `split`: another one, or the rest of a slice.
-
-    Raises:
-      UserError: the data set is not prepared.
-    """
-    splits = _builder(name, data_dir).info.splits
-    known = {name for name, info in splits.items() if info.num_examples}
-    named = {part.strip() for part in re.sub(r"\[[^]]*\]", "", split).split("+")}
-    if not named <= known:  # `all`, or a form that is not told apart here
-        return None
-    other = next((name for name in _HELD_OUT if name in known - named), None)
-    rest = re.fullmatch(r"(\w+)\[(:?)([^:\]]+)(:?)\]", split)
-    if other is None and rest is not None and rest[2] != rest[4]:
-        return f"{rest[1]}[{rest[4]}{rest[3]}{rest[2]}]"
-    return other
-
-
-def open_source(name: str, split: str, data_dir: str | None, labels: bool) -> Any:
-    """A random-access source of records whose `image` is still encoded.
-
-    Raises:
-      UserError: the data set is not prepared, has no such split, or its
-        features are not those of images. Nothing is downloaded.
-    """
-    import tensorflow_datasets as tfds
-
-    builder = _builder(name, data_dir)
-    features = dict(builder.info.features.items())
-    wanted = {"image", "label"} if labels else {"image"}
-    if not wanted <= set(features):
-        raise UserError(f"{name} has the features {sorted(features)}, not {sorted(wanted)}")
-    form = builder.info.file_format.value
-    if form != "array_record":
-        raise UserError(
-            f"{name} is stored as {form} and not as array_record; "
-            f"run: {_how_to_prepare(name, data_dir)}"
-        )
-    decoders = {"image": tfds.decode.SkipDecoding()}
-    try:
-        require_files(builder, split)
-        source = builder.as_data_source(split=split, decoders=decoders)
-    except UserError:
-        raise
-    except ValueError as error:
-        splits = ", ".join(builder.info.splits)
-        raise UserError(f"{name} has no split {split!r}; it has {splits}") from error
-    except Exception as error:
-        raise UserError(f"{name} is damaged ({_one_line(error)})") from error
-    if len(source) == 0:
-        raise UserError(f"the split {split!r} of {name} is empty")
-    return Records(name, source)
-
-
-def _builder(name: str, data_dir: str | None) -> Any:
-    data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
-    if data_dir is not None:
-        is_url = is_remote(data_dir)
-        data_dir = (
-            str(cached(data_dir, name.partition(":")[0])) if is_url else expand_user(data_dir)
-        )
-    try:
-        return open_builder(name, data_dir)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name} is not prepared; run: {_how_to_prepare(name, data_dir)}"
-        ) from error
-
-
-class Records:
-    """A TFDS source whose errors say what is wrong in one line."""
-
-    def __init__(self, name: str, source: Any):
-        self._name, self._source = name, source
-
-    def __len__(self) -> int:
-        return len(self._source)
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        return self.__getitems__([index])[0]
-
-    def __getitems__(self, index: Sequence[int]) -> list[dict[str, Any]]:
-        try:
-            return self._source.__getitems__(index)
-        except Exception as error:
-            raise UserError(f"{self._name} is damaged ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
-
-
-def _how_to_prepare(name: str, data_dir: str | None) -> str:
-    where = f" --data-dir {data_dir}" if data_dir else ""
-    if name in PREPARABLE:
-        return f"python -m wgan_jax prepare {name}{where}"
-    where = where.replace("-dir", "_dir")
-    return f"tfds build {name} --file_format=array_record{where} (needs TensorFlow)"

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.data.dataset import DatasetConfig, Units
+from wgan_jax.data.dataset import MOST_CONDITIONS, DatasetConfig, Units
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.memory import device_room
 from wgan_jax.data.remote import expand_user
@@ -27,7 +27,6 @@ Node = TypeVar("Node")
 Content = TypeVar("Content")
 
 _TOLD, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
-_MOST_CONDITIONS = 2**16  # they are constants of the compiled program
 
 
 def is_held_out(rows: Iterable[bytes], fraction: float) -> np.ndarray:
@@ -145,7 +144,7 @@ class FileConfig(DatasetConfig):
             return None
         rows = self.read(None, again=False)
         index = np.flatnonzero(~rows.held_out)
-        index = index[:: -(-len(index) // _MOST_CONDITIONS)]
+        index = index[:: -(-len(index) // MOST_CONDITIONS)]
         return jax.tree.map(lambda x: x[index], rows.examples[1])
 
     def with_labels(self) -> DatasetConfig:
@@ -164,14 +163,11 @@ class RowsDataset(ArrayDataset):
 
     Attributes:
       digest: SHA-256 of the rows as the file has them, in which no rounding of ours is.
-      label_name: what the labels are called.
     """
 
     config: FileConfig = dataclasses.field(default=FileConfig(), metadata={"static": True})
     units: Units = dataclasses.field(kw_only=True, metadata={"static": True})
-    condition_units: Units | None = dataclasses.field(default=None, metadata={"static": True})
     digest: str = dataclasses.field(default="", metadata={"static": True})
-    label_name: str = dataclasses.field(default="label", metadata={"static": True})
 
     def held_out(self) -> RowsDataset | RowsStream | None:
         return self.config.open_part(self.units, held_out=True) if self.config.held_out else None

@@ -15,9 +15,12 @@ import numpy as np
 from jax import lax
 
 from wgan_jax.data.arrays import to_unit_range
+from wgan_jax.data.columns import Columns
 from wgan_jax.data.dataset import Dataset, DatasetConfig
-from wgan_jax.data.images import Prepared, open_source
+from wgan_jax.data.images import Prepared
 from wgan_jax.data.pixels import decode
+from wgan_jax.data.records import Records, open_source
+from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.types import Array, PyTree
 
@@ -46,8 +49,8 @@ class TFDSStream(Prepared):
     data_dir: str | None = None
     """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
 
-    def open(self) -> ImageStream:
-        return ImageStream(self)
+    def open_with(self, columns: Columns | None) -> ImageStream:
+        return ImageStream(self, columns)
 
 
 class Stream(Dataset):
@@ -128,27 +131,64 @@ class Stream(Dataset):
 
 
 class ImageStream(Stream):
-    """The images of a `TFDSStream`."""
+    """The images of a `TFDSStream`, with their labels and conditions."""
 
-    def __init__(self, config: TFDSStream):
+    def __init__(self, config: TFDSStream, columns: Columns | None = None):
         self.config: TFDSStream = config
-        self.source = open_source(config.name, config.split, config.data_dir, labels=False)
+        self._targets = config.targets()
+        self._columns = self._targets.columns() if columns is None else columns
+        self._condition = self._targets.condition(self._columns)
+        self._records = open_source(config.name, config.split, config.data_dir)
+        self.source = _Numbered(self._records)
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
         return (self.config.image_size, self.config.image_size, self.config.channels)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return self._targets.class_names
+
+    @property
+    def label_name(self) -> str:
+        return self.config.label or "label"
+
+    @property
+    def condition_units(self) -> TableUnits | None:
+        return TableUnits(self._columns) if self._columns.columns else None
+
+    def class_labels(self) -> np.ndarray | None:
+        return self._targets.labels()
+
     def fingerprint(self) -> dict[str, Any]:
         """What tells this data set from others: name, size, and a digest of a few records."""
         digest = hashlib.sha256()
         for i in np.linspace(0, self.size - 1, min(self.size, _DIGESTED)).astype(int):
-            digest.update(hashlib.sha256(self.source[int(i)]["image"]).digest())
+            digest.update(hashlib.sha256(self._records[int(i)]["image"]).digest())
+        for values in self._targets.values.values():
+            digest.update(values.tobytes())
         return {"name": self.config.name, "size": self.size, "sha256": digest.hexdigest()}
 
-    def decode(self, record: dict[str, Any]) -> np.ndarray:
-        config = self.config
-        name = f"an image of {config.name}"
-        return decode(record["image"], config.image_size, config.channels, name=name)
+    def decode(self, record: tuple[int, dict[str, Any]]) -> PyTree:
+        (i, content), config = record, self.config
+        name = f"image {i} of {config.name}"
+        image = decode(content["image"], config.image_size, config.channels, name=name)
+        if self._condition is None:
+            return image
+        return image, jax.tree.map(lambda x: x[i], self._condition)
+
+
+class _Numbered:
+    """Records with their positions."""
+
+    def __init__(self, records: Records):
+        self._records = records
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __getitem__(self, i: int) -> tuple[int, dict[str, Any]]:
+        return i, self._records[i]
 
 
 @jax.tree_util.register_dataclass

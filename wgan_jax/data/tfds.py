@@ -7,11 +7,13 @@ nothing of it but what is needed and was checked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import stat
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wgan_jax.errors import UserError
 from wgan_jax.files import read_file
@@ -23,8 +25,12 @@ _TEMPLATE = re.compile(
 )
 _FEATURES = "tensorflow_datasets.core.features."
 _IMAGES = {f"{_FEATURES}image_feature.Image", f"{_FEATURES}labeled_image.LabeledImage"}
-_LABELS = {f"{_FEATURES}{name}" for name in ("class_label_feature.ClassLabel", "scalar.Scalar")}
-_LABELS |= {f"{_FEATURES}tensor_feature.Tensor", f"{_FEATURES}feature.Tensor"}
+_CLASSES = f"{_FEATURES}class_label_feature.ClassLabel"
+_NUMBERS = {f"{_FEATURES}{name}" for name in ("scalar.Scalar", "tensor_feature.Tensor")}
+_NUMBERS.add(f"{_FEATURES}feature.Tensor")
+_DTYPES = {"bool", "float32", "float64"}
+_DTYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
+_MOST_CLASSES = 2**16
 _LARGEST_JSON, _MOST_SHARDS, _MOST_EXAMPLES = 2**22, 2**16, 2**48
 
 
@@ -36,28 +42,63 @@ def require_name(name: str) -> None:
         )
 
 
-def open_builder(name: str, data_dir: str | None) -> Any:
-    """TFDS's builder of a prepared data set, whose features are `image` and perhaps `label`.
+class Scalar(NamedTuple):
+    """A number of each example, as the metadata of a data set tell of it.
+
+    Attributes:
+      name: of the feature, with those that it is nested in: attributes/Smiling.
+      dtype: of its values.
+      num_classes: of a feature of classes; 0 of others.
+      class_names: of the classes 0, 1, ..., where they are told.
+    """
+
+    name: str
+    dtype: str
+    num_classes: int = 0
+    class_names: tuple[str, ...] = ()
+
+
+def read_builder(name: str, folder: Path, scalars: Sequence[Scalar], *, images: bool) -> Any:
+    """TFDS's builder of a prepared data set, whose features are images and `scalars`.
 
     Raises:
-      FileNotFoundError: it is not prepared.
       UserError: its metadata are damaged, or ask for what a data set of images has no need of.
     """
     from tensorflow_datasets.core import dataset_info, read_only_builder
 
-    folder = _folder(name, data_dir)
-    try:
+    with _damage_told(name, folder):
         _require_known_classes(_json(folder / "dataset_info.json").get("features", {}))
         info = dataset_info.read_proto_from_builder_dir(folder)
         _check(info)
-        features = _json(folder / "features.json")
-        _require_known_classes(features)
         # TFDS reads features.json itself only where it is told of none.
-        info.features.CopyFrom(_needed(name, features))
+        info.features.CopyFrom(_needed(name, _features(folder), scalars, images=images))
         return read_only_builder.builder_from_metadata(folder, info)
+
+
+def read_scalars(name: str, folder: Path) -> dict[str, Scalar]:
+    """The scalars that a prepared data set has for each example.
+
+    Raises:
+      UserError: its metadata are damaged.
+    """
+    with _damage_told(name, folder):
+        found = _scalars(_features(folder), "")
+        for scalar in found.values():
+            if scalar.num_classes > _MOST_CLASSES:
+                raise ValueError(f"{scalar.name} has {scalar.num_classes:,} classes")
+        return {
+            key: scalar._replace(class_names=_class_names(folder, scalar))
+            for key, scalar in found.items()
+        }
+
+
+@contextlib.contextmanager
+def _damage_told(name: str, folder: Path) -> Iterator[None]:
+    try:
+        yield
     except UserError:
         raise
-    except Exception as error:  # of its parsers, and what damaged JSON makes of ours
+    except Exception as error:  # of TFDS's parsers, and what damaged JSON makes of ours
         reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
         raise UserError(f"{name} is damaged, in {folder} ({reason})") from error
 
@@ -78,8 +119,13 @@ def require_files(builder: Any, split: str) -> None:
             raise UserError(f"{path} is no file of {part.examples_in_shard:,} examples")
 
 
-def _folder(name: str, data_dir: str | None) -> Path:
-    """Where a data set is: of its configs the default or only one, of its versions the newest."""
+def folder_of(name: str, data_dir: str | None) -> Path:
+    """Where a data set is: of its configs the default or only one, of its versions the newest.
+
+    Raises:
+      FileNotFoundError: it is not prepared.
+      UserError: it has several configs, and none is named.
+    """
     from tensorflow_datasets.core import constants, naming
     from tensorflow_datasets.core.utils import version as versions
 
@@ -145,16 +191,56 @@ def _require_known_classes(features: Any) -> None:
                 raise UserError(f"a feature is of the class {name!r}, which is none of TFDS's own")
 
 
-def _needed(name: str, features: dict[str, Any]) -> Any:
-    """`image` and `label` of TFDS's own making, where they are what these names promise."""
+def _features(folder: Path) -> dict[str, Any]:
+    features = _json(folder / "features.json")
+    _require_known_classes(features)
+    return features["featuresDict"]["features"]
+
+
+def _scalars(features: dict[str, Any], prefix: str) -> dict[str, Scalar]:
+    """Scalars by name, those of nested features included."""
+    found = dict[str, Scalar]()
+    for key, feature in features.items():
+        name, kind = prefix + key, feature.get("pythonClassName")
+        if kind == f"{_FEATURES}features_dict.FeaturesDict":
+            found |= _scalars(feature["featuresDict"]["features"], f"{name}/")
+        elif kind == _CLASSES:
+            classes = int(feature["classLabel"].get("numClasses", 0))
+            found[name] = Scalar(name, "int64", classes)
+        elif kind in _NUMBERS:
+            told = feature.get("tensor", {})
+            dtype = told.get("dtype", "int64")
+            if dtype in _DTYPES and not told.get("shape"):
+                found[name] = Scalar(name, dtype)
+    return found
+
+
+def _class_names(folder: Path, scalar: Scalar) -> tuple[str, ...]:
+    """The names beside the metadata, where they are as many as the classes."""
+    *parents, key = scalar.name.split("/")
+    path = folder / f"{'-'.join([*parents, key])}.labels.txt"
+    if not scalar.num_classes or not path.exists():
+        return ()
+    text = read_file(path, _LARGEST_JSON, follow=True).decode("utf-8")
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    return names if len(set(names)) == scalar.num_classes == len(names) else ()
+
+
+def _needed(name: str, features: dict[str, Any], scalars: Sequence[Scalar], *, images: bool) -> Any:
+    """`image` and scalars of TFDS's own making, where they are what these names promise."""
     import numpy as np
     import tensorflow_datasets as tfds
 
-    found = features["featuresDict"]["features"]
-    classes = {key: feature.get("pythonClassName") for key, feature in found.items()}
+    classes = {key: feature.get("pythonClassName") for key, feature in features.items()}
     if classes.get("image") not in _IMAGES:
         raise UserError(f"{name} has the features {sorted(classes)}, but no image among them")
-    needed: dict[str, Any] = {"image": tfds.features.Image(shape=(None, None, None))}
-    if classes.get("label") in _LABELS:
-        needed["label"] = tfds.features.Scalar(np.int64)
+    needed: dict[str, Any] = {}
+    if images:
+        needed["image"] = tfds.features.Image(shape=(None, None, None))
+    for scalar in scalars:
+        *parents, key = scalar.name.split("/")
+        place = needed
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[key] = tfds.features.Scalar(np.dtype(scalar.dtype))
     return tfds.features.FeaturesDict(needed).to_proto()

@@ -89,7 +89,7 @@ def conditional_latent(config: Config) -> Labelled | Conditioned | None:
       UserError: networks and data set do not agree on classes or conditions.
     """
     classes, rows = _num_classes(config), config.dataset.condition_rows()
-    _require_condition_dim(config, rows)
+    _require_condition_dim(config)
     if rows is not None:
         return Conditioned(noise=config.latent, rows=rows)
     if not classes:
@@ -121,12 +121,8 @@ def _num_classes(config: Config) -> int:
     return ours
 
 
-def _dim(rows: PyTree | None) -> int:
-    return 0 if rows is None else jax.tree.leaves(rows)[-1].shape[1]
-
-
-def _require_condition_dim(config: Config, rows: PyTree | None) -> None:
-    dim = _dim(rows)
+def _require_condition_dim(config: Config) -> None:
+    dim = config.dataset.condition_dim()
     ours, theirs = (
         getattr(network, "condition_dim", 0) for network in (config.generator, config.critic)
     )
@@ -154,7 +150,7 @@ def fit_to_data(config: Config) -> Config:
         generator = dataclasses.replace(generator, output_shape=shape)
     if len(shape) == 3:
         generator, critic = _fit_images(generator, shape), _fit_images(critic, shape)
-    classes, dim = config.dataset.num_classes(), _dim(config.dataset.condition_rows())
+    classes, dim = config.dataset.num_classes(), config.dataset.condition_dim()
     fitted: dict[str, Any] = {}
     for name, value in {"num_classes": classes, "condition_dim": dim}.items():
         if value and getattr(generator, name, None) == 0 == getattr(critic, name, None):

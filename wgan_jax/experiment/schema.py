@@ -136,6 +136,11 @@ class RecordedConditions(DatasetConfig):
 
     struct_of: PyTree
     rows: PyTree
+    shown: int | None
+
+    @property
+    def native_size(self) -> int | None:
+        return self.shown
 
     @property
     def labels(self) -> bool:
@@ -149,26 +154,26 @@ class RecordedConditions(DatasetConfig):
 
 
 def recorded_conditions(
-    schema: Schema, workdir: Path, *, labels: bool
+    schema: Schema, workdir: Path, dataset: DatasetConfig
 ) -> RecordedConditions | None:
     """Conditions that the run in a workdir has kept; None of one without vectors.
 
     Args:
       schema: of the run.
       workdir: of the run.
-      labels: whether they are pairs of label and vector.
+      dataset: whose conditions they are; it is not opened.
 
     Raises:
       UserError: they cannot be read, or are none.
     """
-    if schema.conditions is None or schema.units is None:
+    if schema.conditions is None:
         return None
     path = str(workdir / CONDITIONS)
     vectors = open_array(path, "vectors", "vectors")
     width = schema.conditions.example_shape[0]
     is_right = vectors.shape[1:] == (width,) and vectors.dtype == np.float32 and len(vectors)
     rows: PyTree = vectors
-    if labels and is_right:
+    if dataset.labels and is_right:
         classes = open_array(path, "labels", "labels")
         is_right = classes.shape == vectors.shape[:1] and classes.dtype == np.int32
         rows = (classes, vectors)
@@ -177,9 +182,11 @@ def recorded_conditions(
             f"{path} holds no conditions of {width} numbers: put a copy of it back, without which "
             f"there is nothing to condition samples on"
         )
-    x = jax.ShapeDtypeStruct(schema.units.example_shape, np.float32)
+    units = schema.units
+    shape = dataset.example_shape() if units is None else units.example_shape
+    x = jax.ShapeDtypeStruct(shape or (), np.float32)
     one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
-    return RecordedConditions((x, one), rows)
+    return RecordedConditions((x, one), rows, dataset.native_size)
 
 
 def saved_schema(workdir: Path) -> Schema | None:

@@ -171,8 +171,7 @@ def open_sampler(
     schema = read_schema(workdir)
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, spec)
-    is_labelled, rows = bool(config.dataset.labels), None
-    recorded = recorded_conditions(schema, workdir, labels=is_labelled)
+    rows, recorded = None, recorded_conditions(schema, workdir, config.dataset)
     if recorded is not None:
         in_its_place: Any = recorded
         config = dataclasses.replace(config, dataset=in_its_place)
