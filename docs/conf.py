@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import wgan_jax
+
+sys.path.insert(0, str(Path(__file__).parent))
+import config_reference
 
 project = "wgan_jax"
 author = "The wgan_jax authors"
@@ -27,7 +32,18 @@ myst_heading_anchors = 3
 exclude_patterns = ["_build"]
 html_theme = "sphinx_book_theme"
 html_title = "wgan_jax"
-html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
+_LINKS = {
+    "Wasserstein GAN": "https://arxiv.org/abs/1701.07875",
+    "WGAN-GP": "https://arxiv.org/abs/1704.00028",
+    "JAX": "https://docs.jax.dev",
+    "Flax": "https://flax.readthedocs.io",
+    "Optax": "https://optax.readthedocs.io",
+}
+html_theme_options = {
+    "show_toc_level": 2,
+    "home_page_in_toc": True,
+    "extra_footer": " · ".join(f'<a href="{url}">{name}</a>' for name, url in _LINKS.items()),
+}
 html_copy_source = False
 
 default_role = "code"
@@ -78,7 +94,14 @@ def math(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def fill_in(app: Any, page: str, source: list[str]) -> None:
+    """The fields of the config on their page."""
+    if page == "config":
+        source[0] = source[0].replace("{fields}", config_reference.markdown())
+
+
 def setup(app: Any) -> None:
+    app.connect("source-read", fill_in)
     app.add_html_math_renderer("mathml", (math, None), (math, None))
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, at 500
     app.connect("autodoc-process-signature", shorten)

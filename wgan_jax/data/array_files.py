@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wgan_jax.data.remote import expand_user
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 from wgan_jax.files import open_regular
 
 HDF5 = (".h5", ".hdf5")
@@ -117,7 +117,7 @@ def _read_hdf5(path: Path, file: BinaryIO, key: str | None, option: str) -> np.n
     try:
         import h5py
     except ImportError as error:
-        raise UserError("HDF5 needs an extra; run: pip install 'wgan_jax[hdf5]'") from error
+        raise UserError(f"HDF5 needs an extra; run: {install_extra('hdf5')}") from error
     with h5py.File(file, "r") as opened:
         found = dict(_arrays_of(h5py, opened))
         data = found[pick(list(found), key, option, str(path))]

@@ -22,7 +22,7 @@ from wgan_jax.data.decoded_images import DecodedImages, Parts
 from wgan_jax.data.image_files import Found, ImageFile
 from wgan_jax.data.remote import expand_user, is_remote, local_copy
 from wgan_jax.data.rows import classes
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 from wgan_jax.files import kind_of, read_file, temporary_folder
 
 logger = logging.getLogger(__name__)
@@ -338,7 +338,7 @@ def _datasets() -> Any:
         import datasets
     except ImportError as error:
         raise UserError(
-            "--dataset huggingface needs an extra; run: pip install 'wgan_jax[huggingface]'"
+            f"--dataset huggingface needs an extra; run: {install_extra('huggingface')}"
         ) from error
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 
 
 def is_remote(name: str) -> bool:
@@ -99,7 +99,7 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
         raise
     except ImportError as error:
         name = redacted(url)
-        raise UserError(f"{name} needs an extra; run: pip install 'wgan_jax[gcs]'") from error
+        raise UserError(f"{name} needs an extra; run: {install_extra('gcs')}") from error
     except Exception as error:
         reason = redacted(" ".join(str(error).split()))[:200]
         name = redacted(url)

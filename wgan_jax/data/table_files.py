@@ -14,7 +14,7 @@ import numpy as np
 
 from wgan_jax.data.columns import chosen
 from wgan_jax.data.remote import expand_user
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 from wgan_jax.files import open_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
@@ -161,7 +161,7 @@ def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, R
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise UserError("parquet needs an extra; run: pip install 'wgan_jax[tables]'") from error
+        raise UserError(f"parquet needs an extra; run: {install_extra('tables')}") from error
     with open_regular(path, follow=True) as file:
         size = path.stat().st_size
         try:

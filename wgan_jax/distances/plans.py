@@ -13,6 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy
 
+from wgan_jax.errors import install_extra
+
 _RANGE = 1e7  # of the largest cost over the mean one that float64 solvers are trusted with
 _TOLERANCE = 1e-7  # of the plan's cost, by which it may exceed a lower bound
 _TRIES = 24
@@ -117,7 +119,7 @@ def _linear_program(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> Plan:
     if n * m > _LARGEST_PROGRAM:
         raise ValueError(
             f"{n} by {m} points are too many for the linear program of unequal sizes or weights; "
-            'install POT (pip install "wgan_jax[transport]"), or take clouds of equal size '
+            f"install POT ({install_extra('transport')}), or take clouds of equal size "
             "without weights"
         )
     rows = scipy.sparse.kron(scipy.sparse.eye_array(n), np.ones((1, m)))

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 # By name: the class, and the package that it needs, if any, from an extra of the logger's name.
@@ -85,10 +85,7 @@ def find_logger(name: str) -> Callable[[Path, int, str], Logger]:
     """
     path, package = _KNOWN.get(name, (name, None))
     if package is not None and importlib.util.find_spec(package) is None:
-        raise UserError(
-            f"--log {name} needs an extra; run: pip install 'wgan_jax[{name}]' (from a clone: "
-            f"pip install -e '.[{name}]')"
-        )
+        raise UserError(f"--log {name} needs an extra; run: {install_extra(name)}")
     module, _, attributes = path.partition(":")
     if package is None and "" not in sys.path and str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))  # as a console script has not

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, install_extra
 
 Table = dict[str, np.ndarray]
 
@@ -42,7 +42,7 @@ def write_parquet(blocks: Iterable[Table], file: BinaryIO) -> None:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise UserError("parquet needs an extra; run: pip install 'wgan_jax[tables]'") from error
+        raise UserError(f"parquet needs an extra; run: {install_extra('tables')}") from error
     writer: Any = None
     for block in blocks:
         columns = {
