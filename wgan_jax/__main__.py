@@ -14,6 +14,7 @@ if __name__ == "__main__":
     startup.prepare_process(stop_at_once=sys.argv[1:2] == ["train"])
 
 from wgan_jax.cli.common import run_command
+from wgan_jax.cli.compare import compare
 from wgan_jax.cli.evaluate import evaluate
 from wgan_jax.cli.export import export
 from wgan_jax.cli.features import features
@@ -28,7 +29,7 @@ from wgan_jax.experiment.distributed.placement import require_devices
 
 _COMMANDS = {
     command.__name__: command
-    for command in (report, sample, evaluate, export, features, reproduce, prepare)
+    for command in (report, sample, evaluate, compare, export, features, reproduce, prepare)
 }
 _WITHOUT_DEVICES = ("report", "prepare")
 

@@ -55,6 +55,15 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
         raise UserError(f"{path} holds no array that can be read: {reason}") from error
 
 
+def samples_key(path: str) -> str | None:
+    """The key of samples in a file that `sample` wrote; None for a file of one array."""
+    try:
+        names = zipfile.ZipFile(path).namelist() if path.endswith(".npz") else []
+    except (OSError, zipfile.BadZipFile):
+        return None  # whoever reads it says what is wrong
+    return "samples" if "samples.npy" in names else None
+
+
 def _mapped(path: Path) -> np.ndarray:
     open_regular(path, follow=True).close()  # a pipe would be waited for
     if path.stat().st_size == 0:

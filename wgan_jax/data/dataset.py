@@ -152,6 +152,14 @@ class DatasetConfig:
         """
         raise UserError(f"{type(self).__name__} has no --data-dir")
 
+    def open_samples(self, path: str, units: Units) -> Dataset:
+        """A generator's samples of such data in a file, in the numbers of its networks.
+
+        Raises:
+          UserError: there are no files of samples in units of these data.
+        """
+        raise UserError(f"{type(self).__name__} has no samples in units")
+
     def address_to_copy(self) -> str | None:
         """The address that `open` would fetch data from; None where all is on this machine."""
         return None

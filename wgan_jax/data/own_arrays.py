@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wgan_jax.data.array_files import open_array
+from wgan_jax.data.array_files import open_array, samples_key
 from wgan_jax.data.dataset import Units, fingerprint_of
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.remote import expand_user
@@ -92,6 +92,10 @@ class Arrays(FileConfig):
         return rows._replace(
             conditions=_encoded(found.conditions, units, str(self.condition)), condition_units=units
         )
+
+    def config_of_samples(self, path: str) -> Arrays:
+        config = super().config_of_samples(path)
+        return dataclasses.replace(config, key=samples_key(path), labels=None)
 
 
 class _Opened(NamedTuple):

@@ -155,6 +155,13 @@ class FileConfig(DatasetConfig):
     def at_location(self, location: str) -> Self:
         return dataclasses.replace(self, path=location)
 
+    def open_samples(self, path: str, units: Units) -> RowsDataset | RowsStream:
+        return self.config_of_samples(path).open_part(units)
+
+    def config_of_samples(self, path: str) -> Self:
+        """The config that reads samples from a file: all its rows, and of each what is learned."""
+        return dataclasses.replace(self, path=path, held_out=0.0, condition=None)
+
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)

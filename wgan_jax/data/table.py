@@ -85,6 +85,11 @@ class Table(FileConfig):
         conditions = parsed.conditions.encode(parsed.numbers)
         return rows._replace(conditions=conditions, condition_units=TableUnits(parsed.conditions))
 
+    def config_of_samples(self, path: str) -> Table:
+        names = tuple(self.open().units.by_column(np.zeros((0, *self.example_shape()))))
+        config = super().config_of_samples(path)
+        return dataclasses.replace(config, columns=names, label=None)
+
 
 class _Parsed(NamedTuple):
     """A table as numbers by column, with what follows from all of it."""

@@ -67,7 +67,8 @@ class W1Estimate(NamedTuple):
     @property
     def upper_is_noise(self) -> bool:
         """Whether most of `upper` is the distance between two samples of one law."""
-        return self.lower < self.upper / 2 < self.floor and self.transport <= self.upper
+        is_loose = self.lower < self.upper / 2 < self.floor
+        return bool(is_loose and self.transport <= self.upper)
 
     def __repr__(self) -> str:
         if not isinstance(self.value, numbers.Real):  # a pytree of something else

@@ -216,6 +216,41 @@ def _colors(*stops: str) -> Any:
     return LinearSegmentedColormap.from_list("shades", stops)
 
 
+def intervals(
+    names: list[str],
+    bounds: list[tuple[float, float, float]],
+    title: str,
+    note: str,
+    file: BinaryIO,
+) -> None:
+    """A row for each name: lower bound, value and upper bound, best on top."""
+    plt = pyplot()
+    order = sorted(range(len(names)), key=lambda i: bounds[i][1], reverse=True)
+    figure, axes = plt.subplots(figsize=(7, 1.4 + 0.4 * len(names)), layout="constrained")
+    for row, i in enumerate(order):
+        low, value, high = bounds[i]
+        axes.plot([low, high], [row, row], color=_REAL, linewidth=5, alpha=0.45)
+        axes.plot(value, row, "o", color=_REAL, markersize=7)
+    axes.set_yticks(range(len(order)), [_shown(names[i]) for i in order])
+    axes.set_ylim(-0.6, len(order) - 0.4)
+    axes.set_xlim(left=0)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(axis="y", length=0)
+    axes.set_title(_shown(title), loc="left", fontsize=11)
+    axes.set_xlabel(
+        "\n".join(textwrap.wrap(f"W1: from lower to upper bound; {note}", 90)), fontsize=9
+    )
+    figure.savefig(file, format="png", dpi=120)
+    plt.close(figure)
+
+
+def _shown(text: str) -> str:
+    """Text that Matplotlib takes for no formula."""
+    return text.replace("$", r"\$")
+
+
 def pyplot() -> Any:
     import matplotlib
 

@@ -19,15 +19,15 @@ def distance(contents: RunArtifacts) -> list[Markup]:
     if not any(exact in line for line in found):
         exact, floor = "w1/exact", "w1/floor"
     w1 = [
-        _series("exact, samples against data", found, exact, "a", sparse=True),
-        _series("exact, data against data: the noise floor", found, floor, "c", sparse=True),
-        _series("certified lower bound", found, "w1/lower", "b", sparse=True),
+        series("exact, samples against data", found, exact, "a", sparse=True),
+        series("exact, data against data: the noise floor", found, floor, "c", sparse=True),
+        series("certified lower bound", found, "w1/lower", "b", sparse=True),
     ]
     held_out = not any("w1/training" in line for line in found)
     unseen = "w1/held_out" if held_out else "w1/training"
     estimate = [
-        _series("training batches", lines, "critic/estimate", "a"),
-        _series("held-out data" if held_out else "all data", found, unseen, "b", sparse=True),
+        series("training batches", lines, "critic/estimate", "a"),
+        series("held-out data" if held_out else "all data", found, unseen, "b", sparse=True),
     ]
     notes = _notes(found, exact, held_out)
     if any("w1/lower" in line for line in found):
@@ -68,14 +68,14 @@ def training(contents: RunArtifacts) -> list[Markup]:
         chart(
             "Losses",
             "loss, each player its own",
-            [_series("critic", lines, critic, "a"), _series("generator", lines, generator, "b")],
+            [series("critic", lines, critic, "a"), series("generator", lines, generator, "b")],
         ),
         chart(
             "Gradient norms",
             "L2 norm (logarithmic)",
             [
-                _series("critic", lines, critic_norm, "a"),
-                _series("generator", lines, generator_norm, "b"),
+                series("critic", lines, critic_norm, "a"),
+                series("generator", lines, generator_norm, "b"),
             ],
             log=True,
         ),
@@ -98,7 +98,7 @@ def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
             f"{names[0].rpartition('/')[0]}: {', '.join(n.rpartition('/')[2] for n in names)}",
             "as logged",
             [
-                _series(name, contents.lines, name, look)
+                series(name, contents.lines, name, look)
                 for name, look in zip(names, "abcde", strict=False)
             ],
         )
@@ -106,7 +106,8 @@ def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
     ]
 
 
-def _series(name: str, lines: Lines, key: str, css_class: str, *, sparse: bool = False) -> Series:
+def series(name: str, lines: Lines, key: str, css_class: str, *, sparse: bool = False) -> Series:
+    """The values of a key over the steps that have one."""
     found = [(line["step"], line[key]) for line in lines if key in line and "step" in line]
     x, y = zip(*found, strict=True) if found else ((), ())
     return Series(name, np.array(x, float), np.array(y, float), css_class, sparse)

@@ -67,6 +67,11 @@ def write_report(workdir: Path) -> Path:
 
 def page(contents: RunArtifacts) -> str:
     """The report as HTML."""
+    return html_page(head.title(contents), _body(contents))
+
+
+def html_page(title: str, body: Markup) -> str:
+    """A page that needs nothing but itself, with the reports' style and script."""
     script, style = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     policy = (
         f"default-src 'none'; img-src data:; script-src {_digest(script)}; "
@@ -75,9 +80,9 @@ def page(contents: RunArtifacts) -> str:
     template = Template((_HERE / "page.html").read_text(encoding="utf-8"))
     return template.substitute(
         policy=tag("meta", http_equiv="Content-Security-Policy", content=policy),
-        title=tag("title", head.title(contents)),
+        title=tag("title", title),
         style=f"<style>{style}</style>",
-        body=_body(contents),
+        body=body,
         script=f"<script>{script}</script>",
     )
 

@@ -1,0 +1,199 @@
+"""`python -m wgan_jax compare`."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import jax
+
+from wgan_jax.cli import flags
+from wgan_jax.cli.common import parse_nonnegative_int, require_local_data, require_writable, workdir
+from wgan_jax.data.remote import expand_user
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.config_io import diff, to_dict
+
+if TYPE_CHECKING:
+    from wgan_jax.data.dataset import DatasetConfig
+    from wgan_jax.experiment.run import Run
+
+logger = logging.getLogger(__name__)
+
+_FORMS = (".json", ".png", ".html")
+_ASIDE = {"labels", "label", "condition"}  # of data whose samples are the same without
+
+
+def compare(args: list[str]) -> int:
+    """Tell which generators are nearer to the data: bounds of W1 that hold for all at once.
+
+    usage: python -m wgan_jax compare RUN RUN... [--data DATA] [--num N] [--confidence C]
+                                     [--seed S] [--features FILE [--sha256 HEX]] [--out FILE]
+
+    A RUN is a workdir, at its newest checkpoint, or a file of samples as `sample` writes them:
+    .npy, .npz, .csv or .parquet. Two differ for certain where their intervals do not overlap. The
+    data are those of the first workdir, held out from training where some are.
+
+    --data        where these data are now; with files alone, what to compare them with: a
+                  workdir, a config, or a file of data
+    --num         samples of each kind, at most (20,000); of data without end 262,144 at first
+    --confidence  that all bounds hold at once (0.95)
+    --seed        the same seed gives the same bounds (0)
+    --features    a file of `features`, or weights of Inception: distances between what it sees
+    --sha256      of a features file that carries no digest of its own
+    --out         FILE.json, FILE.png (the intervals) or FILE.html (with the curves of the runs);
+                  may be repeated
+    """
+    outs, args = flags.repeated_option(args, "out")
+    data, args = flags.path_option(args, "data")
+    chosen, args = flags.option(args, "num")
+    wanted, args = flags.option(args, "confidence")
+    seed, args = flags.option(args, "seed")
+    file, args = flags.path_option(args, "features")
+    sha256, args = flags.option(args, "sha256")
+    num = None if chosen is None else parse_nonnegative_int("num", chosen, 16)
+    confidence = _confidence(wanted or "0.95")
+    key = jax.random.key(parse_nonnegative_int("seed", seed or "0"))
+    paths = [_out(out) for out in outs]
+    names = _names(args)
+    from wgan_jax.experiment.evaluation import comparison
+    from wgan_jax.experiment.evaluation.features import open_features
+    from wgan_jax.experiment.sampling.read_samples import read_samples
+
+    on_data, on_samples, on_bounds = jax.random.split(key, 3)
+    runs = {name: _open(name, data) for name in names if Path(expand_user(name)).is_dir()}
+    dataset, trained_on = (_same_data(runs), True) if runs else _data_of_files(data)
+    opened = next(iter(runs.values())).data if runs else dataset.open()
+    title = dataset.title
+    rows = num or comparison.ROWS
+    reference = comparison.Reference.of(opened, title, on_data, rows, trained_on=trained_on)
+    features = None if file is None else open_features(Path(file), sha256)
+    candidates = []
+    for i, name in enumerate(names):
+        one = jax.random.fold_in(on_samples, i)
+        if name in runs:
+            candidates.append(comparison.Candidate.of(name, runs[name], reference, one))
+        else:
+            samples = read_samples(Path(expand_user(name)), dataset, opened)
+            candidates.append(comparison.Candidate(name, samples))
+    held_out = {} if num is None else {"held_out": num}
+    try:
+        found = comparison.compare(
+            candidates, reference, on_bounds, confidence=confidence, features=features, **held_out
+        )
+    except ValueError as error:
+        raise UserError(str(error)) from error
+    print(comparison.table(found))
+    for path in paths:
+        _write(path, found, [Path(expand_user(name)) for name in runs])
+        print(path)
+    return 0
+
+
+def _names(args: list[str]) -> list[str]:
+    if not args:
+        raise UserError("compare takes workdirs and files of samples, got none")
+    if twice := next((name for name in args if args.count(name) > 1), None):
+        raise UserError(f"compare takes each run once, got {twice} twice")
+    for name in args:
+        if name.startswith("-") or not Path(expand_user(name)).exists():
+            raise UserError(f"there is no workdir or file of samples {name!r}")
+    return args
+
+
+def _open(name: str, data: str | None) -> Run:
+    """The run of a workdir at its newest checkpoint."""
+    from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
+    from wgan_jax.experiment.run import open_run
+
+    folder = workdir("compare", [name])
+    config = flags.load(folder / "config.json")
+    if config.sweep is not None:
+        raise UserError(f"{name} holds a sweep: sample its members to files and compare those")
+    if data is None:
+        require_local_data(config, "--data")
+    else:
+        config = dataclasses.replace(config, dataset=_moved(config.dataset, data))
+    if not Checkpoints(folder / "checkpoints").steps():
+        raise UserError(f"{folder} holds no checkpoint")
+    return open_run(config, folder)
+
+
+def _moved(dataset: Any, data: str) -> Any:
+    try:
+        return dataset.at_location(data)
+    except UserError as error:
+        raise UserError(f"{error}, so leave --data out") from error
+
+
+def _same_data(runs: dict[str, Run]) -> DatasetConfig:
+    """The data set of all runs.
+
+    Raises:
+      UserError: they have different ones.
+    """
+    (first, run), *others = runs.items()
+    for name, other in others:
+        theirs, ours = to_dict(other.config.dataset), to_dict(run.config.dataset)
+        differ = set(diff(ours, theirs)) - _ASIDE
+        if not differ and not set(diff(ours, theirs)) and run.data.size is not None:
+            differ = {"content"} if run.data.fingerprint() != other.data.fingerprint() else set()
+        if differ:
+            what = f"{run.config.dataset.title} and {other.config.dataset.title}"
+            raise UserError(
+                f"{first} and {name} were trained on different data ({what}: "
+                f"{', '.join(sorted(differ)) or 'other kinds'}), so their distances do not compare"
+            )
+    return run.config.dataset
+
+
+def _data_of_files(data: str | None) -> tuple[Any, bool]:
+    """The data that files of samples are compared with, and whether they were trained on them."""
+    from wgan_jax.data import array_files, own_arrays, table, table_files
+
+    if data is None:
+        raise UserError("files of samples need --data, a workdir, a config or a file of data")
+    path = Path(data)
+    if path.suffix in table_files.SUFFIXES:
+        return table.Table(path=data), False
+    if path.suffix in array_files.SUFFIXES:
+        return own_arrays.Arrays(path=data), False
+    return flags.load(path / "config.json" if path.is_dir() else data).dataset, True
+
+
+def _confidence(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1:
+        raise UserError(f"--confidence takes a number between 0 and 1, got {text[:60]!r}")
+    return value
+
+
+def _out(out: str) -> Path:
+    path = Path(expand_user(out))
+    if path.suffix not in _FORMS:
+        raise UserError(f"{out} should end in {', '.join(_FORMS)}")
+    require_writable(path)
+    return path
+
+
+def _write(path: Path, found: Any, folders: list[Path]) -> None:
+    from wgan_jax.experiment import plots
+    from wgan_jax.experiment.evaluation.comparison import short_names, statements
+    from wgan_jax.experiment.report.several import write_page
+    from wgan_jax.experiment.workdir import write_json
+    from wgan_jax.files import atomic_write
+
+    if path.suffix == ".json":
+        write_json(path, found.to_json())
+    elif path.suffix == ".html":
+        write_page(path, folders, found)
+    else:
+        names = short_names([candidate.name for candidate, _ in found.rows])
+        bounds = [(e.lower, e.value, e.upper) for _, e in found.rows]
+        title = f"W1 to {found.reference.title}"
+        with atomic_write(path) as file:
+            plots.intervals(names, bounds, title, statements(found)[-1], file)

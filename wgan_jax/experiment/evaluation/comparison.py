@@ -1,0 +1,261 @@
+"""Compares generators by W1 to the same data, with bounds that hold for all of them at once."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from wgan_jax.data.dataset import Dataset
+from wgan_jax.estimate import W1Estimate, estimate_w1
+from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.run import Run
+from wgan_jax.transforms.ema import with_ema
+from wgan_jax.types import Array
+
+ROWS = 20_000
+_WIDTH = 28  # of a name on the screen
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Generated:
+    """The generator of a run as a sampler."""
+
+    state: Any
+    generate: Any = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.tree.leaves(self.generate(self.state, key, n))[0]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Unlabelled:
+    """A sampler of pairs as one of their first parts."""
+
+    sampler: Any
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.tree.leaves(self.sampler(key, n))[0]
+
+
+class _Named:
+    """Features under their name."""
+
+    def __init__(self, features: Features):
+        self.name, self._apply = features.name, features.apply
+
+    def __call__(self, x: Array) -> Array:
+        return self._apply(x)
+
+
+class Reference(NamedTuple):
+    """The data that all are compared with.
+
+    Attributes:
+      source: a sampler, or rows [n, ...] as networks take them.
+      kind: what they are, in words.
+      title: what to call the data set.
+      scale: what turns distances into the unit of the data, where they have one.
+    """
+
+    source: Any
+    kind: str
+    title: str
+    scale: float
+
+    @classmethod
+    def of(
+        cls, data: Dataset, title: str, key: Array, num: int, *, trained_on: bool = True
+    ) -> Reference:
+        """Held-out data where there are some; at most `num` rows of a finite set.
+
+        `trained_on` tells whether the candidates may have seen what is not held out.
+        """
+        unseen = data.held_out()
+        kind = ("training data" if trained_on else "data") if unseen is None else "held-out data"
+        chosen = data if unseen is None else unseen
+        scale = 1.0 if data.units is None else data.units.scale or 1.0
+        if chosen.size is None:
+            return cls(_Unlabelled(chosen), "fresh draws", title, scale)
+        rows = next(chosen.draws(key, min(num, chosen.size), 1))
+        return cls(np.asarray(jax.tree.leaves(rows)[0], np.float32), kind, title, scale)
+
+
+class Candidate(NamedTuple):
+    """Samples to compare: a sampler or rows [n, ...], by name, and the step of their run."""
+
+    name: str
+    source: Any
+    step: int | None = None
+
+    @classmethod
+    def of(cls, name: str, run: Run, reference: Reference, key: Array) -> Candidate:
+        """A run's generator: a sampler next to one, else as many samples as there are data."""
+        sampler = _Generated(with_ema(run.state), run.gan.generate)
+        if callable(reference.source):
+            return cls(name, sampler, run.step)
+        n, size = len(reference.source), 500
+        keys = jax.random.split(key, -(-n // size))
+        samples = np.concatenate([np.asarray(sampler(one, size)) for one in keys])[:n]
+        return cls(name, samples, run.step)
+
+
+class Comparison(NamedTuple):
+    """Bounds of W1 to the data, which hold together at the stated confidence.
+
+    Attributes:
+      rows: the candidates with their estimates.
+      reference: what they are compared with.
+      confidence: that all bounds hold; each has its share of the risk.
+      unit: what distances are in.
+    """
+
+    rows: list[tuple[Candidate, W1Estimate]]
+    reference: Reference
+    confidence: float
+    unit: str = ""
+
+    @property
+    def nearer(self) -> list[tuple[str, str]]:
+        """Which is certainly nearer to the data than which: their intervals are disjoint."""
+        return [
+            (a.name, b.name)
+            for (a, near), (b, far) in permutations(self.rows, 2)
+            if near.upper < far.lower
+        ]
+
+    def to_json(self) -> dict[str, Any]:
+        numbers = ("value", "lower", "upper", "floor", "n_p", "n_q", "upper_is_noise")
+        return {
+            "data": self.reference.title,
+            "kind": self.reference.kind,
+            "unit": self.unit,
+            "confidence": self.confidence,
+            "runs": [
+                {"name": each.name, "step": each.step}
+                | {name: getattr(estimate, name) for name in numbers}
+                for each, estimate in self.rows
+            ],
+            "nearer": [list(pair) for pair in self.nearer],
+        }
+
+
+def compare(
+    candidates: Sequence[Candidate],
+    reference: Reference,
+    key: Array,
+    *,
+    confidence: float = 0.95,
+    features: Features | None = None,
+    **options: Any,
+) -> Comparison:
+    """Bound W1 of each candidate to the data, the risk shared by all of them.
+
+    Args:
+      candidates: one or more.
+      reference: the data.
+      key: of all randomness.
+      confidence: that all bounds hold at once.
+      features: the space that distances are taken in; that of the samples if not given.
+      options: of `estimate_w1`.
+
+    Raises:
+      ValueError: samples that cannot be compared with the data.
+    """
+    each = 1 - (1 - confidence) / len(candidates)
+    scale = 1.0 if features is not None else reference.scale
+    space = None if features is None else _Named(features)
+    rows = []
+    for candidate, one in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
+        estimate = estimate_w1(
+            candidate.source,
+            reference.source,
+            key=one,
+            confidence=each,
+            features=space,
+            **options,
+        )
+        scaled = {
+            name: scale * getattr(estimate, name) for name in ("value", "lower", "upper", "floor")
+        }
+        scaled["transport"] = scale * estimate.transport
+        rows.append((candidate, estimate._replace(**scaled)))
+    unit = "" if features is None else f"features of {features.name}"
+    return Comparison(rows, reference, confidence, unit)
+
+
+def table(comparison: Comparison) -> str:
+    """A comparison as lines to read."""
+    names = short_names([candidate.name for candidate, _ in comparison.rows])
+    reference, rows = comparison.reference, comparison.rows
+    n = "" if callable(reference.source) else f"{len(reference.source):,} of the "
+    unit = f" in {comparison.unit}" if comparison.unit else ""
+    cells = [["", "step", "W1", "at least", "at most"]]
+    for name, (candidate, e) in zip(names, rows, strict=True):
+        step = "" if candidate.step is None else f"{candidate.step:,}"
+        noise = " (mostly noise)" if e.upper_is_noise else ""
+        numbers = [f"{x:.4g}" for x in (e.value, e.lower)]
+        cells.append([name, step, *numbers, f"{e.upper:.4g}{noise}"])
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join(
+            [line[0].ljust(widths[0]), *map(str.rjust, line[1:4], widths[1:4]), line[4]]
+        ).rstrip()
+        for line in cells
+    ]
+    head = f"W1 to {reference.title}{unit} ({n}{reference.kind})"
+    return "\n".join([head, *lines, "", *statements(comparison)])
+
+
+def statements(comparison: Comparison) -> list[str]:
+    """What follows from the bounds, in words."""
+    names = [candidate.name for candidate, _ in comparison.rows]
+    called = dict(zip(names, short_names(names), strict=True))
+    lines = [
+        f"{called[a]} is nearer to the data than {called[b]}: certified"
+        for a, b in comparison.nearer
+    ]
+    if not lines and len(names) > 1:
+        lines.append("no difference is certified: the intervals overlap")
+    elif len(lines) < len(names) * (len(names) - 1) // 2:
+        lines.append("no other difference is certified: the intervals of the others overlap")
+    together = "all bounds hold" if len(names) > 1 else "both bounds hold"
+    lines.append(f"{together} at once with {100 * comparison.confidence:.4g}% confidence")
+    if comparison.reference.kind == "training data":
+        lines[-1] += (
+            ", but for what generators remember of these data: none are held out from training"
+        )
+    return lines
+
+
+def short_names(names: Sequence[str]) -> list[str]:
+    """Paths by as many of their last parts as tell them apart, long ones with a gap.
+
+    Example:
+      >>> short_names(["runs/a/gp", "runs/b/gp", "clip"])
+      ['a/gp', 'b/gp', 'clip']
+    """
+    parts = [name.rstrip("/").split("/") for name in names]
+    found = []
+    for i, mine in enumerate(parts):
+        k = next(
+            (
+                k
+                for k in range(1, len(mine))
+                if all(mine[-k:] != other[-k:] for j, other in enumerate(parts) if j != i)
+            ),
+            len(mine),
+        )
+        found.append(_cut("/".join(mine[-k:])))
+    return found
+
+
+def _cut(name: str) -> str:
+    half = (_WIDTH - 3) // 2
+    return name if len(name) <= _WIDTH else f"{name[:half]}...{name[-half:]}"

@@ -1,0 +1,110 @@
+"""Several runs on one page: their curves over each other, and what is known of each at its end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from wgan_jax.experiment.evaluation.comparison import Comparison, short_names, statements
+from wgan_jax.experiment.evaluation.metrics import metric_of, rows
+from wgan_jax.experiment.report import curves, head
+from wgan_jax.experiment.report.axis import number
+from wgan_jax.experiment.report.charts import chart
+from wgan_jax.experiment.report.contents import RunArtifacts, evaluations, flat, read_artifacts
+from wgan_jax.experiment.report.markup import Markup, join, table, tag
+from wgan_jax.experiment.report.reporter import html_page
+from wgan_jax.files import atomic_write
+
+LARGEST = 5  # runs, as many as there are colors
+_CURVES = {
+    "w1/lower": "Certified lower bound on W1 (95% at each point)",
+    "w1/minibatch": "Exact W1 at the size of a minibatch",
+    "w1/sliced": "Sliced W1",
+    "modes/found": "Modes found",
+    "modes/high_quality": "Share of samples within three standard deviations of a mode",
+    "critic/estimate": "The critic's estimate",
+    "critic/loss": "The critic's loss",
+}
+
+
+def write_page(path: Path, workdirs: list[Path], comparison: Comparison | None = None) -> None:
+    """Write a page that compares runs, from their files alone, and with bounds where given.
+
+    Raises:
+      UserError: a folder that holds no run.
+    """
+    contents = [read_artifacts(workdir) for workdir in workdirs]
+    names = short_names([str(workdir.resolve()) for workdir in workdirs])
+    title = f"{len(names)} runs compared" if names else "Samples compared"
+    sections = {
+        "Distance to the data": [] if comparison is None else _bounds(comparison),
+        "Over training": _over_training(names[:LARGEST], contents[:LARGEST]),
+        "Newest evaluations": _evaluations(names, contents),
+    }
+    body = [
+        tag(
+            "header",
+            tag("h1", title),
+            *(_about(*each) for each in zip(names, contents, strict=True)),
+        ),
+        *(tag("section", tag("h2", name), *inside) for name, inside in sections.items() if inside),
+    ]
+    with atomic_write(path) as file:
+        file.write(html_page(title, join(body)).encode("utf-8", "replace"))
+
+
+def _about(name: str, contents: RunArtifacts) -> Markup:
+    return tag("p", tag("b", name), f": {head.title(contents)}")
+
+
+def _bounds(comparison: Comparison) -> list[Markup]:
+    """The table of the bounds, and what follows from them."""
+    names = short_names([candidate.name for candidate, _ in comparison.rows])
+    cells = [
+        [
+            name,
+            "" if candidate.step is None else f"{candidate.step:,}",
+            *map(number, (e.value, e.lower, e.upper)),
+        ]
+        for name, (candidate, e) in zip(names, comparison.rows, strict=True)
+    ]
+    caption = f"W1 to {comparison.reference.title}, {comparison.reference.kind}"
+    lines = [tag("p", line) for line in statements(comparison)]
+    return [table(["run", "step", "W1", "at least", "at most"], cells, caption), *lines]
+
+
+def _over_training(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
+    """A chart for each number, with a curve for each run."""
+    charts = []
+    for key, title in _CURVES.items():
+        evaluated = not key.startswith("critic/")
+        lines = [evaluations(each) if evaluated else each.lines for each in contents]
+        looks = zip(names, lines, "abcde", strict=False)
+        series = [
+            curves.series(name, found, key, look, sparse=evaluated) for name, found, look in looks
+        ]
+        if (
+            drawn := chart(title, "a curve for each run", series, zero=key.startswith("w1/"))
+        ) is not None:
+            charts.append(drawn)
+    return [tag("div", *charts, class_="charts")] if charts else []
+
+
+def _evaluations(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
+    """A row for each measure, a column for each run."""
+    found = [_newest(each) for each in contents]
+    measures = dict.fromkeys(row.name for each in found for row in rows(each))
+    if not measures:
+        return []
+    cells = []
+    for name in measures:
+        metric = metric_of(name)
+        about = join([name, tag("small", metric.meaning if metric else "")])
+        cells.append([about, *(number(each[name]) if name in each else "" for each in found)])
+    return [table(["measure", *names], cells, "The newest evaluation of each run")]
+
+
+def _newest(contents: RunArtifacts) -> dict[str, float]:
+    """The newest evaluation, with what evaluation.json adds to it."""
+    logged: dict[str, float] = (evaluations(contents) or [{}])[-1]
+    kept = flat(contents.evaluation)
+    return logged | kept if kept.get("step", -1) >= logged.get("step", -1) else logged

@@ -1,0 +1,50 @@
+"""Reads samples from files as `sample` writes them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from wgan_jax.data.array_files import open_array, samples_key
+from wgan_jax.data.dataset import Dataset
+from wgan_jax.data.table import Table
+from wgan_jax.data.table_files import SUFFIXES
+from wgan_jax.data.units import axes
+from wgan_jax.errors import UserError
+
+
+def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
+    """The samples [n, ...] of a file in the numbers of networks.
+
+    Args:
+      path: .npy, .npz, .csv or .parquet.
+      dataset: the config of the data that a generator was trained on.
+      data: the same, open.
+
+    Raises:
+      UserError: no such file, or samples of another shape than the data have.
+    """
+    shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
+    if data.units is not None:
+        x = _rows(dataset.open_samples(str(path), data.units))
+    elif path.suffix in SUFFIXES:
+        if len(shape) != 1:
+            raise UserError(f"{path} is a table, but the data have the shape {shape}")
+        names = tuple(axes(np.zeros((1, *shape))))
+        opened = Table(path=str(path), columns=names).open()
+        columns = opened.units.by_column(_rows(opened))
+        x = np.stack([columns[name] for name in names], 1)
+    else:
+        x = np.asarray(open_array(str(path), samples_key(str(path)), "an array of its own"))
+    if x.shape[1:] != shape:
+        raise UserError(f"{path} holds samples of shape {x.shape[1:]}, but the data have {shape}")
+    return x
+
+
+def _rows(data: Dataset) -> np.ndarray:
+    """All rows of a finite data set."""
+    assert data.size is not None
+    return np.asarray(jax.tree.leaves(next(data.draws(jax.random.key(0), data.size, 1)))[0])
