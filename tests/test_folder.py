@@ -4,7 +4,10 @@ import io
 import json
 import os
 import shutil
+import signal
 import tarfile
+import threading
+import time
 import zipfile
 
 import jax
@@ -436,6 +439,28 @@ def test_labelled_images_are_streamed_into_training(tmp_path, monkeypatch):
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [1, 2]
     assert all(0 <= line["time/data_wait"] <= 1 for line in lines)
+
+
+def test_a_signal_stops_decoding_at_once_and_leaves_nothing(tmp_path, capsys, monkeypatch):
+    root, decode, decoded = classes(tmp_path / "pets", 40), decoded_images.decode, []
+    if threading.current_thread() is not threading.main_thread():
+        pytest.skip("signals come to the main thread")
+
+    def slow(*args, **options):
+        decoded.append(1)
+        if len(decoded) == 10:
+            os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.1)
+        return decode(*args, **options)
+
+    monkeypatch.setattr(decoded_images, "decode", slow)
+    assert train(root, tmp_path / "run") == 143
+    assert len(decoded) < 30
+    said = capsys.readouterr().err
+    assert said == "stopped by SIGTERM while it was opened, nothing is lost\n"
+    assert not [*(tmp_path / "cache" / "wgan_jax").iterdir()]
+    monkeypatch.setattr(decoded_images, "decode", decode)
+    assert opened(root).size == 80
 
 
 def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_path, capsys):

@@ -23,7 +23,7 @@ from wgan_jax.__main__ import main
 from wgan_jax.cli import run_command
 from wgan_jax.cli.train import train as train_command
 from wgan_jax.errors import UserError, install_extra
-from wgan_jax.experiment.config import Config, Sweep
+from wgan_jax.experiment.config import Config, Sweep, Warmup
 from wgan_jax.experiment.config_io import from_dict, to_dict
 from wgan_jax.experiment.distributed.signals import Stopped
 from wgan_jax.experiment.loggers.logger import find_logger
@@ -273,6 +273,20 @@ def test_lines_come_now_and_then_where_there_is_no_terminal(monkeypatch, capsys)
     assert len(lines) == 2
     assert all("of 1,000" in line and "0.3333" in line for line in lines)
     assert said.err == ""
+
+
+def test_the_time_to_the_end_is_told_once_as_soon_as_it_is_measured(tmp_path, caplog, monkeypatch):
+    """By the second chunk: the first one is compiled, and what a warm-up takes tells nothing."""
+    monkeypatch.setattr("wgan_jax.experiment.writers._SECONDS_BETWEEN_LINES", 0.0)
+    lines = []
+    monkeypatch.setattr(Console, "update", lambda self, *_: lines.append(len(caplog.messages)))
+    config = dataclasses.replace(SMALL, steps=12, warmup=Warmup(n_critic=2, first=2, every=0))
+    with caplog.at_level("INFO", "wgan_jax"):
+        train(config, tmp_path / "run")
+    assert len(lines) == 7
+    (told,) = [i for i, message in enumerate(caplog.messages) if "to the end" in message]
+    assert caplog.messages[told].startswith("about ")
+    assert [count > told for count in lines] == [False] * 4 + [True] * 3
 
 
 def test_the_logger_of_the_docs_keeps_what_it_is_told(tmp_path):

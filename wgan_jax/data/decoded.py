@@ -11,6 +11,7 @@ import logging
 import os
 import shutil
 import sys
+import threading
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -152,8 +153,12 @@ def _decode_all(
         start = file.tell()
         file.truncate(start + len(names) * row)
 
+        stopped = threading.Event()
+
         def work(block: list[Any]) -> int:
             for name, content in block if source.in_order else source.contents(block):
+                if stopped.is_set():
+                    break
                 i = number[name]
                 try:
                     if isinstance(content, OSError):
@@ -183,6 +188,9 @@ def _decode_all(
                         done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
                         bar.update(sum(future.result() for future in done))
                 bar.update(sum(future.result() for future in at_work))
+            except BaseException:
+                stopped.set()
+                raise
             finally:
                 pool.shutdown(cancel_futures=True)
     return hashes, faults

@@ -32,6 +32,7 @@ from wgan_jax.types import PyTree
 
 # Whose images are smaller than the networks' and get a black margin.
 _NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
+_DECODED_AT_A_TIME = 100  # images, by a thread
 _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
@@ -223,7 +224,8 @@ class TFDS(Prepared):
                 name = f"image {i} of {self.name}"
                 images[i] = decode(record["image"], self.image_size, self.channels, name=name)
 
-        blocks = [range(i, min(i + 1000, len(source))) for i in range(0, len(source), 1000)]
+        count, step = len(source), _DECODED_AT_A_TIME
+        blocks = [range(i, min(i + step, count)) for i in range(0, count, step)]
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             list(pool.map(read, blocks))
         condition = targets.condition(columns)

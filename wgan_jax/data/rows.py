@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 from wgan_jax.data.arrays import ArrayDataset
-from wgan_jax.data.dataset import MOST_CONDITIONS, DatasetConfig, Units
+from wgan_jax.data.dataset import MOST_CONDITIONS, Dataset, DatasetConfig, Units
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.memory import device_room
 from wgan_jax.data.remote import expand_user
@@ -163,9 +163,22 @@ class FileConfig(DatasetConfig):
         return dataclasses.replace(self, path=path, held_out=0.0, condition=None)
 
 
+class _Part(Dataset):
+    """Some rows of a file, which knows of the others."""
+
+    config: Any
+
+    def held_out(self) -> RowsDataset | RowsStream | None:
+        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
+
+    def in_units(self, units: Units | None) -> Dataset:
+        # Another machine may round the mean in another way.
+        return self if units in (None, self.units) else self.config.open_part(units)
+
+
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
-class RowsDataset(ArrayDataset):
+class RowsDataset(_Part, ArrayDataset):
     """Rows of a file of the user's, in the numbers of networks.
 
     Attributes:
@@ -176,18 +189,11 @@ class RowsDataset(ArrayDataset):
     units: Units = dataclasses.field(kw_only=True, metadata={"static": True})
     digest: str = dataclasses.field(default="", metadata={"static": True})
 
-    def held_out(self) -> RowsDataset | RowsStream | None:
-        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
-
-    def in_units(self, units: Units | None) -> RowsDataset | RowsStream:
-        # Another machine may round the mean in another way.
-        return self if units in (None, self.units) else self.config.open_part(units)
-
     def fingerprint(self) -> dict[str, Any]:
         return {"size": self.size, "sha256": self.digest}
 
 
-class RowsStream(Stream):
+class RowsStream(_Part, Stream):
     """Rows of a file that do not fit on the device, read while the last chunk trains.
 
     Args:
@@ -226,12 +232,6 @@ class RowsStream(Stream):
     def class_labels(self) -> np.ndarray | None:
         labels = self._rows.labels
         return None if labels is None else labels[self._index]
-
-    def held_out(self) -> RowsDataset | RowsStream | None:
-        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
-
-    def in_units(self, units: Units | None) -> RowsDataset | RowsStream:
-        return self if units in (None, self.units) else self.config.open_part(units)
 
     def fingerprint(self) -> dict[str, Any]:
         return {"size": self.size, "sha256": self._rows.digest}

@@ -46,6 +46,22 @@ def crossed_multiple(every: int, *, before: int, after: int) -> bool:
     return every > 0 and after // every > before // every
 
 
+def duration(seconds: float) -> str:
+    """A time in the unit that people would take.
+
+    Example:
+      >>> [duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0)]
+      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h']
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.3g} ms"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"
+
+
 def chunk_steps(
     config: Config, gan: GAN, chunk: ChunkShape
 ) -> Callable[..., tuple[GANState, Metrics]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan
-from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
+from wgan_jax.experiment.chunks import ChunkShape, chunk_steps, duration
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.loggers.run_loggers import find_loggers
@@ -65,9 +65,9 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
         "critic": f"{_parameters(state.critic.params)} parameters",
         "batch": f"{config.batch_size:,}, {share:,} on each of {sharding.describe()}",
         "memory": f"{_memory(program)} on each device, without the data",
-        "compiled in": _duration(compiling),
-        "an iteration": f"{_duration(each)}, of {config.n_critic} critic steps",
-        "time to the end": f"{_duration(each * config.steps)} for {config.steps:,} iterations, "
+        "compiled in": duration(compiling),
+        "an iteration": f"{duration(each)}, of {config.n_critic} critic steps",
+        "time to the end": f"{duration(each * config.steps)} for {config.steps:,} iterations, "
         "without evaluations and checkpoints",
         "would write to": workdir,
     }
@@ -97,19 +97,3 @@ def _memory(program: Any) -> str:
         return "an unknown amount of memory"
     size = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
     return f"{(size - found.alias_size_in_bytes) / 2**20:,.0f} MiB"
-
-
-def _duration(seconds: float) -> str:
-    """A time in the unit that people would take.
-
-    Example:
-      >>> [_duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0)]
-      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h']
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.3g} ms"
-    minutes = round(seconds / 60)
-    if minutes < 60:
-        return f"{minutes} min"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min" if hours < 24 else f"{hours // 24} d {hours % 24} h"

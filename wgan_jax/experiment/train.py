@@ -18,7 +18,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.data_identity import check_data
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import make_sharding
-from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
+from wgan_jax.experiment.distributed.signals import Stopped, catch_signals, obey_at_once
 from wgan_jax.experiment.loggers.run_loggers import find_loggers
 from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import Run, open_run
@@ -57,7 +57,9 @@ def train(
     sharding = make_sharding(config, devices)
     processes.run_on_all(lambda: find_loggers(config) if processes.is_primary() else {})
     with _owned(workdir, config), catch_signals() as signals:
-        run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
+        # Hosts wait for each other while they open, and none of them may leave.
+        with obey_at_once() if processes.process_count() == 1 else contextlib.nullcontext():
+            run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
         program, guard = run.compile(sharding), run.non_finite_guard()
@@ -95,6 +97,7 @@ def train(
                 if due(config.evaluate_every):
                     evaluation = writer.evaluate(sharding.gather(state), step)
                 writer.write_chunk(metrics, before, evaluation, speed, batches.wait_fraction)
+                writer.tell_time_left(chunk, step, speed)
 
                 stop, done = _signal(signals), step == config.steps
                 if stop or done or due(config.checkpoint_every):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from wgan_jax.experiment.chunks import ChunkShape, duration
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.loggers.run_loggers import RunLoggers
 from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
@@ -49,6 +50,8 @@ class RunWriter:
         self._console = Console(run.step, run.config.steps)
         self._report = Reporter(workdir)
         self._warned: set[str] = set()
+        self._compiled: ChunkShape | None = None
+        self._is_time_told = False
 
     def write_data(self) -> None:
         path = self._workdir / "samples" / "data.png"
@@ -96,6 +99,22 @@ class RunWriter:
                 self._logs[name].write({"step": before + i + 1} | line)
             self._loggers.write_lines(before + i + 1, lines)
 
+    def tell_time_left(self, chunk: ChunkShape, step: int, speed: float) -> None:
+        """Tells once how long the rest will take: by the second chunk of a shape, as the first one
+        is compiled.
+
+        Args:
+          chunk: that was trained; those of a warm-up tell nothing of the others.
+          step: after it.
+          speed: generator iterations per second.
+        """
+        seconds, usual = (self._config.steps - step) / speed, self._config.n_critic
+        if self._compiled == chunk and chunk.n_critic == usual and not self._is_time_told:
+            self._is_time_told = True
+            if seconds >= _SECONDS_BETWEEN_LINES:
+                logger.info("about %s to the end", duration(seconds))
+        self._compiled = chunk
+
     def _is_due(self, step: int) -> bool:
         return step % self._config.log_every == 0 or step == self._config.steps
 
@@ -134,6 +153,8 @@ class NoopWriter:
         return {}
 
     def write_chunk(self, *args: object) -> None: ...
+
+    def tell_time_left(self, *args: object) -> None: ...
 
     def write_samples(self, state: GANState, step: int) -> None: ...
 

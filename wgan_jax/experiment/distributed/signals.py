@@ -17,11 +17,13 @@ class Stopped(Exception):  # noqa: N818  it is no error: all is saved
 
     Args:
       signum: the signal.
-      step: the step that is saved; 0 where there was nothing to save yet.
+      step: the step that is saved; 0 where there was nothing to save yet, None where the run was
+        not even open.
     """
 
-    def __init__(self, signum: int, step: int):
+    def __init__(self, signum: int, step: int | None):
         saved = f", step {step} is saved" if step else " before the first step, nothing is lost"
+        saved = " while it was opened, nothing is lost" if step is None else saved
         super().__init__(f"stopped by {signal.Signals(signum).name}{saved}")
         self.exit_status = 128 + signum
 
@@ -29,9 +31,13 @@ class Stopped(Exception):  # noqa: N818  it is no error: all is saved
 class _Collector:
     def __init__(self) -> None:
         self.received: list[int] = []
+        self.obeys_at_once = False
 
     def __call__(self, number: int, _: object) -> None:
         self.received.append(number)
+        if self.obeys_at_once:
+            self.obeys_at_once = False
+            raise Stopped(number, None)
 
 
 @contextlib.contextmanager
@@ -62,6 +68,24 @@ def catch_signals() -> Iterator[list[int]]:
         for number, handler in former.items():
             # None stands for a handler from C, which Python cannot put back.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+@contextlib.contextmanager
+def obey_at_once() -> Iterator[None]:
+    """Raises `Stopped` as soon as a signal comes, inside `catch_signals`: for work that is long and
+    has nothing to save, such as decoding images.
+
+    In other threads than the main one, and where nothing is caught, it changes nothing.
+    """
+    collector = signal.getsignal(signal.SIGTERM)
+    if not isinstance(collector, _Collector) or collector.received:
+        yield
+        return
+    collector.obeys_at_once = True
+    try:
+        yield
+    finally:
+        collector.obeys_at_once = False
 
 
 def _to_collect(on_sigterm: object) -> list[signal.Signals]:
