@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -133,6 +134,12 @@ def test_a_changed_data_set_is_read_anew(tmp_path):
 def test_what_is_not_there_is_told_with_what_is(options, told, pets):
     with pytest.raises(UserError, match=told):
         HuggingFace(**({"path": str(pets), "image_size": SIDE} | options)).open()
+
+
+def test_a_missing_package_is_told_with_its_extra(pets, monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"needs an extra; run: pip install .*\[huggingface\]"):
+        opened(pets)
 
 
 def test_what_holds_no_images_is_refused(tmp_path):

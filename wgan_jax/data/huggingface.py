@@ -343,6 +343,7 @@ def _datasets() -> Any:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that it tries again
     return datasets
 
 
