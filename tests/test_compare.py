@@ -166,7 +166,7 @@ def test_runs_on_different_data_are_refused_in_one_line(runs, tmp_path):
         ([], "takes workdirs and files of samples, got none"),
         (["nowhere"], "no workdir or file of samples 'nowhere'"),
         (["a.npy"], "files of samples need --data"),
-        (["a.npy", "a.npy"], "each run once, got a.npy twice"),
+        (["a.npy", "./a.npy"], "each run once, got a.npy twice"),
         (["a.npy", "--out", "x.txt"], r"x.txt should end in .json, .png, .html"),
         (["a.npy", "--confidence", "95"], "number between 0 and 1, got '95'"),
         (["a.npy", "--num", "3"], "--num takes a whole number from 16"),

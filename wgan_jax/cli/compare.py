@@ -94,7 +94,8 @@ def compare(args: list[str]) -> int:
 def _names(args: list[str]) -> list[str]:
     if not args:
         raise UserError("compare takes workdirs and files of samples, got none")
-    if twice := next((name for name in args if args.count(name) > 1), None):
+    places = [Path(expand_user(name)).resolve() for name in args]
+    if twice := next((n for n, at in zip(args, places, strict=True) if places.count(at) > 1), None):
         raise UserError(f"compare takes each run once, got {twice} twice")
     for name in args:
         if name.startswith("-") or not Path(expand_user(name)).exists():

@@ -63,7 +63,9 @@ def _bounds(comparison: Comparison) -> list[Markup]:
         [
             name,
             "" if candidate.step is None else f"{candidate.step:,}",
-            *map(number, (e.value, e.lower, e.upper)),
+            number(e.value),
+            number(e.lower),
+            number(e.upper) + (" (mostly noise)" if e.upper_is_noise else ""),
         ]
         for name, (candidate, e) in zip(names, comparison.rows, strict=True)
     ]
