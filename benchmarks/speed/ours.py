@@ -68,7 +68,8 @@ class Ours:
 
 def networks(workload: Workload, dtype: str = "float32") -> tuple[Any, Any]:
     if workload.widths:
-        return MLP(features=workload.widths, output_shape=(2,)), MLP(features=workload.widths)
+        options = {"features": workload.widths, "dtype": dtype}
+        return MLP(output_shape=(2,), **options), MLP(**options)
     pixels, channels, filters = workload.image
     shape = {"image_size": pixels, "channels": channels, "filters": filters, "dtype": dtype}
     return DCGANGenerator(**shape), DCGANCritic(**shape)

@@ -107,15 +107,24 @@ class PyTorch:
         on = self._dtype != torch.float32
         return torch.autocast(self._device, self._dtype if on else torch.bfloat16, enabled=on)
 
-    def _critic_step(self) -> None:
+    def critic_gradient(
+        self, states: Any, z: np.ndarray, real: np.ndarray, t: np.ndarray
+    ) -> dict[str, np.ndarray]:
+        """What the critic's step, as it is timed, descends along at these weights and draws."""
+        self.critic_loss(states, z, real)
+        draws = (torch.from_numpy(a).to(self._device) for a in (z, real, t))
+        self._steps[0](tuple(draws))
+        return {name: p.grad.cpu().numpy().copy() for name, p in self.critic.named_parameters()}
+
+    def _critic_step(self, draws: tuple[torch.Tensor, ...] | None = None) -> None:
         self.critic.requires_grad_(True)
-        real = self._real()
+        z, real = (self._latent(), self._real()) if draws is None else draws[:2]
         with torch.no_grad(), self._autocast():
-            fake = self.generator(self._latent())
+            fake = self.generator(z)
         with self._autocast():
             loss = (self.critic(fake) - self.critic(real)).float().mean(-1).sum()
         if self._workload.penalty:
-            t = torch.rand(len(real), 1, device=self._device)
+            t = torch.rand(len(real), 1, device=self._device) if draws is None else draws[2]
             x = (t * real + (1 - t) * fake.float()).requires_grad_(True)
             (slope,) = torch.autograd.grad(self.critic(x).sum(), x, create_graph=True)
             loss = loss + GP_WEIGHT * ((slope.square().sum(1) + 1e-12).sqrt() - 1).square().mean()

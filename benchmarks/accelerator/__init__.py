@@ -1,0 +1,1 @@
+"""One command for somebody with ten minutes of an accelerator."""

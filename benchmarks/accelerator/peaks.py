@@ -1,0 +1,72 @@
+"""What a device can do at most: as its maker says, or as its matrix products reach."""
+
+from __future__ import annotations
+
+import time
+
+import jax
+import jax.numpy as jnp
+
+# TFLOP/s without sparsity, of data sheets: float32, TF32, bfloat16; 0 where there is no such unit.
+# The first whose words are all in the device's name counts.
+KNOWN = {
+    "H100 PCIe": (51, 378, 756),
+    "H100": (67, 494, 989),
+    "H200": (67, 494, 989),
+    "A100": (19.5, 156, 312),
+    "L40S": (91.6, 183, 362),
+    "L4": (30.3, 60, 121),
+    "A10": (31.2, 62.5, 125),
+    "RTX 4090": (82.6, 82.6, 165),
+    "RTX 3090": (35.6, 35.6, 71),
+    "T4": (8.1, 0, 0),
+    "TPU v6": (0, 0, 918),
+    "TPU v5p": (0, 0, 459),
+    "TPU v5 lite": (0, 0, 197),
+    "TPU v4": (0, 0, 275),
+}
+PRECISIONS = ("float32", "TF32", "bf16")
+JAX_PRECISION = {"float32": "highest", "TF32": "tensorfloat32", "bf16": "default"}
+
+
+def known_peak(device: str, precision: str) -> float | None:
+    """FLOP/s that the maker promises, None for a device that is not in the table.
+
+    Example:
+      >>> known_peak("NVIDIA H100 80GB HBM3", "bf16")
+      989000000000000.0
+    """
+    words = device.split()
+    for name, peaks in KNOWN.items():
+        if all(any(word.startswith(part) for word in words) for part in name.split()):
+            return peaks[PRECISIONS.index(precision)] * 1e12 or None
+    return None
+
+
+def measured_peak(precision: str, size: int, rounds: int = 5) -> float:
+    """FLOP/s of the fastest of some square matrix products."""
+    dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
+    with jax.default_matmul_precision(JAX_PRECISION[precision]):
+        product = jax.jit(lambda a, b: a @ b)
+        a = jnp.ones((size, size), dtype)
+        jax.block_until_ready(product(a, a))
+        seconds = []
+        for _ in range(rounds):
+            began = time.perf_counter()
+            jax.block_until_ready([product(a, a) for _ in range(4)])
+            seconds.append((time.perf_counter() - began) / 4)
+    return 2 * size**3 / min(seconds)
+
+
+def peaks(device: str, rehearse: bool) -> dict[str, dict[str, float | None]]:
+    """Both kinds for each precision that the device has."""
+    gpu = jax.default_backend() == "gpu"
+    size = 256 if rehearse or jax.default_backend() == "cpu" else 8_192
+    return {
+        precision: {
+            "known": known_peak(device, precision),
+            "measured": measured_peak(precision, size),
+        }
+        for precision in PRECISIONS
+        if gpu or precision != "TF32"
+    }

@@ -1,0 +1,102 @@
+"""The rows: what each runs, and for how long at most."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from benchmarks.speed.workloads import WORKLOADS, Workload
+
+
+class Task(NamedTuple):
+    """What a row is given.
+
+    Attributes:
+      save: keeps all that was found so far; called early and often.
+      deadline: of `time.monotonic`.
+      budget: seconds in all.
+      rehearse: whether sizes are tiny.
+      cifar10: path of the images, or empty.
+    """
+
+    save: Callable[[dict[str, Any]], None]
+    deadline: float
+    budget: float
+    rehearse: bool
+    cifar10: str
+
+    def spent(self) -> float:
+        """The share of the budget that is gone."""
+        return 1 - (self.deadline - time.monotonic()) / self.budget
+
+
+class Row(NamedTuple):
+    """One row.
+
+    Attributes:
+      run: the measurement.
+      seconds: its budget on an accelerator.
+      rehearsal: its budget on a CPU at tiny sizes.
+      xla_flags: that its process adds.
+      needs_data: whether it is left out without images.
+    """
+
+    run: Callable[[Task], None]
+    seconds: float
+    rehearsal: float = 60
+    xla_flags: str = ""
+    needs_data: bool = False
+
+
+DCGAN_128 = Workload("DCGAN, 128 x 128 x 3, 64 filters", 64, image=(128, 3, 64))
+SIZES = WORKLOADS | {"D128": DCGAN_128}
+
+
+def tiny(workload: Workload) -> Workload:
+    """The same at a size that a CPU rehearses."""
+    if workload.widths:
+        return workload._replace(batch=16, widths=(16,) * 3, seeds=min(workload.seeds, 2))
+    pixels, channels, _ = workload.image
+    return workload._replace(batch=4, image=(16 if pixels < 128 else 32, channels, 4))
+
+
+def workload_of(name: str, task: Task) -> Workload:
+    return tiny(SIZES[name]) if task.rehearse else SIZES[name]
+
+
+def _speed(name: str) -> Callable[[Task], None]:
+    def run(task: Task) -> None:
+        from benchmarks.accelerator.race import race
+
+        race(workload_of(name, task), task)
+
+    return run
+
+
+def _behavior(name: str) -> Callable[[Task], None]:
+    def run(task: Task) -> None:
+        from benchmarks.accelerator import behavior
+
+        getattr(behavior, name)(task)
+
+    return run
+
+
+ROWS = {
+    "W1": Row(_speed("W1"), 45, 90),
+    "W2": Row(_speed("W2"), 45),
+    "W5": Row(_speed("W5"), 45),
+    "W3": Row(_speed("W3"), 55),
+    "W4": Row(_speed("W4"), 70),
+    "equal-runs": Row(_behavior("equal_runs"), 25),
+    "cpu": Row(_behavior("same_as_on_the_cpu"), 25),
+    "resume": Row(_behavior("resume"), 30),
+    "members": Row(_behavior("members"), 25),
+    "bounds": Row(_behavior("bounds"), 25),
+    "D128": Row(_speed("D128"), 70),
+    "cifar10": Row(_behavior("cifar10"), 45, needs_data=True),
+    "equal-runs-by-flag": Row(
+        _behavior("equal_runs"), 25, xla_flags="--xla_gpu_deterministic_ops=true"
+    ),
+}
