@@ -12,11 +12,14 @@ import pytest
 from wgan_jax import estimate_w1
 from wgan_jax.__main__ import main
 from wgan_jax.data.arrays import ArrayDataset
+from wgan_jax.data.dataset import DatasetConfig
+from wgan_jax.data.table import Table
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation import comparison
 from wgan_jax.experiment.evaluation.comparison import Candidate, Reference, compare, table
 from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.sampling.read_samples import as_written, read_samples
 from wgan_jax.experiment.train import train
 from wgan_jax.networks import MLP
 
@@ -119,6 +122,41 @@ def test_tables_are_matched_by_the_names_of_their_columns(quick, tmp_path):
     assert close["lower"] == 0
     assert apart["lower"] <= 4.2  # each column counts in its own spread
     assert close["upper"] < apart["lower"]
+
+
+def test_a_run_and_a_file_of_its_samples_are_as_far_from_a_table(quick, tmp_path):
+    """A file holds whole categories and numbers, a network gives parts of them."""
+    r = np.random.default_rng(0)
+    rows = [f"{r.integers(0, 3)},{r.choice(['x', 'y', 'z'])}" for _ in range(300)]
+    (tmp_path / "data.csv").write_text("\n".join(["count,kind", *rows]))
+    config = Config(
+        steps=1,
+        batch_size=16,
+        dataset=Table(path=str(tmp_path / "data.csv"), one_hot=("kind",), held_out=0.4),
+        generator=MLP(features=(8,), output_shape=(4,)),
+        critic=MLP(features=(8,)),
+    )
+    run, file = tmp_path / "run", tmp_path / "samples.csv"
+    train(config, run)
+    assert main(["sample", str(run), "--num", "400", "--out", str(file)]) == 0
+    out = tmp_path / "out.json"
+    assert main(["compare", str(run), str(file), "--out", str(out)]) == 0
+    one, other = json.loads(out.read_text())["runs"]
+    assert one["value"] == pytest.approx(other["value"], rel=0.2)
+
+
+class Padded(DatasetConfig):
+    native_size = 4
+
+
+def test_images_without_the_margin_of_training_get_it_back(tmp_path):
+    data = ArrayDataset(np.zeros((9, 6, 6, 1), np.uint8))
+    images = np.random.default_rng(0).uniform(-1, 1, (5, 6, 6, 1)).astype(np.float32)
+    np.save(tmp_path / "samples.npy", images[:, 1:5, 1:5])
+    read = read_samples(tmp_path / "samples.npy", Padded(), data)
+    np.testing.assert_array_equal(read, as_written(images, Padded(), data))
+    assert (read[:, 0] == -1).all()
+    np.testing.assert_array_equal(read[:, 1:5, 1:5], images[:, 1:5, 1:5])
 
 
 @pytest.fixture(scope="module")

@@ -50,6 +50,9 @@ class Units(Protocol):
     def to_units(self, x: np.ndarray) -> np.ndarray:
         """Examples [n, ...] of the networks in the units of the data."""
 
+    def as_written(self, x: np.ndarray) -> np.ndarray:
+        """Examples [n, ...] of the networks that have gone through a file of samples."""
+
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Points [n, d] of the networks as values by the names of their columns, in units."""
 

@@ -46,6 +46,11 @@ class TableUnits:
             rows[name] = values
         return rows
 
+    def as_written(self, x: np.ndarray) -> np.ndarray:
+        """Encoded rows [n, width] that have gone through a file of samples: whole categories."""
+        parts = self.columns.split(x)
+        return self.columns.encode({column.name: column.numbers(part) for column, part in parts})
+
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Encoded rows [n, width] as values by the names of their columns."""
         return self.columns.decode(x)
@@ -173,6 +178,10 @@ class ArrayUnits:
         kind = kinds.get(np.dtype(self.dtype).kind, "number")
         axes = range(self.shape[0]) if len(self.shape) == 1 else ()
         return [{"name": f"{self.prefix}{i}", "kind": kind} for i in axes]
+
+    def as_written(self, x: np.ndarray) -> np.ndarray:
+        """Examples [n, ...] that have gone through a file of samples: whole numbers in range."""
+        return self.to_numbers(self.to_units(x)).reshape(x.shape)
 
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
         """Points [n, d] as values by the names x0, x1, ... of their axes."""

@@ -14,6 +14,7 @@ from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.run import Run
+from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import Array
 
@@ -96,14 +97,17 @@ class Candidate(NamedTuple):
 
     @classmethod
     def of(cls, name: str, run: Run, reference: Reference, key: Array) -> Candidate:
-        """A run's generator: a sampler next to one, else as many samples as there are data."""
+        """A run's generator: a sampler next to one, else as many samples as there are data.
+
+        They are what `sample` would write: a file of them and the run itself are as far away.
+        """
         sampler = _Generated(with_ema(run.state), run.gan.generate)
         if callable(reference.source):
             return cls(name, sampler, run.step)
         n, size = len(reference.source), 500
         keys = jax.random.split(key, -(-n // size))
         samples = np.concatenate([np.asarray(sampler(one, size)) for one in keys])[:n]
-        return cls(name, samples, run.step)
+        return cls(name, as_written(samples, run.config.dataset, run.data), run.step)
 
 
 class Comparison(NamedTuple):
