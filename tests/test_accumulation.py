@@ -7,6 +7,8 @@ import optax
 import pytest
 
 from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
+from wgan_jax.experiment.build import _tell_of_float32, build_gan, with_fast_dtype
+from wgan_jax.experiment.config import Config
 from wgan_jax.testing import check_gan, check_network
 
 REAL = toy.Ring()(jax.random.key(3), 8)
@@ -102,3 +104,26 @@ def test_networks_in_bfloat16_keep_the_contract():
     critic = from_linen(MLP(features=(4,), dtype="bfloat16"))
     quick = ("jit", "vmap", "export", "scan", "purity")
     check_network(critic, REAL, scores=True, rtol=2e-2, skip=quick)
+
+
+def test_runs_in_bfloat16_compute_in_float32_on_a_cpu_and_say_so_once(caplog, monkeypatch):
+    _tell_of_float32.cache_clear()  # a process says it once
+    config = Config(
+        generator=MLP(features=(4,), output_shape=(2,), dtype="bfloat16"),
+        critic=MLP(features=(4,), dtype="bfloat16"),
+    )
+
+    def program():
+        model = build_gan(config)
+        state = jax.eval_shape(model.init, jax.random.key(0), REAL)
+        return str(jax.make_jaxpr(model.critic_step)(state, REAL))
+
+    assert "bf16" not in program()
+    assert "bf16" not in program()
+    assert config.critic.dtype == "bfloat16"  # for the accelerator that it may go on on
+    assert caplog.text.count("computing in float32: on a CPU bfloat16") == 1
+    fresh = MLP(features=(4,), dtype="bfloat16")
+    assert with_fast_dtype(fresh).dtype == "float32"
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    assert with_fast_dtype(fresh) is fresh
+    assert "bf16" in program()

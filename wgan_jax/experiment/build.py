@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import logging
 from functools import partial
 from typing import Any
 
@@ -26,6 +28,8 @@ from wgan_jax.transforms.finite import skip_non_finite
 from wgan_jax.transforms.optimizers import follow_iterations
 from wgan_jax.types import PyTree, from_linen
 from wgan_jax.vae import EvidenceBound, vae
+
+logger = logging.getLogger(__name__)
 
 _NO_SCHEMA = Schema()
 _PLANE = (2,)  # the output of the default generator
@@ -55,8 +59,8 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
     if isinstance(config.objective, EvidenceBound):
         _require_plain_vae(config)
         return vae(
-            from_linen(config.generator),
-            from_linen(config.critic),
+            from_linen(with_fast_dtype(config.generator)),
+            from_linen(with_fast_dtype(config.critic)),
             config.objective,
             generator_tx=skip_non_finite(generator_tx),
             critic_tx=skip_non_finite(critic_tx),
@@ -70,8 +74,8 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
         else:
             critic_tx = optax.chain(critic_tx, clip_weights(config.clip.c, mask))
     return gan(
-        from_linen(config.generator),
-        from_linen(config.critic),
+        from_linen(with_fast_dtype(config.generator)),
+        from_linen(with_fast_dtype(config.critic)),
         config.objective,
         generator_tx=skip_non_finite(generator_tx),
         critic_tx=skip_non_finite(critic_tx),
@@ -222,3 +226,23 @@ def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) 
         return config.dataset.struct(batch_size)
     x = jax.ShapeDtypeStruct((batch_size, *schema.units.example_shape), np.float32)
     return (x, jax.ShapeDtypeStruct((batch_size,), np.int32)) if classes else x
+
+
+def with_fast_dtype(module: Any) -> Any:
+    """A network that computes in float32 where bfloat16 is slower, which is on a CPU.
+
+    The config and the weights, float32 in both, stay as they are: the same run goes on in
+    bfloat16 on an accelerator. Its use is told once.
+    """
+    if getattr(module, "dtype", None) != "bfloat16" or jax.default_backend() != "cpu":
+        return module
+    _tell_of_float32()
+    return module.clone(dtype="float32")
+
+
+@functools.cache
+def _tell_of_float32() -> None:
+    logger.warning(
+        "computing in float32: on a CPU bfloat16 takes more than twice as long; "
+        "the config keeps it for an accelerator"
+    )

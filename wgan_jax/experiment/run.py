@@ -14,7 +14,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.experiment import plots
-from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts
+from wgan_jax.experiment.build import build_gan, open_dataset, with_class_counts, with_fast_dtype
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
@@ -141,7 +141,7 @@ class Run:
         """The critic as a function of points; None where an encoder takes its place."""
         if isinstance(self.config.objective, EvidenceBound):
             return None
-        critic, (params, stats, _) = from_linen(self.config.critic), state.critic
+        critic, (params, stats, _) = from_linen(with_fast_dtype(self.config.critic)), state.critic
         return lambda x: critic.apply(params, stats, x, train=False)[0]
 
     def _sample_shape(self) -> tuple[int, ...]:

@@ -16,7 +16,7 @@ from jax import lax
 
 from wgan_jax.data.dataset import as_dataset
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.experiment.build import build_gan
+from wgan_jax.experiment.build import build_gan, with_fast_dtype
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import generate, points
 from wgan_jax.experiment.evaluation.units import in_units
@@ -54,7 +54,7 @@ class CriticDiagnostics:
             return
         self._data = as_dataset(data)
         self._unseen = self._data.held_out()
-        self._critic = from_linen(config.critic)
+        self._critic = from_linen(with_fast_dtype(config.critic))
         self._slope = SGD(learning_rate=1.0)
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
         self._descend = build_gan(probe).critic_step
@@ -134,7 +134,7 @@ class CriticDiagnostics:
     def _lipschitz(self, state: GANState) -> float | None:
         try:
             variables = {"params": state.critic.params, **state.critic.stats}
-            return lipschitz_bound(self._config.critic, variables).value
+            return lipschitz_bound(with_fast_dtype(self._config.critic), variables).value
         except ValueError:
             return None
 

@@ -14,7 +14,7 @@ import numpy as np
 from wgan_jax.data.labels import ranges
 from wgan_jax.data.pixels import cut_to_middle
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.build import build_gan, conditional_latent, sample_struct
+from wgan_jax.experiment.build import build_gan, conditional_latent, sample_struct, with_fast_dtype
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.sampling.conditions import choose_conditions
@@ -138,7 +138,8 @@ class GeneratorSampler:
 
     def _decode(self, state: GANState, z: PyTree) -> PyTree:
         params, stats, _ = state.generator
-        return from_linen(self.config.generator).apply(params, stats, z, train=False)[0]
+        generator = from_linen(with_fast_dtype(self.config.generator))
+        return generator.apply(params, stats, z, train=False)[0]
 
     def _arrays(self, block: PyTree) -> Arrays:
         samples = jax.device_get(jax.tree.leaves(block)[0])
