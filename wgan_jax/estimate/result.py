@@ -137,7 +137,7 @@ class W1Estimate(NamedTuple):
         left.set(xlabel="critic steps", ylabel=f"W1, {units}", title="from below")
         right.set(xlabel="transports averaged", title=f"from above, {self.transport_size} points")
         right.set_xlim(0.5, len(draws) + 0.5)
-        right.locator_params(axis="x", integer=True)
+        right.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.suptitle(
             f"W1 = {self.value:.4g}, between {self.lower:.4g} and {self.upper:.4g} "
             f"at {self._percent} confidence"
