@@ -1,11 +1,15 @@
-"""What one generator iteration costs against batch, filters, image size, members and devices.
+"""What one generator iteration costs against one size. A row in a minute:
 
-    python -m benchmarks.scaling [batch filters pixels members devices] [--rounds N] [--out FILE]
+    python -m benchmarks.scaling width --rounds 1
+
+    python -m benchmarks.scaling [batch width filters pixels members devices] [--rounds N]
+                                 [--out FILE]
 
 Each row changes one size of a workload and leaves the rest. Windows are interleaved
-and medians are told, beside the cost relative to the first of the row. The devices
-are fake ones of one machine: they share its cores, so what they show is the price of
-spreading a batch and not what is gained by more hardware.
+and medians are told, beside the cost and the FLOPs relative to the first of the row. The
+devices are fake ones of one machine: they share its cores, so what they show is the price of
+spreading a batch and not what is gained by more hardware; for that there is an estimate on
+paper, `python -m benchmarks.paper`.
 """
 
 from __future__ import annotations
@@ -29,6 +33,8 @@ def points(axis: str) -> dict[str, Workload]:
     match axis:
         case "batch":
             return {str(n): toy._replace(batch=n) for n in (64, 128, 256, 512, 1024)}
+        case "width":
+            return {str(w): toy._replace(widths=(w,) * 3) for w in (64, 128, 256, 512, 1024)}
         case "filters":
             return {str(f): image._replace(image=(32, 1, f)) for f in (16, 32, 64, 128)}
         case "pixels":
@@ -99,15 +105,24 @@ def spread_over_all_devices(rounds: int) -> float:
 
 
 def table(axis: str, found: dict[str, float]) -> str:
-    first = next(iter(found.values()))
-    lines = [f"{axis:>8}{'ms / iteration':>16}{'against the first':>20}"]
+    """Milliseconds, and time and FLOPs against the first; devices share the same FLOPs."""
+    work = {label: 1.0 for label in found}
+    if axis != "devices":
+        work = {label: workload.gflop() for label, workload in points(axis).items()}
+    first, least = next(iter(found.values())), next(iter(work.values()))
+    lines = [f"{axis:>8}{'ms / iteration':>16}{'against the first':>20}{'FLOPs':>10}"]
     for label, seconds in found.items():
-        lines.append(f"{label:>8}{1e3 * seconds:16.2f}{seconds / first:20.2f}")
+        relative = f"{seconds / first:20.2f}{work[label] / least:10.2f}"
+        lines.append(f"{label:>8}{1e3 * seconds:16.2f}{relative}")
+    if axis == "devices":
+        lines.append(
+            "fake devices of one machine: the price of spreading, not the gain of hardware"
+        )
     return "\n".join(lines) + "\n"
 
 
 def main() -> None:
-    axes = ("batch", "filters", "pixels", "members", "devices")
+    axes = ("batch", "width", "filters", "pixels", "members", "devices")
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -12,10 +12,13 @@ import jax
 import numpy as np
 import pytest
 
+from benchmarks import paper, scaling
 from benchmarks.accelerator import behavior, penalty, report
 from benchmarks.accelerator.images import cifar10_images
 from benchmarks.accelerator.peaks import known_peak
 from benchmarks.accelerator.rows import SIZES, Task, tiny
+from benchmarks.speed.ours import networks
+from benchmarks.speed.workloads import WORKLOADS
 
 ROOT = Path(__file__).parents[1]
 COMPARED = {"jax", "flax", "optax", "numpy", "torch"}
@@ -155,3 +158,29 @@ def test_a_penalty_whose_gradient_is_dropped_is_noticed():
         patch.setattr(torch_peer, "GP_WEIGHT", 0.0)
         with pytest.raises(ValueError, match="it drops the gradient of the penalty"):
             penalty.check_gradient(peer, workload, states)
+
+
+def test_the_estimate_on_paper_counts_what_the_networks_have():
+    workload = WORKLOADS["W4"]
+    modules = networks(workload)
+    shapes = (1, workload.latent), (1, 64, 64, 3)
+    for module, shape, counted in zip(modules, shapes, paper.parameters(workload), strict=True):
+        weights = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, float))
+        kernels = [x.size for x in jax.tree.leaves(weights["params"]) if x.ndim > 1]
+        assert sum(kernels) == counted
+    one, eight = (paper.cost(workload, cluster) for cluster in paper.CLUSTERS[:2])
+    assert one.gradients == one.statistics == 0
+    assert (one.arithmetic, one.memory) == (eight.arithmetic, eight.memory)
+    assert eight.total > one.total > 0
+    page = (ROOT / "docs" / "performance.md").read_text()
+    assert "\n".join(paper.table(workload)) in page
+    assert "**Nothing of this was run.**" in page
+
+
+def test_scaling_tells_time_and_work_against_the_first():
+    axes = ("batch", "width", "filters", "pixels", "members")
+    assert {len(scaling.points(axis)) >= 3 for axis in axes} == {True}
+    batch = scaling.table("batch", {"64": 0.001, "128": 0.003}).splitlines()
+    assert batch[2].split() == ["128", "3.00", "3.00", "2.00"]
+    devices = scaling.table("devices", {"1": 0.001, "2": 0.002})
+    assert "not the gain of hardware" in devices

@@ -1,4 +1,6 @@
-"""Speed beside PyTorch and straightforward Flax.
+"""Speed beside PyTorch and straightforward Flax. A row in a minute:
+
+    python -m benchmarks.speed W1 --rounds 1 --only ours
 
     python -m benchmarks.speed [W1 W2 ...] [--rounds N] [--only NAME ...] [--out FILE]
     python -m benchmarks.speed --start W1        start-up and peak memory, a process each
