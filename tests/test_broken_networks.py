@@ -127,6 +127,18 @@ def drops_in_a_branch_with_its_own_key(params, x, train, key):
     return scores(params, jax.lax.cond(x.sum() > -1e9, noisy, lambda x: x, x) if train else x)
 
 
+def drops_in_a_loop_with_one_key(params, x, train, key):
+    def turn(carry):
+        i, x = carry
+        return i + 1, dropout(x, again(key))
+
+    steps = 3 + (x.sum() > 1e9).astype(jnp.int32)  # known only when it runs
+    return scores(
+        params,
+        jax.lax.while_loop(lambda c: c[0] < steps, turn, (jnp.int32(0), x))[1] if train else x,
+    )
+
+
 def draws_from_its_input(params, x, train, key):
     own = jax.random.fold_in(jax.random.key(0), x.sum().astype(jnp.int32))
     return scores(params, dropout(x, own) if train else x)
@@ -352,6 +364,18 @@ FAULTS = [
         "keys",
         "uses a key more than once (split it",
         critic(drops_in_two_layers_alike),
+    ),
+    Fault(
+        "noise from a key of its own in a branch of `lax.cond`",
+        "keys",
+        "draws with a key of its own",
+        critic(drops_in_a_branch_with_its_own_key),
+    ),
+    Fault(
+        "one key for all turns of a `while_loop`",
+        "keys",
+        "uses a key more than once",
+        critic(drops_in_a_loop_with_one_key),
     ),
     Fault(
         "dropout in inference",
@@ -595,12 +619,6 @@ FAULTS = [
         "",
         "",
         coupled_beside_batch_norm(),
-    ),
-    Fault(
-        "a key of its own in a branch of `lax.cond` or in a `while_loop`",
-        "",
-        "",
-        critic(drops_in_a_branch_with_its_own_key),
     ),
     Fault(
         "the height of an image taken for its channels (a generator's is caught by `check_gan`)",

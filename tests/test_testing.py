@@ -178,3 +178,29 @@ def test_draws_are_seen_in_scans_of_any_inputs_and_outputs(reverse):
 
     flipped = with_first_row_flipped(products, 4)(jax.random.key(0))
     assert (flipped != products(jax.random.key(0))).any(1).tolist() == [True] + [False] * 3
+
+
+def test_draws_in_branches_and_loops_are_those_that_are_made():
+    """One key for both branches is one draw; a loop that folds its turn in repeats none."""
+
+    def walk(key, steps):
+        def turn(carry):
+            i, total = carry
+            return i + 1, total + jax.random.normal(jax.random.fold_in(key, i))
+
+        drawn = jax.lax.cond(
+            steps > 0, lambda k: jax.random.normal(k), lambda k: -jax.random.normal(k), key
+        )
+        return jax.lax.while_loop(lambda c: c[0] < steps, turn, (0, drawn))[1]
+
+    first = [jax.random.key(0), *(jax.random.fold_in(jax.random.key(0), i) for i in range(2))]
+    for steps in (0, 1, 9):
+        drawn = collect_prng_keys(walk, jax.random.key(0), steps)
+        expected = [jax.random.key_data(k) for k in first[: 1 + steps]]
+        np.testing.assert_array_equal(np.sort(drawn, 0), np.sort(expected, 0))
+
+    def branch(key):
+        return jax.lax.cond(True, lambda k: jax.random.normal(k, (3,)), lambda k: jnp.zeros(3), key)
+
+    moved = with_first_row_flipped(branch, 3)(jax.random.key(0)) != branch(jax.random.key(0))
+    assert moved.tolist() == [True, False, False]

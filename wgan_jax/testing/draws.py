@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -15,13 +16,15 @@ from wgan_jax.types import Array, PyTree
 # (key, what it was turned into: bits, or keys by a split) -> (what to go on with, a note or None)
 OnDraw = Callable[[Array, Array], tuple[Array, Any]]
 _CONSUMES = ("random_bits", "random_split")
+_NO_KEY = np.uint32(0xFFFFFFFF)  # all words of the note of a draw that was not made
 
 
 def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
     """The keys that `function(*args)` turns into bits or splits, [draws, words].
 
     Of a sound function no two are equal. Draws inside a scan are counted once for
-    each turn. Those in the branches of a `cond` and in a `while_loop` are not seen.
+    each turn, those of a `cond` in the branch that is taken, those of a `while_loop` in
+    its first two turns.
 
     Example:
       >>> import jax.numpy as jnp
@@ -44,7 +47,8 @@ def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray
 
     found = jax.jit(notes)(jax.tree.leaves(args))  # all but the keys is dead code
     rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in found]
-    return np.concatenate(rows) if rows else np.zeros((0, 2), np.uint32)
+    keys = np.concatenate(rows) if rows else np.zeros((0, 2), np.uint32)
+    return keys[(keys != _NO_KEY).any(1)]
 
 
 def draws(function: Callable[..., Any], *args: PyTree) -> bool:
@@ -115,8 +119,8 @@ def _equation(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list[A
     if primitive.name in _CONSUMES:
         made, note = on_draw(inputs[0], primitive.bind(*inputs, **params))
         return [made], [] if note is None else [note]
-    if primitive.name == "scan":
-        return _scan(equation, inputs, on_draw)
+    if primitive.name in _CONTROL:
+        return _CONTROL[primitive.name](equation, inputs, on_draw)
     inner = _called(equation)
     if inner is not None:
         return _evaluate(inner, inputs, on_draw)
@@ -155,6 +159,44 @@ def _scan(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list
         turn, start, inputs[first:], length=params["length"], reverse=params["reverse"]
     )
     return [*end, *outs], notes
+
+
+def _cond(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
+    """The branch that is taken; notes of the others name no key."""
+    index, *operands = inputs
+    branches = equation.params["branches"]
+
+    def values(branch: Any) -> Callable[..., list]:
+        return lambda *args: _evaluate(branch, list(args), on_draw)[0]
+
+    outs = lax.switch(index, [values(branch) for branch in branches], *operands)
+    notes = []
+    for i, branch in enumerate(branches):
+        noted = _evaluate(branch, _cloned(operands), on_draw)[1]
+        notes += [jnp.where(index == i, note, _NO_KEY) for note in noted]
+    return list(outs), notes
+
+
+def _while(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
+    """All turns, and notes of the first two: a key that does not change is in both."""
+    condition, body = (equation.params[f"{part}_jaxpr"] for part in ("cond", "body"))
+    count = len(equation.outvars)
+    consts, carry = inputs[: len(inputs) - count], _cloned(inputs[len(inputs) - count :])
+    of_condition = len(getattr(condition, "jaxpr", condition).invars) - count
+    notes, runs = [], jnp.array(True)
+    for _ in range(2):
+        runs &= _evaluate(condition, [*consts[:of_condition], *_cloned(carry)], on_draw)[0][0]
+        carry, noted = _evaluate(body, [*_cloned(consts[of_condition:]), *carry], on_draw)
+        notes += [jnp.where(runs, note, _NO_KEY) for note in noted]
+    return list(equation.primitive.bind(*inputs, **equation.params)), notes
+
+
+def _cloned(values: list[Any]) -> list[Any]:
+    """For a second reading, of which JAX's own checker need not know."""
+    return [jax.random.clone(x) if is_key(x) else x for x in values]
+
+
+_CONTROL = {"scan": _scan, "cond": _cond, "while": _while}
 
 
 def _first_sliced(inside: list[Any], outside: list[Any]) -> int:
