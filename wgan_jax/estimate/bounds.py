@@ -8,16 +8,18 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.fit import SEEN
-from wgan_jax.estimate.pair import BLOCK, Pair, draw, draw_block, score_block, scores
+from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array
 
 _ENOUGH = 0.01  # of a score, for its margin
 _FACTOR = 4  # from one look at held-out draws to the next
+_BLOCKS = 4  # drawn and scored at a time
 
 
 class Dual(NamedTuple):
@@ -76,18 +78,28 @@ class _HeldOut:
     def scores(self, n: int) -> np.ndarray:
         if not callable(self._side):
             return self._found[0]
-        for block in range(len(self._found), -(-n // BLOCK)):
-            x = draw_block(self._side, jax.random.fold_in(self._key, block))
-            self._found.append(np.asarray(score_block(self._critic, x)))
-            self.reach = max(self.reach, float(_radius(x)))
+        while len(self._found) * _BLOCKS * BLOCK < n:
+            first = len(self._found) * _BLOCKS
+            found, reach = _score_draws(self._critic, self._side, self._key, first)
+            self._found.append(np.asarray(found))
+            self.reach = max(self.reach, float(reach))
             if not np.isfinite(self._found[-1]).all():
                 raise ValueError("a sampler gave values that are not finite")
-        return np.concatenate(self._found)[:n]
+        found = np.concatenate(self._found)
+        # Rows of a block may be sorted, so that the first of them are no draws of the law.
+        return found if n == len(found) else np.random.default_rng(0).choice(found, n, False)
 
 
 @jax.jit
-def _radius(x: Array) -> Array:
-    return jnp.sqrt((x**2).sum(1).max())
+def _score_draws(critic: Any, side: Any, key: Array, first: Array) -> tuple[Array, Array]:
+    """The scores of some blocks of draws, and how far from the center any draw lies."""
+
+    def one(block: Array) -> tuple[Array, Array]:
+        x = side(jax.random.fold_in(key, block), BLOCK)
+        return critic(x), jnp.sqrt((x**2).sum(1).max())
+
+    found, reach = lax.map(one, first + jnp.arange(_BLOCKS))
+    return found.reshape(-1), reach.max()
 
 
 def _reach(x: np.ndarray) -> float:

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from wgan_jax.estimate.pair import BLOCK, Pair
+from wgan_jax.estimate.pair import Pair, draw_block
 from wgan_jax.margins import bernstein_margin
 from wgan_jax.types import Array
 
@@ -28,9 +28,10 @@ def are_alike(pair: Pair) -> bool:
     """One key brings draws of both laws at least twice as close as two keys do."""
     if not (callable(pair.p) and callable(pair.q)):
         return False
-    one, other, pilot = *pair.keys(7, 2), partial(_distances, pair.p, pair.q)
-    together, apart = pilot(one, one), pilot(jax.random.clone(one), other)
-    return bool(2 * together < apart)
+    one, other = pair.keys(7, 2)
+    x = draw_block(pair.p, jax.random.clone(one))
+    together, apart = (_mean_distance(x, draw_block(pair.q, key)) for key in (one, other))
+    return 2 * together < apart
 
 
 def coupled_upper(pair: Pair, alpha: float, diameter: float | None) -> float:
@@ -48,10 +49,8 @@ def coupled_upper(pair: Pair, alpha: float, diameter: float | None) -> float:
     return float(means.mean()) + bernstein_margin(float(means.var()), width, keys, alpha)
 
 
-@jax.jit
-def _distances(p: Any, q: Any, for_p: Array, for_q: Array) -> Array:
-    y = q(jax.random.clone(for_q), BLOCK)
-    return jnp.sqrt(((p(for_p, BLOCK) - y) ** 2).sum(1)).mean()
+def _mean_distance(x: Array, y: Array) -> float:
+    return float(np.linalg.norm(np.asarray(x) - np.asarray(y), axis=1).mean())
 
 
 @partial(jax.jit, static_argnames="count")

@@ -67,14 +67,16 @@ def fit_cones(
     batch_size = min(batch_size, 4 * k) if rows else batch_size
     ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch_size)
     first, second, third, fourth = jax.random.split(at_start, 4)
-    x, y = _rows(p, first), _rows(q, second)
-    step, x, y = y.mean(0) - x.mean(0), x[:k], y[:k]
+    many = 65536 if quantised is None else k  # draws, to tell the means apart
+    x, y = _rows(p, first, many), _rows(q, second, many)
+    step = y.mean(0) - x.mean(0) if quantised is None else quantised.step
+    x, y = x[:k], y[:k]
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
     validation = held_out if near else 2 * BLOCK
     judge = _Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
     if quantised is not None and near:
-        linear = cone_ascent.starts(x, y, quantised.step)[2].cones
+        linear = cone_ascent.starts(x, y, step)[2].cones
         for critic in [*quantised.critics(k), linear]:
             judge(critic)
         start = Start(judge.best, 0.3)
@@ -176,8 +178,8 @@ def _plateau(scores: list[float]) -> bool:
     return max(scores[-2:]) - max(scores[:-2]) <= 0.005 * abs(scores[-1])
 
 
-def _rows(sampler: Any, key: Array) -> np.ndarray:
-    return np.asarray(sampler.x) if isinstance(sampler, Rows) else draw(sampler, key, 65536)
+def _rows(sampler: Any, key: Array, n: int) -> np.ndarray:
+    return np.asarray(sampler.x) if isinstance(sampler, Rows) else draw(sampler, key, n)
 
 
 @contextlib.contextmanager

@@ -24,7 +24,7 @@ from wgan_jax.margins import bernstein_margin, bounded_differences_margin
 LARGEST_DIM = 3
 _LEVELS, _LEVELS_OF_CRITICS = 15, 12
 _PER_LEAF = 8  # points of the pilot sample
-_UNITS = 1024  # equal masses that exact transport moves at a time
+_UNITS, _FEWEST_UNITS = 1024, 256  # equal masses that exact transport moves at a time
 _ROUNDS, _SHARE = 4, 0.75  # of the mass goes in each round but the last
 _CAPS = (np.inf, 12.0, 3.0)  # of the potentials' range, in mean distances that mass moves
 
@@ -120,7 +120,7 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
       (1.5, 0.5)
     """
     mass, cost = float(np.maximum(a - b, 0).sum()), 0.0
-    units = min(_UNITS, len(points))
+    units = min(_UNITS, max(len(points) // 4, _FEWEST_UNITS), len(points))
     for left in reversed(range(_ROUNDS)):
         if not np.maximum(a - b, 0).sum() > 1e-12:
             break
