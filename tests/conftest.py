@@ -79,6 +79,19 @@ def few_points() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def small_effort(request: pytest.FixtureRequest) -> Iterator[None]:
+    """In the usual tests, evaluations bound W1 by few cones and few draws."""
+    from wgan_jax.experiment.evaluation import certified
+
+    with pytest.MonkeyPatch.context() as patch:
+        if request.config.option.markexpr in request.config.getini("addopts"):
+            few = {"steps": 10, "cones": 16, "batch_size": 64, "transports": 1}
+            effort = certified.Effort(**few, held_out=256, transport_size=64)
+            patch.setattr(certified, "EFFORT", effort)
+        yield
+
+
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(0)

@@ -45,7 +45,8 @@ def make(workdir, *, lines=100, config=None, extra=None, images=3):
             line |= {"critic/loss": -1 / i, "generator/loss": float(rng.normal())}
             line |= {"critic/gradient_norm": 1.0 + i % 3, "generator/gradient_norm": 0.1}
             if i % (lines // 5) == 0:
-                line |= {"w1/minibatch": 1 + 1 / i, "w1/minibatch_floor": 1.0, "w1/lower": 1 / i}
+                line |= {"w1/minibatch": 1 + 1 / i, "w1/minibatch_floor": 1.0}
+                line |= {"w1/value": 1.2 / i, "w1/lower": 1 / i, "w1/upper": 1.5 / i}
                 line |= HEALTH
             file.write(json.dumps(line | (extra or {})) + "\n")
     evaluation = {"step": 10 * lines, "w1/exact": 0.25, "w1/floor": 0.125, "points": 2_000}
@@ -114,10 +115,7 @@ def test_pictures_are_chosen_and_curves_read_out(browser, tmp_path):
     key = "plot.dispatchEvent(new KeyboardEvent('keydown', {key: 'ArrowLeft'}))"
     browser.value(f"{{ const plot = document.querySelector('.plot'); {key}; {key} }}")
     said = browser.value("document.querySelector('.readout').textContent")
-    assert said == (
-        "600: exact, samples against data 1.017 · exact, data against data: the noise floor 1 · "
-        "certified lower bound 0.01667"
-    )
+    assert said == ("600: estimate 0.02 · lower bound 0.01667 · upper bound 0.025")
     browser.value("document.querySelectorAll('.plot')[1].scrollIntoView({block: 'center'})")
     box = json.loads(
         browser.value(
@@ -261,7 +259,7 @@ def test_health_says_what_is_off_what_is_well_and_what_was_not_measured():
     still = HEALTH | {"health/gain": 0.0, "health/gain_error": 0.0, "health/step_cosine": 0.0}
     later = {v.question: v for v in verdicts([HEALTH, still])}
     assert later["Trained enough?"].answer == "not now"
-    assert later["Trained enough?"].before == "1 of 2 evaluations"
+    assert later["Trained enough?"].before == "Flagged in 1 of 2 evaluations."
     assert later["Room in the clip box?"].answer == "yes"
 
 

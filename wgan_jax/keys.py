@@ -27,6 +27,8 @@ class Purpose(enum.IntEnum):
     UNROLLED = 11
     MONITOR = 12
     QUALITY = 13
+    HELD_OUT = 14
+    CERTIFIED = 15
 
 
 def derive_key(root: Array, purpose: Purpose, step: Array | int = 0) -> Array:

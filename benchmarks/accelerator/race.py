@@ -56,7 +56,6 @@ def race(workload: Workload, task: Task) -> None:
     task.save(found)
     chunk = chosen_chunk(workload, task, found)
     built, lengths, reference = {}, {}, _Reference(workload)
-    windows: dict[str, list[float]] = {}
     for label, build in variants(workload, chunk).items():
         if task.spent() > _BUILD and {name.split()[0] for name in built} == {"ours", "torch"}:
             found["refused"][label] = "no time left"
@@ -68,12 +67,10 @@ def race(workload: Workload, task: Task) -> None:
             found["refused"][label] = f"{type(error).__name__}: {first:.200}"
         else:
             found["variants"][label] = {"memory": peak_memory(label, built)}
-            # The next build may not end in time: what there is has a figure by then.
-            windows[label] = [window(built[label], lengths[label]).seconds]
-            summarize(found, windows, workload)
         task.save(found)
-    for _ in range(_ROUNDS):
-        if task.spent() > 0.95:
+    windows: dict[str, list[float]] = {label: [] for label in built}
+    for round_ in range(_ROUNDS):
+        if round_ and task.spent() > 0.95:
             break
         for label, variant in built.items():
             windows[label].append(window(variant, lengths[label]).seconds)
@@ -107,10 +104,10 @@ def variants(workload: Workload, chunk: int) -> dict[str, Callable[[], Variant]]
         ("torch graphs", "TF32", torch, fused | {"graphs": True}),
         ("torch graphs", "bf16", torch, fused | {"graphs": True}),
         ("ours", "bf16", ours, {}),
+        ("torch compiled", "TF32", torch, fused | {"compiled": True}),
+        ("torch compiled", "bf16", torch, fused | {"compiled": True}),
         ("torch fused", "TF32", torch, fused),
         ("torch fused", "bf16", torch, fused),
-        ("torch compiled", "TF32", torch, fused | {"compiled": True}),  # the slowest to build
-        ("torch compiled", "bf16", torch, fused | {"compiled": True}),
     ]
     if jax.default_backend() != "gpu":  # no TF32 there, and no graphs
         rows = [

@@ -93,14 +93,18 @@ def _measured(
     run: Run, names: tuple[str, ...], judge: Features | None, points: int
 ) -> dict[str, Any]:
     """One generator, measured: that of the weights that samples are drawn from."""
-    from wgan_jax.experiment.evaluation import critic, quality, transport
+    from wgan_jax.experiment.evaluation import quality, transport
+    from wgan_jax.experiment.evaluation.certified import critic_share
     from wgan_jax.experiment.evaluation.samples import kind_of, weights_of
     from wgan_jax.transforms.ema import with_ema
 
     state = with_ema(run.state)
     result: dict[str, Any] = {}
+    if "w1" in names:
+        result |= run.certified_w1(run.state, final=True)
     if "critic" in names:
-        result |= critic.CriticDiagnostics(run.config, run.gan, run.data)(run.state)
+        result |= run.critic_diagnostics(run.state)
+    result |= critic_share(result)
     if {"w1", "modes"} & set(names):
         found = transport.evaluate(run.config, run.gan, state, run.data)
         groups = {"modes": ("modes/",), "w1": ("w1/", "columns/", "points", "draws")}
@@ -186,11 +190,11 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
 
     step = int(run.state.step)
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
-    lines = summarize(result)
-    print(lines, end="\n" if lines else "")
+    print(f"{'report':18} {write_report(folder)}")
     for warning in critic.diagnose(result).values():
         print(f"{'warning':18} {warning}")
-    print(f"{'report':18} {write_report(folder)}")
+    lines = summarize(result)
+    print(lines, end="\n" if lines else "")
 
 
 def _config(folder: Path, data_dir: str | None) -> Config:

@@ -77,6 +77,7 @@ Penalty = (
 )
 _MOST_MEMBERS = 2**16
 NonFinite = Literal["stop", "skip"]
+StopWhen = Literal["steps", "plateau"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -231,6 +232,9 @@ class Config:
     """Generator iterations between lines of metrics.jsonl."""
     sample_every: int = 1_000
     """Generator iterations between images of samples."""
+    stop_when: StopWhen = "steps"
+    """End of training: after all `steps`, or earlier at a plateau of W1, where the last five
+    evaluations find none 1% below the best one before (needs `evaluate_every`)."""
     evaluate_every: int = 0
     """Generator iterations between evaluations of W1 and of the critic; 0 for the end only."""
     checkpoint_every: int = 1_000
@@ -255,6 +259,12 @@ class Config:
             raise ValueError(f"evaluate_every must not be negative, got {self.evaluate_every}")
         if self.adaptive is not None and self.warmup is not None:
             raise ValueError("adaptive chooses the critic's steps itself: set --warmup none")
+        if self.stop_when not in ("steps", "plateau"):
+            raise ValueError(f"stop_when must be steps or plateau, got {self.stop_when!r}")
+        if self.stop_when == "plateau" and (self.evaluate_every == 0 or self.sweep is not None):
+            raise ValueError(
+                "stop_when plateau asks evaluations of one run: set evaluate_every, and no sweep"
+            )
         if self.unrolled_steps < 0:
             raise ValueError(f"unrolled_steps must not be negative, got {self.unrolled_steps}")
         if self.non_finite not in ("stop", "skip"):
@@ -275,6 +285,7 @@ class Config:
 OPERATIONAL = frozenset(
     {
         "steps",
+        "stop_when",
         "shard_state",
         "chunk",
         "log_every",

@@ -180,19 +180,24 @@ def _panel(ax: Any, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
 
 
 def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
-    names = {
-        "w1/minibatch": ("exact, samples against data", _FAKE, "o-"),
-        "w1/minibatch_floor": ("exact, data against data: the noise floor", "grey", "--"),
-        "w1/lower": ("certified lower bound", _REAL, "o-"),
-    }
+    bounds = ("w1/lower", "w1/upper")
+    certified = [line for line in evaluations if {"w1/value", *bounds} <= line.keys()]
+    if certified:
+        steps, *ends = ([line[name] for line in certified] for name in ("step", *bounds))
+        ax.fill_between(steps, *ends, color=_FAKE, alpha=0.2, linewidth=0, label="bounds, 95%")
+        names = {"w1/value": ("estimate", _FAKE, "o-")}
+        title = "W1 between samples and held-out data"
+    else:
+        names = {
+            "w1/minibatch": ("exact, samples against data", _FAKE, "o-"),
+            "w1/minibatch_floor": ("exact, data against data: the noise floor", "grey", "--"),
+        }
+        title = "W1 of minibatches, on held-out data where there are some"
     for name, (label, color, style) in names.items():
         found = [(line["step"], line[name]) for line in evaluations if name in line]
         if found:
             ax.plot(*zip(*found, strict=True), style, color=color, label=label, markersize=3)
-    ax.set(
-        title="W1 of minibatches, on held-out data where there are some",
-        ylabel="W1 in units of the data",
-    )
+    ax.set(title=title, ylabel="W1 in units of the data")
     ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
     ax.grid(alpha=0.3)
     ax.legend(frameon=False)

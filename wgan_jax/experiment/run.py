@@ -20,6 +20,7 @@ from wgan_jax.experiment.chunks import ChunkShape, chunk_steps
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
+from wgan_jax.experiment.evaluation.certified import CertifiedW1, critic_share
 from wgan_jax.experiment.evaluation.critic import CriticDiagnostics, diagnose
 from wgan_jax.experiment.evaluation.samples import points
 from wgan_jax.experiment.nonfinite import NonFiniteGuard
@@ -82,12 +83,17 @@ class Run:
 
     def evaluate(self, state: GANState) -> dict[str, Any]:
         """Evaluates samples and the critic's health; the run itself is not changed."""
-        return self._monitor(state)
+        found = self.certified_w1(state) | self.critic_diagnostics(state)
+        return found | critic_share(found)
 
     warnings = staticmethod(diagnose)
 
     @functools.cached_property
-    def _monitor(self) -> CriticDiagnostics:
+    def certified_w1(self) -> CertifiedW1:
+        return CertifiedW1(self.gan, self.data)
+
+    @functools.cached_property
+    def critic_diagnostics(self) -> CriticDiagnostics:
         return CriticDiagnostics(self.config, self.gan, self.data)
 
     def log_lines(

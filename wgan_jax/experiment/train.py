@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 
 from wgan_jax.data.labels import describe_counts
+from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
@@ -25,7 +26,7 @@ from wgan_jax.experiment.run import Run, open_run
 from wgan_jax.experiment.schema import save_schema
 from wgan_jax.experiment.sweep_run import SweepRun, open_sweep
 from wgan_jax.experiment.workdir import lock_workdir, reserve_workdir, save_class_counts
-from wgan_jax.experiment.writers import open_writer
+from wgan_jax.experiment.writers import NoopWriter, RunWriter, open_writer
 from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)
@@ -38,7 +39,9 @@ def train(
     devices: int | None = None,
     on_save: Callable[[], None] = lambda: None,
 ) -> Run | SweepRun:
-    """Trains until `config.steps`; resumes from the newest good checkpoint in the workdir.
+    """Trains until `config.steps`, or until W1 is at its plateau where the config says so.
+
+    Resumes from the newest good checkpoint in the workdir.
 
     Args:
       config: the experiment; where `config.sweep` is set, a sweep of runs in one program.
@@ -62,6 +65,8 @@ def train(
             run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
+        if config.stop_when == "plateau" and run.data.held_out() is None:
+            raise UserError("stop_when plateau needs W1, for which these data hold none out")
         program, guard = run.compile(sharding), run.non_finite_guard()
         checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
         with (
@@ -81,10 +86,11 @@ def train(
             state = sharding.state(run.state)
             if (stop := _signal(signals)) and step < config.steps:
                 raise Stopped(stop, step)
+            done = step == config.steps or _has_settled(config, writer)
             # The order matters. Signals are read once per chunk, so that the step named on exit is
             # the one that was saved. Saving comes before drawing, since a preemption notice may
             # be short. All processes gather the state, and in the same order; one writes it.
-            while step < config.steps:
+            while not done:
                 chunk, began = next_chunk(config, step), time.perf_counter()
                 state, metrics = program(chunk)(state, batches.take())
                 metrics = jax.device_get(metrics)  # the only host sync of a chunk
@@ -99,7 +105,8 @@ def train(
                 writer.write_chunk(metrics, before, evaluation, speed, batches.wait_fraction)
                 writer.tell_time_left(chunk, step, speed)
 
-                stop, done = _signal(signals), step == config.steps
+                stop = _signal(signals)
+                done = step == config.steps or _has_settled(config, writer)
                 if stop or done or due(config.checkpoint_every):
                     whole = sharding.gather(state)
                     writer.sync()
@@ -134,6 +141,13 @@ def _owned(workdir: Path, config: Config) -> Iterator[None]:
 def _signal(signals: list[int]) -> int:
     """The signal that any of the processes has received; 0 if none has."""
     return processes.all_reduce_max(signals[0] if signals else 0)
+
+
+def _has_settled(config: Config, writer: RunWriter | NoopWriter) -> bool:
+    """Whether W1 is at its plateau and the run is to end there; the primary process knows."""
+    if config.stop_when != "plateau":
+        return False
+    return bool(processes.all_reduce_max(int(writer.has_settled)))
 
 
 def _save(

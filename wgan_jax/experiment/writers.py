@@ -14,8 +14,10 @@ import numpy as np
 
 from wgan_jax.experiment.chunks import ChunkShape, duration
 from wgan_jax.experiment.distributed import processes
+from wgan_jax.experiment.evaluation.plateau import is_plateau
+from wgan_jax.experiment.evaluation.summary import certified
 from wgan_jax.experiment.loggers.run_loggers import RunLoggers
-from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
+from wgan_jax.experiment.metrics_log import MetricsLog, iter_metrics, read_metrics
 from wgan_jax.experiment.report.reporter import Reporter
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sweep_run import SweepRun
@@ -52,6 +54,16 @@ class RunWriter:
         self._warned: set[str] = set()
         self._compiled: ChunkShape | None = None
         self._is_time_told = False
+        self._evaluated: dict[str, float] = {}
+        self._w1: list[float] = []
+        if run.config.stop_when == "plateau":
+            former = iter_metrics(workdir / "metrics.jsonl")
+            self._w1 = [line["w1/value"] for line in former if "w1/value" in line]
+
+    @property
+    def has_settled(self) -> bool:
+        """Whether W1 is at its plateau, of a run that is to end there."""
+        return is_plateau(self._w1)
 
     def write_data(self) -> None:
         path = self._workdir / "samples" / "data.png"
@@ -61,12 +73,17 @@ class RunWriter:
 
     def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
         """Evaluates the run; each kind of warning is logged once."""
+        began = time.perf_counter()
         evaluation = self._run.evaluate(state)
+        self._console.tell_w1(step, evaluation)
+        if "w1/value" in evaluation:
+            self._w1.append(evaluation["w1/value"])
         for topic, warning in self._run.warnings(evaluation).items():
             if topic not in self._warned:
                 logger.warning("step %s: %s", f"{step:,}", warning)
                 self._loggers.write_warning(step, topic, warning)
             self._warned.add(topic)
+        self._evaluated = {"time/evaluation": round(time.perf_counter() - began, 3)}
         return evaluation
 
     def write_chunk(
@@ -94,7 +111,7 @@ class RunWriter:
         timed = {"time/steps_per_second": round(speed, 3)} | (wait_fraction() if due else {})
         for i in due:
             lines = self._run.log_lines(metrics, i, extra[i])
-            lines["metrics.jsonl"] |= timed
+            lines["metrics.jsonl"] |= timed | (self._evaluated if extra[i] else {})
             for name, line in lines.items():
                 self._logs[name].write({"step": before + i + 1} | line)
             self._loggers.write_lines(before + i + 1, lines)
@@ -147,6 +164,8 @@ class RunWriter:
 class NoopWriter:
     """Takes the place of a `RunWriter` on the other processes, and writes nothing."""
 
+    has_settled = False
+
     def write_data(self) -> None: ...
 
     def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
@@ -185,6 +204,16 @@ class Console:
         elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
             print(f"step {self._step:,} of {self._steps:,}  estimate {estimate}", flush=True)
+
+    def tell_w1(self, step: int, evaluation: dict[str, Any]) -> None:
+        """Prints the estimate of W1 with its bounds, where an evaluation has one."""
+        if "w1/value" not in evaluation:
+            return
+        line = f"step {step:,} of {self._steps:,}  W1 {certified(evaluation)}"
+        if self._bar is None:
+            print(line, flush=True)
+        else:
+            self._bar.write(line)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -1,8 +1,9 @@
-"""Diagnostics of the critic: the bound on W1 that it proves, and whether it is trained well.
+"""Diagnostics of the run's own critic: what it sees of W1, and whether it is trained well.
 
-The critic's score on data that no training step has seen, divided by its certified Lipschitz
-bound, is a lower bound on W1 that holds. The health report answers, in numbers and in words,
-what users of WGANs ask again and again.
+Its score on data that no training step has seen, divided by its certified Lipschitz bound, is a
+lower bound on W1 that holds, and its share of W1 tells how much of the distance the generator
+is shown. The health report answers, in numbers and in words, what users of WGANs ask
+again and again.
 """
 
 from __future__ import annotations
@@ -70,9 +71,9 @@ class CriticDiagnostics:
 
         - `w1/held_out`: the critic's mean difference on held-out data, in its own units;
           `w1/training` in its place where all data are trained on;
-        - `w1/lipschitz`, `w1/lower`: the critic's certified Lipschitz bound, and the lower
-          bound on W1 at 95% confidence that follows; absent where no bound is known or no data
-          are held out;
+        - `w1/lipschitz`, `w1/critic`, `w1/critic/lower`: the critic's certified Lipschitz bound,
+          its score divided by it, and the lower bound on W1 at 95% confidence that follows;
+          absent where no bound is known or no data are held out;
         - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and these data, and
           between data and data, at the size of a minibatch;
         - `w1/sliced`, `modes/found` and what else `cheap_sample_metrics` gives;
@@ -206,7 +207,7 @@ def _difference(scores: tuple[Array, Array]) -> float:
 
 
 def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[str, float]:
-    """The lower bound on W1 that the critic's score on held-out data proves.
+    """What of W1 the critic's score on held-out data shows, and what it proves.
 
     Scores are clipped to the range that one half of them has; the other half makes the bound.
     """
@@ -218,8 +219,9 @@ def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[s
     dual, margin = held_out_difference(real[half:], fake[half:], seen, 1 - _CONFIDENCE)
     return {
         "w1/lipschitz": lipschitz,
-        "w1/lower": max(dual - margin, 0.0) / lipschitz,
-        "w1/lower/points": len(real) - half,
+        "w1/critic": _difference(scores) / lipschitz,
+        "w1/critic/lower": max(dual - margin, 0.0) / lipschitz,
+        "w1/critic/points": len(real) - half,
     }
 
 

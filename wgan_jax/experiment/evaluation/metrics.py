@@ -47,7 +47,17 @@ METRICS = {
         baseline="w1/floor",
         points="points",
     ),
-    "w1/lower": Metric("lower bound on W1 (95%): held-out score divided by the Lipschitz bound"),
+    "w1/value": Metric(
+        "W1 between samples and held-out data, estimated by a critic fitted for the purpose",
+        "lower",
+    ),
+    "w1/lower": Metric("lower bound on W1; it and the upper bound hold together (95%)", "lower"),
+    "w1/upper": Metric("upper bound on W1", "lower"),
+    "w1/critic": Metric(
+        "what the run's own critic sees of W1: its held-out score divided by its Lipschitz bound",
+        points="w1/critic/points",
+    ),
+    "w1/critic_share": Metric("that, as a share of the estimate of W1", form=".1%"),
     "w1/lipschitz": Metric("the critic's certified Lipschitz constant, at most"),
     "w1/held_out": Metric("the critic on held-out data, in its own units"),
     "w1/training": Metric("the critic on the data that it trains on, in its own units"),

@@ -26,6 +26,9 @@ def summarize(result: Mapping[str, Any]) -> str:
       exact W1           3.5 ± 0.12 (750 samples against 750 of the training data, mean of 2 draws)
       data against data  2.5 (750 of the training data against 750 others; no proof of quality:
                          a collapsed or shrunken generator can score below it)
+      >>> bounds = {"w1/value": 0.031, "w1/lower": 0.027, "w1/upper": 0.037}
+      >>> print(summarize(bounds | {"w1/value/floor": 0.0, "w1/upper/floor": 0.006}))
+      W1                 0.031 (0.027 to 0.037, 95%); data against data 0 (0 to 0.006)
     """
     lines: list[tuple[str, str]] = []
     if result.get("weights") == "averaged":
@@ -36,20 +39,46 @@ def summarize(result: Mapping[str, Any]) -> str:
         near = format_value("modes/high_quality", result)
         lines.append(("within 3 std", f"{near} of the samples"))
     unit = _unit(result)
-    if "w1/lower" in result:
-        n = f"{int(result['w1/lower/points']):,}"
-        bound = f"the Lipschitz bound {result['w1/lipschitz']:.3g}"
-        score = f"score on {n} held-out data and {n} samples, divided by {bound}"
-        lines.append(
-            ("lower bound on W1", f"{format_value('w1/lower', result)}{unit} (95%; {score})")
-        )
-    elif "w1/training" in result:
-        lines.append(("lower bound on W1", "none: no data are held out from training"))
     if "w1/exact" in result:
         lines += _transport(result, unit)
     lines += _columns(result)
+    if "w1/critic" in result:
+        lines.append(("critic sees", _critic(result)))
+    if "w1/value" in result:
+        lines.append(("W1", f"{certified(result)}{unit}{_data_against_data(result)}"))
+    elif "w1/training" in result:
+        lines.append(("bounds of W1", "none: no data are held out from training"))
     text = "\n".join(f"{name:18} {words}" for name, words in lines)
     return "\n\n".join(filter(None, [text, features_table(result) if _on_features(result) else ""]))
+
+
+def certified(result: Mapping[str, Any]) -> str:
+    """The estimate of W1 with its bounds, to three digits.
+
+    Example:
+      >>> certified({"w1/value": 0.03125, "w1/lower": 0.0271, "w1/upper": 0.0374})
+      '0.0312 (0.0271 to 0.0374, 95%)'
+    """
+    value, lower, upper = (f"{result[f'w1/{k}']:.3g}" for k in ("value", "lower", "upper"))
+    return f"{value} ({lower} to {upper}, 95%)"
+
+
+def _data_against_data(result: Mapping[str, Any]) -> str:
+    if "w1/value/floor" not in result:
+        return ""
+    value, upper = (f"{result[f'w1/{k}/floor']:.3g}" for k in ("value", "upper"))
+    return f"; data against data {value} (0 to {upper})"
+
+
+def _critic(result: Mapping[str, Any]) -> str:
+    n, bound = f"{int(result['w1/held_out/points']):,}", f"{result['w1/lipschitz']:.3g}"
+    share = (
+        f", {format_value('w1/critic_share', result)} of W1" if "w1/critic_share" in result else ""
+    )
+    return (
+        f"{result['w1/critic']:.3g}{share} (its score on {n} held-out data, divided by its "
+        f"Lipschitz bound {bound})"
+    )
 
 
 def _transport(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:

@@ -10,7 +10,8 @@ import numpy as np
 from wgan_jax.data.dataset import Units
 
 CONFIDENCE = 0.95
-_DISTANCES = {"exact", "floor", "error", "lower", "minibatch", "minibatch_floor"}
+_DISTANCES = {"exact", "floor", "error", "minibatch", "minibatch_floor"}
+_DISTANCES |= {"value", "lower", "upper", "value/floor", "upper/floor", "critic", "critic/lower"}
 _DISTANCES = {f"w1/{name}" for name in _DISTANCES | {"sliced", "sliced_floor"}}
 
 

@@ -30,6 +30,14 @@ class Series(NamedTuple):
     sparse: bool = False
 
 
+class Band(NamedTuple):
+    """The area between two curves, in a class of the style sheet."""
+
+    lower: Series
+    upper: Series
+    css_class: str
+
+
 def chart(
     title: str,
     unit: str,
@@ -38,6 +46,7 @@ def chart(
     log: bool = False,
     zero: bool = False,
     note: str = "",
+    band: Band | None = None,
 ) -> Markup | None:
     """A figure with a title, a legend, axes and the numbers behind it; None without two points.
 
@@ -59,6 +68,7 @@ def chart(
         _grid(x, y),
         tag(
             "svg",
+            *([] if band is None else [_area(band, x, y)]),
             *lines,
             tag("line", x1=0, x2=0, y1=0, y2=_SIDE, class_="cursor"),
             viewBox=f"0 0 {_SIDE} {_SIDE}",
@@ -148,6 +158,13 @@ def _curve(series: Series, median: Series, x: Axis, y: Axis) -> Markup:
         _line(median, x, y, "line"),
         class_=series.css_class,
     )
+
+
+def _area(band: Band, x: Axis, y: Axis) -> Markup:
+    lower, upper = clean(band.lower, False), clean(band.upper, False)
+    there = _points(lower.x, lower.y, x, y)
+    back = _points(upper.x[::-1], upper.y[::-1], x, y)
+    return tag("polygon", points=f"{there} {back}", class_=f"band {band.css_class}")
 
 
 def _line(series: Series, x: Axis, y: Axis, look: str) -> Markup:

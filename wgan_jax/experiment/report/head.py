@@ -50,6 +50,10 @@ def figures(contents: RunArtifacts) -> Markup | None:
     if "modes/found" in known and "modes/total" in known:
         modes = f"{known['modes/found']:,.0f} of {known['modes/total']:,.0f}"
         found.append(("modes found", modes))
+    if {"w1/value", "w1/lower", "w1/upper"} <= newest.keys():
+        lower, upper = (number(newest[f"w1/{name}"], 3) for name in ("lower", "upper"))
+        words = _sized(", on {:,.0f} held-out data", newest, "w1/value/points")
+        found.append((f"W1: {lower} to {upper} with 95%{words}", number(newest["w1/value"], 3)))
     if "w1/exact" in known:
         words = f"exact W1{_sized(' of {:,.0f} samples', known, 'points')}"
         found.append((f"{words}{_against(known, 'w1/floor')}", number(known["w1/exact"], 3)))
@@ -57,9 +61,6 @@ def figures(contents: RunArtifacts) -> Markup | None:
         words = f"exact W1 of minibatches{_sized(' of {:,.0f}', newest, 'w1/minibatch/points')}"
         against = _against(newest, "w1/minibatch_floor")
         found.append((f"{words}{against}", number(newest["w1/minibatch"], 3)))
-    if "w1/lower" in newest:
-        words = _sized(", {:,.0f} held-out data", newest, "w1/lower/points")
-        found.append((f"lower bound on W1: 95%{words}", number(newest["w1/lower"], 3)))
     if (median := speed(contents.lines)) is not None:
         found.append(("iterations a second", number(median, 3)))
     cells = [tag("div", tag("dd", value), tag("dt", name)) for name, value in found]

@@ -16,16 +16,18 @@ TOPICS = {
     "layers": "Gradient in every layer?",
 }
 _MARKS = {"yes": "well", "no": "off", "not now": "still"}
+_MUCH = 0.5  # of W1
 _STILL = "not measured: the extra steps changed nothing"
 
 
 class Verdict(NamedTuple):
-    """What one evaluation says about one question."""
+    """What one evaluation says about one question, what former ones said, and how to mark it."""
 
     question: str
     answer: str
     words: str
     before: str
+    mark: str
 
 
 def health(contents: RunArtifacts) -> list[Markup]:
@@ -43,8 +45,8 @@ def health(contents: RunArtifacts) -> list[Markup]:
             "li",
             tag("h3", one.question, " ", tag("b", one.answer)),
             tag("p", one.words),
-            tag("p", f"Flagged in {one.before}.", class_="note"),
-            class_=_MARKS[one.answer],
+            tag("p", one.before, class_="note"),
+            class_=one.mark,
         )
         for one in found
     ]
@@ -63,7 +65,7 @@ def verdicts(evaluations: Lines) -> list[Verdict]:
     if not evaluations:
         return []
     warned, last = [diagnose(found) for found in evaluations], evaluations[-1]
-    answers = []
+    answers = _share(evaluations)
     for topic, question in TOPICS.items():
         words, answer = warned[-1].get(topic), "no"
         if words is None:
@@ -71,8 +73,25 @@ def verdicts(evaluations: Lines) -> list[Verdict]:
             answer = "yes" if words != _STILL else "not now"
         if words:
             sentence = f"{words[0].upper()}{words[1:]}."
-            answers.append(Verdict(question, answer, sentence, _often(topic, warned)))
+            often = f"Flagged in {_often(topic, warned)}."
+            answers.append(Verdict(question, answer, sentence, often, _MARKS[answer]))
     return answers
+
+
+def _share(evaluations: Lines) -> list[Verdict]:
+    """How much of W1 the critic shows the generator: no warning, as a loose bound hides much."""
+    shares = [found["w1/critic_share"] for found in evaluations if "w1/critic_share" in found]
+    last = evaluations[-1]
+    if not shares or not {"w1/critic_share", "w1/critic", "w1/value"} <= last.keys():
+        return []
+    words = (
+        f"Its score on held-out data, divided by its Lipschitz bound, is {last['w1/critic']:.3g}, "
+        f"where W1 is {last['w1/value']:.3g}. More training, or a critic with a tighter bound, "
+        "shows the generator more of it."
+    )
+    before = f"{min(shares):.0%} to {max(shares):.0%} over {len(shares)} evaluations."
+    mark = "well" if shares[-1] >= _MUCH else "still"
+    return [Verdict("How much of W1 does it see?", f"{shares[-1]:.0%}", words, before, mark)]
 
 
 def _often(topic: str, warned: list[dict[str, str]]) -> str:

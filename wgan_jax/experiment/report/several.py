@@ -16,7 +16,9 @@ from wgan_jax.files import atomic_write
 
 LARGEST = 5  # runs, as many as there are colors
 _CURVES = {
+    "w1/value": "W1, estimated",
     "w1/lower": "Certified lower bound on W1 (95% at each point)",
+    "w1/upper": "Certified upper bound on W1 (95% at each point)",
     "w1/minibatch": "Exact W1 at the size of a minibatch",
     "w1/sliced": "Sliced W1",
     "modes/found": "Modes found",

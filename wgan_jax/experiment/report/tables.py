@@ -114,6 +114,9 @@ def speed_and_machine(contents: RunArtifacts) -> list[Markup]:
         rows = [["speed", f"{number(median, 3)} generator iterations a second, median"], *rows]
     if seconds is not None:
         rows.insert(1, ["time in training", _duration(seconds)])
+        if spent := sum(line.get("time/evaluation", 0) for line in contents.lines):
+            share = f" ({spent / seconds:.0%} of that)" if seconds > 0 else ""
+            rows.insert(2, ["time in evaluations", f"{_duration(spent)}{share}, apart from it"])
     return [table(["what", "value"], rows, "Where it ran")] if rows else []
 
 

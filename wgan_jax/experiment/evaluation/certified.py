@@ -1,0 +1,154 @@
+"""W1 between samples of a run and data that it does not train on, with bounds that hold.
+
+A generator in training is near its data, so that exact W1 of a few thousand samples is mostly
+noise, and the run's own critic proves a small part of W1. Here another critic is
+fitted for the purpose, on samples that training never sees, by `estimate_w1`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from wgan_jax.data.dataset import Dataset
+from wgan_jax.estimate import estimate_w1
+from wgan_jax.experiment.evaluation.samples import generate, points
+from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Purpose, derive_key
+from wgan_jax.transforms.ema import with_ema
+from wgan_jax.types import Array, GANState
+
+logger = logging.getLogger(__name__)
+
+_MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 20_000, 2**25, 64
+_PER_DRAW = 4  # times as many draws are held out at the end of a run
+
+
+class Effort(NamedTuple):
+    """The settings of `estimate_w1` that an evaluation in training can afford."""
+
+    steps: int = 200
+    cones: int = 256
+    batch_size: int = 512
+    held_out: int = 16_384
+    transport_size: int = 512
+    transports: int = 2
+
+
+EFFORT = Effort()
+
+
+class CertifiedW1:
+    """Estimates W1 between samples of a generator and held-out data.
+
+    Of a distribution both are drawn without end; else the held-out rows, at most 20,000, are set
+    against as many samples. Without data that are held out there is no number.
+
+    Args:
+      gan: makes the samples.
+      data: what the run trains on.
+    """
+
+    def __init__(self, gan: GAN, data: Dataset):
+        self._gan, self._units, self._unseen = gan, data.units, data.held_out()
+        self._rows: np.ndarray | None = None
+
+    def __call__(self, state: GANState, *, final: bool = False) -> dict[str, float]:
+        """Numbers by name, of the weights that samples are drawn from.
+
+        - `w1/value`, `w1/lower`, `w1/upper`: the estimate, and the bounds that hold together
+          with 95% confidence;
+        - `w1/value/points`: held-out data behind the lower bound.
+
+        With `final`, more draws of distributions, and the same between held-out data and others:
+
+        - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0.
+        """
+        unseen = self._unseen
+        if unseen is None or (unseen.size is not None and unseen.size < _FEWEST_ROWS):
+            return {}
+        root = derive_key(state.key, Purpose.CERTIFIED, state.step.generator)
+        on_fakes, on_estimate, on_data = jax.random.split(root, 3)
+        state = with_ema(state)
+        fake: Any
+        real: Any
+        if unseen.size is None:
+            fake, real = _First(_Generated(state, self._gan)), _First(unseen)
+        else:
+            real = self._rows_of(unseen, state.key)
+            fake = points(generate(self._gan, state, on_fakes, len(real)))
+        try:
+            found = _estimate(fake, real, on_estimate, final)
+            if final:
+                floor = _estimate(*_two_of(real), on_data, final)
+                found |= {f"{name}/floor": floor[name] for name in ("w1/value", "w1/upper")}
+        except ValueError as error:  # samples of a run that diverges
+            logger.warning("step %s: W1 is not estimated: %s", f"{int(state.step):,}", error)
+            return {}
+        return in_units(found, self._units)
+
+    def _rows_of(self, unseen: Dataset, key: Array) -> np.ndarray:
+        """One set of held-out rows [n, d] for all evaluations."""
+        if self._rows is None:
+            shape, size = jax.tree.leaves(unseen.struct(1))[0].shape, unseen.size or 0
+            n = min(_MOST_ROWS, _MOST_VALUES // int(np.prod(shape)), size)
+            self._rows = points(next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1)))
+        return self._rows
+
+
+def critic_share(found: dict[str, float]) -> dict[str, float]:
+    """What the run's own critic sees of W1: its score over its Lipschitz bound, as a share of it.
+
+    Example:
+      >>> critic_share({"w1/critic": 0.5, "w1/value": 2.0})
+      {'w1/critic_share': 0.25}
+      >>> critic_share({"w1/critic": 0.5})
+      {}
+    """
+    if not found.get("w1/value", 0) > 0 or "w1/critic" not in found:
+        return {}
+    return {"w1/critic_share": found["w1/critic"] / found["w1/value"]}
+
+
+def _estimate(p: Any, q: Any, key: Array, final: bool) -> dict[str, float]:
+    effort = EFFORT._replace(held_out=EFFORT.held_out * (_PER_DRAW if final else 1))
+    w1 = estimate_w1(p, q, key=key, confidence=CONFIDENCE, progress=False, **effort._asdict())
+    return {
+        "w1/value": w1.value,
+        "w1/lower": w1.lower,
+        "w1/upper": w1.upper,
+        "w1/value/points": w1.n_q,
+    }
+
+
+def _two_of(real: Any) -> tuple[Any, Any]:
+    """Data and other data: a distribution twice, or the rows in two halves."""
+    return (real, real) if callable(real) else (real[: len(real) // 2], real[len(real) // 2 :])
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _Generated:
+    """A generator as a sampler."""
+
+    state: GANState
+    gan: GAN = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, key: Array, n: int) -> Any:
+        return self.gan.generate(self.state, key, n)
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class _First:
+    """Of a sampler of pairs, the examples without their conditions."""
+
+    sampler: Any
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.tree.leaves(self.sampler(key, n))[0]

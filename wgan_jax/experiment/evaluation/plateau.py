@@ -1,0 +1,20 @@
+"""Tells from evaluations when a run has stopped coming nearer to its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+PATIENCE, GAIN = 5, 0.01
+
+
+def is_plateau(estimates: Sequence[float]) -> bool:
+    """Whether none of the last five estimates of W1 is 1% below the best of those before.
+
+    Example:
+      >>> is_plateau([8.0, 4.0, 2.0, 2.1, 2.0, 1.99, 2.2, 2.0])
+      True
+      >>> is_plateau([8.0, 4.0, 2.0, 2.1, 2.0, 1.9, 2.2, 2.0])
+      False
+    """
+    former, last = estimates[:-PATIENCE], estimates[-PATIENCE:]
+    return len(former) > 0 and min(last) > (1 - GAIN) * min(former)
