@@ -46,6 +46,8 @@ def figures(contents: RunArtifacts) -> Markup | None:
     newest: dict[str, float] = {}
     for line in evaluations(contents):
         newest |= line
+    if known.get("step", -1) == newest.get("step"):  # of the same samples, with more draws
+        newest |= known
     found = []
     if "modes/found" in known and "modes/total" in known:
         modes = f"{known['modes/found']:,.0f} of {known['modes/total']:,.0f}"
