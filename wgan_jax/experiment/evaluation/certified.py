@@ -7,7 +7,6 @@ fitted for the purpose, on samples that training never sees, by `estimate_w1`.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from typing import Any, NamedTuple
 
@@ -16,7 +15,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import estimate_w1
-from wgan_jax.experiment.evaluation.samples import generate, points
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate, points
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -78,7 +77,7 @@ class CertifiedW1:
         fake: Any
         real: Any
         if unseen.size is None:
-            fake, real = _First(_Generated(state, self._gan)), _First(unseen)
+            fake, real = Generated(state, self._gan), Unlabelled(unseen)
         else:
             real = self._rows_of(unseen, state.key)
             fake = points(generate(self._gan, state, on_fakes, len(real)))
@@ -129,26 +128,3 @@ def _estimate(p: Any, q: Any, key: Array, final: bool) -> dict[str, float]:
 def _two_of(real: Any) -> tuple[Any, Any]:
     """Data and other data: a distribution twice, or the rows in two halves."""
     return (real, real) if callable(real) else (real[: len(real) // 2], real[len(real) // 2 :])
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _Generated:
-    """A generator as a sampler."""
-
-    state: GANState
-    gan: GAN = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, key: Array, n: int) -> Any:
-        return self.gan.generate(self.state, key, n)
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True)
-class _First:
-    """Of a sampler of pairs, the examples without their conditions."""
-
-    sampler: Any
-
-    def __call__(self, key: Array, n: int) -> Array:
-        return jax.tree.leaves(self.sampler(key, n))[0]

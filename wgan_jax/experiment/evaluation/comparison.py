@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.transforms.ema import with_ema
@@ -20,29 +20,6 @@ from wgan_jax.types import Array
 
 ROWS = 20_000
 _WIDTH = 28  # of a name on the screen
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Generated:
-    """The generator of a run as a sampler."""
-
-    state: Any
-    generate: Any = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, key: Array, n: int) -> Array:
-        return jax.tree.leaves(self.generate(self.state, key, n))[0]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
-class _Unlabelled:
-    """A sampler of pairs as one of their first parts."""
-
-    sampler: Any
-
-    def __call__(self, key: Array, n: int) -> Array:
-        return jax.tree.leaves(self.sampler(key, n))[0]
 
 
 class _Named:
@@ -83,7 +60,7 @@ class Reference(NamedTuple):
         chosen = data if unseen is None else unseen
         scale = 1.0 if data.units is None else data.units.scale or 1.0
         if chosen.size is None:
-            return cls(_Unlabelled(chosen), "fresh draws", title, scale)
+            return cls(Unlabelled(chosen), "fresh draws", title, scale)
         rows = next(chosen.draws(key, min(num, chosen.size), 1))
         return cls(np.asarray(jax.tree.leaves(rows)[0], np.float32), kind, title, scale)
 
@@ -101,7 +78,7 @@ class Candidate(NamedTuple):
 
         They are what `sample` would write: a file of them and the run itself are as far away.
         """
-        sampler = _Generated(with_ema(run.state), run.gan.generate)
+        sampler = Generated(with_ema(run.state), run.gan)
         if callable(reference.source):
             return cls(name, sampler, run.step)
         n, size = len(reference.source), 500

@@ -7,7 +7,9 @@ compares two different distributions.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +22,29 @@ from wgan_jax.transforms.ema import ema_of
 from wgan_jax.types import Array, GANState, PyTree
 
 _BLOCK_VALUES = 2**22  # of samples that a generator makes at once
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Generated:
+    """A generator as a sampler of examples without their labels or conditions."""
+
+    state: GANState
+    gan: GAN = dataclasses.field(metadata={"static": True})
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.tree.leaves(self.gan.generate(self.state, key, n))[0]
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True, eq=False)
+class Unlabelled:
+    """A sampler of pairs as one of examples without their labels or conditions."""
+
+    sampler: Any
+
+    def __call__(self, key: Array, n: int) -> Array:
+        return jax.tree.leaves(self.sampler(key, n))[0]
 
 
 def weights_of(state: GANState) -> str:
