@@ -3,7 +3,7 @@
 #
 #     benchmarks/accelerator.sh                     all rows; writes accelerator.json and accelerator.md
 #     benchmarks/accelerator.sh --rows W1           one row, in about a minute
-#     benchmarks/accelerator.sh --rehearse          tiny sizes on a CPU, in 2 to 3 minutes
+#     benchmarks/accelerator.sh --rehearse          tiny sizes on a CPU, in some minutes
 #     benchmarks/accelerator.sh --cifar10 DIR       2,000 iterations on CIFAR-10 as well
 #
 # Needs jax, flax, optax and numpy; torch for its rows. PYTHON names another interpreter.
