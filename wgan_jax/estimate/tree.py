@@ -51,6 +51,7 @@ class Tree(NamedTuple):
         tree = cls(*split, jnp.asarray(np.median(nodes, axis=1)))
         return tree._replace(centers=jnp.asarray(_recentered(tree, points)))
 
+    @jax.jit
     def leaf(self, x: Array) -> Array:
         """The leaves [n] that points [n, d] fall in."""
 

@@ -25,7 +25,7 @@ from wgan_jax.types import Array, GANState
 logger = logging.getLogger(__name__)
 
 _MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 20_000, 2**25, 64
-_PER_DRAW = 4  # times as many draws are held out at the end of a run
+_MORE_DRAWS, _MORE_CONES = 4, 2  # times as many, of distributions at the end of a run
 
 
 class Effort(NamedTuple):
@@ -115,7 +115,10 @@ def critic_share(found: dict[str, float]) -> dict[str, float]:
 
 
 def _estimate(p: Any, q: Any, key: Array, final: bool) -> dict[str, float]:
-    effort = EFFORT._replace(held_out=EFFORT.held_out * (_PER_DRAW if final else 1))
+    effort = EFFORT
+    if final and callable(p):
+        draws, cones = _MORE_DRAWS * effort.held_out, _MORE_CONES * effort.cones
+        effort = effort._replace(held_out=draws, cones=cones)
     w1 = estimate_w1(p, q, key=key, confidence=CONFIDENCE, progress=False, **effort._asdict())
     return {
         "w1/value": w1.value,
