@@ -21,5 +21,6 @@ def get_config() -> Config:
         latent=Normal(dim=100),
         warmup=Warmup(),
         steps=100_000,
+        evaluate_every=5_000,
         chunk=20,
     )

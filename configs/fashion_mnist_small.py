@@ -30,6 +30,7 @@ def get_config() -> Config:
         chunk=20,
         log_every=20,
         sample_every=500,
+        evaluate_every=1_000,
         checkpoint_every=500,
         ema_decay=0.99,
     )
