@@ -165,7 +165,8 @@ def test_the_estimate_on_paper_counts_what_the_networks_have():
     modules = networks(workload)
     shapes = (1, workload.latent), (1, 64, 64, 3)
     for module, shape, counted in zip(modules, shapes, paper.parameters(workload), strict=True):
-        weights = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct(shape, float))
+        x = jax.ShapeDtypeStruct(shape, "float32")
+        weights = jax.eval_shape(module.init, jax.random.key(0), x)
         kernels = [x.size for x in jax.tree.leaves(weights["params"]) if x.ndim > 1]
         assert sum(kernels) == counted
     one, eight = (paper.cost(workload, cluster) for cluster in paper.CLUSTERS[:2])
