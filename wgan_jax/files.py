@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import re
 import secrets
@@ -14,7 +15,7 @@ import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from wgan_jax.errors import UserError
 
@@ -112,6 +113,19 @@ def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
         told = f"it is larger than the {limit:,} bytes that are read"
         raise OSError(errno.EFBIG, told, str(path))
     return data
+
+
+def read_json_object(path: Path, limit: int) -> dict[str, Any]:
+    """The object in a JSON file of at most `limit` bytes, which may be a link.
+
+    Raises:
+      OSError: it cannot be read, is no regular file or larger.
+      ValueError: it holds no JSON object.
+    """
+    found = json.loads(read_file(path, limit, follow=True))
+    if not isinstance(found, dict):
+        raise ValueError(f"{path.name} holds no object")
+    return found
 
 
 def kind_of(mode: int) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import logging
 import re
 import stat
@@ -23,7 +22,7 @@ from wgan_jax.data.image_files import Found, ImageFile
 from wgan_jax.data.remote import expand_user, is_remote, local_copy
 from wgan_jax.data.rows import classes
 from wgan_jax.errors import UserError, install_extra
-from wgan_jax.files import kind_of, read_file, temporary_folder
+from wgan_jax.files import kind_of, read_json_object, temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -189,7 +188,7 @@ class HuggingFace(DecodedImages):
         if (folder / "state.json").exists():
             own = None
             with contextlib.suppress(OSError, ValueError, RecursionError):
-                own = _json(folder / "state.json").get("_split")
+                own = read_json_object(folder / "state.json", _LARGEST_JSON).get("_split")
             return {str(own or self.split): folder}
         if not folder.exists():
             raise UserError(
@@ -300,13 +299,6 @@ def _values(rows: Any, column: str, what: str) -> list[Any]:
     return values
 
 
-def _json(path: Path) -> dict[str, Any]:
-    found = json.loads(read_file(path, _LARGEST_JSON, follow=True))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no object")
-    return found
-
-
 def _require_plain(folder: Path) -> None:
     """Refuse a split whose files are elsewhere, or no files.
 
@@ -314,8 +306,8 @@ def _require_plain(folder: Path) -> None:
       UserError: they are.
     """
     try:
-        _json(folder / "dataset_info.json")
-        files = _json(folder / "state.json")["_data_files"]
+        read_json_object(folder / "dataset_info.json", _LARGEST_JSON)
+        files = read_json_object(folder / "state.json", _LARGEST_JSON)["_data_files"]
         names = [each["filename"] for each in files]
         if len(names) > _MOST_FILES or not all(Path(name).name == name for name in names):
             raise ValueError("its files are not those of its folder")

@@ -8,7 +8,6 @@ nothing of it but what is needed and was checked.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import stat
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wgan_jax.errors import UserError
-from wgan_jax.files import read_file
+from wgan_jax.files import read_file, read_json_object
 
 _NAME = re.compile(r"[A-Za-z]\w*(/\w[\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?", re.ASCII)
 _PLAIN = re.compile(r"\w[\w+.-]*", re.ASCII)
@@ -67,7 +66,9 @@ def read_builder(name: str, folder: Path, scalars: Sequence[Scalar], *, images: 
     from tensorflow_datasets.core import dataset_info, read_only_builder
 
     with _damage_told(name, folder):
-        _require_known_classes(_json(folder / "dataset_info.json").get("features", {}))
+        _require_known_classes(
+            read_json_object(folder / "dataset_info.json", _LARGEST_JSON).get("features", {})
+        )
         info = dataset_info.read_proto_from_builder_dir(folder)
         _check(info)
         # TFDS reads features.json itself only where it is told of none.
@@ -145,20 +146,13 @@ def folder_of(name: str, data_dir: str | None) -> Path:
 def _only_config(root: Path) -> str:
     told = root / ".config" / "metadata.json"
     if told.exists():
-        name = _json(told).get("default_config_name")
+        name = read_json_object(told, _LARGEST_JSON).get("default_config_name")
         if isinstance(name, str) and _PLAIN.fullmatch(name):
             return name
     configs = [p.name for p in root.iterdir() if p.is_dir() and _PLAIN.fullmatch(p.name)]
     if len(configs) != 1:
         raise UserError(f"{root.name} has the configs {', '.join(sorted(configs))}: name one")
     return configs[0]
-
-
-def _json(path: Path) -> dict[str, Any]:
-    found = json.loads(read_file(path, _LARGEST_JSON, follow=True))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no object")
-    return found
 
 
 def _check(info: Any) -> None:
@@ -192,7 +186,7 @@ def _require_known_classes(features: Any) -> None:
 
 
 def _features(folder: Path) -> dict[str, Any]:
-    features = _json(folder / "features.json")
+    features = read_json_object(folder / "features.json", _LARGEST_JSON)
     _require_known_classes(features)
     return features["featuresDict"]["features"]
 
