@@ -59,12 +59,12 @@ def test_a_perfect_generator_reads_as_zero_as_data_against_data_do():
 def test_rows_that_are_held_out_are_what_samples_are_compared_with():
     gan, state = moved(0.0)
     gan = gan._replace(generate=lambda state, key, n: jnp.zeros((n, 8, 8, 1)))
-    found = CertifiedW1(gan, Digits().open())(state)
+    found = CertifiedW1(gan, Digits().open_held_out())(state)
     rows = points(next(Digits().open_held_out().draws(jax.random.key(2), 297, 1)))
     distance = np.linalg.norm(rows, axis=1).mean()  # from zero, where all samples are
     assert 0.8 * distance < found["w1/lower"] < distance < found["w1/upper"]
     assert found["w1/value/points"] == 149  # the others are for the critic to be fitted to
-    assert CertifiedW1(gan, Digits(split="all").open())(state) == {}
+    assert CertifiedW1(gan, Digits(split="all").open().held_out())(state) == {}
 
 
 def test_each_evaluation_is_told_and_the_last_line_is_w1(tmp_path, capsys):

@@ -36,7 +36,7 @@ def evaluated(config, iterations=20):
     state = gan.init(jax.random.key(3), ring(jax.random.key(0), 64))
     run = scan_steps(gan, n_critic=config.n_critic, batch_size=64, length=iterations)
     state, _ = run(state, ring)
-    return gan, state, CriticDiagnostics(config, gan, ring)(state)
+    return gan, state, CriticDiagnostics(config, gan, ring, ring)(state)
 
 
 @pytest.mark.parametrize(
@@ -115,7 +115,7 @@ def test_a_vae_has_no_critic():
     )
     gan = build_gan(vae)
     state = gan.init(jax.random.key(0), vae.dataset(jax.random.key(0), 64))
-    assert CriticDiagnostics(vae, gan, vae.dataset)(state) == {}
+    assert CriticDiagnostics(vae, gan, vae.dataset, vae.dataset)(state) == {}
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -34,6 +34,7 @@ from wgan_jax.types import Array, GANState, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
+_EVALUATORS = ("held_out", "certified_w1", "critic_diagnostics")  # they do not hold the state
 
 Program = Callable[[GANState, Any], tuple[GANState, dict[str, Any]]]
 
@@ -55,8 +56,11 @@ class Run:
         return int(self.state.step)
 
     def at(self, state: GANState) -> Run:
-        """Returns the same run with another state."""
-        return dataclasses.replace(self, state=state)
+        """Returns the same run with another state; what evaluates it has been read and compiled."""
+        run = dataclasses.replace(self, state=state)
+        kept = {name: self.__dict__[name] for name in _EVALUATORS if name in self.__dict__}
+        run.__dict__.update(kept)
+        return run
 
     def describe(self) -> str:
         return f"generator iteration {self.step:,} of {self.config.steps:,}"
@@ -89,12 +93,17 @@ class Run:
     warnings = staticmethod(diagnose)
 
     @functools.cached_property
+    def held_out(self) -> Dataset | None:
+        """Data that no training step sees, read once; None where there are none."""
+        return self.data.held_out()
+
+    @functools.cached_property
     def certified_w1(self) -> CertifiedW1:
-        return CertifiedW1(self.gan, self.data)
+        return CertifiedW1(self.gan, self.held_out, self.data.units)
 
     @functools.cached_property
     def critic_diagnostics(self) -> CriticDiagnostics:
-        return CriticDiagnostics(self.config, self.gan, self.data)
+        return CriticDiagnostics(self.config, self.gan, self.data, self.held_out)
 
     def log_lines(
         self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]

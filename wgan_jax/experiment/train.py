@@ -65,7 +65,7 @@ def train(
             run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
-        if config.stop_when == "plateau" and run.data.held_out() is None:
+        if config.stop_when == "plateau" and isinstance(run, Run) and run.held_out is None:
             raise UserError("stop_when plateau needs W1, for which these data hold none out")
         program, guard = run.compile(sharding), run.non_finite_guard()
         checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from wgan_jax.data.dataset import Dataset
+from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate, points
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
@@ -50,11 +50,12 @@ class CertifiedW1:
 
     Args:
       gan: makes the samples.
-      data: what the run trains on.
+      unseen: the held-out data; None where there are none.
+      units: the way back to the units of the data.
     """
 
-    def __init__(self, gan: GAN, data: Dataset):
-        self._gan, self._units, self._unseen = gan, data.units, data.held_out()
+    def __init__(self, gan: GAN, unseen: Dataset | None, units: Units | None = None):
+        self._gan, self._units, self._unseen = gan, units, unseen
         self._rows: np.ndarray | None = None
 
     def __call__(self, state: GANState, *, final: bool = False) -> dict[str, float]:

@@ -12,7 +12,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.experiment.evaluation.features import Features
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.transforms.ema import with_ema
@@ -78,13 +78,12 @@ class Candidate(NamedTuple):
 
         They are what `sample` would write: a file of them and the run itself are as far away.
         """
-        sampler = Generated(with_ema(run.state), run.gan)
+        state = with_ema(run.state)
         if callable(reference.source):
-            return cls(name, sampler, run.step)
-        n, size = len(reference.source), 500
-        keys = jax.random.split(key, -(-n // size))
-        samples = np.concatenate([np.asarray(sampler(one, size)) for one in keys])[:n]
-        return cls(name, as_written(samples, run.config.dataset, run.data), run.step)
+            return cls(name, Generated(state, run.gan), run.step)
+        samples = jax.tree.leaves(generate(run.gan, state, key, len(reference.source)))[0]
+        written = as_written(np.asarray(samples), run.config.dataset, run.data)
+        return cls(name, written, run.step)
 
 
 class Comparison(NamedTuple):

@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax import lax
 
-from wgan_jax.data.dataset import as_dataset
+from wgan_jax.data.dataset import Dataset, as_dataset
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.build import build_gan, with_fast_dtype
 from wgan_jax.experiment.config import Config
@@ -48,13 +48,13 @@ class CriticDiagnostics:
     evaluation is empty.
     """
 
-    def __init__(self, config: Config, gan: GAN, data: Any):
+    def __init__(self, config: Config, gan: GAN, data: Any, unseen: Dataset | None):
         self._config, self._gan = config, gan
         self._idle = isinstance(config.objective, EvidenceBound)
         if self._idle:
             return
         self._data = as_dataset(data)
-        self._unseen = self._data.held_out()
+        self._unseen = unseen
         self._critic = from_linen(with_fast_dtype(config.critic))
         self._slope = SGD(learning_rate=1.0)
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
