@@ -7,6 +7,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
 from wgan_jax.data.images import TFDS, Digits
 from wgan_jax.errors import UserError
@@ -14,6 +15,7 @@ from wgan_jax.experiment.evaluation import features
 from wgan_jax.experiment.evaluation.features import open_features, train_lenet
 from wgan_jax.experiment.evaluation.weights import digest, read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_state, inception_variables
+from wgan_jax.networks.inception_scaling import SCALINGS
 from wgan_jax.networks.lenet import LeNet
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -46,7 +48,7 @@ def test_inception_has_the_parameters_of_the_port(golden):
 def test_inception_is_the_graph_that_pytorch_computes(golden):
     state, images, _ = stream(inception_state())
     variables = inception_variables(state)
-    as_they_are = jax.jit(Inception(resize=False).apply)(variables, images.transpose(0, 2, 3, 1))
+    as_they_are = jax.jit(Inception(scaling=None).apply)(variables, images.transpose(0, 2, 3, 1))
     np.testing.assert_allclose(as_they_are, golden["features"], rtol=1e-3, atol=1e-3)
 
 
@@ -55,6 +57,53 @@ def test_inception_scales_images_as_pytorch_does(golden):
     state, _, small = stream(inception_state())
     found = jax.jit(Inception().apply)(inception_variables(state), small.transpose(0, 2, 3, 1))
     np.testing.assert_allclose(found, golden["resized"], rtol=1e-3, atol=1e-3)
+
+
+def scaled_by_pillow(x):
+    """A channel [h, w] of levels, as Pillow scales floating point to Inception's size."""
+    return np.asarray(Image.fromarray(x).resize((299, 299), Image.Resampling.BICUBIC))
+
+
+def scaled_from_corners(x):
+    """Output i lies at i size / 299 of a channel [h, w], between two pixels or beyond the last."""
+    for axis in (0, 1):
+        size = x.shape[axis]
+        at = np.arange(299) * size / 299
+        rows = np.moveaxis(x, axis, 0)
+        columns = [np.interp(at, np.arange(size), rows[:, i]) for i in range(rows.shape[1])]
+        x = np.moveaxis(np.stack(columns, 1), 0, axis)
+    return x
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"), [("clean-fid", scaled_by_pillow), ("tensorflow", scaled_from_corners)]
+)
+@pytest.mark.parametrize("shape", [(32, 32), (48, 64), (512, 400)])
+def test_images_are_scaled_as_the_programs_for_the_fid_scale_saved_ones(name, scale, shape):
+    levels = np.random.default_rng(0).integers(0, 256, (1, *shape, 2)).astype(np.float32)
+    found = SCALINGS[name](levels / 127.5 - 1) * 128 + 128
+    wanted = np.stack([scale(levels[0, :, :, channel]) for channel in range(2)], -1)
+    np.testing.assert_allclose(found[0], wanted, atol=0.01)
+
+
+@pytest.mark.parametrize("name", ["clean-fid", "tensorflow"])
+def test_samples_are_judged_as_files_would_hold_them(name):
+    x = np.linspace(-1.2, 1.2, 3 * 16 * 16, dtype=np.float32).reshape(1, 16, 16, 3)
+    saved = np.round((np.clip(x, -1, 1) + 1) * 127.5).astype(np.uint8)
+    reopened = saved.astype(np.float32) / 127.5 - 1
+    np.testing.assert_allclose(SCALINGS[name](x), SCALINGS[name](reopened), atol=1e-4)
+
+
+def test_the_scaling_is_part_of_the_name_of_features(lenet, tmp_path):
+    state = {name: np.zeros(shape, np.float32) for name, shape in inception_state().items()}
+    path = tmp_path / "inception.safetensors"
+    write_arrays(path, state, {})
+    names = [open_features(path, scaling=scaling).name for scaling in (None, *SCALINGS)]
+    assert names == ["inception", "inception", "inception-clean-fid", "inception-tensorflow"]
+    with pytest.raises(UserError, match="pytorch-fid, clean-fid, tensorflow"):
+        open_features(path, scaling="bicubic")
+    with pytest.raises(UserError, match="LeNet"):
+        open_features(lenet[0], scaling="clean-fid")
 
 
 def test_weights_of_other_shapes_are_told_by_name(tmp_path):

@@ -7,14 +7,19 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 
+from wgan_jax.cli import flags
 from wgan_jax.cli.compile_cache import keep_compiled_programs
 from wgan_jax.data.remote import expand_user, redacted
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import require_plain
+
+if TYPE_CHECKING:
+    from wgan_jax.experiment.evaluation.features import Features
 
 _LARGEST = 2**32 - 1
 
@@ -77,6 +82,28 @@ def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
             f"--{name} takes a whole number from {least} to {_LARGEST}, got {text[:60]!r}"
         )
     return int(text)
+
+
+def features_file(
+    args: list[str],
+) -> tuple[Callable[[], Features | None], list[str]]:
+    """How to open what `--features`, `--sha256` and `--scaling` name, and the rest of `args`.
+
+    Raises:
+      UserError: one of the others without `--features`; opening it, what `open_features` refuses.
+    """
+    file, args = flags.path_option(args, "features")
+    sha256, args = flags.option(args, "sha256")
+    scaling, args = flags.option(args, "scaling")
+    if file is None and (sha256 or scaling):
+        raise UserError(f"--{'sha256' if sha256 else 'scaling'} goes with --features FILE")
+
+    def open_file() -> Features | None:
+        from wgan_jax.experiment.evaluation.features import open_features
+
+        return None if file is None else open_features(Path(file), sha256, scaling=scaling)
+
+    return open_file, args
 
 
 def require_writable(path: Path) -> None:

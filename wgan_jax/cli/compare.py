@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import jax
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int, require_local_data, require_writable, workdir
+from wgan_jax.cli.common import (
+    features_file,
+    parse_nonnegative_int,
+    require_local_data,
+    require_writable,
+    workdir,
+)
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config_io import diff, to_dict
@@ -29,7 +35,8 @@ def compare(args: list[str]) -> int:
     """Tell which generators are nearer to the data: bounds of W1 that hold for all at once.
 
     usage: python -m wgan_jax compare RUN RUN... [--data DATA] [--num N] [--confidence C]
-                                     [--seed S] [--features FILE [--sha256 HEX]] [--out FILE]
+                                     [--seed S] [--features FILE [--sha256 HEX] [--scaling NAME]]
+                                     [--out FILE]
 
     A RUN is a workdir, at its newest checkpoint, or a file of samples as `sample` writes them:
     .npy, .npz, .csv or .parquet. Two differ for certain where their intervals do not overlap. The
@@ -42,6 +49,8 @@ def compare(args: list[str]) -> int:
     --seed        the same seed gives the same bounds (0)
     --features    a file of `features`, or weights of Inception: distances between what it sees
     --sha256      of a features file that carries no digest of its own
+    --scaling     whose way of scaling images Inception sees: pytorch-fid (the default),
+                  clean-fid, or tensorflow (as torch-fidelity)
     --out         FILE.json, FILE.png (the intervals) or FILE.html (with the curves of the runs);
                   may be repeated
     """
@@ -50,15 +59,13 @@ def compare(args: list[str]) -> int:
     chosen, args = flags.option(args, "num")
     wanted, args = flags.option(args, "confidence")
     seed, args = flags.option(args, "seed")
-    file, args = flags.path_option(args, "features")
-    sha256, args = flags.option(args, "sha256")
+    open_features, args = features_file(args)
     num = None if chosen is None else parse_nonnegative_int("num", chosen, 16)
     confidence = _confidence(wanted or "0.95")
     key = jax.random.key(parse_nonnegative_int("seed", seed or "0"))
     paths = [_out(out) for out in outs]
     names = _names(args)
     from wgan_jax.experiment.evaluation import comparison
-    from wgan_jax.experiment.evaluation.features import open_features
     from wgan_jax.experiment.sampling.read_samples import read_samples
 
     on_data, on_samples, on_bounds = jax.random.split(key, 3)
@@ -68,7 +75,7 @@ def compare(args: list[str]) -> int:
     title = dataset.title
     rows = num or comparison.ROWS
     reference = comparison.Reference.of(opened, title, on_data, rows, trained_on=trained_on)
-    features = None if file is None else open_features(Path(file), sha256)
+    features = open_features()
     candidates = []
     for i, name in enumerate(names):
         one = jax.random.fold_in(on_samples, i)

@@ -12,6 +12,7 @@ import jax
 
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import (
+    features_file,
     parse_nonnegative_int,
     require_local_data,
     workdir,
@@ -34,8 +35,8 @@ def evaluate(args: list[str]) -> int:
     """Judge the newest checkpoint: each number next to that of data against other data.
 
     usage: python -m wgan_jax evaluate WORKDIR [--metrics NAME,NAME] [--num N]
-                                      [--features FILE [--sha256 HEX]] [--member K]
-                                      [--data-dir DIR]
+                                      [--features FILE [--sha256 HEX] [--scaling NAME]]
+                                      [--member K] [--data-dir DIR]
 
     Prints a table, writes WORKDIR/evaluation.json (and TensorBoard, where it is on) and brings
     WORKDIR/report.html up to date.
@@ -47,6 +48,8 @@ def evaluate(args: list[str]) -> int:
                 of Inception (docs/metrics.md); if not given, a small classifier is trained on
                 the data set itself at the first use and kept beside it
     --sha256    of a features file that carries no digest of its own
+    --scaling   whose way of scaling images Inception sees: pytorch-fid (the default), clean-fid,
+                or tensorflow (as torch-fidelity)
     --member    of a sweep, counted from 0: this one as a run, into WORKDIR/members/K; a row
                 for each member if not given
     --data-dir  where the data set is now, a folder or address; as the run had it, if not given,
@@ -55,8 +58,7 @@ def evaluate(args: list[str]) -> int:
     from wgan_jax.experiment.evaluation.quality import POINTS
 
     chosen, args = flags.option(args, "metrics")
-    file, args = flags.path_option(args, "features")
-    sha256, args = flags.option(args, "sha256")
+    open_features, args = features_file(args)
     member, args = flags.option(args, "member")
     num, args = flags.option(args, "num")
     data_dir, args = flags.path_option(args, "data-dir")
@@ -71,7 +73,7 @@ def evaluate(args: list[str]) -> int:
         from wgan_jax.experiment.sweep_run import write_member
 
         folder = write_member(run, folder, int(member))
-    judge = _features(run, folder, file, sha256) if _on_features(names) else None
+    judge = _features(run, folder, open_features()) if _on_features(names) else None
     result = _measured(run, names, judge, points)
     if not result:
         raise UserError(f"none of {', '.join(names)} applies to this run")
@@ -119,19 +121,18 @@ def _measured(
     return about | result if result else {}
 
 
-def _features(run: Run, folder: Path, file: str | None, sha256: str | None) -> Features | None:
-    """The network to judge by: the file's, or one of the data set itself; points as they are."""
+def _features(run: Run, folder: Path, given: Features | None) -> Features | None:
+    """The network to judge by: a given one, or one of the data set itself; points as they are."""
     from wgan_jax.experiment.evaluation import features
     from wgan_jax.experiment.evaluation.quality import points_features
 
     shape = jax.tree.leaves(run.data.struct(1))[0].shape[1:]
-    if file is not None:
-        found = features.open_features(Path(file), sha256)
-        if len(shape) != 3 or found.image not in (None, shape):
+    if given is not None:
+        if len(shape) != 3 or given.image not in (None, shape):
             raise UserError(
-                f"{file} is for images of shape {found.image}, but this run makes {shape}"
+                f"{given.name} is for images of shape {given.image}, but this run makes {shape}"
             )
-        return found
+        return given
     if len(shape) != 3:
         return points_features(shape)
     try:

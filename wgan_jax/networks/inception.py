@@ -22,20 +22,20 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.networks.inception_scaling import SCALINGS
 from wgan_jax.types import Array
 
-_SIDE = 299
 _IGNORED = ("fc.", "AuxLogits.")
 
 
 class Inception(nn.Module):
     """Images [batch, h, w, channels] in [-1, 1] to features [batch, 2048].
 
-    Gray images are repeated in three channels; all are scaled to 299 x 299 bilinearly.
-    `inception_variables` makes its variables from a state dict.
+    Gray images are repeated in three channels. `inception_variables` makes its variables from a
+    state dict.
 
     Raises:
-      ValueError: no images of one or three channels.
+      ValueError: no images of one or three channels, or an unknown scaling.
 
     Example:
       >>> import jax
@@ -50,8 +50,9 @@ class Inception(nn.Module):
       Heusel et al., 2017 (its use); mseitzer/pytorch-fid (the names).
     """
 
-    resize: bool = True
-    """Scale images to 299 x 299; without, images from 75 x 75 up are taken as they are."""
+    scaling: str | None = "pytorch-fid"
+    """Whose way of scaling images to 299 x 299: pytorch-fid, clean-fid or tensorflow; None takes
+    images from 75 x 75 up as they are."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -59,9 +60,10 @@ class Inception(nn.Module):
             raise ValueError(f"Inception takes images [batch, h, w, 1 or 3], got {x.shape}")
         if x.shape[3] == 1:
             x = jnp.repeat(x, 3, axis=3)
-        if self.resize:
-            shape = (len(x), _SIDE, _SIDE, 3)
-            x = jax.image.resize(x, shape, "bilinear", antialias=False)
+        if self.scaling is not None:
+            if self.scaling not in SCALINGS:
+                raise ValueError(f"scaling must be one of {[*SCALINGS]}, got {self.scaling!r}")
+            x = SCALINGS[self.scaling](x)
         x = ConvBN(32, 3, stride=2, name="Conv2d_1a_3x3")(x)
         x = ConvBN(32, 3, name="Conv2d_2a_3x3")(x)
         x = _halve(ConvBN(64, 3, padding=1, name="Conv2d_2b_3x3")(x))
@@ -236,7 +238,7 @@ def inception_state() -> dict[str, tuple[int, ...]]:
       (192, 2048, 1, 1)
     """
     x = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
-    variables = jax.eval_shape(Inception(resize=False).init, jax.random.key(0), x)
+    variables = jax.eval_shape(Inception(scaling=None).init, jax.random.key(0), x)
     theirs = {(layer, *mine): leaf for (layer, leaf), mine in _LEAVES.items()}
     shapes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):

@@ -21,6 +21,7 @@ from wgan_jax.data.dataset import DatasetConfig
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.evaluation.weights import read_arrays, write_arrays
 from wgan_jax.networks.inception import Inception, inception_variables
+from wgan_jax.networks.inception_scaling import SCALINGS
 from wgan_jax.networks.lenet import LeNet
 from wgan_jax.types import Array, PyTree
 
@@ -51,23 +52,36 @@ class Features(NamedTuple):
     batch: int = 500
 
 
-def open_features(path: Path, sha256: str | None = None, *, follow: bool = True) -> Features:
+def open_features(
+    path: Path, sha256: str | None = None, *, scaling: str | None = None, follow: bool = True
+) -> Features:
     """The features of a file that `train_lenet` wrote, or of Inception's weights.
 
-    The arguments are those of `read_arrays`.
+    Args:
+      path, sha256, follow: those of `read_arrays`.
+      scaling: whose way of scaling images Inception sees, and by which its features are named:
+        `inception` of pytorch-fid if not given, else for instance `inception-clean-fid`.
 
     Raises:
-      UserError: a file that is missing, damaged, of another SHA-256 or of other shapes.
+      UserError: a file that is missing, damaged, of another SHA-256 or of other shapes; a scaling
+        that is unknown, or of a network that takes images as they are.
     """
+    if scaling not in (None, *SCALINGS):
+        raise UserError(f"images are scaled as {', '.join(SCALINGS)} does it, not {scaling!r}")
     arrays, about = read_arrays(path, sha256, follow=follow)
     try:
         if about.get("network") == "lenet":
+            if scaling is not None:
+                raise UserError(f"{path} holds LeNet, which takes images as they are: no scaling")
             return lenet_features(arrays, about)
-        network, variables = Inception(), jax.device_put(inception_variables(arrays))
+        variables = jax.device_put(inception_variables(arrays))
     except (ValueError, KeyError) as error:
         raise UserError(f"{path} holds no LeNet and no Inception weights: {error}") from error
     about = {"sha256": sha256 or "", **about}
-    return Features("inception", _applied(network, variables), None, None, about, batch=50)
+    scaling = scaling or "pytorch-fid"
+    name = "inception" if scaling == "pytorch-fid" else f"inception-{scaling}"
+    network = Inception(scaling=scaling)
+    return Features(name, _applied(network, variables), None, None, about, batch=50)
 
 
 def lenet_features(arrays: dict[str, np.ndarray], about: dict[str, str]) -> Features:
