@@ -14,7 +14,9 @@ from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.certified import CertifiedW1
+from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import points
+from wgan_jax.experiment.evaluation.summary import summarize
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP
 
@@ -65,6 +67,24 @@ def test_rows_that_are_held_out_are_what_samples_are_compared_with():
     assert 0.8 * distance < found["w1/lower"] < distance < found["w1/upper"]
     assert found["w1/value/points"] == 149  # the others are for the critic to be fitted to
     assert CertifiedW1(gan, Digits(split="all").open().held_out())(state) == {}
+
+
+def test_w1_between_features_carries_their_name():
+    gan, state = moved(0.0)
+    gan = gan._replace(generate=lambda state, key, n: jnp.zeros((n, 8, 8, 1)))
+    unseen = Digits().open_held_out()
+    ink = Features("ink", lambda x: x.reshape(len(x), -1).sum(1, keepdims=True), None, None, {})
+    found = CertifiedW1(gan, unseen)(state, final=True, features=ink)
+    rows = points(next(unseen.draws(jax.random.key(2), 297, 1)))
+    distance = np.abs(rows.sum(1)).mean()  # from 0, where all samples are
+    assert 0.8 * distance < found["w1/lower/ink"] <= found["w1/value/ink"] <= found["w1/upper/ink"]
+    assert found["w1/lower/ink"] <= distance <= found["w1/upper/ink"]
+    assert found["w1/value/ink/points"] == 149
+    assert found["w1/value/ink/floor"] < 0.2 * distance
+    assert CertifiedW1(gan, unseen)(state, features=ink, num=100)["w1/value/ink/points"] == 50
+    shown = summarize(found)
+    assert shown.startswith("W1 on ink ")
+    assert "data against data" in shown
 
 
 def test_each_evaluation_is_told_and_the_last_line_is_w1(tmp_path, capsys):

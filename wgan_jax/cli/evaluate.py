@@ -73,7 +73,8 @@ def evaluate(args: list[str]) -> int:
         from wgan_jax.experiment.sweep_run import write_member
 
         folder = write_member(run, folder, int(member))
-    judge = _features(run, folder, open_features()) if _on_features(names) else None
+    given = open_features()
+    judge = _features(run, folder, given) if given or _on_features(names) else None
     result = _measured(run, names, judge, points)
     if not result:
         raise UserError(f"none of {', '.join(names)} applies to this run")
@@ -104,6 +105,9 @@ def _measured(
     result: dict[str, Any] = {}
     if "w1" in names:
         result |= run.certified_w1(run.state, final=True)
+        if judge is not None and judge.sees_images:
+            # One half is for its critic to be fitted to, the other one as many as elsewhere.
+            result |= run.certified_w1(run.state, final=True, features=judge, num=2 * points)
     if "critic" in names:
         result |= run.critic_diagnostics(run.state)
     result |= critic_share(result)

@@ -15,7 +15,8 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate, points
+from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -58,7 +59,14 @@ class CertifiedW1:
         self._gan, self._units, self._unseen = gan, units, unseen
         self._rows: np.ndarray | None = None
 
-    def __call__(self, state: GANState, *, final: bool = False) -> dict[str, float]:
+    def __call__(
+        self,
+        state: GANState,
+        *,
+        final: bool = False,
+        features: Features | None = None,
+        num: int | None = None,
+    ) -> dict[str, float]:
         """Numbers by name, of the weights that samples are drawn from.
 
         - `w1/value`, `w1/lower`, `w1/upper`: the estimate, and the bounds that hold together
@@ -68,11 +76,15 @@ class CertifiedW1:
         With `final`, more draws of distributions, and the same between held-out data and others:
 
         - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0.
+
+        With `features`, W1 is that between what these see, and their name follows that of each
+        number: `w1/value/lenet`. Of held-out rows `num` are enough.
         """
         unseen = self._unseen
         if unseen is None or (unseen.size is not None and unseen.size < _FEWEST_ROWS):
             return {}
         root = derive_key(state.key, Purpose.CERTIFIED, state.step.generator)
+        root = root if features is None else jax.random.fold_in(root, 0)
         on_fakes, on_estimate, on_data = jax.random.split(root, 3)
         state = with_ema(state)
         fake: Any
@@ -80,24 +92,28 @@ class CertifiedW1:
         if unseen.size is None:
             fake, real = Generated(state, self._gan), Unlabelled(unseen)
         else:
-            real = self._rows_of(unseen, state.key)
-            fake = points(generate(self._gan, state, on_fakes, len(real)))
+            real = self._rows_of(unseen, state.key)[:num]
+            samples = generate(self._gan, state, on_fakes, len(real))
+            fake = np.asarray(jax.tree.leaves(samples)[0])
         try:
-            found = _estimate(fake, real, on_estimate, final)
+            found = _estimate(fake, real, on_estimate, final, features)
             if final:
-                floor = _estimate(*_two_of(real), on_data, final)
+                floor = _estimate(*_two_of(real), on_data, final, features)
                 found |= {f"{name}/floor": floor[name] for name in ("w1/value", "w1/upper")}
         except ValueError as error:  # samples of a run that diverges
             logger.warning("step %s: W1 is not estimated: %s", f"{int(state.step):,}", error)
             return {}
-        return in_units(found, self._units)
+        if features is None:
+            return in_units(found, self._units)
+        return {_named_after(features, name): value for name, value in found.items()}
 
     def _rows_of(self, unseen: Dataset, key: Array) -> np.ndarray:
-        """One set of held-out rows [n, d] for all evaluations."""
+        """One set of held-out rows [n, ...] for all evaluations."""
         if self._rows is None:
             shape, size = jax.tree.leaves(unseen.struct(1))[0].shape, unseen.size or 0
             n = min(_MOST_ROWS, _MOST_VALUES // int(np.prod(shape)), size)
-            self._rows = points(next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1)))
+            rows = next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1))
+            self._rows = np.asarray(jax.tree.leaves(rows)[0])
         return self._rows
 
 
@@ -115,18 +131,29 @@ def critic_share(found: dict[str, float]) -> dict[str, float]:
     return {"w1/critic_share": found["w1/critic"] / found["w1/value"]}
 
 
-def _estimate(p: Any, q: Any, key: Array, final: bool) -> dict[str, float]:
+def _estimate(
+    p: Any, q: Any, key: Array, final: bool, features: Features | None
+) -> dict[str, float]:
     effort = EFFORT
     if final and callable(p):
         draws, cones = _MORE_DRAWS * effort.held_out, _MORE_CONES * effort.cones
         effort = effort._replace(held_out=draws, cones=cones)
-    w1 = estimate_w1(p, q, key=key, confidence=CONFIDENCE, progress=False, **effort._asdict())
+    space = None if features is None else NamedFeatures(features)
+    w1 = estimate_w1(
+        p, q, key=key, features=space, confidence=CONFIDENCE, progress=False, **effort._asdict()
+    )
     return {
         "w1/value": w1.value,
         "w1/lower": w1.lower,
         "w1/upper": w1.upper,
         "w1/value/points": w1.n_q,
     }
+
+
+def _named_after(features: Features, name: str) -> str:
+    """`w1/value/points` as `w1/value/lenet/points`."""
+    family, number, *leaf = name.split("/")
+    return "/".join([family, number, features.name, *leaf])
 
 
 def _two_of(real: Any) -> tuple[Any, Any]:

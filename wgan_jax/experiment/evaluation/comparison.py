@@ -11,7 +11,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
-from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
 from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
@@ -20,16 +20,6 @@ from wgan_jax.types import Array
 
 ROWS = 20_000
 _WIDTH = 28  # of a name on the screen
-
-
-class _Named:
-    """Features under their name."""
-
-    def __init__(self, features: Features):
-        self.name, self._apply = features.name, features.apply
-
-    def __call__(self, x: Array) -> Array:
-        return self._apply(x)
 
 
 class Reference(NamedTuple):
@@ -150,7 +140,7 @@ def compare(
     """
     each = 1 - (1 - confidence) / len(candidates)
     scale = 1.0 if features is not None else reference.scale
-    space = None if features is None else _Named(features)
+    space = None if features is None else NamedFeatures(features)
     rows = []
     for candidate, one in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
         estimate = estimate_w1(

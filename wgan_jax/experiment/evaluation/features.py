@@ -51,6 +51,21 @@ class Features(NamedTuple):
     about: dict[str, str]
     batch: int = 500
 
+    @property
+    def sees_images(self) -> bool:
+        """Whether it is a network, and not points as they are."""
+        return self.image is None or len(self.image) == 3
+
+
+class NamedFeatures:
+    """Features as a function that carries their name, as `estimate_w1` takes them."""
+
+    def __init__(self, features: Features):
+        self.name, self._apply = features.name, features.apply
+
+    def __call__(self, x: Array) -> Array:
+        return self._apply(x)
+
 
 def open_features(
     path: Path, sha256: str | None = None, *, scaling: str | None = None, follow: bool = True

@@ -38,6 +38,7 @@ class Row(NamedTuple):
 
 
 COLUMN = "w1/column/"
+BOUNDS = ("w1/value", "w1/lower", "w1/upper")  # the name of features may follow
 METRICS = {
     "w1/exact": Metric(
         "exact W1 between samples and data; real against real is what a second sample of the data "
@@ -105,9 +106,14 @@ def metric_of(name: str) -> Metric | None:
     Example:
       >>> metric_of("frechet/lenet").better
       'lower'
+      >>> metric_of("w1/lower/lenet").better
+      'lower'
       >>> metric_of("frechet/lenet/error") is None
       True
     """
+    head, _, last = name.rpartition("/")
+    if head in BOUNDS and last not in ("floor", "points"):
+        return METRICS[head]
     family, _, features = name.removeprefix(COLUMN).partition("/")
     if name.startswith(COLUMN):
         return None if features else METRICS["w1/column"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wgan_jax.experiment.evaluation.metrics import COLUMN, METRICS, Row, metric_of, rows
+from wgan_jax.experiment.evaluation.metrics import BOUNDS, COLUMN, METRICS, Row, metric_of, rows
 
 _NAMED = [metric for name, metric in METRICS.items() if "/" in name]
 # Parts of a member's row that are no column: a note below the table tells them once, or another
@@ -48,26 +48,38 @@ def summarize(result: Mapping[str, Any]) -> str:
         lines.append(("W1", f"{certified(result)}{unit}{_data_against_data(result)}"))
     elif "w1/training" in result:
         lines.append(("bounds of W1", "none: no data are held out from training"))
+    for features in _spaces(result):
+        words = f"{certified(result, features)}{_data_against_data(result, features)}"
+        lines.append((f"W1 on {features}", words))
     text = "\n".join(f"{name:18} {words}" for name, words in lines)
     return "\n\n".join(filter(None, [text, features_table(result) if _on_features(result) else ""]))
 
 
-def certified(result: Mapping[str, Any]) -> str:
-    """The estimate of W1 with its bounds, to three digits.
+def certified(result: Mapping[str, Any], features: str = "") -> str:
+    """The estimate of W1 with its bounds, to three digits; that on some features by their name.
 
     Example:
       >>> certified({"w1/value": 0.03125, "w1/lower": 0.0271, "w1/upper": 0.0374})
       '0.0312 (0.0271 to 0.0374, 95%)'
     """
-    value, lower, upper = (f"{result[f'w1/{k}']:.3g}" for k in ("value", "lower", "upper"))
+    names = (f"{name}/{features}" if features else name for name in BOUNDS)
+    value, lower, upper = (f"{result[name]:.3g}" for name in names)
     return f"{value} ({lower} to {upper}, 95%)"
 
 
-def _data_against_data(result: Mapping[str, Any]) -> str:
-    if "w1/value/floor" not in result:
+def _data_against_data(result: Mapping[str, Any], features: str = "") -> str:
+    space = f"/{features}" if features else ""
+    names = [f"w1/{k}{space}/floor" for k in ("value", "upper")]
+    if not result.keys() >= set(names):
         return ""
-    value, upper = (f"{result[f'w1/{k}/floor']:.3g}" for k in ("value", "upper"))
+    value, upper = (f"{result[name]:.3g}" for name in names)
     return f"; data against data {value} (0 to {upper})"
+
+
+def _spaces(result: Mapping[str, Any]) -> list[str]:
+    """The names of the features that W1 is measured on."""
+    head = f"{BOUNDS[0]}/"
+    return [name.removeprefix(head) for name in result if name.startswith(head) and metric_of(name)]
 
 
 def _critic(result: Mapping[str, Any]) -> str:
