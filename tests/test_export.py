@@ -1,18 +1,28 @@
 """The train step of every config is a program for CPU, CUDA and TPU, whatever machine this is."""
 
 import dataclasses
-import re
 from pathlib import Path
 
 import jax
 import pytest
 
 from wgan_jax.cli.flags import load
+from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan
 
 FOLDER = Path(__file__).parents[1] / "configs"
-RING = re.findall(r"^    (\w+) +\d of 8", (FOLDER / "ring.py").read_text(), re.MULTILINE)
-CONFIGS = [*(path.name for path in sorted(FOLDER.glob("*.py"))), *(f"ring.py:{m}" for m in RING)]
+
+
+def variants(path):
+    """The file, or with each argument that it takes, as it tells them."""
+    try:
+        load(f"{path}:?")
+    except UserError as error:
+        methods = str(error).partition("known: ")[2]
+    return [f"{path.name}:{name}" for name in methods.split(", ")] if methods else [path.name]
+
+
+CONFIGS = [name for path in sorted(FOLDER.glob("*.py")) for name in variants(path)]
 BATCH, N_CRITIC = 2, 1  # the networks are the config's; the rest does not change what is lowered
 
 
