@@ -1,6 +1,8 @@
 """Samples of a run, to files: the same by seed, whole or not at all, as many as one likes."""
 
 import dataclasses
+import shutil
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -209,6 +211,9 @@ BAD = [
     (["--out", "x.png", "--truncation", "much"], "much"),
     (["--out", "x.png", "--num", "0"], "--num"),
     (["--out", "x.png", "--interpolate", "1"], "--interpolate"),
+    (["--out", "x.png", "--num", "4294967295"], "65,536"),
+    (["--out", "x.npz", "--num", "4294967295", "--interpolate", "8"], "65,536"),
+    (["--out", "x.gif", "--interpolate", "4294967295"], "65,536"),
     (["--out", "x.png", "--labels", "1"], "did you mean --label"),
 ]
 
@@ -223,6 +228,17 @@ def test_bad_wishes_are_told_in_one_line(args, told, run, tmp_path, capsys, monk
     assert told in said.err
     assert (tmp_path / "taken.npz").read_bytes() == b"mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken.npz"]
+
+
+@pytest.mark.parametrize("form", [".npy", ".npz"])
+def test_arrays_that_the_disk_cannot_hold_are_refused_before_they_are_drawn(
+    form, run, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: SimpleNamespace(free=10**9))
+    args = ["sample", str(run[0]), "--out", str(tmp_path / f"x{form}"), "--num", "4294967295"]
+    assert cli.run_command(main, args) == 2
+    assert "its disk has 1,000,000,000 left" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_run_does_not_have_is_told(padded, tmp_path, capsys):

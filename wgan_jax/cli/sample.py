@@ -59,6 +59,7 @@ def sample(args: list[str]) -> int:
     k = None if member is None else parse_nonnegative_int("member", member)
     sampler = open_sampler(config, folder, SampleSpec(**spec), member=k)
     if steps is not None:
+        sample_files.require_few(sampler.num * steps)
         walks = sampler.interpolate(steps, tour=sample_files.is_animated(path))
         sample_files.write_walks(walks, path, sampler.schema)
     else:

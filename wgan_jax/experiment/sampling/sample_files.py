@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import re
+import shutil
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +24,7 @@ from wgan_jax.files import atomic_write, temporary_folder
 _OURS = re.compile(r"\d{6,}(-label-\d+)?\.png")
 _ANIMATED, _TABLES = (".gif", ".apng"), {".csv": write_csv, ".parquet": write_parquet}
 _ARRAYS = (".npy", ".npz")
+_MOST_TOGETHER = 2**16  # samples that a picture, or walks, hold in memory
 FORMS = (".png", ".npy", ".npz", *_TABLES, *_ANIMATED)
 
 
@@ -39,6 +41,19 @@ def is_animated(path: Path) -> bool:
     return path.suffix in _ANIMATED
 
 
+def require_few(num: int) -> None:
+    """Refuse pictures, or frames of walks, of more samples than are kept in memory together.
+
+    Raises:
+      UserError: there would be more.
+    """
+    if num > _MOST_TOGETHER:
+        raise UserError(
+            f"a picture or walks hold at most {_MOST_TOGETHER:,} samples, got {num:,}: "
+            "take a smaller --num, or arrays, a table or a folder without --interpolate"
+        )
+
+
 def write_samples(
     blocks: Iterator[Arrays], num: int, path: Path, *, folder: bool, schema: Schema | None = None
 ) -> None:
@@ -48,8 +63,11 @@ def write_samples(
     when it is whole. All but grids take memory for one block.
 
     Raises:
-      UserError: samples that no picture or table shows, or a file that cannot be written.
+      UserError: samples that no picture or table shows, more than a picture or the disk holds, or
+        a file that cannot be written.
     """
+    if not folder and path.suffix not in (*_ARRAYS, *_TABLES):
+        require_few(num)
     first, schema = next(blocks), schema or Schema()
     blocks = itertools.chain([first], blocks)
     shape = first["samples"].shape[1:]
@@ -149,6 +167,7 @@ def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
     """Samples as a .npy with what belongs to them in a second one, or all of it in a .npz."""
     first = next(blocks)
     blocks = itertools.chain([first], blocks)
+    _require_space(num * sum(x[:1].nbytes for x in first.values()), path)
     if path.suffix == ".npz":
         _whole(path, lambda file: _write_npz(blocks, num, file))
         return
@@ -158,6 +177,14 @@ def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
         joined = np.concatenate(arrays)
         beside = path.with_name(f"{path.stem}-{name}.npy")
         _whole(beside, lambda file, x=joined: np.save(file, x, allow_pickle=False))  # type: ignore[misc]
+
+
+def _require_space(size: int, path: Path) -> None:
+    with _told(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        free = shutil.disk_usage(path.parent).free
+    if size > free:
+        raise UserError(f"{path} would take {size:,} bytes, and its disk has {free:,} left")
 
 
 def _write_npy(
