@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax.traverse_util import flatten_dict
+from PIL import Image
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
@@ -142,6 +143,24 @@ def test_evaluate_measures_what_is_asked_for_and_keeps_the_rest(run, capsys):
     both = json.loads((run / "evaluation.json").read_text())
     assert both["frechet/lenet"] == first["frechet/lenet"]
     assert 0 <= both["coverage/lenet"] < both["coverage/lenet/floor"] <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_evaluate_shows_nearest_training_images_on_screen_in_files_and_in_the_report(run, capsys):
+    status, said = evaluate(capsys, run, "--metrics", "memorization", "--num", "200")
+    assert status == 0
+    assert "memorization       no sign of copying: samples are farther away" in said.out
+    assert "(200 samples, 200 held-out data, 1,500 training data, on lenet)" in said.out
+    assert f"nearest            {run / 'nearest.png'}" in said.out
+    found = json.loads((run / "evaluation.json").read_text())
+    assert found["data_copying/lenet"] < 0.4  # noise is far from everything
+    assert found["data_copying/lenet/z"] > 3
+    with Image.open(run / "nearest.png") as picture:
+        assert min(picture.size) > 200
+    page = (run / "report.html").read_text()
+    assert "Copies of training data</h2>" in page
+    assert "No sign of copying: samples are farther away" in page
+    assert 'alt="Samples, each beside its nearest training images"' in page
 
 
 @pytest.mark.filterwarnings("ignore")

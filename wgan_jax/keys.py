@@ -29,6 +29,7 @@ class Purpose(enum.IntEnum):
     QUALITY = 13
     HELD_OUT = 14
     CERTIFIED = 15
+    MEMORIZATION = 16
 
 
 def derive_key(root: Array, purpose: Purpose, step: Array | int = 0) -> Array:

@@ -42,8 +42,9 @@ def evaluate(args: list[str]) -> int:
     WORKDIR/report.html up to date.
 
     --metrics   some of w1, modes, critic, frechet, kernel, precision, recall, density,
-                coverage, classifier, accuracy; all that apply if not given
-    --num       samples of each kind for the measures on features (5,000, at most half the data)
+                coverage, classifier, accuracy, memorization; all that apply if not given
+    --num       samples of each kind for the measures on features (5,000, at most half the data;
+                1,000 for memorization)
     --features  what images are judged by: a file of `python -m wgan_jax features`, or weights
                 of Inception (docs/metrics.md); if not given, a small classifier is trained on
                 the data set itself at the first use and kept beside it
@@ -75,7 +76,7 @@ def evaluate(args: list[str]) -> int:
         folder = write_member(run, folder, int(member))
     given = open_features()
     judge = _features(run, folder, given) if given or _on_features(names) else None
-    result = _measured(run, names, judge, points)
+    result = _measured(run, folder, names, judge, points)
     if not result:
         raise UserError(f"none of {', '.join(names)} applies to this run")
     # The config may be anybody's: no module that it names is imported, and no server told.
@@ -87,13 +88,13 @@ def evaluate(args: list[str]) -> int:
 
 def summarize_run(run: Run, folder: Path) -> None:
     """What `train.py` says and writes when a run is done."""
-    result = _measured(run, ("w1", "modes", "critic"), None, 0)
+    result = _measured(run, folder, ("w1", "modes", "critic"), None, 0)
     _write(folder, run, result, whole=True, loggers=run.config.loggers)
     _say(folder, run, result)
 
 
 def _measured(
-    run: Run, names: tuple[str, ...], judge: Features | None, points: int
+    run: Run, folder: Path, names: tuple[str, ...], judge: Features | None, points: int
 ) -> dict[str, Any]:
     """One generator, measured: that of the weights that samples are drawn from."""
     from wgan_jax.experiment.evaluation import quality, transport
@@ -121,8 +122,27 @@ def _measured(
         result |= quality.feature_metrics(
             run.gan, state, run.data, judge, names=wanted, points=points
         )
+    if "memorization" in names:
+        result |= _memorized(run, folder, judge, points)
     about = {"weights": weights_of(run.state), "data": kind_of(run.data)}
     return about | result if result else {}
+
+
+def _memorized(run: Run, folder: Path, judge: Features | None, points: int) -> dict[str, Any]:
+    """Nearest training examples, as numbers and as a picture; nothing of a distribution."""
+    from wgan_jax.experiment import plots
+    from wgan_jax.experiment.evaluation.memorization import memorization
+    from wgan_jax.files import atomic_write
+    from wgan_jax.transforms.ema import with_ema
+
+    dataset, state = run.config.dataset, with_ema(run.state)
+    found, images = memorization(
+        dataset, run.gan, state, run.data, run.held_out, judge, points=points
+    )
+    if images is not None:
+        with atomic_write(folder / "nearest.png") as file:
+            plots.beside_neighbors(*images, file)
+    return found
 
 
 def _features(run: Run, folder: Path, given: Features | None) -> Features | None:
@@ -149,7 +169,7 @@ def _features(run: Run, folder: Path, given: Features | None) -> Features | None
 def _names(chosen: str | None) -> tuple[str, ...]:
     from wgan_jax.experiment.evaluation.quality import MEASURES
 
-    known = ("w1", "modes", "critic", *MEASURES)
+    known = ("w1", "modes", "critic", *MEASURES, "memorization")
     if chosen is None:
         return known
     names = tuple(name.strip() for name in chosen.split(","))
@@ -162,7 +182,7 @@ def _names(chosen: str | None) -> tuple[str, ...]:
 def _on_features(names: tuple[str, ...]) -> bool:
     from wgan_jax.experiment.evaluation.quality import MEASURES
 
-    return bool(set(names) & set(MEASURES))
+    return bool(set(names) & {*MEASURES, "memorization"})
 
 
 def _write(
@@ -196,6 +216,8 @@ def _say(folder: Path, run: Run, result: dict[str, Any]) -> None:
     step = int(run.state.step)
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     print(f"{'report':18} {write_report(folder)}")
+    if "memorization/training" in result and (folder / "nearest.png").exists():
+        print(f"{'nearest':18} {folder / 'nearest.png'}")
     for warning in critic.diagnose(result).values():
         print(f"{'warning':18} {warning}")
     lines = summarize(result)

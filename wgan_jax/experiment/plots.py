@@ -51,6 +51,29 @@ def grid_picture(images: np.ndarray, columns: int | None = None) -> Image.Image:
     return picture.resize(size, Image.Resampling.NEAREST)
 
 
+def beside_neighbors(samples: np.ndarray, neighbors: np.ndarray, file: BinaryIO) -> None:
+    """Samples [n, h, w, channels] in frames, each followed by its neighbors [n, k, ...], as uint8.
+
+    The first half of the samples stands on the left, the other on the right.
+    """
+    n, k, _, side, channels = neighbors.shape
+    rows, scale = -(-n // 2), max(1, round(_GRID_PIXELS / (2 * (k + 1) * (side + 4))))
+    images = np.concatenate([samples[:, None], neighbors], 1)
+    images = np.repeat(images, 3, -1) if channels == 1 else images
+    images = images.repeat(scale, 2).repeat(scale, 3)
+    height, width = (length + 4 * scale for length in images.shape[2:4])
+    canvas = np.full((rows * height, 2 * (k + 1) * width + 4 * scale, 3), 255, np.uint8)
+    for i, group in enumerate(images):
+        half, row = divmod(i, rows)
+        for column, image in enumerate(group):
+            left = half * ((k + 1) * width + 4 * scale) + column * width
+            cell = canvas[row * height :, left:][:height, :width]
+            if column == 0:
+                cell[scale:-scale, scale:-scale] = tuple(bytes.fromhex(_FAKE[1:]))
+            cell[2 * scale : -2 * scale, 2 * scale : -2 * scale] = image
+    picture_of(canvas).save(file, format="PNG")
+
+
 def plane(
     real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, file: BinaryIO
 ) -> None:

@@ -20,7 +20,7 @@ from wgan_jax.files import atomic_write, kind_of, read_file
 
 _FILES = re.compile(
     r"config\.json|(metrics|members)(\.old|\.damaged)?\.jsonl|(members|machine|evaluation|data|schema|wandb)\.json|report\.html|"
-    r"curves\.png|conditions\.npz|\.lock|.*-lenet\.safetensors"
+    r"(curves|nearest)\.png|conditions\.npz|\.lock|.*-lenet\.safetensors"
 )
 _FOLDERS = ("checkpoints", "samples", "members", "tensorboard", "wandb")
 _LARGEST_CONFIG, _CONFIG_FORMAT = 2**20, 1

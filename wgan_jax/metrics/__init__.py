@@ -12,22 +12,32 @@ from wgan_jax.metrics.coverage import Coverage, mode_coverage
 from wgan_jax.metrics.density_coverage import DensityCoverage, density_coverage
 from wgan_jax.metrics.frechet import frechet_distance
 from wgan_jax.metrics.kernel import KernelDistance, kernel_distance
+from wgan_jax.metrics.memorization import (
+    DataCopying,
+    Neighbors,
+    data_copying,
+    nearest_neighbors,
+)
 from wgan_jax.metrics.precision_recall import PrecisionRecall, precision_recall
 
 __all__ = [
     "ClassifierScore",
     "Coverage",
+    "DataCopying",
     "DensityCoverage",
     "KernelDistance",
+    "Neighbors",
     "PrecisionRecall",
     "classifier_score",
     "conditional_accuracy",
+    "data_copying",
     "density_coverage",
     "exact_w1",
     "extract",
     "frechet_distance",
     "kernel_distance",
     "mode_coverage",
+    "nearest_neighbors",
     "precision_recall",
     "sliced_w1",
     "w1_floor",

@@ -97,6 +97,15 @@ METRICS = {
     "accuracy": Metric(
         "share of samples of the class that was asked for; higher is better", "higher"
     ),
+    "data_copying": Metric(
+        "share of pairs in which the sample is nearer to the training data than a held-out "
+        "example is; 0.5 if nothing is copied"
+    ),
+    "near_copies": Metric(
+        "share of samples that are nearer to the training data than 99% of the held-out data; "
+        "0.01 if nothing is copied",
+        "lower",
+    ),
 }
 
 

@@ -116,7 +116,7 @@ def feature_metrics(
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
     real_key, fake_key = jax.random.split(derive_key(state.key, Purpose.QUALITY))
-    look = _make_extractor(features)
+    look = make_extractor(features)
     reals = [look(real) for real in data.draws(real_key, points, draws)]
     fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
     measures = dict.fromkeys(MEASURES[name] for name in names)
@@ -150,7 +150,7 @@ def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
     return float(np.mean(means)), float(spread)
 
 
-def _make_extractor(features: Features) -> Callable[[PyTree], FeatureBatch]:
+def make_extractor(features: Features) -> Callable[[PyTree], FeatureBatch]:
     """What the features say of a set of samples, seen a block at a time."""
 
     @jax.jit

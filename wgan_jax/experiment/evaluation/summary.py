@@ -10,6 +10,7 @@ import numpy as np
 
 from wgan_jax.experiment.evaluation.metrics import BOUNDS, COLUMN, METRICS, Row, metric_of, rows
 
+_Z, _P = 3, 1e-3  # beyond which samples are told to be nearer
 _NAMED = [metric for name, metric in METRICS.items() if "/" in name]
 # Parts of a member's row that are no column: a note below the table tells them once, or another
 # column does; a ratio of W1 tells nothing in high dimension.
@@ -51,6 +52,8 @@ def summarize(result: Mapping[str, Any]) -> str:
     for features in _spaces(result):
         words = f"{certified(result, features)}{_data_against_data(result, features)}"
         lines.append((f"W1 on {features}", words))
+    if verdict := memorization(result):
+        lines.append(("memorization", f"\n{'':19}".join(verdict)))
     text = "\n".join(f"{name:18} {words}" for name, words in lines)
     return "\n\n".join(filter(None, [text, features_table(result) if _on_features(result) else ""]))
 
@@ -65,6 +68,59 @@ def certified(result: Mapping[str, Any], features: str = "") -> str:
     names = (f"{name}/{features}" if features else name for name in BOUNDS)
     value, lower, upper = (f"{result[name]:.3g}" for name in names)
     return f"{value} ({lower} to {upper}, 95%)"
+
+
+def memorization(result: Mapping[str, Any]) -> list[str]:
+    """Whether samples are copies of training data, in words; empty where it was not looked at.
+
+    Copying is told only of samples that are nearer to the training data than held-out data are
+    and also than training data are to each other.
+
+    Example:
+      >>> found = {"data_copying/pixels": 0.502, "data_copying/pixels/z": -0.1,
+      ...     "data_copying/pixels/z/training": 0.2, "near_copies/pixels": 0.012,
+      ...     "near_copies/pixels/expected": 0.01, "near_copies/pixels/p": 0.31,
+      ...     "near_copies/pixels/p/training": 0.4, "data_copying/pixels/points": 1_000,
+      ...     "memorization/held_out": 200, "memorization/training": 1_800}
+      >>> print("\\n".join(memorization(found)))
+      no sign of copying (1,000 samples, 200 held-out data, 1,800 training data, on pixels)
+      samples are nearer to the training data than held-out data are in 50.2% of pairs (z -0.1; \
+below -3 tells of copying)
+      1.2% of the samples are nearer than 99% of the held-out data are (1.0% expected, p = 0.31)
+    """
+    names = [name for name in result if name.startswith("data_copying/") and metric_of(name)]
+    if not names:
+        reason = result.get("memorization")
+        return [f"no statistic: {reason}"] if isinstance(reason, str) else []
+    nearer, features = names[-1], names[-1].partition("/")[2]
+    near = f"near_copies/{features}"
+    expected = result[f"{near}/expected"]
+    counts = f"{int(result[f'{nearer}/points']):,} samples"
+    for kind in ("held_out", "training"):
+        counts += f", {int(result[f'memorization/{kind}']):,} {kind.replace('_', '-')} data"
+    pairs, z = f"{result[nearer]:.1%} of pairs", result[f"{nearer}/z"]
+    share, p_value = f"{1 - expected:.0%} of the held-out data", result[f"{near}/p"]
+    return [
+        f"{_verdict(result, nearer, near)} ({counts}, on {features})",
+        f"samples are nearer to the training data than held-out data are in {pairs} "
+        f"(z {z:+.1f}; below -{_Z} tells of copying)",
+        f"{result[near]:.1%} of the samples are nearer than {share} are "
+        f"({expected:.1%} expected, p = {p_value:.2g})",
+    ]
+
+
+def _verdict(result: Mapping[str, Any], nearer: str, near: str) -> str:
+    far = [result[f"{nearer}/{z}"] < -_Z for z in ("z", "z/training")]
+    few = [result[f"{near}/{p}"] < _P for p in ("p", "p/training")]
+    if all(far):
+        return "a sign of copying, or of samples that are smoother than data"
+    if all(few):
+        return "a sign that some samples are copies"
+    if far[0] or few[0]:
+        return "no clear sign of copying: training data are as near to each other"
+    if result[f"{nearer}/z"] > _Z:
+        return "no sign of copying: samples are farther away than held-out data"
+    return "no sign of copying"
 
 
 def _data_against_data(result: Mapping[str, Any], features: str = "") -> str:
@@ -153,13 +209,17 @@ def features_table(result: Mapping[str, Any]) -> str:
       measure              value     error  real/real  samples  better
       frechet/lenet         3.25      0.25        0.5    5,000  lower
     """
-    lines = [f"{'measure':18} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"]
-    for row in _on_features(result):
+    found = _on_features(result)
+    width = max([18, *(len(row.name) for row in found)])
+    lines = [
+        f"{'measure':{width}} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"
+    ]
+    for row in found:
         lines.append(
-            f"{row.name:18} {row.value:7.4g} {_number(row.error, '9.2g')} "
+            f"{row.name:{width}} {row.value:7.4g} {_number(row.error, '9.2g')} "
             f"{_number(row.baseline, '10.4g')} {_number(row.points, '8,')}  {row.metric.better}"
         )
-    return "\n".join(lines)
+    return "\n".join(line.rstrip() for line in lines)
 
 
 def _on_features(result: Mapping[str, Any]) -> list[Row]:

@@ -35,6 +35,7 @@ class RunArtifacts(NamedTuple):
     machine: dict[str, Any]
     pictures: list[tuple[int, str]]
     data: str | None
+    nearest: str | None
 
 
 def read_artifacts(workdir: Path) -> RunArtifacts:
@@ -55,6 +56,7 @@ def read_artifacts(workdir: Path) -> RunArtifacts:
         machine=_json(workdir / "machine.json") or {},
         pictures=read_pictures(workdir / "samples"),
         data=_data_uri(workdir / "samples" / "data.png"),
+        nearest=_data_uri(workdir / "nearest.png"),
     )
 
 

@@ -21,6 +21,7 @@ from wgan_jax.experiment.report.contents import RunArtifacts, read_artifacts
 from wgan_jax.experiment.report.health import health
 from wgan_jax.experiment.report.machine import machine
 from wgan_jax.experiment.report.markup import Markup, join, tag
+from wgan_jax.experiment.report.memorization import memorization
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import atomic_write
 
@@ -94,6 +95,7 @@ def _body(contents: RunArtifacts) -> Markup:
         "Can the critic be trusted?": health,
         "Training": curves.training,
         "Evaluation": tables.evaluation,
+        "Copies of training data": memorization,
         "Members": tables.members,
         "Settings": tables.settings,
         "Speed and machine": tables.speed_and_machine,

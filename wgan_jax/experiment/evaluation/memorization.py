@@ -1,0 +1,199 @@
+"""Tells whether samples are copies of training data, by the nearest training examples of each.
+
+All training examples are searched, a block at a time. Distances of samples to them are compared
+with those of held-out data, which tells of copying, and with those of training examples to the
+others, which tells what held-out data are worth: where these are farther away, because training
+data come in near-duplicates or the features were trained on them, samples may be nearer, too.
+Keys:
+
+    data_copying/lenet             share of pairs in which the sample is nearer than held-out data
+    data_copying/lenet/error       its standard error, if nothing is copied
+    data_copying/lenet/floor       the same for training examples
+    data_copying/lenet/z           z-score against held-out data; far below 0 tells of copying
+    data_copying/lenet/z/training  z-score against training examples
+    near_copies/lenet              share of samples nearer than 1% of the held-out data
+    near_copies/lenet/floor        the same for training examples
+    near_copies/lenet/expected     what it is on average if nothing is copied
+    near_copies/lenet/p            probability of so large a share, against held-out data
+    near_copies/lenet/p/training   and against training examples
+    .../points                     samples
+    memorization/held_out, memorization/training  examples behind the numbers
+    memorization                   why there are none, where there are not
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from wgan_jax.data.dataset import Dataset, DatasetConfig
+from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.evaluation.quality import make_extractor, points_features
+from wgan_jax.experiment.evaluation.samples import generate
+from wgan_jax.experiment.plots import to_pixels
+from wgan_jax.experiment.sampling.read_samples import as_written
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Purpose, derive_key
+from wgan_jax.metrics import Neighbors, data_copying, nearest_neighbors
+from wgan_jax.types import Array, GANState, PyTree
+
+_POINTS, _REFERENCE, _FEWEST = 1_000, 500, 20
+_VALUES, _ROWS = 2**24, 2**14  # of a block of training examples
+_SHOWN, _NEIGHBORS = 8, 3
+
+
+class NearestExamples(NamedTuple):
+    """Samples next to their nearest training examples, as uint8 pixels.
+
+    Attributes:
+      samples: [n, h, w, channels], the eight that are nearest of all, then as many at random.
+      examples: [n, k, h, w, channels], the nearest first.
+    """
+
+    samples: np.ndarray
+    examples: np.ndarray
+
+
+def memorization(
+    dataset: DatasetConfig,
+    gan: GAN,
+    state: GANState,
+    data: Dataset,
+    unseen: Dataset | None,
+    judge: Features | None,
+    *,
+    points: int = _POINTS,
+) -> tuple[dict[str, Any], NearestExamples | None]:
+    """Numbers by key, and images to look at; nothing of a distribution, which has no examples.
+
+    Args:
+      dataset: the config of the data.
+      gan: makes the samples.
+      state: of its generator the samples are, as it is given.
+      data: what was trained on.
+      unseen: held-out data; None where there are none.
+      judge: the features that distances are taken in; pixels as they are if None.
+      points: samples, at most 1,000.
+    """
+    size, shape = data.size, jax.tree.leaves(data.struct(1))[0].shape[1:]
+    if size is None:
+        return {}, None
+    keys = jax.random.split(derive_key(state.key, Purpose.MEMORIZATION), 4)
+    on_fake, on_held_out, on_training, on_choice = keys
+    most = max(1, _VALUES // int(np.prod(shape)))
+    n = min(points, _POINTS, most)
+    fake = as_written(_first(generate(gan, state, on_fake, n)), dataset, data)
+    if not np.isfinite(fake).all():
+        return {"memorization": "samples are not finite"}, None
+    queries, reason = [fake], _no_statistic(unseen)
+    if unseen is not None and not reason:
+        m = min(n, unseen.size or n)
+        queries.append(_first(next(unseen.draws(on_held_out, m, 1))))
+    if judge is None:
+        judge = points_features(shape)._replace(name="pixels" if len(shape) == 3 else "points")
+    found = _search(data, on_training, min(size, most, _ROWS), queries, judge)
+    result: dict[str, Any] = {"memorization/training": size}
+    if reason:
+        result["memorization"] = reason
+    else:
+        near, far, rest = np.split(found.distances, np.cumsum([len(x) for x in queries]))
+        itself = found.positions[-len(rest) :] == np.arange(len(rest))[:, None]
+        others = np.where(itself, np.inf, rest).min(1)
+        result |= {"memorization/held_out": len(far)}
+        result |= _statistics(judge.name, near[:, 0], far[:, 0], others)
+    if len(shape) != 3:
+        return result, None
+    order = np.argsort(found.distances[:n, 0], kind="stable")
+    at_random = order[_SHOWN:][np.asarray(jax.random.permutation(on_choice, max(n - _SHOWN, 0)))]
+    shown = np.concatenate([order[:_SHOWN], at_random[:_SHOWN]])
+    return result, NearestExamples(to_pixels(fake[shown]), found.images[shown])
+
+
+def _no_statistic(unseen: Dataset | None) -> str:
+    if unseen is None:
+        return "no data are held out from training"
+    if unseen.size is not None and unseen.size < _FEWEST:
+        return f"only {unseen.size} examples are held out from training"
+    return ""
+
+
+def _statistics(
+    features: str, samples: np.ndarray, held_out: np.ndarray, training: np.ndarray
+) -> dict[str, float]:
+    """Of distances to the nearest training example."""
+    against, others = data_copying(samples, held_out), data_copying(samples, training)
+    floor = data_copying(training, held_out)
+    nearer, near = f"data_copying/{features}", f"near_copies/{features}"
+    return {
+        nearer: against.nearer,
+        f"{nearer}/error": against.error,
+        f"{nearer}/floor": floor.nearer,
+        f"{nearer}/points": len(samples),
+        f"{nearer}/z": against.z,
+        f"{nearer}/z/training": others.z,
+        near: against.near,
+        f"{near}/floor": floor.near,
+        f"{near}/points": len(samples),
+        f"{near}/expected": against.expected,
+        f"{near}/p": against.p_value,
+        f"{near}/p/training": others.p_value,
+    }
+
+
+class _Nearest:
+    """The nearest training examples of some queries, of those that were searched so far."""
+
+    def __init__(self, queries: int, k: int, images: np.ndarray):
+        self.distances = np.full((queries, k), np.inf)
+        self.positions = np.full((queries, k), -1)
+        self.images = images  # [n, k, ...], of the first queries
+
+    def add(self, start: int, examples: np.ndarray, new: Neighbors) -> None:
+        """Search the examples from position `start` on, where `new` are the nearest."""
+        k, indices = self.distances.shape[1], np.asarray(new.indices)
+        distances = np.concatenate([self.distances, np.asarray(new.distances)], 1)
+        positions = np.concatenate([self.positions, start + indices], 1)
+        order = distances.argsort(1, kind="stable")[:, :k]
+        self.distances = np.take_along_axis(distances, order, 1)
+        self.positions = np.take_along_axis(positions, order, 1)
+        changed = np.flatnonzero((order[: len(self.images)] >= k).any(1))
+        both = [self.images[changed], to_pixels(examples[indices[changed]])]
+        rows = np.arange(len(changed))[:, None]
+        self.images[changed] = np.concatenate(both, 1)[rows, order[changed]]
+
+
+def _search(
+    data: Dataset, key: Array, block: int, queries: list[np.ndarray], judge: Features
+) -> _Nearest:
+    """The nearest training examples of queries [n, ...], then of the first training examples.
+
+    These are in random order, and are nearest to themselves. Images are kept of those of the
+    first set of queries.
+    """
+    size = data.size or 0
+    block = min(block, max(1, (2**32 - 1) // size))  # as epochs in order take it
+    look = make_extractor(judge._replace(classify=None))
+    features, found = np.empty(0), _Nearest(0, 0, np.empty(0))
+    for i, part in enumerate(data.draws(key, block, -(-size // block))):
+        examples = _first(part)[: size - i * block]  # the last block goes on with the next epoch
+        seen = look(examples).features
+        if i == 0:
+            asked = [*(look(x).features for x in queries), seen[:_REFERENCE]]
+            features, k = np.concatenate(asked), min(_NEIGHBORS, len(seen))
+            shape = (len(queries[0]), k, *_image(examples).shape[1:])
+            found = _Nearest(len(features), k, np.zeros(shape, np.uint8))
+        new = nearest_neighbors(features, seen, k=min(_NEIGHBORS, len(seen)))
+        found.add(i * block, _image(examples), new)
+    return found
+
+
+def _image(examples: np.ndarray) -> np.ndarray:
+    """Images as they are; of other examples nothing."""
+    return examples if examples.ndim == 4 else examples.reshape(len(examples), -1)[:, :0]
+
+
+def _first(samples: PyTree) -> np.ndarray:
+    """Examples without their labels or conditions."""
+    return np.asarray(jax.tree.leaves(samples)[0])
