@@ -1,4 +1,4 @@
-"""How the programs that compute the FID bring images to Inception's 299 x 299.
+"""Scales images to Inception's 299 x 299 in the ways of the programs that compute the FID.
 
 They differ, and so do their FIDs: by what stands between the pixels, by the grid that these lie
 on, and by the range that the network sees. A published FID is that of one of them.
