@@ -65,6 +65,25 @@ def browser(tmp_path_factory):
         yield browser
 
 
+def test_a_verdict_on_copies_is_shown_as_far_as_the_evaluation_has_its_numbers(tmp_path):
+    folder = make(tmp_path / "run")
+    file = folder / "evaluation.json"
+    samples, neighbors = np.zeros((4, 8, 8, 3), np.uint8), np.ones((4, 2, 8, 8, 3), np.uint8)
+    with (folder / "nearest.png").open("wb") as picture:
+        plots.beside_neighbors(samples, neighbors, picture)
+    for found, told, is_shown in [
+        ({"step": 7}, "", False),  # of a later evaluation, without the picture's samples
+        ({"step": 7, "memorization/training": 5, "memorization": HOSTILE}, "No statistic: ", True),
+        ({"memorization/training": 1e99, "data_copying/x": 0.5}, "", True),
+        ({"memorization/training": "5", "data_copying/x": 0.5}, "", False),
+    ]:
+        file.write_text(json.dumps(found))
+        text = write_report(folder).read_text()
+        assert ("Samples, each beside its nearest training images" in text) == is_shown
+        assert told in text
+        assert HOSTILE not in text
+
+
 @needs_browser
 def test_a_report_renders_and_asks_for_nothing(browser, tmp_path):
     path = write_report(make(tmp_path / "run"))

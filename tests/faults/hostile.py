@@ -115,7 +115,14 @@ _FILES = [
         "machine.json",
         "wandb.json",
     ),
-    *("evaluation.json", "report.html", "curves.png", ".lock", "features-lenet.safetensors"),
+    *(
+        "evaluation.json",
+        "report.html",
+        "curves.png",
+        "nearest.png",
+        ".lock",
+        "features-lenet.safetensors",
+    ),
     *(f"samples/{STEP}.png", "samples/data.png"),
 ]
 _FOLDERS = ["checkpoints", "samples", "members", "tensorboard", "wandb", "checkpoints/10"]
