@@ -23,6 +23,7 @@ from wgan_jax.types import Array
 
 CHUNKS = 10
 _FIT, SEEN = 0.4, 0.5
+_FEW_CONES = (32, 128, 512)
 _NEAR = 8  # times the standard error of a score on one batch, in units of the laws' spread
 
 
@@ -56,40 +57,56 @@ def fit_cones(
 ) -> Fit:
     """Try every start for a tenth of the steps, then follow the best to the end.
 
+    Many cones learn the rows of an array by heart: there it is done with few, then with more as
+    long as samples that the cones are not fitted to speak for them.
+
     Where quantised laws are so near that a batch hardly tells them from noise, it starts from
     their potentials, which come from millions of draws, and takes three tenths of the steps.
     """
     p, q = pair.part(0, _FIT)
     at_start, at_pilot, at_ascent, at_validation = pair.keys(0, 4)
     rows = [len(side.x) for side in (p, q) if isinstance(side, Rows)]
-    k = min([cones, *rows])
+    most = min([cones, *rows])
+    counts = [*(few for few in _FEW_CONES if 2 * few <= most), most] if rows else [most]
     length = -(-steps // CHUNKS)
-    batch_size = min(batch_size, 4 * k) if rows else batch_size
-    ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch_size)
     first, second, third, fourth = jax.random.split(at_start, 4)
-    many = 65536 if quantised is None else k  # draws, to tell the means apart
+    many = 65536 if quantised is None else most  # draws, to tell the means apart
     x, y = _rows(p, first, many), _rows(q, second, many)
     step = y.mean(0) - x.mean(0) if quantised is None else quantised.step
-    x, y = x[:k], y[:k]
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
     validation = held_out if near else 2 * BLOCK
     judge = _Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
+    chunks = 3 if near else CHUNKS
     if quantised is not None and near:
-        linear = cone_ascent.starts(x, y, step)[2].cones
-        for critic in [*quantised.critics(k), linear]:
+        linear = cone_ascent.starts(x[:most], y[:most], step)[2].cones
+        for critic in [*quantised.critics(most), linear]:
             judge(critic)
-        start = Start(judge.best, 0.3)
-        chunks = 3 if judge(start.cones)[1] > 0 else 0  # of noise there is nothing to learn
-        plan = _schedule(start, judge, length)
-    else:
-        start, plan = _pilot(cone_ascent.starts(x, y, step), ascend, length, judge, at_pilot)
-        chunks = CHUNKS
-    plan = plan._replace(steps=jnp.float32(chunks * length))
-    with _bar(progress, chunks * length, float(pair.scale)) as bar:
-        history, converged = _climb(start, plan, ascend, judge, at_ascent, bar, chunks)
-    rounding = _rounding(judge.best, judge.seen)
-    return Fit(judge.best, history[-1].step, converged, history, rounding)
+        now = Progress(0, *judge(judge.best))
+        if now.lower <= 0:  # of noise there is nothing to learn
+            return Fit(judge.best, 0, True, [now], _rounding(judge.best, judge.seen))
+    pilots, ascents = (_keys(key, len(counts)) for key in (at_pilot, at_ascent))
+    with _bar(progress, chunks * length * len(counts), float(pair.scale)) as bar:
+        for i, k in enumerate(counts):
+            before = judge.best
+            batch = min(batch_size, 4 * k) if rows else batch_size
+            ascend = partial(cone_ascent.ascend, p=p, q=q, length=length, batch_size=batch)
+            if near:
+                start = Start(judge.best, 0.3)
+                plan = _schedule(start, judge, length)
+            else:
+                starts = cone_ascent.starts(x[:k], y[:k], step)
+                start, plan = _pilot(starts, ascend, length, judge, pilots[i])
+            plan = plan._replace(steps=jnp.float32(chunks * length))
+            found = _climb(start, plan, ascend, judge, ascents[i], bar, chunks)
+            if i > 0 and judge.best is before:
+                break
+            history, converged = found
+    return Fit(judge.best, history[-1].step, converged, history, _rounding(judge.best, judge.seen))
+
+
+def _keys(key: Array, n: int) -> list[Array]:
+    return [key] if n == 1 else list(jax.random.split(key, n))
 
 
 def _rounding(cones: Any, x: np.ndarray) -> float:
@@ -170,7 +187,7 @@ def _climb(
         bar(history[-1])
         if chunk + 1 >= chunks and _plateau([past.score for past in history]):
             return history, True
-    return history, chunks == 0
+    return history, False
 
 
 def _plateau(scores: list[float]) -> bool:
@@ -193,10 +210,12 @@ def _bar(show: bool | None, steps: int, scale: float) -> Iterator[Callable[[Prog
         from tqdm.auto import tqdm
 
     with tqdm(total=steps, unit="step") as bar:
+        before = 0
 
         def update(now: Progress) -> None:
-            bar.total = max(steps, now.step)
-            bar.update(now.step - bar.n)
+            nonlocal before
+            bar.update(now.step - (before if before < now.step else 0))  # each ascent from 0
+            before, bar.total = now.step, max(steps, bar.n)
             bar.set_postfix_str(f"W1 at least {max(now.lower, 0.0) * scale:.4g}")
 
         yield update

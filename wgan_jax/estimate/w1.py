@@ -99,8 +99,8 @@ def estimate_w1(
       steps: of the critic's ascent; up to twice as many until it has converged, and fewer
         for samplers of near laws in few dimensions.
         By default 1,000, and 1,500 above 32 dimensions.
-      cones: in the critic; no more than the samples it is fitted on. By default
-        1,024, and 512 above 32 dimensions.
+      cones: in the critic; no more than the samples it is fitted on. For arrays the most that
+        are tried: validation rows choose. By default 1,024, and 512 above 32 dimensions.
       batch_size: of the ascent. By default 1,024, and 4,096 above 32 dimensions.
       held_out: samples of each law behind `lower`, for samplers. In few dimensions up to 16
         times as many are drawn, while the margin is a large share of the score.
