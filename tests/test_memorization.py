@@ -16,7 +16,7 @@ from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.memorization import memorization
 from wgan_jax.experiment.evaluation.summary import summarize
 from wgan_jax.gan import GAN
-from wgan_jax.metrics import data_copying, nearest_neighbors
+from wgan_jax.metrics import Neighbors, data_copying, nearest_membership, nearest_neighbors
 from wgan_jax.types import GANState, Player, Step
 
 
@@ -76,6 +76,30 @@ def test_the_statistics_are_those_of_mann_and_whitney_and_of_the_beta_binomial()
     assert found.p_value == pytest.approx(exact)
     same = data_copying(np.zeros(10), np.zeros(12))
     assert (same.nearer, same.z, same.near, same.p_value) == (0.5, 0, 0, 1)
+
+
+def test_membership_has_its_distribution_however_bad_the_samples_are():
+    """Over divisions of the same data; samples are blurred, shifted and far from independent."""
+    rng = np.random.default_rng(2)
+    data = rng.normal(size=(130, 3))
+    samples = np.repeat(0.3 * rng.normal(size=(80, 3)) + 0.5, 2, 0)
+    distances, found = cdist(samples, data), []
+    for _ in range(1_500):
+        training, held_out = np.split(rng.permutation(130), [90])
+        sides = (distances[:, side] for side in (training, held_out))
+        nearest = (Neighbors(d.min(1)[:, None], d.argmin(1)[:, None]) for d in sides)
+        found.append(nearest_membership(*nearest, (90, 40)))
+    z = np.array([each.z for each in found])
+    assert abs(z.mean()) < 4 / 1_500**0.5
+    assert z.std() == pytest.approx(1, abs=4 / 3_000**0.5)
+    assert found[0].expected == pytest.approx(4 / 13)
+    assert np.mean([each.held_out for each in found]) == pytest.approx(4 / 13, abs=0.02)
+    copies = nearest_neighbors(data[:90], data[:90]), nearest_neighbors(data[:90], data[90:])
+    sure = nearest_membership(*copies, (90, 40))
+    assert sure.held_out == 0
+    assert sure.z < -5
+    with pytest.raises(ValueError, match="90 and 40 samples"):
+        nearest_membership(copies[0], Neighbors(*(x[:40] for x in copies[1])), (90, 40))
 
 
 def test_distances_that_are_none_are_refused():
@@ -139,6 +163,21 @@ def test_a_generator_that_copies_is_found_and_an_honest_one_is_not(parts):
     assert found["near_copies/pixels/p"] > 0.01
     assert abs(found["data_copying/pixels/floor"] - 0.5) < 0.1
     assert "no sign of copying" in words
+
+
+def test_smooth_samples_are_no_copies(parts):
+    """They are nearer to all data, also to those that nobody trained on."""
+    training, held_out, fresh = parts
+
+    def blurred(key, n):
+        x = fresh.at(key, 0, n)
+        return sum(jnp.roll(x, shift, (1, 2)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
+
+    found, _ = judged(blurred, training, held_out, points=400)
+    assert found["data_copying/pixels/z"] < -10
+    assert abs(found["membership/pixels/z"]) < 2
+    assert found["membership/pixels/floor"] == pytest.approx(4 / 9)
+    assert "no sign of copying: samples are nearer, but to held-out data" in summarize(found)
 
 
 def test_held_out_data_of_another_kind_make_no_copies_of_honest_samples(parts):

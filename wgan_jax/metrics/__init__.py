@@ -14,8 +14,10 @@ from wgan_jax.metrics.frechet import frechet_distance
 from wgan_jax.metrics.kernel import KernelDistance, kernel_distance
 from wgan_jax.metrics.memorization import (
     DataCopying,
+    Membership,
     Neighbors,
     data_copying,
+    nearest_membership,
     nearest_neighbors,
 )
 from wgan_jax.metrics.precision_recall import PrecisionRecall, precision_recall
@@ -26,6 +28,7 @@ __all__ = [
     "DataCopying",
     "DensityCoverage",
     "KernelDistance",
+    "Membership",
     "Neighbors",
     "PrecisionRecall",
     "classifier_score",
@@ -37,6 +40,7 @@ __all__ = [
     "frechet_distance",
     "kernel_distance",
     "mode_coverage",
+    "nearest_membership",
     "nearest_neighbors",
     "precision_recall",
     "sliced_w1",

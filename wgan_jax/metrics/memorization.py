@@ -103,6 +103,7 @@ class DataCopying(NamedTuple):
       near: share of samples that are nearer than a quantile of the held-out examples.
       expected: what `near` is on average if nothing is copied.
       p_value: probability of so large a `near` if nothing is copied.
+      threshold: the quantile, below which samples count as near.
     """
 
     nearer: float
@@ -111,6 +112,7 @@ class DataCopying(NamedTuple):
     near: float
     expected: float
     p_value: float
+    threshold: float
 
 
 def data_copying(samples: AnyArray, held_out: AnyArray, *, quantile: float = 0.01) -> DataCopying:
@@ -167,8 +169,78 @@ def data_copying(samples: AnyArray, held_out: AnyArray, *, quantile: float = 0.0
     correction = (tied**3 - tied).sum() / ((n + m) * (n + m - 1))
     error = float(np.sqrt(max(n + m + 1 - correction, 0) / (12 * n * m)))
     k = max(1, int(quantile * m))
-    count = int((x < ordered[k - 1]).sum())
+    threshold = float(ordered[k - 1])
+    count = int((x < threshold).sum())
     # So many samples are below if among the count + k - 1 smallest are fewer than k held out.
     p_value = float(hypergeom.cdf(k - 1, n + m, m, count + k - 1)) if count else 1.0
     z = (0.5 - nearer) / error if error > 0 else 0.0
-    return DataCopying(float(nearer), error, float(z), count / n, k / (m + 1), p_value)
+    return DataCopying(float(nearer), error, float(z), count / n, k / (m + 1), p_value, threshold)
+
+
+class Membership(NamedTuple):
+    """How many samples are nearest to data that nobody trained on.
+
+    Attributes:
+      held_out: share of samples whose nearest example, of both kinds, is held out.
+      expected: what it is on average if the generator depends on neither kind more.
+      z: (held_out - expected) over its standard deviation; far below 0 tells of copying.
+    """
+
+    held_out: float
+    expected: float
+    z: float
+
+
+def nearest_membership(
+    training: Neighbors, held_out: Neighbors, sizes: tuple[int, int]
+) -> Membership:
+    """Test whether samples are nearest to training data more often than chance has it.
+
+    If the data were divided at random and the generator does not copy, each sample is as likely
+    as any other to have a training example as its nearest one, however good or bad, sharp or
+    blurred the samples are. Mean and variance are those over all divisions: of drawing examples
+    without replacement, where an example counts as often as it is the nearest one.
+
+    Args:
+      training: nearest training example of each sample, [n, k]; the first one counts.
+      held_out: nearest held-out example of each, [n, k].
+      sizes: numbers of training and of held-out examples, all of which were searched.
+
+    Returns:
+      A `Membership`. Without samples its share is the expected one.
+
+    Raises:
+      ValueError: not as many neighbors of one kind as of the other, or a size below 1.
+
+    Example:
+      >>> import numpy as np
+      >>> x = np.random.default_rng(0).normal(size=(1_200, 2)).astype(np.float32)
+      >>> training, held_out, samples = np.split(x, [500, 1_000])
+      >>> found = (nearest_neighbors(samples, data) for data in (training, held_out))
+      >>> abs(nearest_membership(*found, (500, 500)).z) < 3
+      True
+      >>> copies = (nearest_neighbors(training, data) for data in (training, held_out))
+      >>> nearest_membership(*copies, (500, 500)).z < -10
+      True
+    """
+    distances, indices = (
+        [np.asarray(side)[:, 0] for side in sides]
+        for sides in zip(training[:2], held_out[:2], strict=True)
+    )
+    n, (m_training, m_held_out) = len(distances[0]), sizes
+    if len(distances[1]) != n or min(sizes) < 1:
+        raise ValueError(
+            f"nearest_membership takes neighbors of the same samples and sizes of at least 1, got "
+            f"{n} and {len(distances[1])} samples, sizes {sizes}"
+        )
+    total = m_training + m_held_out
+    expected = m_held_out / total
+    if n == 0:
+        return Membership(expected, expected, 0.0)
+    is_held_out = distances[1] < distances[0]
+    nearest = np.where(is_held_out, m_training + indices[1].astype(np.int64), indices[0])
+    counts = np.unique(nearest, return_counts=True)[1].astype(np.float64)
+    spread = (np.square(counts).sum() - n**2 / total) / max(total - 1, 1)
+    deviation = float(np.sqrt(max(m_training * expected * spread, 0))) / n
+    share = float(is_held_out.mean())
+    return Membership(share, expected, (share - expected) / deviation if deviation > 0 else 0.0)

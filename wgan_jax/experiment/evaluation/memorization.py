@@ -4,6 +4,9 @@ All training examples are searched, a block at a time. Distances of samples to t
 with those of held-out data, which tells of copying, and with those of training examples to the
 others, which tells what held-out data are worth: where these are farther away, because training
 data come in near-duplicates or the features were trained on them, samples may be nearer, too.
+Blurred samples are nearer to all data, copies to what was trained on: so the nearest example of
+each sample among training and held-out data together is asked which of them it is.
+
 Keys:
 
     data_copying/lenet             share of pairs in which the sample is nearer than held-out data
@@ -16,6 +19,10 @@ Keys:
     near_copies/lenet/expected     what it is on average if nothing is copied
     near_copies/lenet/p            probability of so large a share, against held-out data
     near_copies/lenet/p/training   and against training examples
+    near_copies/lenet/membership   z-score of membership, below, of samples so near to any data
+    membership/lenet               share of samples whose nearest example of all is held out
+    membership/lenet/floor         what it is on average if nothing is copied
+    membership/lenet/z             its z-score; far below 0 tells of copying
     .../points                     samples
     memorization/held_out, memorization/training  examples behind the numbers
     memorization                   why there are none, where there are not
@@ -36,12 +43,13 @@ from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
-from wgan_jax.metrics import Neighbors, data_copying, nearest_neighbors
+from wgan_jax.metrics import Neighbors, data_copying, nearest_membership, nearest_neighbors
 from wgan_jax.types import Array, GANState, PyTree
 
 _POINTS, _REFERENCE, _FEWEST = 1_000, 500, 20
 _VALUES, _ROWS = 2**24, 2**14  # of a block of training examples
 _SHOWN, _NEIGHBORS = 8, 3
+_NAMES = ("data_copying", "near_copies", "membership")
 
 
 class NearestExamples(NamedTuple):
@@ -80,8 +88,8 @@ def memorization(
     size, shape = data.size, jax.tree.leaves(data.struct(1))[0].shape[1:]
     if size is None:
         return {}, None
-    keys = jax.random.split(derive_key(state.key, Purpose.MEMORIZATION), 4)
-    on_fake, on_held_out, on_training, on_choice = keys
+    keys = jax.random.split(derive_key(state.key, Purpose.MEMORIZATION), 5)
+    on_fake, on_held_out, on_training, on_others, on_choice = keys
     most = max(1, _VALUES // int(np.prod(shape)))
     n = min(points, _POINTS, most)
     fake = as_written(_first(generate(gan, state, on_fake, n)), dataset, data)
@@ -93,16 +101,15 @@ def memorization(
         queries.append(_first(next(unseen.draws(on_held_out, m, 1))))
     if judge is None:
         judge = points_features(shape)._replace(name="pixels" if len(shape) == 3 else "points")
-    found = _search(data, on_training, min(size, most, _ROWS), queries, judge)
+    block = min(most, _ROWS)
+    found = _search(data, on_training, block, queries, judge)
     result: dict[str, Any] = {"memorization/training": size}
-    if reason:
+    if reason or unseen is None:
         result["memorization"] = reason
     else:
-        near, far, rest = np.split(found.distances, np.cumsum([len(x) for x in queries]))
-        itself = found.positions[-len(rest) :] == np.arange(len(rest))[:, None]
-        others = np.where(itself, np.inf, rest).min(1)
-        result |= {"memorization/held_out": len(far)}
-        result |= _statistics(judge.name, near[:, 0], far[:, 0], others)
+        others = _search(unseen, on_others, block, [fake], judge)
+        result["memorization/held_out"] = unseen.size
+        result |= _statistics(judge.name, found, others, len(queries[1]))
     if len(shape) != 3:
         return result, None
     order = np.argsort(found.distances[:n, 0], kind="stable")
@@ -120,35 +127,66 @@ def _no_statistic(unseen: Dataset | None) -> str:
 
 
 def _statistics(
-    features: str, samples: np.ndarray, held_out: np.ndarray, training: np.ndarray
+    features: str, nearest: _Nearest, among_held_out: _Nearest, held_out: int
 ) -> dict[str, float]:
-    """Of distances to the nearest training example."""
-    against, others = data_copying(samples, held_out), data_copying(samples, training)
-    floor = data_copying(training, held_out)
-    nearer, near = f"data_copying/{features}", f"near_copies/{features}"
+    """Of the nearest training examples of samples, then of held-out data, then of training data.
+
+    Args:
+      features: their name.
+      nearest: all of these.
+      among_held_out: the nearest held-out examples of the samples.
+      held_out: how many held-out data there are among the first.
+    """
+    n = len(nearest.images)
+    samples, unseen = np.split(nearest.distances[: n + held_out, 0], [n])
+    rest = nearest.distances[n + held_out :]
+    is_itself = nearest.positions[n + held_out :] == np.arange(len(rest))[:, None]
+    training = np.where(is_itself, np.inf, rest).min(1)
+    against, others = (data_copying(samples, x) for x in (unseen, training))
+    floor = data_copying(training, unseen)
+    # Near to either kind, as those near to training data alone have these as their nearest.
+    of_both = np.minimum(samples, among_held_out.distances[:n, 0])
+    is_near = of_both < against.threshold
+    whole, part = (
+        nearest_membership(
+            nearest.of(rows), among_held_out.of(rows), (nearest.size, among_held_out.size)
+        )
+        for rows in (np.arange(n), np.flatnonzero(is_near))
+    )
+    nearer, near, member = (f"{name}/{features}" for name in _NAMES)
     return {
         nearer: against.nearer,
         f"{nearer}/error": against.error,
         f"{nearer}/floor": floor.nearer,
-        f"{nearer}/points": len(samples),
+        f"{nearer}/points": n,
         f"{nearer}/z": against.z,
         f"{nearer}/z/training": others.z,
         near: against.near,
         f"{near}/floor": floor.near,
-        f"{near}/points": len(samples),
+        f"{near}/points": n,
         f"{near}/expected": against.expected,
         f"{near}/p": against.p_value,
         f"{near}/p/training": others.p_value,
+        f"{near}/membership": part.z,
+        member: whole.held_out,
+        f"{member}/floor": whole.expected,
+        f"{member}/points": n,
+        f"{member}/z": whole.z,
     }
 
 
 class _Nearest:
     """The nearest training examples of some queries, of those that were searched so far."""
 
-    def __init__(self, queries: int, k: int, images: np.ndarray):
+    def __init__(self, size: int, queries: int, k: int, images: np.ndarray):
+        self.size = size
         self.distances = np.full((queries, k), np.inf)
         self.positions = np.full((queries, k), -1)
         self.images = images  # [n, k, ...], of the first queries
+
+    def of(self, rows: np.ndarray) -> Neighbors:
+        """The nearest examples of some queries."""
+        return Neighbors(self.distances[rows], self.positions[rows])
 
     def add(self, start: int, examples: np.ndarray, new: Neighbors) -> None:
         """Search the examples from position `start` on, where `new` are the nearest."""
@@ -173,9 +211,9 @@ def _search(
     first set of queries.
     """
     size = data.size or 0
-    block = min(block, max(1, (2**32 - 1) // size))  # as epochs in order take it
+    block = min(size, block, max(1, (2**32 - 1) // size))  # as epochs in order take it
     look = make_extractor(judge._replace(classify=None))
-    features, found = np.empty(0), _Nearest(0, 0, np.empty(0))
+    features, found = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
     for i, part in enumerate(data.draws(key, block, -(-size // block))):
         examples = _first(part)[: size - i * block]  # the last block goes on with the next epoch
         seen = look(examples).features
@@ -183,7 +221,7 @@ def _search(
             asked = [*(look(x).features for x in queries), seen[:_REFERENCE]]
             features, k = np.concatenate(asked), min(_NEIGHBORS, len(seen))
             shape = (len(queries[0]), k, *_image(examples).shape[1:])
-            found = _Nearest(len(features), k, np.zeros(shape, np.uint8))
+            found = _Nearest(size, len(features), k, np.zeros(shape, np.uint8))
         new = nearest_neighbors(features, seen, k=min(_NEIGHBORS, len(seen)))
         found.add(i * block, _image(examples), new)
     return found

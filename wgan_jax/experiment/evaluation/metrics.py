@@ -106,6 +106,10 @@ METRICS = {
         "0.01 if nothing is copied",
         "lower",
     ),
+    "membership": Metric(
+        "share of samples whose nearest example, of training and held-out data, is held out; lower "
+        "than real against real if samples are copies"
+    ),
 }
 
 

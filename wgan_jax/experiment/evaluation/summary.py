@@ -10,7 +10,8 @@ import numpy as np
 
 from wgan_jax.experiment.evaluation.metrics import BOUNDS, COLUMN, METRICS, Row, metric_of, rows
 
-_Z, _P = 3, 1e-3  # beyond which samples are told to be nearer
+_Z, _P, _Z_OF_MEMBERS = 3, 1e-3, 2  # beyond which samples are told to be copies
+_ENOUGH = 10  # samples that should be nearest to held-out data, for their lack to be seen
 _NAMED = [metric for name, metric in METRICS.items() if "/" in name]
 # Parts of a member's row that are no column: a note below the table tells them once, or another
 # column does; a ratio of W1 tells nothing in high dimension.
@@ -74,48 +75,58 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
     """Whether samples are copies of training data, in words; empty where it was not looked at.
 
     Copying is told only of samples that are nearer to the training data than held-out data are
-    and also than training data are to each other.
+    and also than training data are to each other, while too few are nearest to held-out data.
 
     Example:
       >>> found = {"data_copying/pixels": 0.502, "data_copying/pixels/z": -0.1,
       ...     "data_copying/pixels/z/training": 0.2, "near_copies/pixels": 0.012,
       ...     "near_copies/pixels/expected": 0.01, "near_copies/pixels/p": 0.31,
-      ...     "near_copies/pixels/p/training": 0.4, "data_copying/pixels/points": 1_000,
+      ...     "near_copies/pixels/p/training": 0.4, "near_copies/pixels/membership": 0.5,
+      ...     "membership/pixels": 0.107, "membership/pixels/floor": 0.1,
+      ...     "membership/pixels/points": 1_000, "membership/pixels/z": 0.6,
       ...     "memorization/held_out": 200, "memorization/training": 1_800}
       >>> print("\\n".join(memorization(found)))
       no sign of copying (1,000 samples, 200 held-out data, 1,800 training data, on pixels)
       samples are nearer to the training data than held-out data are in 50.2% of pairs (z -0.1; \
 below -3 tells of copying)
       1.2% of the samples are nearer than 99% of the held-out data are (1.0% expected, p = 0.31)
+      10.7% of the samples are nearest to a held-out example (10.0% expected, z +0.6)
     """
     names = [name for name in result if name.startswith("data_copying/") and metric_of(name)]
     if not names:
         reason = result.get("memorization")
         return [f"no statistic: {reason}"] if isinstance(reason, str) else []
     nearer, features = names[-1], names[-1].partition("/")[2]
-    near = f"near_copies/{features}"
+    near, member = f"near_copies/{features}", f"membership/{features}"
     expected = result[f"{near}/expected"]
-    counts = f"{int(result[f'{nearer}/points']):,} samples"
+    counts = f"{int(result[f'{member}/points']):,} samples"
     for kind in ("held_out", "training"):
         counts += f", {int(result[f'memorization/{kind}']):,} {kind.replace('_', '-')} data"
     pairs, z = f"{result[nearer]:.1%} of pairs", result[f"{nearer}/z"]
     share, p_value = f"{1 - expected:.0%} of the held-out data", result[f"{near}/p"]
     return [
-        f"{_verdict(result, nearer, near)} ({counts}, on {features})",
+        f"{_verdict(result, nearer, near, member)} ({counts}, on {features})",
         f"samples are nearer to the training data than held-out data are in {pairs} "
         f"(z {z:+.1f}; below -{_Z} tells of copying)",
         f"{result[near]:.1%} of the samples are nearer than {share} are "
         f"({expected:.1%} expected, p = {p_value:.2g})",
+        f"{result[member]:.1%} of the samples are nearest to a held-out example "
+        f"({result[f'{member}/floor']:.1%} expected, z {result[f'{member}/z']:+.1f})",
     ]
 
 
-def _verdict(result: Mapping[str, Any], nearer: str, near: str) -> str:
+def _verdict(result: Mapping[str, Any], nearer: str, near: str, member: str) -> str:
     far = [result[f"{nearer}/{z}"] < -_Z for z in ("z", "z/training")]
     few = [result[f"{near}/{p}"] < _P for p in ("p", "p/training")]
-    if all(far):
-        return "a sign of copying, or of samples that are smoother than data"
-    if all(few):
+    count = result[f"{member}/points"] * (1 if all(far) else result[near])
+    if all(far) and result[f"{member}/z"] < -_Z_OF_MEMBERS:
+        return "a sign of copying"
+    if all(few) and result[f"{near}/membership"] < -_Z_OF_MEMBERS:
         return "a sign that some samples are copies"
+    if (all(far) or all(few)) and count * result[f"{member}/floor"] < _ENOUGH:
+        return "a sign of copying, or of samples that are smoother than data"
+    if all(far) or all(few):
+        return "no sign of copying: samples are nearer, but to held-out data as well"
     if far[0] or few[0]:
         return "no clear sign of copying: training data are as near to each other"
     if result[f"{nearer}/z"] > _Z:
