@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from functools import partialmethod
 from pathlib import Path
 from typing import Any
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+from nbclient import NotebookClient
 
 import wgan_jax
 
@@ -21,7 +24,7 @@ copyright = "The wgan_jax authors, Apache-2.0"
 version = release = wgan_jax.__version__
 
 extensions = [
-    "myst_parser",
+    "myst_nb",
     "sphinx.ext.autodoc",
     "sphinx.ext.napoleon",
     "sphinx.ext.viewcode",
@@ -30,6 +33,16 @@ extensions = [
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
+# Notebooks have no outputs in the repository: each build executes them, in a folder of their own,
+# with the programs of this environment.
+nb_execution_mode = "force"
+nb_execution_in_temp = True
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600  # seconds a cell
+nb_output_stderr = "remove"
+# What a program prints comes in pieces of 100 characters, which are put together.
+NotebookClient.__init__ = partialmethod(NotebookClient.__init__, coalesce_streams=True)
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 html_theme = "sphinx_book_theme"
 html_title = "wgan_jax"
 _LINKS = {
@@ -44,7 +57,9 @@ html_theme_options = {
     "home_page_in_toc": True,
     "extra_footer": " · ".join(f'<a href="{url}">{name}</a>' for name, url in _LINKS.items()),
 }
-html_copy_source = False
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
+html_sourcelink_suffix = ""  # notebooks and pages can be downloaded as they are
 
 default_role = "code"
 autodoc_member_order = "bysource"
@@ -94,6 +109,27 @@ def math(translator: Any, node: Any) -> None:
     raise nodes.SkipNode
 
 
+def link_back(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Lead from a module's source to its documentation, under whichever of its names that is.
+
+    Viewcode takes the name that it met first for all that a module defines.
+    """
+
+    def corrected(link: re.Match[str]) -> str:
+        document, place = link["document"], link["place"]
+        there = [name for name, entry in objects.items() if entry.docname == document]
+        if place not in there:
+            same = [name for name in there if name.split(".")[-1] == place.split(".")[-1]]
+            return link[0].replace(f"#{place}", f"#{same[0]}") if same else ""
+        return link[0]
+
+    if page.startswith("_modules/"):
+        objects = app.env.domaindata["py"]["objects"]
+        href = r'[./]*(?P<document>[^"#]+)\.html#(?P<place>[^"]+)'
+        link = rf'<a class="viewcode-back" href="{href}">.*?</a>'
+        context["body"] = re.sub(link, corrected, context["body"])
+
+
 def fill_in(app: Any, page: str, source: list[str]) -> None:
     """The fields of the config on their page."""
     if page == "config":
@@ -102,6 +138,7 @@ def fill_in(app: Any, page: str, source: list[str]) -> None:
 
 def setup(app: Any) -> None:
     app.connect("source-read", fill_in)
+    app.connect("html-page-context", link_back)
     app.add_html_math_renderer("mathml", (math, None), (math, None))
     app.connect("autodoc-process-docstring", escape, priority=400)  # before napoleon, at 500
     app.connect("autodoc-process-signature", shorten)

@@ -187,6 +187,7 @@ def test_an_estimate_is_one_short_line(plain):
     assert [axes.get_xlabel() for axes in plain.plot().axes] == [
         axes.get_xlabel() for axes in plot_bounds(plain).axes
     ]
+    assert plain.plot()._repr_png_().startswith(b"\x89PNG")  # in a notebook without pyplot
 
 
 def slope(x):

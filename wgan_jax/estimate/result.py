@@ -114,7 +114,7 @@ class W1Estimate(NamedTuple):
         Returns:
           A matplotlib `Figure`; `savefig(path)` writes it.
         """
-        from matplotlib.figure import Figure
+        from wgan_jax.estimate.figure import Figure
 
         figure = Figure(figsize=(8, 3.6), layout="constrained")
         left, right = figure.subplots(1, 2, sharey=True)

@@ -1,0 +1,86 @@
+"""Check built pages: `python docs/check_pages.py DIR`, where `sphinx-build docs DIR` wrote them.
+
+Every link to a page, a place on it or a file of the build has to lead there. In a browser, where
+there is one (`tests/browser.py`), no page may be wider than its window, at 1280 pixels and at 400.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+import browser
+
+WIDTHS = (1280, 400)
+FIXED = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
+
+
+class Page(HTMLParser):
+    """Ids and links of a page."""
+
+    def __init__(self, path: Path):
+        super().__init__()
+        self.ids, self.links = set(), set()
+        self.feed(path.read_text())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        for name, value in attrs:
+            if name == "id" or (tag == "a" and name == "name"):
+                self.ids.add(value)
+            elif name in ("href", "src") and value:
+                self.links.add(value)
+
+
+def pages_of(root: Path) -> list[Path]:
+    return [path for path in sorted(root.rglob("*.html")) if "_static" not in path.parts]
+
+
+def broken_links(root: Path) -> list[str]:
+    pages = {path: Page(path) for path in pages_of(root)}
+    found = []
+    for path, page in pages.items():
+        for link in sorted(page.links):
+            url = urlsplit(link)
+            if url.scheme or url.netloc:
+                continue
+            target = (path.parent / unquote(url.path)).resolve() if url.path else path
+            name = f"{path.relative_to(root)}: {link}"
+            if not target.is_file():
+                found.append(f"{name} leads nowhere")
+            elif (
+                url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids
+            ):
+                found.append(f"{name} names a place that is not on the page")
+    return found
+
+
+def overflows(root: Path, program: str) -> list[str]:
+    found = []
+    with tempfile.TemporaryDirectory() as profile, browser.Browser(program, Path(profile)) as tab:
+        for path in pages_of(root):
+            tab.open(path, width=WIDTHS[0], height=FIXED["height"])
+            for width in WIDTHS:
+                tab.call("Emulation.setDeviceMetricsOverride", width=width, **FIXED)
+                wider = tab.value("document.scrollingElement.scrollWidth") - width
+                if wider > 0:
+                    page = path.relative_to(root)
+                    found.append(f"{page}: {wider} pixels wider than a window of {width}")
+    return found
+
+
+def main(folder: str) -> int:
+    root = Path(folder).resolve()
+    program = browser.find()
+    if program is None:
+        print("no Chromium: the widths of pages are not checked")
+    found = broken_links(root) + (overflows(root, program) if program else [])
+    print("\n".join([*found, f"{len(found)} faults on the pages"]))
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
