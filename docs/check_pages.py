@@ -1,7 +1,8 @@
 """Check built pages: `python docs/check_pages.py DIR`, where `sphinx-build docs DIR` wrote them.
 
 Every link to a page, a place on it or a file of the build has to lead there. In a browser, where
-there is one (`tests/browser.py`), no page may be wider than its window, at 1280 pixels and at 400.
+there is one (`tests/browser.py`), no page may be wider than its window, at 1280 pixels and at 400,
+and no line of code may be cut at 1280.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 import browser
 
 WIDTHS = (1280, 400)
+CUT = """[...document.querySelectorAll("pre")].filter(e => e.scrollWidth > e.clientWidth)
+    .map(e => e.textContent.split("\\n").reduce((a, b) => a.length < b.length ? b : a))"""
 FIXED = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
 
 
@@ -66,9 +69,11 @@ def overflows(root: Path, program: str) -> list[str]:
             for width in WIDTHS:
                 tab.call("Emulation.setDeviceMetricsOverride", width=width, **FIXED)
                 wider = tab.value("document.scrollingElement.scrollWidth") - width
+                page = path.relative_to(root)
                 if wider > 0:
-                    page = path.relative_to(root)
                     found.append(f"{page}: {wider} pixels wider than a window of {width}")
+                if width == WIDTHS[0] and "_modules" not in path.parts:
+                    found += [f"{page}: cut: {line}" for line in tab.value(CUT)]
     return found
 
 

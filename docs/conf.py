@@ -54,6 +54,7 @@ _LINKS = {
 }
 html_theme_options = {
     "show_toc_level": 2,
+    "navbar_persistent": [],  # the search box stands in the sidebar
     "home_page_in_toc": True,
     "extra_footer": " · ".join(f'<a href="{url}">{name}</a>' for name, url in _LINKS.items()),
 }
@@ -103,9 +104,7 @@ def math(translator: Any, node: Any) -> None:
     """Formulas as MathML, which browsers draw without a script from elsewhere."""
     is_inline = isinstance(node, nodes.math)
     formula = str(tex2mathml(node.astext(), as_block=not is_inline))
-    translator.body.append(
-        formula if is_inline else f'<div style="margin: 1em 2em">{formula}</div>'
-    )
+    translator.body.append(formula if is_inline else f'<div class="formula">{formula}</div>')
     raise nodes.SkipNode
 
 

@@ -87,10 +87,9 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
       ...     "memorization/held_out": 200, "memorization/training": 1_800}
       >>> print("\\n".join(memorization(found)))
       no sign of copying (1,000 samples, 200 held-out data, 1,800 training data, on pixels)
-      samples are nearer to the training data than held-out data are in 50.2% of pairs (z -0.1; \
-below -3 tells of copying)
-      1.2% of the samples are nearer than 99% of the held-out data are (1.0% expected, p = 0.31)
-      10.7% of the samples are nearest to a held-out example (10.0% expected, z +0.6)
+      nearer to training data than held-out data: 50.2% of pairs (z -0.1; copies: < -3)
+      nearer than 99% of the held-out data: 1.2% of samples (1.0% expected, p = 0.31)
+      nearest to a held-out example: 10.7% of samples (10.0% expected, z +0.6)
     """
     names = [name for name in result if name.startswith("data_copying/") and metric_of(name)]
     if not names:
@@ -106,11 +105,10 @@ below -3 tells of copying)
     share, p_value = f"{1 - expected:.0%} of the held-out data", result[f"{near}/p"]
     return [
         f"{_verdict(result, nearer, near, member)} ({counts}, on {features})",
-        f"samples are nearer to the training data than held-out data are in {pairs} "
-        f"(z {z:+.1f}; below -{_Z} tells of copying)",
-        f"{result[near]:.1%} of the samples are nearer than {share} are "
+        f"nearer to training data than held-out data: {pairs} (z {z:+.1f}; copies: < -{_Z})",
+        f"nearer than {share}: {result[near]:.1%} of samples "
         f"({expected:.1%} expected, p = {p_value:.2g})",
-        f"{result[member]:.1%} of the samples are nearest to a held-out example "
+        f"nearest to a held-out example: {result[member]:.1%} of samples "
         f"({result[f'{member}/floor']:.1%} expected, z {result[f'{member}/z']:+.1f})",
     ]
 
