@@ -26,7 +26,7 @@ from wgan_jax.types import Array, GANState
 logger = logging.getLogger(__name__)
 
 _MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 20_000, 2**25, 64
-_MORE_DRAWS, _MORE_CONES = 4, 2  # times as many, of distributions at the end of a run
+_MORE_DRAWS, _MORE_CONES = 4, 2  # times as many at the end of a run, draws of distributions
 
 
 class Effort(NamedTuple):
@@ -73,7 +73,8 @@ class CertifiedW1:
           with 95% confidence;
         - `w1/value/points`: held-out data behind the lower bound.
 
-        With `final`, more draws of distributions, and the same between held-out data and others:
+        With `final`, more cones, more draws of distributions, and the same between held-out data
+        and others:
 
         - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0.
 
@@ -135,9 +136,9 @@ def _estimate(
     p: Any, q: Any, key: Array, final: bool, features: Features | None
 ) -> dict[str, float]:
     effort = EFFORT
-    if final and callable(p):
-        draws, cones = _MORE_DRAWS * effort.held_out, _MORE_CONES * effort.cones
-        effort = effort._replace(held_out=draws, cones=cones)
+    if final:
+        draws = (_MORE_DRAWS if callable(p) else 1) * effort.held_out
+        effort = effort._replace(held_out=draws, cones=_MORE_CONES * effort.cones)
     space = None if features is None else NamedFeatures(features)
     w1 = estimate_w1(
         p, q, key=key, features=space, confidence=CONFIDENCE, progress=False, **effort._asdict()
