@@ -37,7 +37,7 @@ def pytorch_fid(x: Array) -> Array:
 
 
 def clean_fid(x: Array) -> Array:
-    """Of images as files hold them: bicubic and antialiased, as Pillow scales floating point.
+    """Bicubic and antialiased, as Pillow scales floating point, of images as files hold them.
 
     Args and returns are those of `pytorch_fid`.
 
@@ -53,7 +53,7 @@ def clean_fid(x: Array) -> Array:
 
 
 def tensorflow(x: Array) -> Array:
-    """Of images as files hold them: bilinear from the corners, as TensorFlow 1 scales.
+    """Bilinear from the corners, as TensorFlow 1 scales, of images as files hold them.
 
     Output pixel i lies at i h / 299 of the input, without the half pixel: the FIDs of the first
     papers, and those of torch-fidelity. Args and returns are those of `pytorch_fid`.

@@ -16,7 +16,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, examples_of, generate
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -94,8 +94,7 @@ class CertifiedW1:
             fake, real = Generated(state, self._gan), Unlabelled(unseen)
         else:
             real = self._rows_of(unseen, state.key)[:num]
-            samples = generate(self._gan, state, on_fakes, len(real))
-            fake = np.asarray(jax.tree.leaves(samples)[0])
+            fake = examples_of(generate(self._gan, state, on_fakes, len(real)))
         try:
             found = _estimate(fake, real, on_estimate, final, features)
             if final:
@@ -113,8 +112,7 @@ class CertifiedW1:
         if self._rows is None:
             shape, size = jax.tree.leaves(unseen.struct(1))[0].shape, unseen.size or 0
             n = min(_MOST_ROWS, _MOST_VALUES // int(np.prod(shape)), size)
-            rows = next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1))
-            self._rows = np.asarray(jax.tree.leaves(rows)[0])
+            self._rows = examples_of(next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1)))
         return self._rows
 
 

@@ -38,13 +38,13 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.quality import make_extractor, points_features
-from wgan_jax.experiment.evaluation.samples import generate
+from wgan_jax.experiment.evaluation.samples import examples_of, generate
 from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.metrics import Neighbors, data_copying, nearest_membership, nearest_neighbors
-from wgan_jax.types import Array, GANState, PyTree
+from wgan_jax.types import Array, GANState
 
 _POINTS, _REFERENCE, _FEWEST = 1_000, 500, 20
 _VALUES, _ROWS = 2**24, 2**14  # of a block of training examples
@@ -92,13 +92,13 @@ def memorization(
     on_fake, on_held_out, on_training, on_others, on_choice = keys
     most = max(1, _VALUES // int(np.prod(shape)))
     n = min(points, _POINTS, most)
-    fake = as_written(_first(generate(gan, state, on_fake, n)), dataset, data)
+    fake = as_written(examples_of(generate(gan, state, on_fake, n)), dataset, data)
     if not np.isfinite(fake).all():
         return {"memorization": "samples are not finite"}, None
     queries, reason = [fake], _no_statistic(unseen)
     if unseen is not None and not reason:
         m = min(n, unseen.size or n)
-        queries.append(_first(next(unseen.draws(on_held_out, m, 1))))
+        queries.append(examples_of(next(unseen.draws(on_held_out, m, 1))))
     if judge is None:
         judge = points_features(shape)._replace(name="pixels" if len(shape) == 3 else "points")
     block = min(most, _ROWS)
@@ -129,7 +129,7 @@ def _no_statistic(unseen: Dataset | None) -> str:
 def _statistics(
     features: str, nearest: _Nearest, among_held_out: _Nearest, held_out: int
 ) -> dict[str, float]:
-    """Of the nearest training examples of samples, then of held-out data, then of training data.
+    """The numbers of the nearest training examples of samples, held-out data and training data.
 
     Args:
       features: their name.
@@ -215,7 +215,9 @@ def _search(
     look = make_extractor(judge._replace(classify=None))
     features, found = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
     for i, part in enumerate(data.draws(key, block, -(-size // block))):
-        examples = _first(part)[: size - i * block]  # the last block goes on with the next epoch
+        examples = examples_of(part)[
+            : size - i * block
+        ]  # the last block goes on with the next epoch
         seen = look(examples).features
         if i == 0:
             asked = [*(look(x).features for x in queries), seen[:_REFERENCE]]
@@ -230,8 +232,3 @@ def _search(
 def _image(examples: np.ndarray) -> np.ndarray:
     """Images as they are; of other examples nothing."""
     return examples if examples.ndim == 4 else examples.reshape(len(examples), -1)[:, :0]
-
-
-def _first(samples: PyTree) -> np.ndarray:
-    """Examples without their labels or conditions."""
-    return np.asarray(jax.tree.leaves(samples)[0])

@@ -75,7 +75,12 @@ def generate(gan: GAN, state: GANState, key: Array, n: int) -> PyTree:
     return shuffle_rows(on_order, joined)
 
 
+def examples_of(samples: PyTree) -> np.ndarray:
+    """Samples [n, ...] without their labels or conditions."""
+    return np.asarray(jax.tree.leaves(samples)[0])
+
+
 def points(samples: PyTree) -> np.ndarray:
     """Samples as points [n, d]; of pairs, the first."""
-    first = np.asarray(jax.tree.leaves(samples)[0])
+    first = examples_of(samples)
     return first.reshape(len(first), -1)
