@@ -25,6 +25,7 @@ from wgan_jax.files import read_file
 if TYPE_CHECKING:
     from wgan_jax.experiment.evaluation.features import Features
     from wgan_jax.experiment.run import Run
+    from wgan_jax.types import GANState
 
 logger = logging.getLogger(__name__)
 
@@ -123,21 +124,21 @@ def _measured(
             run.gan, state, run.data, judge, names=wanted, points=points
         )
     if "memorization" in names:
-        result |= _memorized(run, folder, judge, points)
+        result |= _memorized(run, folder, state, judge, points)
     about = {"weights": weights_of(run.state), "data": kind_of(run.data)}
     return about | result if result else {}
 
 
-def _memorized(run: Run, folder: Path, judge: Features | None, points: int) -> dict[str, Any]:
+def _memorized(
+    run: Run, folder: Path, state: GANState, judge: Features | None, points: int
+) -> dict[str, Any]:
     """Nearest training examples, as numbers and as a picture; nothing of a distribution."""
     from wgan_jax.experiment import plots
     from wgan_jax.experiment.evaluation.memorization import memorization
     from wgan_jax.files import atomic_write
-    from wgan_jax.transforms.ema import with_ema
 
-    dataset, state = run.config.dataset, with_ema(run.state)
     found, images = memorization(
-        dataset, run.gan, state, run.data, run.held_out, judge, points=points
+        run.config.dataset, run.gan, state, run.data, run.held_out, judge, points=points
     )
     if images is not None:
         with atomic_write(folder / "nearest.png") as file:

@@ -12,7 +12,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, generate
+from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, examples_of, generate
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.transforms.ema import with_ema
@@ -52,7 +52,7 @@ class Reference(NamedTuple):
         if chosen.size is None:
             return cls(Unlabelled(chosen), "fresh draws", title, scale)
         rows = next(chosen.draws(key, min(num, chosen.size), 1))
-        return cls(np.asarray(jax.tree.leaves(rows)[0], np.float32), kind, title, scale)
+        return cls(examples_of(rows).astype(np.float32, copy=False), kind, title, scale)
 
 
 class Candidate(NamedTuple):
@@ -71,8 +71,8 @@ class Candidate(NamedTuple):
         state = with_ema(run.state)
         if callable(reference.source):
             return cls(name, Generated(state, run.gan), run.step)
-        samples = jax.tree.leaves(generate(run.gan, state, key, len(reference.source)))[0]
-        written = as_written(np.asarray(samples), run.config.dataset, run.data)
+        samples = examples_of(generate(run.gan, state, key, len(reference.source)))
+        written = as_written(samples, run.config.dataset, run.data)
         return cls(name, written, run.step)
 
 

@@ -215,9 +215,8 @@ def _search(
     look = make_extractor(judge._replace(classify=None))
     features, found = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
     for i, part in enumerate(data.draws(key, block, -(-size // block))):
-        examples = examples_of(part)[
-            : size - i * block
-        ]  # the last block goes on with the next epoch
+        left = size - i * block  # the last block goes on with the next epoch
+        examples = examples_of(part)[:left]
         seen = look(examples).features
         if i == 0:
             asked = [*(look(x).features for x in queries), seen[:_REFERENCE]]
