@@ -18,7 +18,7 @@ FIGURES = {
     "fig2": "two Gaussians: optimal discriminator and critic, and their gradients",
     "eight_gaussians": "the ring of 8 over time: GAN, Unrolled GAN, WGAN, WGAN-GP, WGAN-LP",
     "gradients": "norms of the generator's gradient over training, GAN beside WGAN",
-    "fig3": "the WGAN's estimate beside the quality of its samples, on digits",
+    "fig3": "the WGAN's estimate beside the quality of its samples",
     "fig4": "the GAN's bound on Jensen-Shannon beside the quality of its samples",
     "fig5": "GAN beside WGAN on Fashion-MNIST: DCGAN generator",
     "fig6": "GAN beside WGAN: no batch norm, constant filters in the generator",

@@ -12,15 +12,16 @@ import jax
 import numpy as np
 
 T = TypeVar("T")
-SIZES = ("quick", "default", "full")
+SIZES = ("quick", "default", "real", "full")
 
 
 class Settings(NamedTuple):
     """How a figure is computed.
 
     Attributes:
-      size: `default` runs on two cores; `full` is the paper's own size, for an
-        accelerator; `quick` only shows that it runs, and judges no claim.
+      size: `default` runs on two cores in minutes; `real` takes the image figures to 32 pixels
+        and the paper's 64 filters, which is hours there; `full` is as long as the paper's, for
+        an accelerator; `quick` only shows that it runs, and judges no claim.
       seeds: how many; the figure's own number if None.
       data_dir: of prepared data sets; the default of TFDS if None.
       cache_path: a file for what a long figure has computed so far, from which it goes on.
@@ -32,7 +33,7 @@ class Settings(NamedTuple):
     cache_path: Path | None = None
 
     def by_size(self, quick: T, default: T, full: T | None = None) -> T:
-        """The value for this size; `full` is as `default` where it is not given."""
+        """The value for this size; others are as `default` where they are not given."""
         if self.size == "quick":
             return quick
         return full if self.size == "full" and full is not None else default

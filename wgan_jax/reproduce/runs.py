@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.experiment.build import build_gan, open_dataset
+from wgan_jax.experiment.chunks import ChunkShape, chunk_steps, next_chunk
 from wgan_jax.experiment.config import Config
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
-from wgan_jax.loop import scan_steps
 from wgan_jax.population import population
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
@@ -56,34 +57,31 @@ def train_seeds(
     which, if it is not to be chosen.
     """
     setting = _Setting.of(config, snapshots, samples)
-    if together or (together is None and jax.default_backend() != "cpu"):
+    if together is None:
+        together = jax.default_backend() != "cpu" and config.warmup is None
+    if together:
         return _train_together(setting, seeds)
-    compiled = setting.compiled()
+    programs = setting.compiled()
     with ThreadPoolExecutor(min(len(seeds), os.cpu_count() or 1)) as pool:
-        return list(pool.map(lambda seed: _train_one(setting, compiled, seed), seeds))
+        return list(pool.map(lambda seed: _train_one(setting, programs, seed), seeds))
 
 
 def train(
     config: Config, *, snapshots: int, samples: int, observe: Observe | None = None
 ) -> RunHistory:
-    """The run of `config.seed`."""
+    """The run of `config.seed`, with the warm-up of its critic if it has one."""
     setting = _Setting.of(config, snapshots, samples)
     return _train_one(setting, setting.compiled(), config.seed, observe)
 
 
-class _Sizes(NamedTuple):
-    n_critic: int
-    batch_size: int
-    length: int
-
-
 class _Setting(NamedTuple):
-    """What the runs of all seeds share."""
+    """What the runs of all seeds share; `length` is from one snapshot to the next."""
 
+    config: Config
     gan: GAN
     data: Any
     like: Any
-    sizes: _Sizes
+    length: int
     snapshots: int
     samples: int
 
@@ -93,13 +91,27 @@ class _Setting(NamedTuple):
         struct = data.struct(config.batch_size)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
         length = max(1, config.steps // snapshots)
-        sizes = _Sizes(config.n_critic, config.batch_size, length)
-        return cls(build_gan(config), data, zeros, sizes, snapshots, samples)
+        config = dataclasses.replace(
+            config, steps=snapshots * length, chunk=length, log_every=length
+        )
+        return cls(config, build_gan(config), data, zeros, length, snapshots, samples)
 
-    def compiled(self) -> Any:
+    def compiled(self) -> dict[ChunkShape, Any]:
+        """The programs that such a run dispatches, by the shape of a chunk."""
         state = jax.eval_shape(self.gan.init, jax.random.key(0), self.like)
-        steps = scan_steps(self.gan, **self.sizes._asdict())
-        return jax.jit(steps, donate_argnums=0).lower(state, self.data).compile()
+        return {
+            chunk: jax.jit(chunk_steps(self.config, self.gan, chunk), donate_argnums=0)
+            .lower(state, self.data)
+            .compile()
+            for chunk in set(self.chunks(0, self.config.steps))
+        }
+
+    def chunks(self, start: int, stop: int) -> list[ChunkShape]:
+        found = []
+        while start < stop:
+            found.append(next_chunk(self.config, start))
+            start += found[-1].length
+        return found
 
     def draw(self, state: GANState) -> Any:
         key = derive_key(state.key, Purpose.SAMPLES)
@@ -107,19 +119,23 @@ class _Setting(NamedTuple):
 
     def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> RunHistory:
         metrics = {name: np.concatenate([h[name] for h in history]) for name in history[0]}
-        at = np.arange(self.snapshots + 1) * self.sizes.length
+        at = np.arange(self.snapshots + 1) * self.length
         return RunHistory(metrics, at, np.stack(taken), self.gan, state)
 
 
 def _train_one(
-    setting: _Setting, advance: Any, seed: int, observe: Observe | None = None
+    setting: _Setting,
+    programs: dict[ChunkShape, Any],
+    seed: int,
+    observe: Observe | None = None,
 ) -> RunHistory:
     state = setting.gan.init(jax.random.key(seed), setting.like)
     taken, history = [np.asarray(setting.draw(state))], []
     for snapshot in range(setting.snapshots + 1):
         if snapshot:
-            state, metrics = advance(state, setting.data)
-            history.append(jax.device_get(metrics))
+            for chunk in setting.chunks((snapshot - 1) * setting.length, snapshot * setting.length):
+                state, metrics = programs[chunk](state, setting.data)
+                history.append(jax.device_get(metrics))
             taken.append(np.asarray(setting.draw(state)))
         if observe is not None:
             observe(setting.gan, state, setting.data)
@@ -127,7 +143,13 @@ def _train_one(
 
 
 def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[RunHistory]:
-    many = population(lambda _: setting.gan, **setting.sizes._asdict())
+    config = setting.config
+    many = population(
+        lambda _: setting.gan,
+        n_critic=config.n_critic,
+        batch_size=config.batch_size,
+        length=setting.length,
+    )
     keys = jax.vmap(jax.random.key)(jnp.asarray(seeds, jnp.uint32))
     states, draw = many.init(keys, None, setting.like), jax.jit(jax.vmap(setting.draw))
 

@@ -1,0 +1,220 @@
+"""Runs on Fashion-MNIST at 32 pixels with the paper's 64 filters, judged as they train.
+
+Figures 3 to 8 at size `real` show the same few runs. Each is kept with its numbers beside the
+figures, so that a figure trains those alone that no other one has, and an interrupted one goes on.
+Quality is the Fréchet distance on features of a classifier of the data, and W1 between images with
+its bounds, both to test images.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from wgan_jax.data.images import TFDS
+from wgan_jax.errors import UserError
+from wgan_jax.experiment.config import Config, Warmup
+from wgan_jax.experiment.evaluation.certified import CertifiedW1
+from wgan_jax.experiment.evaluation.features import Features, default_features
+from wgan_jax.experiment.evaluation.samples import generate
+from wgan_jax.gan import GAN
+from wgan_jax.keys import Purpose, derive_key
+from wgan_jax.metrics import extract, frechet_distance
+from wgan_jax.reproduce.figure import Settings
+from wgan_jax.reproduce.image_methods import METHODS, image_config
+from wgan_jax.reproduce.journal import ResultCache
+from wgan_jax.reproduce.runs import train
+from wgan_jax.types import GANState
+
+KEPT = "garments.jsonl"
+SHOWN = 64  # samples that are kept of the end of a run
+_JUDGED, _METRICS = 2_500, ("critic/estimate", "generator/loss")
+
+
+class Sizes(NamedTuple):
+    """How large the networks are, and how long a run is."""
+
+    filters: int = 64
+    width: int = 512
+    steps: int = 1_500
+    snapshots: int = 15
+    warmup: Warmup | None = Warmup()
+
+
+class GarmentRun(NamedTuple):
+    """A finished run.
+
+    Attributes:
+      metrics: critic's estimate and generator's loss, at each generator iteration.
+      steps: generator iterations at each snapshot but the first.
+      frechet: distance of features at these, between 2,500 samples and all test images.
+      w1: value, lower and upper bound of W1 between images at these, [snapshots, 3].
+      untrained: Fréchet distance before training.
+      spread: mean standard deviation of a pixel at the end, as a share of the data's.
+      samples: of the end, [64, 32, 32, 1] in [-1, 1].
+    """
+
+    metrics: dict[str, np.ndarray]
+    steps: np.ndarray
+    frechet: np.ndarray
+    w1: np.ndarray
+    untrained: float
+    spread: float
+    samples: np.ndarray
+
+
+class Garments:
+    """Trains the runs that figures ask for, or reads what an earlier figure has kept.
+
+    Args:
+      settings: where the data and the kept runs are.
+      sizes: of networks and runs.
+    """
+
+    def __init__(self, settings: Settings, sizes: Sizes = Sizes()):  # noqa: B008
+        self.dataset = TFDS(
+            name="fashion_mnist", image_size=32, channels=1, data_dir=settings.data_dir
+        )
+        folder = Path() if settings.cache_path is None else settings.cache_path.parent
+        kept = None if settings.cache_path is None else folder / KEPT
+        self._sizes, self._folder = sizes, folder
+        self._cache = ResultCache(kept, {**sizes._asdict(), "warmup": str(sizes.warmup)})
+        self._judge: _Judge | None = None
+
+    @property
+    def judge(self) -> _Judge:
+        if self._judge is None:
+            self._judge = _Judge(self.dataset, self._folder)
+        return self._judge
+
+    @property
+    def earlier(self) -> tuple[float, float]:
+        return self._cache.earlier
+
+    def floor(self) -> float:
+        """The Fréchet distance that 2,500 training images score."""
+        return float(self._cache({"floor": "frechet"}, lambda floor: self.judge.floor()))
+
+    def about_features(self) -> str:
+        return str(self._cache({"about": "features"}, lambda about: self.judge.about()))
+
+    def __call__(
+        self,
+        method: str,
+        *,
+        generator: str,
+        seed: int,
+        critic: str = "DCGAN",
+        n_critic: int = 5,
+        rate: float = 2e-4,
+    ) -> GarmentRun:
+        """The run of `method` with one of the paper's generators, as `image_config` names them.
+
+        WGAN has the warm-up of the paper's code: 100 critic steps in each of the first 25
+        iterations and in every 500th.
+        """
+        entry = {
+            "method": method,
+            "generator": generator,
+            "critic": critic,
+            "n_critic": n_critic,
+            "rate": rate,
+            "seed": seed,
+        }
+        return _as_run(self._cache(entry, self._run))
+
+    def _run(self, **entry: Any) -> dict[str, Any]:
+        config = self._config(**entry)
+        found: list[dict[str, float]] = []
+
+        def observe(gan: GAN, state: GANState, data: Any) -> None:
+            found.append(self.judge(gan, state))
+            print(_said(entry, int(state.step.generator), found[-1]), flush=True)
+
+        history = train(config, snapshots=self._sizes.snapshots, samples=_JUDGED, observe=observe)
+        last = history.samples[-1]
+        return {
+            "metrics": {name: history.metrics[name].tolist() for name in _METRICS},
+            "steps": history.steps[1:].tolist(),
+            "frechet": [at["frechet"] for at in found[1:]],
+            "w1": [[at[f"w1/{name}"] for name in ("value", "lower", "upper")] for at in found[1:]],
+            "untrained": found[0]["frechet"],
+            "spread": float(last.std(0).mean() / self.judge.spread),
+            "samples": _as_bytes(last[:SHOWN]).tolist(),
+        }
+
+    def _config(
+        self, method: str, generator: str, critic: str, n_critic: int, rate: float, seed: int
+    ) -> Config:
+        config = image_config(
+            method,
+            self.dataset,
+            generator=generator,
+            critic=critic,
+            size=32,
+            filters=self._sizes.filters,
+            width=self._sizes.width,
+            steps=self._sizes.steps,
+            rate=dict.fromkeys(METHODS, rate),
+        )
+        warmup = self._sizes.warmup if method == "WGAN" else None
+        return dataclasses.replace(config, seed=seed, n_critic=n_critic, warmup=warmup)
+
+
+class _Judge:
+    """Holds the test images, and says how far a generator's are from them."""
+
+    def __init__(self, dataset: TFDS, folder: Path):
+        self._unseen, self._data = dataset.open_held_out(), dataset.open()
+        if self._unseen is None:
+            raise UserError("the test images of fashion_mnist are not there: prepare it again")
+        self._features = default_features(dataset, folder)
+        key = jax.random.key(1)
+        images = np.asarray(next(self._unseen.draws(key, self._unseen.size or 0, 1)))
+        self._seen, self.spread = self._look(images), float(images.std(0).mean())
+
+    def __call__(self, gan: GAN, state: GANState) -> dict[str, float]:
+        images = generate(gan, state, derive_key(state.key, Purpose.QUALITY), _JUDGED)
+        nowhere = dict.fromkeys(("w1/value", "w1/lower", "w1/upper"), float("nan"))
+        w1 = CertifiedW1(gan, self._unseen)(state)
+        return {"frechet": self._frechet(images)} | nowhere | w1
+
+    def floor(self) -> float:
+        return self._frechet(next(self._data.draws(jax.random.key(1), _JUDGED, 1)))
+
+    def about(self) -> str:
+        features: Features = self._features
+        return f"LeNet, {float(features.about['accuracy']):.1%} accurate on test images"
+
+    def _frechet(self, images: Any) -> float:
+        return float(frechet_distance(self._look(images), self._seen))
+
+    def _look(self, images: Any) -> np.ndarray:
+        return np.asarray(extract(self._features.apply, np.asarray(images)))
+
+
+def _as_bytes(images: np.ndarray) -> np.ndarray:
+    return np.round((images + 1) * 127.5).astype(np.uint8)
+
+
+def _as_run(record: dict[str, Any]) -> GarmentRun:
+    metrics = {name: np.asarray(values) for name, values in record["metrics"].items()}
+    samples = np.asarray(record["samples"], np.float32) / 127.5 - 1
+    arrays = {name: np.asarray(record[name]) for name in ("steps", "frechet", "w1")}
+    return GarmentRun(metrics, **arrays, **_ends(record), samples=samples)
+
+
+def _ends(record: dict[str, Any]) -> dict[str, float]:
+    return {name: record[name] for name in ("untrained", "spread")}
+
+
+def _said(entry: dict[str, Any], step: int, found: dict[str, float]) -> str:
+    return (
+        f"{entry['method']}, {entry['generator']} generator, {entry['critic']} critic, "
+        f"{entry['n_critic']} critic steps, seed {entry['seed']}, iteration {step:,}: Fréchet "
+        f"{found['frechet']:.3f}, W1 {found['w1/value']:.2f} (at least {found['w1/lower']:.2f})"
+    )
