@@ -24,7 +24,7 @@ from wgan_jax.reproduce.garments import GarmentRun, Garments
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.runs import RunHistory, train_seeds
 
-SETTINGS = {
+SETTINGS: dict[str, dict[str, Any]] = {
     "MLP generator": {"generator": "MLP"},
     "DCGAN generator": {"generator": "DCGAN"},
     "MLPs, learning rate too high": {"generator": "MLP", "critic": "MLP"},

@@ -202,14 +202,15 @@ def _as_bytes(images: np.ndarray) -> np.ndarray:
 
 
 def _as_run(record: dict[str, Any]) -> GarmentRun:
-    metrics = {name: np.asarray(values) for name, values in record["metrics"].items()}
-    samples = np.asarray(record["samples"], np.float32) / 127.5 - 1
-    arrays = {name: np.asarray(record[name]) for name in ("steps", "frechet", "w1")}
-    return GarmentRun(metrics, **arrays, **_ends(record), samples=samples)
-
-
-def _ends(record: dict[str, Any]) -> dict[str, float]:
-    return {name: record[name] for name in ("untrained", "spread")}
+    return GarmentRun(
+        metrics={name: np.asarray(values) for name, values in record["metrics"].items()},
+        steps=np.asarray(record["steps"]),
+        frechet=np.asarray(record["frechet"]),
+        w1=np.asarray(record["w1"]),
+        untrained=record["untrained"],
+        spread=record["spread"],
+        samples=np.asarray(record["samples"], np.float32) / 127.5 - 1,
+    )
 
 
 def _said(entry: dict[str, Any], step: int, found: dict[str, float]) -> str:
