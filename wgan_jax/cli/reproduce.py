@@ -16,7 +16,8 @@ def reproduce(args: list[str]) -> int:
                                                [--data-dir DIR] [--note TEXT]
 
     --out DIR       where FIGURE.png and FIGURE.json go (figures)
-    --size SIZE     quick, default or full
+    --size SIZE     quick, default, real (images with the paper's 64 filters: hours on two cores)
+                    or full
     --seeds N       how many runs a figure's means are over
     --data-dir DIR  where prepare wrote the data sets
     --note TEXT     kept in FIGURE.json: what its reader should know of this run

@@ -2,7 +2,8 @@
 
 Left, both players train, with five critic steps each iteration. Right, an untrained
 generator stands still while its critic is trained to the optimum: the better a
-discriminator is, the less a minimax GAN learns from it.
+discriminator is, the less a minimax GAN learns from it. On the ring of 8 Gaussians; at size
+`real` on Fashion-MNIST, with the paper's DCGAN.
 """
 
 from __future__ import annotations
@@ -15,14 +16,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from wgan_jax.data.images import TFDS
 from wgan_jax.data.toy import Ring
+from wgan_jax.experiment.build import open_dataset
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.plots import running_median
 from wgan_jax.gan import GAN
 from wgan_jax.loop import sample_batch as draw_real
+from wgan_jax.networks import DCGANCritic
+from wgan_jax.objectives import JensenShannon
+from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.image_methods import image_config
+from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import toy_methods
 from wgan_jax.reproduce.runs import train_seeds
+from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, GANState
 
 METHODS = {"minimax GAN": "#d1495b", "GAN": "#e9c46a", "WGAN": "#2a9d8f", "WGAN-GP": "#264653"}
@@ -30,17 +39,23 @@ _NORM = "generator/gradient_norm"
 
 
 def run(settings: Settings) -> Result:
-    seeds = range(settings.seeds or settings.by_size(2, 3, 10))
-    steps = settings.by_size(20, 1_000, 10_000)
-    critic_steps, every = settings.by_size((20, 5), (2_000, 25))
-    configs = toy_methods(settings.by_size(20, 10_000, 100_000), Ring())
+    real = settings.size == "real"
+    seeds = range(settings.seeds or (1 if real else settings.by_size(2, 3, 10)))
+    steps = 200 if real else settings.by_size(20, 1_000, 10_000)
+    critic_steps, every = (1_000, 25) if real else settings.by_size((20, 5), (2_000, 25))
+    configs = _image_methods(settings) if real else _toy_methods(settings)
+    kept = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
     found: dict[str, np.ndarray] = {}
     still: dict[str, np.ndarray] = {}
-    for name in METHODS:
-        config = dataclasses.replace(configs[name], steps=steps, n_critic=5)
+
+    def norms(method: str) -> list[Any]:
+        config = dataclasses.replace(configs[method], steps=steps, n_critic=5)
         tracks = train_seeds(config, seeds, snapshots=1, samples=8)
-        found[name] = np.stack([track.metrics[_NORM] for track in tracks])
-        still[name] = standing_still(config, tracks[0].gan, seeds, critic_steps // every, every)
+        alone = standing_still(config, tracks[0].gan, seeds, critic_steps // every, every)
+        return [[track.metrics[_NORM].tolist() for track in tracks], alone.tolist()]
+
+    for name in METHODS:
+        found[name], still[name] = map(np.asarray, kept({"method": name}, norms))
         print(f"{name:11} smallest median {_smallest(found[name]).min():.2g}", flush=True)
     thin = max(1, steps // 200)
     numbers = {
@@ -51,7 +66,44 @@ def run(settings: Settings) -> Result:
         "norms_standing_still": {name: norms.tolist() for name, norms in still.items()},
         "left_standing_still": {name: left(norms).tolist() for name, norms in still.items()},
     }
-    return Result(sample_batch(found, still, every), numbers, claims(found, still))
+    picture = draw(found, still, every, "Fashion-MNIST" if real else "Ring of 8")
+    return Result(picture, numbers, claims(found, still), earlier=kept.earlier)
+
+
+def _toy_methods(settings: Settings) -> dict[str, Config]:
+    return toy_methods(settings.by_size(20, 10_000, 100_000), Ring())
+
+
+def _image_methods(settings: Settings) -> dict[str, Config]:
+    dataset = TFDS(name="fashion_mnist", image_size=32, channels=1, data_dir=settings.data_dir)
+
+    def method(name: str, **changes: Any) -> Config:
+        config = image_config(
+            name,
+            dataset,
+            generator="DCGAN",
+            size=32,
+            filters=64,
+            steps=1,
+            rate={"WGAN": 2e-4, "GAN": 2e-4},
+        )
+        return dataclasses.replace(config, **changes)
+
+    calm = Adam(learning_rate=1e-4, b1=0.0, b2=0.9)
+    each_alone = DCGANCritic(image_size=32, channels=1, filters=64, norm="layer")
+    return {
+        "minimax GAN": method("GAN", objective=JensenShannon(generator="minimax")),
+        "GAN": method("GAN"),
+        "WGAN": method("WGAN"),
+        "WGAN-GP": method(
+            "WGAN",
+            clip=None,
+            critic=each_alone,
+            penalty=GradientPenalty(weight=10.0),
+            generator_optimizer=calm,
+            critic_optimizer=calm,
+        ),
+    }
 
 
 def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every: int) -> np.ndarray:
@@ -60,20 +112,25 @@ def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every:
     def norm(state: GANState) -> Array:
         return model.generator_step(state, config.batch_size)[1][_NORM]
 
-    def critic_step(state: GANState, _: None) -> tuple[GANState, None]:
-        real = draw_real(config.dataset, state.key, state.step.critic, config.batch_size)
-        return model.critic_step(state, real)[0], None
+    def critic_steps(state: GANState, data: Any) -> tuple[GANState, None]:
+        def step(state: GANState, _: None) -> tuple[GANState, None]:
+            real = draw_real(data, state.key, state.step.critic, config.batch_size)
+            return model.critic_step(state, real)[0], None
 
-    def block(state: GANState, _: None) -> tuple[GANState, Array]:
-        state, _ = lax.scan(critic_step, state, length=every)
-        return state, norm(state)
+        return lax.scan(step, state, length=every)
 
     @jax.jit
-    def norms(key: Array) -> Array:
-        state = model.init(key, jnp.zeros((config.batch_size, 2)))
+    def norms(key: Array, data: Any) -> Array:
+        def block(state: GANState, _: None) -> tuple[GANState, Array]:
+            state, _ = critic_steps(state, data)
+            return state, norm(state)
+
+        like = data.struct(config.batch_size)
+        state = model.init(key, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like))
         return jnp.append(norm(state), lax.scan(block, state, length=blocks)[1])
 
-    return np.stack([np.asarray(norms(jax.random.key(seed))) for seed in seeds])
+    data = open_dataset(config)
+    return np.stack([np.asarray(norms(jax.random.key(seed), data)) for seed in seeds])
 
 
 def left(norms: np.ndarray) -> np.ndarray:
@@ -117,7 +174,7 @@ def claims(found: dict[str, np.ndarray], still: dict[str, np.ndarray]) -> list[C
     ]
 
 
-def sample_batch(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int) -> Any:
+def draw(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int, data: str) -> Any:
     plt = pyplot()
     figure, (both, one) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharey=True)
     for name, color in METHODS.items():
@@ -139,5 +196,5 @@ def sample_batch(found: dict[str, np.ndarray], still: dict[str, np.ndarray], eve
     for ax in (both, one):
         ax.grid(alpha=0.3)
     both.legend()
-    figure.suptitle(f"Ring of 8, median and range of {len(found['WGAN'])} seeds")
+    figure.suptitle(f"{data}, median and range of {len(found['WGAN'])} seeds")
     return figure

@@ -11,6 +11,7 @@ import numpy as np
 from wgan_jax.data.images import TFDS
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
+from wgan_jax.reproduce.garment_grids import garment_grid
 from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.runs import train
 
@@ -21,8 +22,11 @@ _POINTS, _SIDE = 1_000, 8
 def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: bool) -> Result:
     """Both methods with one generator; the number is exact W1 to the test images.
 
-    `gan_fails` is what the paper saw of the GAN with this generator.
+    `gan_fails` is what the paper saw of the GAN with this generator. At size `real` quality is
+    that of features, and GANs take as many generator iterations.
     """
+    if settings.size == "real":
+        return garment_grid(generator, about, settings, gan_fails=gan_fails)
     dataset = TFDS(name="fashion_mnist", data_dir=settings.data_dir)
     unseen = dataclasses.replace(dataset, split="test").open()
     points = settings.by_size(200, _POINTS)
