@@ -1,6 +1,7 @@
 """Checkpoints of any tree of arrays, of former formats, and read while another process writes."""
 
 import collections
+import gc
 import hashlib
 import json
 import tempfile
@@ -183,3 +184,16 @@ def test_a_reader_beside_a_run_that_keeps_one_checkpoint_always_finds_one(tmp_pa
         done.set()
         writer.join()
     assert said == []
+
+
+def test_saving_again_and_again_leaves_nothing_in_memory(tmp_path):
+    checkpoints, state = Checkpoints(tmp_path), {"w": jnp.ones(3), "key": jax.random.key(0)}
+
+    def objects_after(first, last):
+        for step in range(first, last):
+            checkpoints.save(step, state)
+        gc.collect()
+        return sum(type(x).__module__.startswith("jax") for x in gc.get_objects())
+
+    before = objects_after(0, 10)  # traces come with the first
+    assert objects_after(10, 40) <= before + 5

@@ -14,12 +14,20 @@ import pytest
 
 from wgan_jax.__main__ import main
 from wgan_jax.cli import run_command
-from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.config import Config, Warmup
 from wgan_jax.networks import MLP
-from wgan_jax.reproduce import FIGURES, curves, eight_gaussians, gradients, scoreboard
+from wgan_jax.reproduce import (
+    FIGURES,
+    curves,
+    eight_gaussians,
+    garment_grids,
+    gradients,
+    scoreboard,
+)
 from wgan_jax.reproduce.figure import Claim, Settings, as_json, claim_status, mean_std
+from wgan_jax.reproduce.garments import GarmentRun, Garments, Sizes
 from wgan_jax.reproduce.journal import ResultCache
-from wgan_jax.reproduce.runs import train_seeds
+from wgan_jax.reproduce.runs import train, train_seeds
 
 NEED_DATA = {"fig5", "fig6", "fig7"}
 FAST = ("fig1", "fig2")
@@ -143,6 +151,57 @@ def test_seeds_train_alike_one_by_one_and_as_one_program():
     for one, other in zip(alone, together, strict=True):
         chex.assert_trees_all_close(one[:3], other[:3], rtol=1e-5, atol=1e-6)
     assert not np.allclose(alone[0].samples, alone[1].samples)
+
+
+def test_runs_of_figures_warm_their_critic_up():
+    mlp = MLP(features=(8,), output_shape=(2,))
+    warmup = Warmup(n_critic=7, first=1, every=3)  # in iterations 0 and 3
+    config = Config(steps=6, batch_size=8, n_critic=2, generator=mlp, warmup=warmup)
+    run = train(config, snapshots=2, samples=5)
+    assert int(run.state.step.critic) == 2 * 7 + 4 * 2
+    assert len(run.metrics["critic/loss"]) == run.steps[-1] == 6
+
+
+def garment_run(frechet, spread=1.0):
+    steps, w1 = np.array([10, 20]), np.array([[5.0, 4.0, 20.0], [3.0, 2.0, 18.0]])
+    metrics = {"critic/estimate": np.linspace(1, 0, 20), "generator/loss": np.linspace(0, 1, 20)}
+    samples = np.zeros((64, 32, 32, 1), np.float32)
+    return GarmentRun(metrics, steps, np.array(frechet), w1, 50.0, spread, samples)
+
+
+def test_grids_of_garments_judge_the_ends_of_runs():
+    learned, not_learned = garment_run([20.0, 2.0]), garment_run([20.0, 19.0], spread=0.3)
+    both_gans_fail = {"WGAN": [learned], "GAN": [not_learned], "GAN, five steps": [not_learned]}
+    one_gan_learns = both_gans_fail | {"GAN": [garment_run([20.0, 1.0])]}
+
+    def holds(runs, *, gan_fails):
+        return [claim.holds for claim in garment_grids.claims(runs, gan_fails)]
+
+    assert holds(both_gans_fail, gan_fails=True) == [True, True, True]
+    assert holds(one_gan_learns, gan_fails=True) == [True, False, True]
+    assert holds(one_gan_learns, gan_fails=False) == [True, True, True]
+    assert holds(both_gans_fail, gan_fails=False) == [True, False, True]
+    assert holds(both_gans_fail | {"WGAN": [not_learned]}, gan_fails=True) == [False, False, False]
+    head, rows = garment_grids.table(both_gans_fail, 0.5)
+    assert rows[0][1:] == ["20", "2.00 ± 0.00", "3.00 ± 0.00 (2.00 to 18.0)", "100% of the data's"]
+    assert len(head) == len(rows[-1])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_figures_of_garments_train_each_run_once(fashion_mnist, tmp_path, capsys):
+    sizes = Sizes(filters=2, width=8, steps=4, snapshots=2, warmup=None)
+    settings = Settings("real", None, str(fashion_mnist), tmp_path / "fig3.unfinished.jsonl")
+    how = {"generator": "MLP", "critic": "MLP", "n_critic": 1, "seed": 0}
+    first = Garments(settings, sizes)("WGAN", **how)
+    assert "iteration 4" in capsys.readouterr().out
+    assert first.steps.tolist() == [2, 4]
+    assert np.isfinite(first.frechet).all()
+    assert (first.w1[:, 1] <= first.w1[:, 0]).all()
+    assert (first.w1[:, 0] <= first.w1[:, 2]).all()
+    other = settings._replace(cache_path=tmp_path / "fig7.unfinished.jsonl")
+    chex.assert_trees_all_equal(Garments(other, sizes)("WGAN", **how), first)
+    assert "iteration" not in capsys.readouterr().out
 
 
 def test_quick_runs_judge_nothing():

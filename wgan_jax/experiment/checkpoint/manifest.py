@@ -146,5 +146,6 @@ def _kind_of_key(x: Any) -> str:
     return kinds[0]
 
 
+@jax.jit  # once: a function that each save wraps anew leaves its traces behind
 def _without_keys(state: PyTree) -> PyTree:
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, state)
