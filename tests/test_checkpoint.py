@@ -193,7 +193,7 @@ def test_saving_again_and_again_leaves_nothing_in_memory(tmp_path):
         for step in range(first, last):
             checkpoints.save(step, state)
         gc.collect()
-        return sum(type(x).__module__.startswith("jax") for x in gc.get_objects())
+        return sum(str(type(x).__module__).startswith("jax") for x in gc.get_objects())
 
     before = objects_after(0, 10)  # traces come with the first
     assert objects_after(10, 40) <= before + 5
