@@ -3,7 +3,8 @@
     python docs/gallery.py DIR
 
 Every number on the page is read from a figure's JSON; nothing is typed in. Figures
-that DIR does not hold stay on the page as they are.
+that DIR does not hold stay on the page as they are. A figure of size `real` stands beside the
+one of another size, and a table shows what became of its claims.
 """
 
 from __future__ import annotations
@@ -31,9 +32,12 @@ page is made from those files by `python docs/gallery.py DIR`. Figures 1 to 8 an
 et al., *Improved Training of Wasserstein GANs*, 2017; the pairs of `w1_benchmark` of Korotin,
 Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022.
 
-Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish; `--size full`
-takes more filters and iterations, for an accelerator. LSUN, the paper's data, is not among them.
+Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish in minutes.
+`--size real` takes figures 3 to 8 and `gradients` to 32 pixels and the paper's 64 filters, which is
+hours there: the runs that they share are kept one by one in `DIR/garments.jsonl`, and an
+interrupted figure goes on. `--size full` is for an accelerator. LSUN, the paper's data, is not among them.
 """
+REAL = "-real"  # follows the name of a figure of that size
 
 
 def main() -> None:
@@ -46,8 +50,9 @@ def main() -> None:
     (DOCS / "figures").mkdir(exist_ok=True)
     for name in found:
         record = json.loads((folder / f"{name}.json").read_text())
-        shrink(folder / f"{name}.png", DOCS / "figures" / f"{name}.png")
-        entries[name] = Entry(row(record), section(record))
+        titled = title(record)
+        shrink(folder / f"{name}.png", DOCS / "figures" / f"{titled}.png")
+        entries[titled] = Entry(row(record), section(record))
     page.write_text(write(entries))
     missing = [name for name in FIGURES if name not in entries]
     print(f"{len(found)} figures" + (f"; not there: {', '.join(missing)}" if missing else ""))
@@ -60,23 +65,75 @@ class Entry(NamedTuple):
     section: str
 
 
+def title(record: dict[str, Any]) -> str:
+    """The name of a figure, told apart by size."""
+    return record["figure"] + (REAL if record["settings"]["size"] == "real" else "")
+
+
 def read(page: str) -> dict[str, Entry]:
-    """The figures of a page that `write` made."""
+    """The figures of a page that `write` made, by title."""
     head, *sections = page.split("\n## ")
     rows = {line.split("`")[1]: line for line in head.splitlines() if line.startswith("| [`")}
-    texts = {text.split("\n", 1)[0].replace("-", "_"): f"## {text.rstrip()}\n" for text in sections}
-    return {name: Entry(rows[name], texts[name]) for name in rows if name in texts}
+    texts = {_anchor(text.split("\n", 1)[0]): f"## {text.rstrip()}\n" for text in sections}
+    return {
+        name: Entry(rows[name], texts[_anchor(name)]) for name in rows if _anchor(name) in texts
+    }
 
 
 def write(entries: dict[str, Entry]) -> str:
     """The page, in the order of `FIGURES`."""
-    ordered = [entries[name] for name in FIGURES if name in entries]
+    titles = [f"{name}{size}" for name in FIGURES for size in ("", REAL)]
+    ordered = [entries[name] for name in titles if name in entries]
     table = ["| figure | claims that hold | time |", "|---|---|---|", *(e.row for e in ordered)]
     missing = ", ".join(f"`{name}`" for name in FIGURES if name not in entries)
     absent = [f"No finished run of these is on the page: {missing}.\n"] if missing else []
     return "\n".join(
-        [HEAD, *absent, "\n".join(table) + "\n", *(entry.section for entry in ordered)]
+        [
+            HEAD,
+            *absent,
+            "\n".join(table) + "\n",
+            *verdicts(entries),
+            *(entry.section for entry in ordered),
+        ]
     )
+
+
+def verdicts(entries: dict[str, Entry]) -> list[str]:
+    """A table of the claims of figures that are there at both sizes, and what became of them."""
+    rows = []
+    for name in FIGURES:
+        if name in entries and name + REAL in entries:
+            small, real = _claims(entries[name]), _claims(entries[name + REAL])
+            link = f"[{name}](#{_anchor(name + REAL)})"
+            rows += [
+                f"| {link} | {claim} | {was} | {now} |"
+                for (_, was), (claim, now) in zip(small, real, strict=True)
+            ]
+    if not rows:
+        return []
+    head = ["| figure | claim | small | real |", "|---|---|---|---|"]
+    return ["What became of claims at the real size:\n", "\n".join([*head, *rows]) + "\n"]
+
+
+def _claims(entry: Entry) -> list[tuple[str, str]]:
+    """Each claim of a section and its verdict."""
+    lines = [line[2:] for line in entry.section.splitlines() if line.startswith("- ")]
+    parts = [line.partition(": ") for line in lines]
+    return [(_without_evidence(text), verdict) for verdict, _, text in parts]
+
+
+def _without_evidence(text: str) -> str:
+    """The text before its last pair of parentheses, which may hold others."""
+    depth = 0
+    for i in reversed(range(len(text))):
+        depth += {")": 1, "(": -1}.get(text[i], 0)
+        if text[i] == "(" and depth == 0:
+            return text[:i].rstrip()
+    return text
+
+
+def _anchor(name: str) -> str:
+    return name.replace("_", "-")
 
 
 def shrink(source: Path, target: Path) -> None:
@@ -93,7 +150,7 @@ def shrink(source: Path, target: Path) -> None:
 
 def row(record: dict[str, Any]) -> str:
     held = sum(claim["holds"] is True for claim in record["claims"])
-    link = f"[`{record['figure']}`](#{record['figure'].replace('_', '-')})"
+    link = f"[`{title(record)}`](#{_anchor(title(record))})"
     return f"| {link} | {held} of {len(record['claims'])} | {took(record['cpu_seconds'])} of CPU |"
 
 
@@ -107,12 +164,12 @@ def section(record: dict[str, Any]) -> str:
     ]
     return "\n".join(
         [
-            f"## {name.replace('_', '-')}",
+            f"## {_anchor(title(record))}",
             "",
             " ".join(about.split()),
             *([" ".join(more.split())] if more.strip() else []),
             "",
-            f"![{record['about']}](figures/{name}.png)",
+            f"![{record['about']}](figures/{title(record)}.png)",
             "",
             *claims,
             "",

@@ -259,6 +259,34 @@ def test_the_gallery_shows_what_a_record_holds():
     assert module.read(module.write(entries)) == entries
 
 
+def test_the_gallery_shows_what_became_of_claims_at_the_real_size():
+    def record(size, holds, words):
+        claims = [{"claim": f"{words} (of two)", "holds": holds, "evidence": "1.5 (mean)"}]
+        return {
+            "figure": "gp_fig1a",
+            "about": "surfaces",
+            "claims": claims,
+            "table": None,
+            "settings": {"size": size, "seeds": None, "data_dir": None},
+            "seconds": 1.0,
+            "cpu_seconds": 1.0,
+            "note": None,
+            "machine": {"cores": 2, "device": "cpu", "architecture": "x86_64", "jax": "0.10"},
+        }
+
+    module = gallery()
+    records = [record("default", False, "it grows"), record("real", True, "it grows here")]
+    entries = {module.title(r): module.Entry(module.row(r), module.section(r)) for r in records}
+    page = module.write(entries)
+    assert (
+        "| [gp_fig1a](#gp-fig1a-real) | it grows here (of two) | **does not hold** | holds |"
+        in page
+    )
+    assert "(figures/gp_fig1a-real.png)" in page
+    assert "--size real" in page
+    assert module.read(page) == entries
+
+
 def test_the_ring_comes_first_only_where_the_radius_arrives_first():
     steps = np.array([0, 10, 20, 30])
     early, late, never = [2.0, 0.1, 0.1, 0.1], [2.0, 1.0, 0.1, 0.1], [2.0, 1.0, 1.0, 1.0]
