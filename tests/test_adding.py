@@ -40,8 +40,9 @@ from wgan_jax.cli.flags import load
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.loggers.run_loggers import log_evaluation
 from wgan_jax.experiment.report.reporter import write_report
+from wgan_jax.experiment.report.several import write_page
 from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
-from wgan_jax.experiment.workdir import write_config, write_json
+from wgan_jax.experiment.workdir import write_config, write_json, write_lines
 from wgan_jax.reproduce import reproduce
 from wgan_jax.reproduce.figure import Settings
 
@@ -57,6 +58,8 @@ write_config(folder / "config.json", config)
 found = cheap_sample_metrics(config.dataset, 2 * real, real, jax.random.key(0))
 write_json(folder / "evaluation.json", {"step": 1, **found})
 write_report(folder)
+write_lines(folder / "metrics.jsonl", [{"step": step, **found} for step in (1, 2)])
+write_page(pathlib.Path("compared.html"), [folder])
 log_evaluation(["lines"], folder, {"step": 1, **found})
 assert reproduce("line", pathlib.Path("figures"), Settings()).claims[0].holds
 """
@@ -85,5 +88,7 @@ def test_a_part_that_is_added_is_in_help_in_a_config_and_in_the_report(tmp_path)
     report = (tmp_path / "run/report.html").read_text()
     assert "WGAN with a drift penalty on" in report
     assert "standard deviation of samples over that of the data" in report
+    compared = (tmp_path / "compared.html").read_text()
+    assert re.findall("<figcaption>(.*?)</figcaption>", compared) == ["Sliced W1", "Spread"]
     assert '"type": "Drift"' in (tmp_path / "run/config.json").read_text()
     assert re.search(r"^1 spread \d", (tmp_path / "run/numbers.txt").read_text(), re.MULTILINE)

@@ -16,6 +16,8 @@ class Metric(NamedTuple):
       error, baseline, points: keys of its standard error, of the same metric between data and
         other data, and of the samples of each kind; None for those under its own name, as
         `NAME/error`, `NAME/floor` and `NAME/points`.
+      title: of its curve over training, where runs are compared; empty for no curve.
+      is_distance: whether it is told in the unit of the data, where these have one.
     """
 
     meaning: str
@@ -24,6 +26,8 @@ class Metric(NamedTuple):
     error: str | None = None
     baseline: str | None = None
     points: str | None = None
+    title: str = ""
+    is_distance: bool = False
 
 
 class Row(NamedTuple):
@@ -47,25 +51,48 @@ METRICS = {
         error="w1/error",
         baseline="w1/floor",
         points="points",
+        is_distance=True,
     ),
     "w1/value": Metric(
         "W1 between samples and held-out data, estimated by a critic fitted for the purpose",
         "lower",
+        title="W1, estimated",
+        is_distance=True,
     ),
-    "w1/lower": Metric("lower bound on W1; it and the upper bound hold together (95%)", "lower"),
-    "w1/upper": Metric("upper bound on W1", "lower"),
+    "w1/lower": Metric(
+        "lower bound on W1; it and the upper bound hold together (95%)",
+        "lower",
+        title="Certified lower bound on W1 (95% at each point)",
+        is_distance=True,
+    ),
+    "w1/upper": Metric(
+        "upper bound on W1",
+        "lower",
+        title="Certified upper bound on W1 (95% at each point)",
+        is_distance=True,
+    ),
     "w1/critic": Metric(
         "what the run's own critic sees of W1: its held-out score divided by its Lipschitz bound",
-        points="w1/critic/points",
+        is_distance=True,
     ),
     "w1/critic_share": Metric("that, as a share of the estimate of W1", form=".1%"),
     "w1/lipschitz": Metric("the critic's certified Lipschitz constant, at most"),
     "w1/held_out": Metric("the critic on held-out data, in its own units"),
     "w1/training": Metric("the critic on the data that it trains on, in its own units"),
     "w1/minibatch": Metric(
-        "exact W1 at the size of a minibatch", "lower", baseline="w1/minibatch_floor"
+        "exact W1 at the size of a minibatch",
+        "lower",
+        baseline="w1/minibatch_floor",
+        title="Exact W1 at the size of a minibatch",
+        is_distance=True,
     ),
-    "w1/sliced": Metric("sliced W1 between samples and data", "lower", baseline="w1/sliced_floor"),
+    "w1/sliced": Metric(
+        "sliced W1 between samples and data",
+        "lower",
+        baseline="w1/sliced_floor",
+        title="Sliced W1",
+        is_distance=True,
+    ),
     "w1/column": Metric(
         "exact W1 between the values of a column in its own unit; of a category, the share of rows "
         "that would have to change",
@@ -77,6 +104,7 @@ METRICS = {
         "higher",
         ",.0f",
         points="modes/points",
+        title="Modes found",
     ),
     "modes/total": Metric("modes of the data", form=",.0f"),
     "modes/high_quality": Metric(
@@ -84,6 +112,7 @@ METRICS = {
         "higher",
         ".1%",
         points="modes/points",
+        title="Share of samples within three standard deviations of a mode",
     ),
     "frechet": Metric("Fréchet distance between features; lower is nearer", "lower"),
     "kernel": Metric("kernel distance between features; lower is nearer", "lower"),

@@ -8,11 +8,15 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from wgan_jax.data.dataset import Units
+from wgan_jax.experiment.evaluation.metrics import COLUMN, METRICS
 
 CONFIDENCE = 0.95
-_DISTANCES = {"exact", "floor", "error", "minibatch", "minibatch_floor"}
-_DISTANCES |= {"value", "lower", "upper", "value/floor", "upper/floor", "critic", "critic/lower"}
-_DISTANCES = {f"w1/{name}" for name in _DISTANCES | {"sliced", "sliced_floor"}}
+_DISTANCES = {
+    key
+    for name, metric in METRICS.items()
+    if metric.is_distance
+    for key in (name, metric.error, metric.baseline, f"{name}/floor", f"{name}/lower")
+}
 
 
 class ColumnW1(NamedTuple):
@@ -63,7 +67,7 @@ def by_column(
     fakes, reals = units.by_column(fake), units.by_column(real)
     for name in fakes:
         x, y = fakes[name], reals[name]
-        key = f"w1/column/{name.replace('/', '_')}"
+        key = f"{COLUMN}{name.replace('/', '_')}"
         found[key] = column_w1(x[:half], y[:half]).value
         found[f"{key}/floor"] = column_w1(y[:half], y[half:]).value
         if bounds:

@@ -28,7 +28,7 @@ def distance(contents: RunArtifacts) -> list[Markup]:
         chart(course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
         _exact(found, held_out),
     ]
-    return _grid(charts)
+    return grid(charts)
 
 
 def _certified(found: Lines) -> Markup | None:
@@ -101,7 +101,7 @@ def training(contents: RunArtifacts) -> list[Markup]:
         ),
         *_others(contents, {*names, "critic/estimate", "step", *_TIMES}),
     ]
-    return _grid(charts)
+    return grid(charts)
 
 
 def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
@@ -149,6 +149,7 @@ def course(what: str, lines: Lines, key: str, floor: str = "") -> str:
     return f"{said}; data against data {number(np.median(floors), 3)}" if floors else said
 
 
-def _grid(charts: list[Markup | None]) -> list[Markup]:
+def grid(charts: list[Markup | None]) -> list[Markup]:
+    """Those charts that have something to show, side by side."""
     shown = [chart for chart in charts if chart is not None]
     return [tag("div", *shown, class_="charts")] if shown else []

@@ -5,27 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 from wgan_jax.experiment.evaluation.comparison import Comparison, short_names, statements
-from wgan_jax.experiment.evaluation.metrics import metric_of, rows
+from wgan_jax.experiment.evaluation.metrics import METRICS, metric_of, rows
 from wgan_jax.experiment.report import curves, head
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.charts import chart
-from wgan_jax.experiment.report.contents import RunArtifacts, evaluations, flat, read_artifacts
+from wgan_jax.experiment.report.contents import (
+    Lines,
+    RunArtifacts,
+    evaluations,
+    flat,
+    read_artifacts,
+)
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.reporter import html_page
 from wgan_jax.files import atomic_write
 
 LARGEST = 5  # runs, as many as there are colors
-_CURVES = {
-    "w1/value": "W1, estimated",
-    "w1/lower": "Certified lower bound on W1 (95% at each point)",
-    "w1/upper": "Certified upper bound on W1 (95% at each point)",
-    "w1/minibatch": "Exact W1 at the size of a minibatch",
-    "w1/sliced": "Sliced W1",
-    "modes/found": "Modes found",
-    "modes/high_quality": "Share of samples within three standard deviations of a mode",
-    "critic/estimate": "The critic's estimate",
-    "critic/loss": "The critic's loss",
-}
+_LOGGED = {"critic/estimate": "The critic's estimate", "critic/loss": "The critic's loss"}
 
 
 def write_page(path: Path, workdirs: list[Path], comparison: Comparison | None = None) -> None:
@@ -77,20 +73,32 @@ def _bounds(comparison: Comparison) -> list[Markup]:
 
 
 def _over_training(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
-    """A chart for each number, with a curve for each run."""
-    charts = []
-    for key, title in _CURVES.items():
-        evaluated = not key.startswith("critic/")
-        lines = [evaluations(each) if evaluated else each.lines for each in contents]
-        looks = zip(names, lines, "abcde", strict=False)
-        series = [
-            curves.series(name, found, key, look, sparse=evaluated) for name, found, look in looks
-        ]
-        if (
-            drawn := chart(title, "a curve for each run", series, zero=key.startswith("w1/"))
-        ) is not None:
-            charts.append(drawn)
-    return [tag("div", *charts, class_="charts")] if charts else []
+    """A chart for each metric that has a title, and of the critic's own numbers."""
+    found, lines = [evaluations(each) for each in contents], [each.lines for each in contents]
+    charts = [
+        _overlaid(metric.title, names, found, key, sparse=True, zero=metric.is_distance)
+        for key, metric in METRICS.items()
+        if metric.title
+    ]
+    charts += [_overlaid(title, names, lines, key) for key, title in _LOGGED.items()]
+    return curves.grid(charts)
+
+
+def _overlaid(
+    title: str,
+    names: list[str],
+    runs: list[Lines],
+    key: str,
+    *,
+    sparse: bool = False,
+    zero: bool = False,
+) -> Markup | None:
+    """A chart with a curve for each run."""
+    series = [
+        curves.series(name, lines, key, look, sparse=sparse)
+        for name, lines, look in zip(names, runs, "abcde", strict=False)
+    ]
+    return chart(title, "a curve for each run", series, zero=zero)
 
 
 def _evaluations(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
