@@ -13,6 +13,7 @@ from wgan_jax.__main__ import main
 from wgan_jax.cli.flags import load
 from wgan_jax.data import Arrays
 from wgan_jax.data.arrays import to_unit_range
+from wgan_jax.data.units import from_json
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation import transport
@@ -162,6 +163,31 @@ def test_hdf5_is_read_by_path_and_never_followed_out_of_its_file(tmp_path, r):
             Arrays(path=path, key=key).open()
 
 
+def test_arrays_are_read_whatever_else_is_in_or_about_their_file(tmp_path, r):
+    x = r.normal(size=(6, 2))
+    np.save(tmp_path / "x.npy", x)
+    (tmp_path / "x.npy").rename(tmp_path / "X.NPY")
+    with zipfile.ZipFile(tmp_path / "A.NPZ", "w") as archive:
+        archive.writestr("readme.txt", "hello")
+        with archive.open("x.npy", "w") as entry:
+            np.lib.format.write_array(entry, x, version=(3, 0))
+    for name in ("X.NPY", "A.NPZ"):
+        opened = Arrays(path=str(tmp_path / name), standardize="none").open()
+        np.testing.assert_array_equal(opened.examples, x.astype(np.float32))
+
+
+def test_units_of_long_doubles_are_read_again(tmp_path, r):
+    path = save(tmp_path / "x.npy", r.normal(size=(6, 2)).astype(np.longdouble))
+    units = Arrays(path=path).open().units
+    assert from_json(json.loads(json.dumps(units.to_json()))) == units
+
+
+def test_labels_may_be_floats_beyond_whole_numbers(tmp_path, r):
+    labels = save(tmp_path / "y.npy", np.array([1e300, 0.0, 0.0]))
+    opened = Arrays(path=save(tmp_path / "x.npy", r.normal(size=(3, 2))), labels=labels).open()
+    assert opened.class_names == ("0.0", "1e+300")
+
+
 def test_labels_that_are_no_integers_are_mapped_and_told(tmp_path, r, caplog):
     caplog.set_level("INFO")
     path = save(tmp_path / "x.npy", r.normal(size=(6, 2)))
@@ -222,6 +248,7 @@ class TestBadFiles:
             (np.zeros(19, int), "20 examples, and .* 19 labels"),
             (np.zeros((20, 3)), "one-hot"),
             (np.arange(20) + np.nan, "NaN"),
+            (np.array(["NaT"] * 20, "M8[D]"), "NaN"),
         ],
     )
     def test_labels(self, tmp_path, labels, message):

@@ -300,6 +300,7 @@ def test_a_bad_table_is_refused_by_name(tmp_path, case):
         (b"a,\n1,2\n", "column 2 .* has no name"),
         (b"a,b\n", "no row"),
         (b"a\n\xff\xfe\xfa\n", "UTF-8"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "UTF-8"),
         (b'a,b\n"' + b"x" * 200_000 + b'",2\n', "no table that can be read"),
     ],
 )
@@ -307,6 +308,87 @@ def test_what_is_no_table_is_refused(tmp_path, content, message):
     (tmp_path / "a.csv").write_bytes(content)
     with pytest.raises(UserError, match=message):
         table(tmp_path / "a.csv").open()
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.CSV", "a,b\n1,2.5\n3,4.5\n"),
+        ("a.csv", "sep=|\na|b\n1|2.5\n3|4.5\n"),
+        ("a.csv", "\n \na,b\n1,2.5\n,\n3,4.5\n   \n"),
+        ("a.csv", "a,b\r1,2.5\r3,4.5\r"),
+        ("a.TSV", "a\tb\n1\t2,5\n3\t4,50\n"),
+        ("a.csv", "a|b\n1|2,5\n3|4,500\n"),
+    ],
+)
+def test_what_programs_write_around_a_table_is_no_part_of_it(tmp_path, name, content):
+    (tmp_path / name).write_text(content)
+    opened = table(tmp_path / name).open()
+    values = opened.units.by_column(np.asarray(opened.examples))
+    assert {name: x.tolist() for name, x in values.items()} == {"a": [1, 3], "b": [2.5, 4.5]}
+
+
+def test_columns_are_cut_by_what_cuts_the_first_two_lines_alike(tmp_path):
+    (tmp_path / "a.csv").write_text("price, EUR;size\n3;4\n5;6\n")
+    assert table(tmp_path / "a.csv").open().units.columns.names == ("price, EUR", "size")
+
+
+@pytest.mark.parametrize("text", ["None", "#N/A", "<NA>", "-nan", "-", "?", "."])
+def test_a_sign_among_numbers_stands_for_a_missing_one(tmp_path, text):
+    (tmp_path / "a.csv").write_text(f"a,c\n1,{text}\n{text},x\n3,y\n")
+    path = tmp_path / "a.csv"
+    with pytest.raises(UserError, match="no value of 'a' in 1 of 3 rows: 3 "):
+        table(path, columns=("a",)).open()
+    is_word = text.lower() in ("none", "-", "?", ".")
+    opened = table(path, columns=("c",), one_hot=("c",), missing="skip").open()
+    assert opened.units.columns.columns[0].values == ((text, "x", "y") if is_word else ("x", "y"))
+
+
+@pytest.mark.parametrize("amounts", [("1,500", "20"), ("10%", "3%"), ("$5", "$6")])
+def test_numbers_with_signs_around_them_are_refused_with_a_hint(tmp_path, amounts):
+    path = write(tmp_path / "a.csv", {"a": amounts})
+    with pytest.raises(UserError, match="without separators of thousands, signs and units"):
+        table(path).open()
+
+
+def test_thousands_are_not_taken_for_decimals_in_columns_cut_by_tabs(tmp_path):
+    (tmp_path / "a.tsv").write_text("a\tb\n1,500\t1\n20\t2\n")
+    with pytest.raises(UserError, match="has text in 'a'"):
+        table(tmp_path / "a.tsv").open()
+
+
+def test_the_largest_whole_numbers_come_back(tmp_path):
+    largest = 2**63 - 1
+    opened = table(write(tmp_path / "a.csv", {"a": [largest, -largest - 1]})).open()
+    back = opened.units.by_column(np.asarray(opened.examples))["a"]
+    assert back.dtype == np.int64
+    np.testing.assert_allclose(back.astype(float), [largest, -largest - 1], rtol=1e-6)
+
+
+def test_columns_of_parquet_are_what_they_say(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.PARQUET"
+    columns = {
+        "wide": pyarrow.array([2**63 + 2**40, 2**62], pyarrow.uint64()),
+        "text": pyarrow.array(["x", "y"], pyarrow.string_view()),
+        "none": pyarrow.nulls(2),
+        "__index_level_0__": [4, 5],
+    }
+    parquet.write_table(pyarrow.table(columns), path)
+    with pytest.raises(UserError, match="no value of 'none' in 2 of 2 rows"):
+        table(path, one_hot=("text",)).open()
+    del columns["none"]
+    parquet.write_table(pyarrow.table(columns), path)
+    opened = table(path, one_hot=("text",)).open()
+    values = opened.units.by_column(np.asarray(opened.examples))
+    assert list(values) == ["wide", "text"]
+    np.testing.assert_allclose(values["wide"], [2.0**63, 2.0**62], rtol=1e-6)
+    assert values["text"].tolist() == ["x", "y"]
+    twice = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])
+    parquet.write_table(twice, path)
+    with pytest.raises(UserError, match="two columns of the name 'a'"):
+        table(path).open()
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])

@@ -163,9 +163,9 @@ def _data_of_files(data: str | None) -> tuple[Any, bool]:
     if data is None:
         raise UserError("files of samples need --data, a workdir, a config or a file of data")
     path = Path(data)
-    if path.suffix in table_files.SUFFIXES:
+    if path.suffix.lower() in table_files.SUFFIXES:
         return table.Table(path=data), False
-    if path.suffix in array_files.SUFFIXES:
+    if path.suffix.lower() in array_files.SUFFIXES:
         return own_arrays.Arrays(path=data), False
     return flags.load(path / "config.json" if path.is_dir() else data).dataset, True
 

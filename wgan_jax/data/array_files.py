@@ -34,14 +34,15 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
       UserError: no such file or array, one of Python objects, or one that is not whole.
     """
     file = Path(expand_user(path))
-    if file.suffix not in SUFFIXES:
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
         raise UserError(f"{path!r} should end in {', '.join(SUFFIXES)}")
     try:
-        if file.suffix == ".npy":
+        if suffix == ".npy":
             if key is not None:
                 raise UserError(f"{path} holds one array, so {option} {key} names none in it")
             return _mapped(file)
-        read = _read_npz if file.suffix == ".npz" else _read_hdf5
+        read = _read_npz if suffix == ".npz" else _read_hdf5
         with open_regular(file, follow=True) as opened:
             return read(file, opened, key, option)
     except OSError as error:
@@ -81,7 +82,11 @@ def _read_npz(path: Path, file: BinaryIO, key: str | None, option: str) -> np.nd
         entries = archive.infolist()
         if len(entries) > _MOST_ARRAYS:
             raise ValueError(f"it lists {len(entries):,} arrays")
-        named = {entry.filename.removesuffix(".npy"): entry for entry in entries}
+        named = {
+            entry.filename.removesuffix(".npy"): entry
+            for entry in entries
+            if entry.filename.endswith(".npy")
+        }
         entry = named[pick(list(named), key, option, str(path))]
         if entry.flag_bits & 1:
             raise ValueError("it is encrypted")
@@ -93,10 +98,13 @@ def _read_npz(path: Path, file: BinaryIO, key: str | None, option: str) -> np.nd
 def _unpack(packed: Any, size: int) -> np.ndarray:
     """An array of exactly the bytes that its entry has, read into memory of that size."""
     version = np.lib.format.read_magic(packed)
-    if version not in ((1, 0), (2, 0)):
+    if version not in ((1, 0), (2, 0), (3, 0)):
         raise ValueError(f"it holds an array of the format's version {version}")
-    read_header = getattr(np.lib.format, f"read_array_header_{version[0]}_0")
-    shape, by_columns, dtype = read_header(packed)
+    # The third version differs from the second in the names of fields alone, which are refused.
+    if version == (1, 0):
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(packed)
+    else:
+        shape, by_columns, dtype = np.lib.format.read_array_header_2_0(packed)
     if dtype.hasobject:
         raise ValueError("it holds Python objects")
     count = math.prod(shape) * dtype.itemsize

@@ -73,7 +73,10 @@ class Column:
             return x.round(decimals) if abs(decimals) < 16 else x
         if self.values:
             return np.array(self.values)[x.astype(int)]
-        return x.astype(bool if self.kind == "flag" else np.int64)
+        if self.kind == "flag":
+            return x.astype(bool)
+        # float64 has no number between 2^63 - 1024 and 2^63, which is no int64.
+        return np.minimum(x, np.nextafter(2.0**63, 0)).astype(np.int64)
 
     def parse(self, text: str) -> float:
         """The number that a text stands for, as `encode` takes it.

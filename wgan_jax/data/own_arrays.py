@@ -235,7 +235,7 @@ def _conditions(config: Arrays, what: str, count: int) -> np.ndarray:
 
 def _beside(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
     """An array that belongs to the examples, in their file or in one of its own; and its name."""
-    is_file = config.path.endswith(".npy") or Path(expand_user(name)).is_file()
+    is_file = config.path.lower().endswith(".npy") or Path(expand_user(name)).is_file()
     if is_file:
         return open_array(name, None, option), name
     return open_array(config.path, name, option), f"{config.path}[{name}]"

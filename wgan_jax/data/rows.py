@@ -65,7 +65,7 @@ def require_finite(x: np.ndarray, what: str) -> None:
     Raises:
       UserError: it has some.
     """
-    if x.dtype.kind not in "fc":
+    if x.dtype.kind not in "fcmM":  # NaT is no time
         return
     step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
     blocks = [
@@ -342,7 +342,7 @@ def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]
             f"{what} has {len(values):,} different values, where {_MOST_CLASSES:,} classes are the "
             f"most: numbers that are measured can be a condition"
         )
-    if values.dtype.kind == "f" and (values == values.astype(np.int64)).all():
+    if values.dtype.kind == "f" and (np.abs(values) < 2**62).all() and (values % 1 == 0).all():
         values = values.astype(np.int64)
     names = tuple(str(value) for value in values)
     return numbers.reshape(-1).astype(np.int32), names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import logging
+import re
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -27,6 +28,8 @@ from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
+
+_AMOUNT = re.compile(r"^\W*\d[\d.,' ]*\W*$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -226,10 +229,13 @@ def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
         values = np.unique(column.values)
         few = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
         told.append(f"{name!r} ({few[:60]}: {len(values):,} values)")
+    # 1,234 or 10 % or $5 in each row
+    is_amount = any(all(_AMOUNT.search(str(x)) for x in c.values[:99]) for c in text.values())
+    hint = "; numbers go without separators of thousands, signs and units" if is_amount else ""
     if told:
         raise UserError(
             f"{table.path} has text in {', '.join(told)}: name a column of categories in "
-            f"--dataset.one-hot, or those to learn without it in --dataset.columns"
+            f"--dataset.one-hot, or those to learn without it in --dataset.columns{hint}"
         )
 
 

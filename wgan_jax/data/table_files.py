@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,7 +20,11 @@ from wgan_jax.files import open_regular
 
 SUFFIXES = (".csv", ".tsv", ".parquet")
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
-_DELIMITERS, _MISSING = ",;\t|", frozenset({"", "na", "n/a", "nan", "null"})
+_THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
+_DELIMITERS = ",;\t|"
+_MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null"})
+_NO_NUMBER = frozenset({"none", "-", "?", "."})  # which are values of a column of words
+_PANDAS_INDEX = "__index_level_"
 _MOST_CELLS_PER_BYTE, _SMALL_CELLS = 1_000, 2**25
 
 
@@ -44,10 +49,10 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
       UserError: no such file, none of these kinds, no such column, or damaged.
     """
     file = Path(expand_user(path))
-    if file.suffix not in SUFFIXES:
+    if file.suffix.lower() not in SUFFIXES:
         raise UserError(f"--dataset.path takes a {', '.join(SUFFIXES)} for a table, got {path!r}")
     try:
-        if file.suffix == ".parquet":
+        if file.suffix.lower() == ".parquet":
             return _read_parquet(file, wanted, option)
         return _read_csv(file, wanted, option)
     except OSError as error:
@@ -56,7 +61,7 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
 
 def first_row(path: str) -> int:
     """The number that people give to the first row of data: spreadsheets count the header as 1."""
-    return 0 if path.endswith(".parquet") else 2
+    return 0 if path.lower().endswith(".parquet") else 2
 
 
 def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
@@ -67,7 +72,7 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
         is_wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", newline="") as text:
             try:
-                names, rows, comma = _rows(text, path)
+                names, rows, delimiter = _rows(text, path)
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path} is not text in UTF-8 (byte {error.start:,}): save it as CSV UTF-8"
@@ -83,21 +88,30 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
         )
     index = [names.index(name) for name in named]
     columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
-    return {name: _typed(texts, comma) for name, texts in columns.items()}
+    return {name: _typed(texts, delimiter) for name, texts in columns.items()}
 
 
-def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], bool]:
-    """The names of the columns, the rows, all of one length, and whether numbers may be as 3,14.
+def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], str]:
+    """The names of the columns, the rows, all of one length, and what cuts them.
 
-    Empty lines are left out. Where the decimal point is a comma, columns are cut by a semicolon.
+    Lines without a value are left out.
     """
-    header = text.readline()
+    lines = (line for line in text if line.strip())
+    first = list(itertools.islice(lines, 2))
+    if first and (told := re.fullmatch(r"sep=(.)\s*", first[0])):  # of spreadsheets
+        first, delimiter = first[1:], told[1]
+    else:
+        delimiter = _delimiter(first)
     text.seek(0)
-    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", header).count)
     reader = csv.reader(text, delimiter=delimiter)
-    names = [name.strip() for name in next(reader, [])]
-    if not names:
+    for row in reader:
+        if any(map(str.strip, row)) and not (len(row) < 3 and row[0] == "sep="):
+            break
+    else:
         raise UserError(f"{path} is empty")
+    names = [name.strip() for name in row]
+    if any("\0" in name for name in names):
+        raise UserError(f"{path} is no text in UTF-8: save it as CSV UTF-8")
     if all(_is_number(name) for name in names):
         raise UserError(
             f"{path} starts with numbers ({', '.join(names)[:60]}): the first row of a table holds "
@@ -109,14 +123,26 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
     rows = []
     for row in reader:
         if len(row) != len(names):
-            if not row:
+            if not any(map(str.strip, row)):
                 continue
             raise UserError(
                 f"line {reader.line_num:,} of {path} has {len(row)} values, where the first row "
                 f"names {len(names)} columns"
             )
-        rows.append(row)
-    return names, rows, delimiter == ";"
+        if any(map(str.strip, row)):
+            rows.append(row)
+    return names, rows, delimiter
+
+
+def _delimiter(lines: list[str]) -> str:
+    """What cuts lines into columns: what makes the first two equally many, and most of them."""
+
+    def cut(delimiter: str) -> tuple[bool, int]:
+        rows = list(csv.reader(lines, delimiter=delimiter))
+        widths = {len(row) for row in rows}
+        return len(widths) == 1 and widths != {1}, len(rows[0]) if rows else 0
+
+    return max(_DELIMITERS, key=cut)
 
 
 def _is_number(text: str) -> bool:
@@ -127,13 +153,30 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _typed(texts: list[str], comma: bool) -> RawColumn:
+def _typed(texts: list[str], delimiter: str) -> RawColumn:
     """Whole numbers, numbers, flags or text: the first of these that all texts are."""
     texts = [text.strip() for text in texts]
-    if comma and all(map(_DECIMAL_COMMA.fullmatch, texts)):
-        texts = [text.replace(",", ".") for text in texts]
     missing = np.array([text.casefold() in _MISSING for text in texts], bool)
+    column = _numbers(texts, missing, delimiter)
+    if column is None:
+        more = missing | np.array([text.casefold() in _NO_NUMBER for text in texts], bool)
+        column = None if more.all() else _numbers(texts, more, delimiter)
+    return _flags_or_text(texts, missing) if column is None else column
+
+
+def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn | None:
+    """Whole numbers or numbers, of which some are missing; None if one is no number.
+
+    Where commas do not cut columns they may be decimal points: always beside semicolons, and
+    elsewhere unless all could as well stand for thousands.
+    """
     there = [text for text, absent in zip(texts, missing, strict=True) if not absent]
+    with_comma = [text for text in there if "," in text]
+    is_decimal = delimiter == ";" or not all(map(_THOUSANDS.fullmatch, with_comma))
+    if with_comma and delimiter != "," and is_decimal:
+        if not all(map(_DECIMAL_COMMA.fullmatch, there)):
+            return None
+        there = [text.replace(",", ".") for text in there]
     for parse, dtype in ((int, np.int64), (float, np.float64)):
         try:
             # Python takes 1_000 as a number; a file that says so means a name.
@@ -143,7 +186,7 @@ def _typed(texts: list[str], comma: bool) -> RawColumn:
         except (ValueError, OverflowError):
             continue
         return RawColumn(values, missing)
-    return _flags_or_text(texts, missing)
+    return None
 
 
 def _flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
@@ -167,7 +210,11 @@ def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, R
         try:
             table = parquet.ParquetFile(file)
             names = table.schema_arrow.names
-            named = list(wanted) or names
+            # What pandas calls the rows by is no column of theirs.
+            named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
+            twice = [name for name in named if names.count(name) > 1]
+            if twice:
+                raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
             chosen(named, names, option, str(path))
             cells = table.metadata.num_rows * len(named)
             if cells > max(_SMALL_CELLS, _MOST_CELLS_PER_BYTE * size):
@@ -185,12 +232,16 @@ def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
     if types.is_dictionary(kind):
         kind = kind.value_type
         column = column.cast(kind)
-    if types.is_string(kind) or types.is_large_string(kind):
+    if types.is_null(kind):
+        return RawColumn(np.zeros(len(missing)), missing)
+    if any(map(str(kind).startswith, ("string", "large_string"))):  # string_view, too
         return _flags_or_text([text or "" for text in column.to_pylist()], missing)
     if types.is_boolean(kind):
         return RawColumn(column.fill_null(False).to_numpy().astype(bool), missing)
     if types.is_integer(kind):
-        return RawColumn(column.fill_null(0).to_numpy().astype(np.int64), missing)
+        values = column.fill_null(0).to_numpy()
+        is_wide = values.max(initial=0) > np.iinfo(np.int64).max  # of uint64
+        return RawColumn(values.astype(np.float64 if is_wide else np.int64), missing)
     if types.is_floating(kind) or types.is_decimal(kind):
         values = column.cast(pyarrow.float64(), safe=False).fill_null(0.0).to_numpy()
         return RawColumn(values, missing | np.isnan(values))

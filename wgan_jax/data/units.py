@@ -13,7 +13,7 @@ from wgan_jax.data.columns import Column, Columns, chosen, moments
 from wgan_jax.types import Array
 
 _MOST_VALUES = 2**20
-_DTYPES = {"bool", "float16", "float32", "float64", "longdouble"}
+_DTYPES = {"bool", "float16", "float32", "float64", np.dtype(np.longdouble).name}
 _DTYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)}
 
 

@@ -31,7 +31,7 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
     shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
     if data.units is not None:
         x = _rows(dataset.open_samples(str(path), data.units))
-    elif path.suffix in SUFFIXES:
+    elif path.suffix.lower() in SUFFIXES:
         if len(shape) != 1:
             raise UserError(f"{path} is a table, but the data have the shape {shape}")
         names = tuple(axes(np.zeros((1, *shape))))
