@@ -1,5 +1,7 @@
 """Members of a population are their solo runs."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -9,7 +11,11 @@ import pytest
 
 from wgan_jax import (
     MLP,
+    DCGANCritic,
+    DCGANGenerator,
     GradientPenalty,
+    ResNetCritic,
+    ResNetGenerator,
     Wasserstein,
     clip_weights,
     from_linen,
@@ -75,6 +81,32 @@ def test_members_are_shared_among_the_devices():
     states, _ = trained()
     used = {shard.device for shard in jax.tree.leaves(states)[-1].addressable_shards}
     assert len(used) == len(jax.devices()) == 2
+
+
+@pytest.mark.parametrize(
+    ("generator", "critic"),
+    [
+        (DCGANGenerator, partial(DCGANCritic, spectral_norm=True, norm="none")),
+        (ResNetGenerator, ResNetCritic),
+    ],
+    ids=["DCGAN", "ResNet"],
+)
+def test_image_networks_are_shared_among_devices(generator, critic):
+    """They compute in one way on a CPU and in another elsewhere, which both must agree on."""
+    sizes = {"image_size": 8, "channels": 1, "filters": 2}
+    model = gan(
+        from_linen(generator(**sizes)),
+        from_linen(critic(**sizes)),
+        Wasserstein(),
+        generator_tx=optax.rmsprop(1e-3),
+        critic_tx=optax.rmsprop(1e-3),
+        latent=lambda key, n: jax.random.normal(key, (n, 4)),
+    )
+    many, images = population(lambda _: model, **SIZES), jnp.zeros((8, 8, 8, 1))
+    states = jax.eval_shape(many.init, keys(2), None, images)
+    sampler = jax.tree_util.Partial(lambda key, n: jax.random.normal(key, (n, 8, 8, 1)))
+    _, metrics = jax.eval_shape(lambda states: many.run(states, None, sampler), states)
+    assert metrics["critic/loss"].shape == (2, 4)
 
 
 def test_seeds_alone_need_no_hyper_parameters():

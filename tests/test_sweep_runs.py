@@ -2,6 +2,9 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import jax
@@ -171,3 +174,14 @@ def test_a_grid_over_what_is_not_there_is_refused(config, told):
 def test_bad_sweeps_are_named(fields, told):
     with pytest.raises(ValueError, match=told):
         Sweep(**fields)
+
+
+@pytest.mark.skipif(len(getattr(os, "sched_getaffinity", lambda _: [0])(0)) < 2, reason="one core")
+def test_members_share_the_cores_of_a_machine_without_accelerator(tmp_path):
+    env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    args = [*SMALL, "--sweep.seeds", "2", "--steps", "2", "--workdir", str(tmp_path / "sweep")]
+    done = subprocess.run(
+        [sys.executable, "train.py", *args], cwd=ROOT, env=env, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "on 2 cpu devices" in done.stdout

@@ -157,9 +157,16 @@ def each_member(
         return batched(members, shared)
     mesh = Mesh(np.array(at_hand[:used]), ("member",))
     by_member = PartitionSpec("member")
-    return jax.shard_map(
-        batched, mesh=mesh, in_specs=(by_member, PartitionSpec()), out_specs=by_member
-    )(members, shared)
+    # Members do not speak to each other: nothing is to be checked, and what a network computes in
+    # another way on another platform (`lax.platform_dependent`) would not pass the check.
+    spread = jax.shard_map(
+        batched,
+        mesh=mesh,
+        in_specs=(by_member, PartitionSpec()),
+        out_specs=by_member,
+        check_vma=False,
+    )
+    return spread(members, shared)
 
 
 def _swapped(one: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

@@ -199,6 +199,8 @@ def main() -> None:
         return start_up(names)
     import jax
 
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(1)
+    jax.config.update("jax_num_cpu_devices", len(usable))  # as train.py does for sweeps: W5
     print(f"{os.cpu_count()} cores, {platform.machine()}, {jax.devices()[0].device_kind}, ", end="")
     print(f"jax {jax.__version__}, {arguments.rounds} rounds\n")
     results, clock = [], _CLOCKS[arguments.clock]

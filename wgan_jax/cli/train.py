@@ -15,10 +15,11 @@ from wgan_jax.experiment.build import fit_to_data
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import config_hash, diff, to_dict
 from wgan_jax.experiment.distributed import processes, shutdown
-from wgan_jax.experiment.distributed.placement import require_devices
+from wgan_jax.experiment.distributed.placement import require_devices, share_cores
 from wgan_jax.experiment.distributed.signals import Stopped, catch_signals
 from wgan_jax.experiment.loggers.logger import HARMLESS
 from wgan_jax.experiment.mirror import Mirror
+from wgan_jax.experiment.sweep import members
 
 _ABOUT = """Train a Wasserstein GAN.
 
@@ -52,11 +53,13 @@ def train(args: list[str]) -> int:
 
 
 def _train(args: list[str]) -> int:
-    require_devices()
     given, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
     dry, args = "--dry-run" in args, [word for word in args if word != "--dry-run"]
     name, config = processes.run_on_all(lambda: _config(args))
+    if config.sweep is not None and devices is None:
+        share_cores(len(members(config)))
+    require_devices()
     processes.assert_same_on_all(
         to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs))
     )

@@ -204,7 +204,7 @@ def run_on_all(work: Callable[[], T]) -> T:
     Raises:
       UserError: this host's own, or that of another.
     """
-    if jax.process_count() == 1:
+    if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return work()
     result, problem = None, None
     try:
