@@ -8,8 +8,6 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import jax
-
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import (
     features_file,
@@ -150,8 +148,9 @@ def _features(run: Run, folder: Path, given: Features | None) -> Features | None
     """The network to judge by: a given one, or one of the data set itself; points as they are."""
     from wgan_jax.experiment.evaluation import features
     from wgan_jax.experiment.evaluation.quality import points_features
+    from wgan_jax.experiment.evaluation.samples import sample_shape
 
-    shape = jax.tree.leaves(run.data.struct(1))[0].shape[1:]
+    shape = sample_shape(run.data)
     if given is not None:
         if len(shape) != 3 or given.image not in (None, shape):
             raise UserError(

@@ -32,7 +32,7 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     sharding, data = make_sharding(config, devices), _data(config)
     struct = config.dataset.struct(config.batch_size)
     gan = build_gan(config, sharding)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+    zeros = jax.tree.map(jnp.zeros_like, struct)
     state = gan.init(jax.random.key(config.seed), zeros)
     # A chunk's last batch stands for all that it asks for beyond it.
     batches = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), struct)

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from PIL import Image
 
-_REAL, _FAKE, _MEDIAN_WINDOW = "#2a9d8f", "#d1495b", 101
+REAL, FAKE = "#2a9d8f", "#d1495b"
+_MEDIAN_WINDOW = 101
 _GRID_PIXELS, _MILLISECONDS, _MOST_PANELS = 512, 80, 16
 
 
@@ -69,7 +70,7 @@ def beside_neighbors(samples: np.ndarray, neighbors: np.ndarray, file: BinaryIO)
             left = half * ((k + 1) * width + 4 * scale) + column * width
             cell = canvas[row * height :, left:][:height, :width]
             if column == 0:
-                cell[scale:-scale, scale:-scale] = tuple(bytes.fromhex(_FAKE[1:]))
+                cell[scale:-scale, scale:-scale] = tuple(bytes.fromhex(FAKE[1:]))
             cell[2 * scale : -2 * scale, 2 * scale : -2 * scale] = image
     picture_of(canvas).save(file, format="PNG")
 
@@ -83,24 +84,25 @@ def plane(
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     if critic is not None:
         _level_sets(figure, axes, critic, reach)
-    near = axes.scatter(*real.T, s=22, c=_REAL, alpha=0.3, linewidths=0)
-    made = axes.scatter(*fake.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
+    near = axes.scatter(*real.T, s=22, c=REAL, alpha=0.3, linewidths=0)
+    made = axes.scatter(*fake.T, s=7, c=FAKE, alpha=0.7, linewidths=0)
     axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$x_1$")
     axes.set(ylabel="$x_2$", title=f"Samples and data after {step:,} generator iterations")
     labels = [f"{len(real):,} data points", f"{len(fake):,} samples"]
     legend = figure.legend([near, made], labels, loc="outside lower center", ncols=2, frameon=False)
     for handle in legend.legend_handles:
         handle.set(alpha=1.0, sizes=[40])
-    figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
+    save(figure, file, dpi=120)
 
 
 def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
     """The critic's score as shades so light that points stand out on them."""
+    from matplotlib.colors import LinearSegmentedColormap
+
     line = np.linspace(-reach, reach, 121, dtype=np.float32)
     mesh = np.stack(np.meshgrid(line, line), -1)
     scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
-    shades = _colors("white", "#b9c4d4")
+    shades = LinearSegmentedColormap.from_list("shades", ("white", "#b9c4d4"))
     levels = axes.contourf(line, line, scores, levels=14, cmap=shades)
     axes.contour(
         line, line, scores, levels=levels.levels, colors="white", linewidths=0.7, linestyles="solid"
@@ -112,11 +114,10 @@ def points(samples: np.ndarray, file: BinaryIO) -> None:
     """Generated points [n, 2] of the plane."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
-    axes.scatter(*samples.T, s=7, c=_FAKE, alpha=0.7, linewidths=0)
+    axes.scatter(*samples.T, s=7, c=FAKE, alpha=0.7, linewidths=0)
     axes.grid(alpha=0.3)
     axes.set(aspect="equal", xlabel="$x_1$", ylabel="$x_2$", title=f"{len(samples):,} samples")
-    figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
+    save(figure, file, dpi=120)
 
 
 def marginals(
@@ -144,13 +145,12 @@ def marginals(
     figure.legend(*first.get_legend_handles_labels(), loc="outside lower center", ncols=2)
     rest = f" (the first {len(names)} of {len(real)} columns)" if more else ""
     figure.suptitle(f"Columns of samples and data after {step:,} generator iterations{rest}")
-    figure.savefig(file, dpi=90, format="png")
-    plt.close(figure)
+    save(figure, file, dpi=90)
 
 
 def _marginal(ax: Any, real: np.ndarray, fake: np.ndarray) -> None:
     """Shares of both sets of values: bars of a category, steps of numbers."""
-    sets = ((real, _REAL, "data"), (fake, _FAKE, "samples"))
+    sets = ((real, REAL, "data"), (fake, FAKE, "samples"))
     if real.dtype.kind in "USOb":
         names = np.unique(np.concatenate([real, fake]).astype(str))[:_MOST_PANELS]
         for side, (values, color, label) in zip((-0.2, 0.2), sets, strict=True):
@@ -176,7 +176,9 @@ def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:
     estimate, losses, norms = axes.flat[:3]
     _panel(estimate, lines, {"critic/estimate": ""})
     estimate.set(title="The critic's estimate", ylabel="estimate")
-    estimate.text(0.98, 0.96, _wrap(estimates), transform=estimate.transAxes, ha="right", va="top")
+    estimate.text(
+        0.98, 0.96, textwrap.fill(estimates, 48), transform=estimate.transAxes, ha="right", va="top"
+    )
     _panel(losses, lines, {"critic/loss": "critic", "generator/loss": "generator"})
     losses.set(title="Losses", ylabel="loss, each player its own")
     _panel(norms, lines, {f"{who}/gradient_norm": who for who in ("critic", "generator")})
@@ -187,13 +189,12 @@ def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:
         ax.set_xlabel("generator iterations")
         ax.xaxis.set_major_formatter("{x:,.0f}")
     figure.suptitle("Faint: as logged. Strong: running median.", fontsize="medium", color="grey")
-    figure.savefig(file, dpi=110, format="png")
-    plt.close(figure)
+    save(figure, file, dpi=110)
 
 
 def _panel(ax: Any, lines: list[dict[str, Any]], names: dict[str, str]) -> None:
     steps = np.array([line["step"] for line in lines])
-    for (name, label), color in zip(names.items(), (_FAKE, _REAL), strict=False):
+    for (name, label), color in zip(names.items(), (FAKE, REAL), strict=False):
         values = np.array([line.get(name, np.nan) for line in lines], float)
         ax.plot(steps, values, color=color, alpha=0.3, linewidth=0.8)
         ax.plot(steps, running_median(values), color=color, label=label)
@@ -207,12 +208,12 @@ def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
     certified = [line for line in evaluations if {"w1/value", *bounds} <= line.keys()]
     if certified:
         steps, *ends = ([line[name] for line in certified] for name in ("step", *bounds))
-        ax.fill_between(steps, *ends, color=_FAKE, alpha=0.2, linewidth=0, label="bounds, 95%")
-        names = {"w1/value": ("estimate", _FAKE, "o-")}
+        ax.fill_between(steps, *ends, color=FAKE, alpha=0.2, linewidth=0, label="bounds, 95%")
+        names = {"w1/value": ("estimate", FAKE, "o-")}
         title = "W1 between samples and held-out data"
     else:
         names = {
-            "w1/minibatch": ("exact, samples against data", _FAKE, "o-"),
+            "w1/minibatch": ("exact, samples against data", FAKE, "o-"),
             "w1/minibatch_floor": ("exact, data against data: the noise floor", "grey", "--"),
         }
         title = "W1 of minibatches, on held-out data where there are some"
@@ -226,22 +227,12 @@ def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
     ax.legend(frameon=False)
 
 
-def _wrap(text: str) -> str:
-    return "\n".join(textwrap.wrap(text, 48))
-
-
 def running_median(values: np.ndarray) -> np.ndarray:
     """The paper's filter, shortened at the ends and for short runs."""
     window = min(_MEDIAN_WINDOW, max(1, len(values) // 10)) // 2
     return np.array(
         [np.median(values[max(0, i - window) : i + window + 1]) for i in range(len(values))]
     )
-
-
-def _colors(*stops: str) -> Any:
-    from matplotlib.colors import LinearSegmentedColormap
-
-    return LinearSegmentedColormap.from_list("shades", stops)
 
 
 def intervals(
@@ -257,8 +248,8 @@ def intervals(
     figure, axes = plt.subplots(figsize=(7, 1.4 + 0.4 * len(names)), layout="constrained")
     for row, i in enumerate(order):
         low, value, high = bounds[i]
-        axes.plot([low, high], [row, row], color=_REAL, linewidth=5, alpha=0.45)
-        axes.plot(value, row, "o", color=_REAL, markersize=7)
+        axes.plot([low, high], [row, row], color=REAL, linewidth=5, alpha=0.45)
+        axes.plot(value, row, "o", color=REAL, markersize=7)
     axes.set_yticks(range(len(order)), [_shown(names[i]) for i in order])
     axes.set_ylim(-0.6, len(order) - 0.4)
     axes.set_xlim(left=0)
@@ -267,16 +258,18 @@ def intervals(
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
     axes.set_title(_shown(title), loc="left", fontsize=11)
-    axes.set_xlabel(
-        "\n".join(textwrap.wrap(f"W1: from lower to upper bound; {note}", 90)), fontsize=9
-    )
-    figure.savefig(file, format="png", dpi=120)
-    plt.close(figure)
+    axes.set_xlabel(textwrap.fill(f"W1: from lower to upper bound; {note}", 90), fontsize=9)
+    save(figure, file, dpi=120)
 
 
 def _shown(text: str) -> str:
     """Text that Matplotlib takes for no formula."""
     return text.replace("$", r"\$")
+
+
+def save(figure: Any, file: BinaryIO, dpi: int) -> None:
+    figure.savefig(file, dpi=dpi, format="png")
+    pyplot().close(figure)
 
 
 def pyplot() -> Any:

@@ -22,7 +22,7 @@ from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.evaluation.certified import CertifiedW1, critic_share
 from wgan_jax.experiment.evaluation.critic import CriticDiagnostics, diagnose
-from wgan_jax.experiment.evaluation.samples import points
+from wgan_jax.experiment.evaluation.samples import examples_of, points, sample_shape
 from wgan_jax.experiment.nonfinite import NonFiniteGuard
 from wgan_jax.experiment.schema import Schema, saved_schema
 from wgan_jax.experiment.workdir import saved_class_counts
@@ -114,21 +114,19 @@ class Run:
 
     def draw_data(self, path: Path) -> None:
         """Writes a picture of real images; points need none, as they lie under the samples."""
-        shape = self._sample_shape()
+        shape = sample_shape(self.data)
         if len(shape) != 3 or path.exists():
             return
         key = derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES)
         count = min(_GRID, self.data.size or _GRID)
         real = next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
-            plots.image_grid(np.asarray(jax.tree.leaves(real)[0]), file)
+            plots.image_grid(examples_of(real), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of samples from fixed noise: images, points of the plane or columns."""
-        key, shape = (
-            derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES),
-            self._sample_shape(),
-        )
+        key = derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES)
+        shape = sample_shape(self.data)
         count = _GRID if len(shape) == 3 else _POINTS
         samples = self.gan.generate(with_ema(state), key, count)
         fake, *conditions = map(np.asarray, jax.tree.leaves(samples))
@@ -138,16 +136,12 @@ class Run:
             plots.image_grid(fake, file)
             return
         count = min(count, self.data.size or count)
-        real = jax.tree.leaves(
-            next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1))
-        )[0]
+        real = points(next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1)))
         if shape == (2,):
             critic = None if conditions else self._critic_scores(state)
-            plots.plane(np.asarray(real), fake, critic, step, file)
+            plots.plane(real, fake, critic, step, file)
         else:
-            schema = Schema.of(self.data)
-            left, right = (schema.columns({"samples": points(x)}) for x in (real, fake))
-            plots.marginals(left, right, step, file)
+            draw_columns(self.data, real, points(fake), step, file)
 
     def draw_curves(self, lines: list[dict[str, Any]], file: BinaryIO) -> None:
         plots.curves(lines, self.config.objective.estimates, file)
@@ -159,8 +153,14 @@ class Run:
         critic, (params, stats, _) = from_linen(with_fast_dtype(self.config.critic)), state.critic
         return lambda x: critic.apply(params, stats, x, train=False)[0]
 
-    def _sample_shape(self) -> tuple[int, ...]:
-        return jax.tree.leaves(self.data.struct(1))[0].shape[1:]
+
+def draw_columns(
+    data: Dataset, real: np.ndarray, fake: np.ndarray, step: int, file: BinaryIO
+) -> None:
+    """Writes a picture of each column of data and of samples, points [n, d]."""
+    schema = Schema.of(data)
+    left, right = (schema.columns({"samples": x}) for x in (real, fake))
+    plots.marginals(left, right, step, file)
 
 
 def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
@@ -186,6 +186,5 @@ def open_run(config: Config, workdir: Path) -> Run:
 
     state = processes.broadcast_from_primary(restored, like)
     if state is None:
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
-        state = gan.init(key, zeros)
+        state = gan.init(key, jax.tree.map(jnp.zeros_like, struct))
     return Run(config, gan, data, state)

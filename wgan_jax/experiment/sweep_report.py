@@ -14,14 +14,16 @@ from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment import plots
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import (
+    examples_of,
     generate,
     kind_of,
     points,
+    sample_shape,
     weights_of,
 )
 from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.schema import Schema
+from wgan_jax.experiment.run import draw_columns
 from wgan_jax.experiment.sweep import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -30,7 +32,6 @@ from wgan_jax.types import GANState
 
 _POINTS, _ON_THE_WAY, _REALS, _DRAWN = 1_000, 500, 6, 2_000
 SHOWN, _SAMPLES = 16, 16
-_REAL, _FAKE = "#2a9d8f", "#d1495b"
 
 
 def rows(
@@ -99,8 +100,7 @@ def curves(lines: list[dict[str, Any]], config: Config, file: BinaryIO) -> None:
         ax.grid(alpha=0.3)
     axes[-1].set_xlabel("generator iterations; bands are one standard deviation over seeds")
     figure.legend(loc="outside lower center", ncols=2, fontsize="small")
-    figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
+    plots.save(figure, file, dpi=120)
 
 
 def samples(
@@ -110,13 +110,13 @@ def samples(
 
     Of other points the columns of the first member.
     """
-    shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
+    shape = sample_shape(data)
     count = _SAMPLES if len(shape) == 3 else _DRAWN
     drawn = [
         gan.generate(with_ema(state), derive_key(state.key, Purpose.SAMPLES), count)
         for state in states
     ]
-    fakes = [np.asarray(jax.tree.leaves(fake)[0]) for fake in drawn]
+    fakes = [examples_of(fake) for fake in drawn]
     if len(shape) == 3:
         plots.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
         return
@@ -126,9 +126,7 @@ def samples(
     if shape == (2,):
         _panels(real, fakes, varied_hyperparameters(config), step, file)
     else:
-        schema = Schema.of(data)
-        left, right = (schema.columns({"samples": points(x)}) for x in (real, fakes[0]))
-        plots.marginals(left, right, step, file)
+        draw_columns(data, real, points(fakes[0]), step, file)
 
 
 def _panels(
@@ -150,13 +148,12 @@ def _panels(
         if k >= len(fakes):
             ax.axis("off")
             continue
-        ax.scatter(*real.T, s=12, c=_REAL, alpha=0.25, linewidths=0)
-        ax.scatter(*fakes[k].T, s=2, c=_FAKE, alpha=0.5, linewidths=0)
+        ax.scatter(*real.T, s=12, c=plots.REAL, alpha=0.25, linewidths=0)
+        ax.scatter(*fakes[k].T, s=2, c=plots.FAKE, alpha=0.5, linewidths=0)
         values = "\n".join(f"{name} {value:g}" for name, value in apart[k].items())
         ax.set_title(f"member {k}: {values}", fontsize="x-small")
     figure.suptitle(f"Samples (red) over data after {step:,} iterations")
-    figure.savefig(file, dpi=120, format="png")
-    plt.close(figure)
+    plots.save(figure, file, dpi=120)
 
 
 def _band(ax: Any, steps: list[int], each: np.ndarray, color: Any, label: str | None) -> None:

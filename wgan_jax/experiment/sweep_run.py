@@ -191,7 +191,7 @@ def open_sweep(config: Config, workdir: Path) -> SweepRun:
     found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
     if found is not None:
         return SweepRun(config, data, found[1], hypers)
-    zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+    zeros = jax.tree.map(jnp.zeros_like, struct)
     state = jax.jit(functools.partial(init, config))(keys, hypers, zeros)
     return SweepRun(config, data, state, hypers)
 

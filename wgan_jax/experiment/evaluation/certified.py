@@ -16,7 +16,13 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, examples_of, generate
+from wgan_jax.experiment.evaluation.samples import (
+    Generated,
+    Unlabelled,
+    examples_of,
+    generate,
+    sample_shape,
+)
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -110,8 +116,8 @@ class CertifiedW1:
     def _rows_of(self, unseen: Dataset, key: Array) -> np.ndarray:
         """One set of held-out rows [n, ...] for all evaluations."""
         if self._rows is None:
-            shape, size = jax.tree.leaves(unseen.struct(1))[0].shape, unseen.size or 0
-            n = min(_MOST_ROWS, _MOST_VALUES // int(np.prod(shape)), size)
+            values = int(np.prod(sample_shape(unseen)))
+            n = min(_MOST_ROWS, _MOST_VALUES // values, unseen.size or 0)
             self._rows = examples_of(next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1)))
         return self._rows
 

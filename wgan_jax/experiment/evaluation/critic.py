@@ -19,8 +19,8 @@ from wgan_jax.data.dataset import Dataset, as_dataset
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.build import build_gan, with_fast_dtype
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.samples import generate, points
-from wgan_jax.experiment.evaluation.units import in_units
+from wgan_jax.experiment.evaluation.samples import generate, points, sample_shape
+from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.experiment.evaluation.watch import cheap_sample_metrics
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -33,7 +33,7 @@ from wgan_jax.transforms.optimizers import SGD
 from wgan_jax.types import Array, GANState, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 
-_CONFIDENCE, _EXTRA_STEPS, _TRANSPORTS = 0.95, 100, 4
+_EXTRA_STEPS, _TRANSPORTS = 100, 4
 _POINTS, _VALUES = 8_192, 2**24
 _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
 _MOST_UPDATES = 2**31 - 1  # over which a learning rate may decay, so that it hardly does
@@ -110,8 +110,7 @@ class CriticDiagnostics:
     def _reals(self, key: Array) -> PyTree:
         """As many real samples as are looked at: held out, if any are."""
         data = self._data if self._unseen is None else self._unseen
-        shape = jax.tree.leaves(data.struct(1))[0].shape
-        n = min(_POINTS, _VALUES // int(np.prod(shape)), data.size or _POINTS)
+        n = min(_POINTS, _VALUES // int(np.prod(sample_shape(data))), data.size or _POINTS)
         return next(data.draws(key, n, 1))
 
     def _scores(self, state: GANState, real: PyTree, fake: PyTree) -> tuple[Array, Array]:
@@ -216,7 +215,7 @@ def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[s
     real, fake = map(np.asarray, scores)
     half = len(real) // 2
     seen = np.concatenate([real[:half], fake[:half]])
-    dual, margin = held_out_difference(real[half:], fake[half:], seen, 1 - _CONFIDENCE)
+    dual, margin = held_out_difference(real[half:], fake[half:], seen, 1 - CONFIDENCE)
     return {
         "w1/lipschitz": lipschitz,
         "w1/critic": _difference(scores) / lipschitz,

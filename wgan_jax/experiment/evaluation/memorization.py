@@ -38,7 +38,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.quality import make_extractor, points_features
-from wgan_jax.experiment.evaluation.samples import examples_of, generate
+from wgan_jax.experiment.evaluation.samples import examples_of, generate, sample_shape
 from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.gan import GAN
@@ -85,7 +85,7 @@ def memorization(
       judge: the features that distances are taken in; pixels as they are if None.
       points: samples, at most 1,000.
     """
-    size, shape = data.size, jax.tree.leaves(data.struct(1))[0].shape[1:]
+    size, shape = data.size, sample_shape(data)
     if size is None:
         return {}, None
     keys = jax.random.split(derive_key(state.key, Purpose.MEMORIZATION), 5)

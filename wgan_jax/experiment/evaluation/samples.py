@@ -80,6 +80,11 @@ def examples_of(samples: PyTree) -> np.ndarray:
     return np.asarray(jax.tree.leaves(samples)[0])
 
 
+def sample_shape(data: Dataset) -> tuple[int, ...]:
+    """The shape of one example without its label or condition."""
+    return jax.tree.leaves(data.struct(1))[0].shape[1:]
+
+
 def points(samples: PyTree) -> np.ndarray:
     """Samples as points [n, d]; of pairs, the first."""
     first = examples_of(samples)

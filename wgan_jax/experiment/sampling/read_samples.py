@@ -15,6 +15,7 @@ from wgan_jax.data.table import Table
 from wgan_jax.data.table_files import SUFFIXES
 from wgan_jax.data.units import axes
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.evaluation.samples import examples_of, sample_shape
 
 
 def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
@@ -28,7 +29,7 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
     Raises:
       UserError: no such file, or samples of another shape than the data have.
     """
-    shape = jax.tree.leaves(data.struct(1))[0].shape[1:]
+    shape = sample_shape(data)
     if data.units is not None:
         x = _rows(dataset.open_samples(str(path), data.units))
     elif path.suffix.lower() in SUFFIXES:
@@ -66,4 +67,4 @@ def _in_margin(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 def _rows(data: Dataset) -> np.ndarray:
     """All rows of a finite data set."""
     assert data.size is not None
-    return np.asarray(jax.tree.leaves(next(data.draws(jax.random.key(0), data.size, 1)))[0])
+    return examples_of(next(data.draws(jax.random.key(0), data.size, 1)))
