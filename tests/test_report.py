@@ -320,10 +320,6 @@ def test_a_report_is_kept_up_to_date_but_costs_little(tmp_path, monkeypatch, cap
     (workdir / "config.json").unlink()
     kept.update(last=True)
     assert "could not be written" in caplog.text
-    monkeypatch.setattr(reporter.jax, "process_index", lambda: 1)
-    report.unlink()
-    Reporter(workdir).update(last=True)
-    assert not report.exists()
 
 
 @needs_browser

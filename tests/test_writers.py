@@ -266,7 +266,7 @@ def test_lines_come_now_and_then_where_there_is_no_terminal(monkeypatch, capsys)
     console = Console(0, 1_000)
     for second in range(1, 26):
         now[0] = float(second)
-        console.update(10, {"critic/estimate": 1 / 3})
+        console.update(10, 1 / 3)
     console.close()
     said = capsys.readouterr()
     lines = said.out.splitlines()

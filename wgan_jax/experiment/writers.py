@@ -35,11 +35,8 @@ def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | Noop
     if not processes.is_primary():
         yield NoopWriter()
         return
-    writer = RunWriter(run, workdir)
-    try:
+    with contextlib.closing(RunWriter(run, workdir)) as writer:
         yield writer
-    finally:
-        writer.close()
 
 
 class RunWriter:
@@ -105,7 +102,7 @@ class RunWriter:
         """
         length = next(iter(metrics.values())).shape[-1]
         estimate = float(np.nanmean(metrics["critic/estimate"][..., -1]))
-        self._console.update(length, {"critic/estimate": estimate})
+        self._console.update(length, estimate)
         extra: list[dict[str, Any]] = [{}] * (length - 1) + [evaluation]
         due = [i for i in range(length) if self._is_due(before + i + 1) or extra[i]]
         timed = {"time/steps_per_second": round(speed, 3)} | (wait_fraction() if due else {})
@@ -195,15 +192,14 @@ class Console:
         if sys.stderr.isatty():
             self._bar = tqdm(initial=step, total=steps, unit="it", dynamic_ncols=True)
 
-    def update(self, iterations: int, metrics: dict[str, Any]) -> None:
+    def update(self, iterations: int, estimate: float) -> None:
         self._step += iterations
-        estimate = f"{metrics['critic/estimate']:.4f}"
         if self._bar is not None:
-            self._bar.set_postfix(estimate=estimate)
+            self._bar.set_postfix(estimate=f"{estimate:.4f}")
             self._bar.update(iterations)
         elif time.monotonic() - self._printed > _SECONDS_BETWEEN_LINES:
             self._printed = time.monotonic()
-            print(f"step {self._step:,} of {self._steps:,}  estimate {estimate}", flush=True)
+            print(f"step {self._step:,} of {self._steps:,}  estimate {estimate:.4f}", flush=True)
 
     def tell_w1(self, step: int, evaluation: dict[str, Any]) -> None:
         """Prints the estimate of W1 with its bounds, where an evaluation has one."""

@@ -113,7 +113,7 @@ def distributed_context(
     process_index: int | None = None,
     timeout: float = processes.JOIN_TIMEOUT,
 ) -> Iterator[None]:
-    """Among the other hosts of a run, if there are any; the arguments are those of `settings`.
+    """Among the other hosts of a run, if any; the arguments are those of `distributed_config`.
 
     They are waited for at most `timeout` seconds.
     What is raised inside ends the process, with one line for bad input and for a

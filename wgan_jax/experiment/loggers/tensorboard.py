@@ -13,13 +13,11 @@ import numpy as np
 class TensorBoard:
     """A `Logger` that writes event files to `WORKDIR/tensorboard`, by tensorboardX."""
 
-    def __init__(self, workdir: Path, step: int | None = None, name: str = ""):
-        """Adds to what is there; if `step` is given, what comes after it is marked as void."""
+    def __init__(self, workdir: Path, step: int, name: str):
+        """Adds to what is there; what comes after `step` is marked as void."""
         from tensorboardX import SummaryWriter
 
-        self._writer = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=None if step is None else step + 1
-        )
+        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
 
     def write_hparams(self, hparams: dict[str, Any]) -> None:
         text = json.dumps(hparams, indent=2)

@@ -44,16 +44,17 @@ def read_artifacts(workdir: Path) -> RunArtifacts:
     Raises:
       UserError: there is none, or it is no JSON object.
     """
-    config = _json(workdir / "config.json")
+    config = _read_json(workdir / "config.json", dict)
     if config is None:
         raise UserError(f"{workdir} holds no config.json that can be read, so it is no workdir")
+    members = _read_json(workdir / "members.json", list) or []
     return RunArtifacts(
         name=workdir.resolve().name,
         config=config,
         lines=[_finite_scalars(line) for line in read_metrics(workdir / "metrics.jsonl", _LINES)],
-        evaluation=_json(workdir / "evaluation.json") or {},
-        members=_members(workdir / "members.json"),
-        machine=_json(workdir / "machine.json") or {},
+        evaluation=_read_json(workdir / "evaluation.json", dict) or {},
+        members=[row for row in members if isinstance(row, dict)],
+        machine=_read_json(workdir / "machine.json", dict) or {},
         pictures=read_pictures(workdir / "samples"),
         data=_data_uri(workdir / "samples" / "data.png"),
         nearest=_data_uri(workdir / "nearest.png"),
@@ -75,7 +76,7 @@ def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
         path = f"{prefix}{name}"
         if isinstance(value, dict):
             numbers |= flat(value, f"{path}/")
-        elif isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100:
+        elif is_number(value):
             numbers[path] = value
     return numbers
 
@@ -139,28 +140,20 @@ def _reencode_png(path: Path, changed: int) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(out.getvalue()).decode()}"
 
 
-def _json(path: Path) -> dict[str, Any] | None:
-    found = _read_json(path)
-    return found if isinstance(found, dict) else None
-
-
-def _members(path: Path) -> Lines:
-    """The rows of a sweep's members, where there are some."""
-    found = _read_json(path)
-    return [row for row in found if isinstance(row, dict)] if isinstance(found, list) else []
-
-
-def _read_json(path: Path) -> Any:
+def _read_json(path: Path, kind: type) -> Any:
+    """The JSON value of a file; None where it cannot be read or is of another kind."""
     try:
-        return json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
+        found = json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
+    return found if isinstance(found, kind) else None
 
 
 def _finite_scalars(line: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a line that a chart can hold."""
-    return {
-        name: value
-        for name, value in line.items()
-        if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100
-    }
+    return {name: value for name, value in line.items() if is_number(value)}
+
+
+def is_number(value: Any) -> bool:
+    """Whether a JSON value is a number that a chart or a table can hold."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100

@@ -62,22 +62,22 @@ def _exact(found: Lines, held_out: bool) -> Markup | None:
         "W1 in units of the data",
         w1,
         zero=True,
-        note=" ".join(_notes(found, exact, held_out)),
+        note=_note(found, exact, held_out),
     )
 
 
-def _notes(found: Lines, exact: str, held_out: bool) -> list[str]:
+def _note(found: Lines, exact: str, held_out: bool) -> str:
     """Which samples exact W1 is between, how many, and what it does not say."""
+    if not any(exact in line for line in found):
+        return ""
     size = "w1/minibatch/points" if exact == "w1/minibatch" else "points"
     sizes = [line[size] for line in found if size in line]
     n = f" {sizes[-1]:,.0f}" if sizes else ""
     data = "data" if exact != "w1/minibatch" else "held-out data" if held_out else "training data"
-    if not any(exact in line for line in found):
-        return []
-    return [
+    return (
         f"Exact W1 is between{n} samples and as many of the {data}. A second sample of the data "
         "scores as data against other data do; a collapsed or shrunken generator can score lower."
-    ]
+    )
 
 
 def training(contents: RunArtifacts) -> list[Markup]:

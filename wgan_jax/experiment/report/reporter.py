@@ -14,8 +14,6 @@ import time
 from pathlib import Path
 from string import Template
 
-import jax
-
 from wgan_jax.experiment.report import curves, head, tables
 from wgan_jax.experiment.report.contents import RunArtifacts, read_artifacts
 from wgan_jax.experiment.report.health import health
@@ -35,15 +33,13 @@ class Reporter:
     """Keeps a run's report up to date, at most every half minute and for 1% of the time."""
 
     def __init__(self, workdir: Path):
-        self._workdir, self._idle = workdir, jax.process_index() != 0
-        self._due = time.monotonic() + _SECONDS_BETWEEN
-        if not self._idle:
-            write_json(workdir / "machine.json", machine())
+        self._workdir, self._due = workdir, time.monotonic() + _SECONDS_BETWEEN
+        write_json(workdir / "machine.json", machine())
 
     def update(self, *, last: bool = False) -> None:
         """Write the report if it is due. What goes wrong with it is told, and stops no run."""
         began = time.monotonic()
-        if self._idle or not (last or began >= self._due):
+        if not last and began < self._due:
             return
         try:
             write_report(self._workdir)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.remote import redacted
-from wgan_jax.experiment.evaluation.metrics import Row, rows
+from wgan_jax.experiment.evaluation.metrics import rows
 from wgan_jax.experiment.evaluation.summary import members_columns, members_note
 from wgan_jax.experiment.report.axis import number
-from wgan_jax.experiment.report.contents import Lines, RunArtifacts, flat
+from wgan_jax.experiment.report.contents import Lines, RunArtifacts, flat, is_number
 from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.names import type_name
 
@@ -30,7 +30,10 @@ def evaluation(contents: RunArtifacts) -> list[Markup]:
     cells = [
         [
             join([row.name, tag("small", row.metric.meaning)]),
-            *("" if x is None else number(x) for x in (row.value, *_parts(row, kept))),
+            *(
+                "" if x is None else number(x)
+                for x in (row.value, *(getattr(row, leaf) for leaf in kept))
+            ),
         ]
         for row in measured
     ]
@@ -40,10 +43,6 @@ def evaluation(contents: RunArtifacts) -> list[Markup]:
     if contents.evaluation.get("weights") == "averaged":
         when = f"{when}, samples of the averaged weights"
     return [table(["measure", "value", *(_LEAVES[leaf] for leaf in kept)], cells, when)]
-
-
-def _parts(row: Row, names: list[str]) -> list[float | None]:
-    return [getattr(row, name) for name in names]
 
 
 def members(contents: RunArtifacts) -> list[Markup]:
@@ -64,8 +63,7 @@ def members(contents: RunArtifacts) -> list[Markup]:
 
 
 def _cell(value: Any) -> str:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number(value) if is_number and abs(value) < 1e100 else _value(value)
+    return number(value) if is_number(value) else _value(value)
 
 
 def settings(contents: RunArtifacts) -> list[Markup]:
