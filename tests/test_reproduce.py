@@ -221,9 +221,13 @@ def test_a_figure_that_goes_on_counts_what_it_had_cost(tmp_path):
     found = [first({"name": name}, slowly) for name in "ab"]
     assert first.earlier == (0.0, 0.0)
     again = ResultCache(path, {"size": "default"})
-    assert [again({"name": name}, slowly) for name in "ab"] == found
+    assert again.earlier == (0.0, 0.0)  # nothing was asked for yet
+    assert again({"name": "a"}, slowly) == again({"name": "a"}, slowly) == found[0]
+    cost_of_one = again.earlier
+    assert again({"name": "b"}, slowly) == found[1]
     assert times == ["a", "b"]
-    assert min(again.earlier) > 0
+    assert min(cost_of_one) > 0
+    assert all(one < both for one, both in zip(cost_of_one, again.earlier, strict=True))
     assert ResultCache(path, {"size": "full"}).earlier == (0.0, 0.0)
 
 

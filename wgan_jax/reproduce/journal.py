@@ -22,8 +22,8 @@ class ResultCache:
         are JSON types.
 
     Attributes:
-      earlier: what the results that were read from the file had cost, in seconds
-        on the clock and of CPU time.
+      earlier: what the results that were asked for and read from the file had cost, in
+        seconds on the clock and of CPU time.
 
     Example:
       >>> import pathlib, tempfile
@@ -37,30 +37,36 @@ class ResultCache:
 
     def __init__(self, path: Path | None, settings: dict[str, Any]):
         self._path, self._settings = path, settings
-        self._found: list[tuple[dict[str, Any], Any]] = []
-        self.earlier = (0.0, 0.0)
-        for record in _read(path) if path is not None else []:
-            if record["settings"] == settings:
-                self._found.append((record["entry"], record["result"]))
-                seconds, cpu_seconds = self.earlier
-                self.earlier = (
-                    seconds + record.get("seconds", 0.0),
-                    cpu_seconds + record.get("cpu_seconds", 0.0),
-                )
-        if self._found:
-            print(f"going on after {len(self._found)} results in {path}; remove it to start anew")
+        records = [] if path is None else _read(path)
+        self._kept = [record for record in records if record["settings"] == settings]
+        self._made: list[dict[str, Any]] = []
+        self._asked: list[int] = []
+        if self._kept:
+            print(f"going on after {len(self._kept)} results in {path}; remove it to start anew")
+
+    @property
+    def earlier(self) -> tuple[float, float]:
+        seconds, cpu_seconds = (
+            sum(self._kept[i].get(name, 0.0) for i in self._asked)
+            for name in ("seconds", "cpu_seconds")
+        )
+        return seconds, cpu_seconds
 
     def __call__(self, entry: dict[str, Any], compute: Callable[..., Any]) -> Any:
         """The result for an entry, that is `compute(**entry)`."""
-        for known, result in self._found:
-            if known == entry:
-                return result
+        for i, record in enumerate(self._kept):
+            if record["entry"] == entry:
+                self._asked += [] if i in self._asked else [i]
+                return record["result"]
+        for record in self._made:
+            if record["entry"] == entry:
+                return record["result"]
         wall, cpu = time.perf_counter(), time.process_time()
         result = compute(**entry)
         cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
-        self._found.append((entry, result))
+        record = {"entry": entry, "settings": self._settings, "result": result, **cost}
+        self._made.append(record)
         if self._path is not None:
-            record = {"entry": entry, "settings": self._settings, "result": result, **cost}
             with open_append(self._path) as file:
                 file.write((json.dumps(record) + "\n").encode())
         return result
