@@ -186,6 +186,8 @@ def test_labels_may_be_floats_beyond_whole_numbers(tmp_path, r):
     labels = save(tmp_path / "y.npy", np.array([1e300, 0.0, 0.0]))
     opened = Arrays(path=save(tmp_path / "x.npy", r.normal(size=(3, 2))), labels=labels).open()
     assert opened.class_names == ("0.0", "1e+300")
+    labels = save(tmp_path / "y.npy", np.array([7, 2, 2], np.float16))
+    assert Arrays(path=opened.config.path, labels=labels).open().class_names == ("2", "7")
 
 
 def test_labels_that_are_no_integers_are_mapped_and_told(tmp_path, r, caplog):

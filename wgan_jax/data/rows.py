@@ -342,8 +342,10 @@ def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]
             f"{what} has {len(values):,} different values, where {_MOST_CLASSES:,} classes are the "
             f"most: numbers that are measured can be a condition"
         )
-    if values.dtype.kind == "f" and (np.abs(values) < 2**62).all() and (values % 1 == 0).all():
-        values = values.astype(np.int64)
+    if values.dtype.kind == "f":
+        wide = values.astype(np.float64)  # float16 has no 2^62
+        if (np.abs(wide) < 2**62).all() and (wide % 1 == 0).all():
+            values = wide.astype(np.int64)
     names = tuple(str(value) for value in values)
     return numbers.reshape(-1).astype(np.int32), names
 
