@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from wgan_jax import Network, toy
+from wgan_jax import Network, from_linen, toy
 from wgan_jax.testing import check_network
 
 REAL = toy.Ring()(jax.random.key(3), 4)
@@ -114,6 +115,14 @@ def coupled_beside_batch_norm():
 
 
 # Faults of randomness.
+
+
+class AlwaysDrops(nn.Module):
+    """A critic whose dropout asks neither for the mode nor for a key."""
+
+    @nn.compact
+    def __call__(self, x):
+        return nn.Dense(1)(nn.Dropout(0.5, deterministic=False)(x))
 
 
 def drops_in_two_layers_alike(params, x, train, key):
@@ -386,6 +395,12 @@ FAULTS = [
                 params, dropout(x, jax.random.key(7) if key is None else key)
             )
         ),
+    ),
+    Fault(
+        "dropout of Flax with `deterministic=False` written into it",
+        "purity",
+        "needs a key, and inference draws nothing: dropout or noise that stays on",
+        from_linen(AlwaysDrops()),
     ),
     Fault(
         "dropout wherever it is given a key",
