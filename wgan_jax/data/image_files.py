@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import lzma
 import os
 import stat
 import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
@@ -17,12 +18,14 @@ from wgan_jax.errors import UserError
 from wgan_jax.files import kind_of
 
 _SUFFIXES = (
-    *(".png", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif", ".tif", ".tiff"),
-    *(".ppm", ".pgm", ".pbm", ".pnm"),
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"),
+    *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
 # How files of these formats begin; asked of files without a suffix alone.
 _STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+# How archives begin, also those that are too damaged to be told by Python's own test.
+_ARCHIVES = {b"PK": "zip", b"BZh": "tar", b"\xfd7zXZ": "tar", b"\x1f\x8b": "tar"}
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LARGEST = 2**28  # bytes of one image file
 _MOST_UNPACKED, _MOST_RATIO = 2**30, 1_000  # what archives may hold, and how tightly
@@ -93,10 +96,15 @@ def open_source(path: str) -> Source:
             return ZipArchive(path)
         if tarfile.is_tarfile(place):
             return TarArchive(path)
+        with open(place, "rb") as file:
+            start = file.read(8)
     except FileNotFoundError as error:
         raise UserError(f"there is no folder, zip or tar of images at {path}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    for begins, kind in _ARCHIVES.items():
+        if start.startswith(begins):
+            raise UserError(f"{path} begins as a {kind} does and cannot be read: it is damaged")
     raise UserError(f"{path} is a file, and neither a zip nor a tar of images")
 
 
@@ -145,10 +153,10 @@ class Directory:
             for entry in entries:
                 name = prefix + entry.name
                 if _is_hidden(entry.name):
-                    passed[_kind(name)] += entry.is_file()
-                elif entry.is_dir():
+                    passed[_kind(name)] += _is(entry.is_file)
+                elif _is(entry.is_dir):
                     self._walk(entry.path, f"{name}/", seen, files, passed)
-                elif (entry.is_file() or entry.is_symlink()) and self._is_image(
+                elif (_is(entry.is_file) or entry.is_symlink()) and self._is_image(
                     entry
                 ):  # a link to nothing is told when it is read
                     files.append(ImageFile(name, _stamp(entry)))
@@ -161,11 +169,10 @@ class Directory:
     @staticmethod
     def _is_image(entry: os.DirEntry[str]) -> bool:
         suffix = PurePosixPath(entry.name).suffix
-        if suffix or not entry.is_file():
+        if suffix or not _is(entry.is_file):
             return suffix.lower() in _SUFFIXES
         with open(entry.path, "rb") as file:
-            start = file.read(12)
-        return start.startswith(_STARTS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+            return _starts_as_image(file.read(12))
 
     def read(self, name: str) -> bytes:
         descriptor = os.open(f"{self.path}/{name}", _FLAGS)  # for many small files, without frills
@@ -185,6 +192,12 @@ class Directory:
                 yield name, self.read(name)
             except OSError as error:
                 yield name, error
+
+
+_UNREADABLE = (
+    *(OSError, EOFError, ValueError, NotImplementedError, RuntimeError, KeyError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
 
 
 class _Archive:
@@ -208,7 +221,7 @@ class _Archive:
     def find(self) -> Found:
         members, passed_over, unpacked = {}, Counter[str](), 0
         most = max(_MOST_UNPACKED, _MOST_RATIO * os.path.getsize(self.path))
-        for name, size, is_file, member in self._members():
+        for name, size, kind, member in self._members():
             plain = self._plain(name)
             unpacked += size
             if unpacked > most:
@@ -217,10 +230,10 @@ class _Archive:
                     f"not read"
                 )
             parts = PurePosixPath(plain).parts
-            if not is_file:
+            if kind == "folder":
                 continue
-            if any(map(_is_hidden, parts)) or PurePosixPath(plain).suffix.lower() not in _SUFFIXES:
-                passed_over[_kind(plain)] += 1
+            if any(map(_is_hidden, parts)) or not self._is_image(plain, kind, member):
+                passed_over[_kind(plain) if kind == "file" else kind] += 1
             elif size > _LARGEST:
                 raise UserError(f"{plain} in {self.path} has {size:,} bytes: no image is so large")
             else:
@@ -228,6 +241,15 @@ class _Archive:
         shared = _shared_folder(list(members))
         self._by_name = {name[len(shared) :]: member for name, member in members.items()}
         return Found([ImageFile(name) for name in sorted(self._by_name)], dict(passed_over))
+
+    def _is_image(self, name: str, kind: str, member: Any) -> bool:
+        suffix = PurePosixPath(name).suffix
+        if suffix or kind != "file":
+            return kind == "file" and suffix.lower() in _SUFFIXES
+        try:
+            return _starts_as_image(self._content(member, most=12))
+        except _UNREADABLE:
+            return False
 
     def _plain(self, name: str) -> str:
         parts = PurePosixPath(name.replace("\\", "/")).parts
@@ -237,19 +259,18 @@ class _Archive:
             )
         return "/".join(part for part in parts if part != ".")
 
-    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
-        """Name, size, whether it is a plain file, and what `_content` takes."""
+    def _members(self) -> Iterator[tuple[str, int, str, Any]]:
+        """Name, size, kind (`file`, `folder` or what else it is), and what `_content` takes."""
         raise NotImplementedError
 
-    def _content(self, member: Any) -> bytes:
+    def _content(self, member: Any, most: int | None = None) -> bytes:
+        """All of a file, or its first bytes."""
         raise NotImplementedError
 
     def read(self, name: str) -> bytes:
         try:
             return self._content(self._by_name[name])
-        except (OSError, EOFError, ValueError, NotImplementedError, RuntimeError) as error:
-            raise OSError(None, " ".join(str(error).split()) or "it is cut short", name) from error
-        except (zipfile.BadZipFile, tarfile.TarError, zlib.error, KeyError) as error:
+        except _UNREADABLE as error:
             raise OSError(None, " ".join(str(error).split()) or "it is damaged", name) from error
 
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
@@ -265,7 +286,7 @@ class _Archive:
 class ZipArchive(_Archive):
     """Files in a zip."""
 
-    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
+    def _members(self) -> Iterator[tuple[str, int, str, Any]]:
         try:
             self._file = zipfile.ZipFile(self.path)
         except (zipfile.BadZipFile, OSError, NotImplementedError) as error:
@@ -273,32 +294,61 @@ class ZipArchive(_Archive):
         for info in self._file.infolist():
             if info.flag_bits & 1:
                 raise UserError(f"{self.path} is encrypted: unpack it, and give the folder")
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            is_file = not info.is_dir() and kind in (0, stat.S_IFREG)
-            yield info.filename, info.file_size, is_file, info
+            mode = stat.S_IFMT(info.external_attr >> 16)
+            is_file = mode in (0, stat.S_IFREG)
+            kind = "folder" if info.is_dir() else "file" if is_file else kind_of(mode)
+            yield info.filename, info.file_size, kind, info
 
-    def _content(self, member: zipfile.ZipInfo) -> bytes:
+    def _content(self, member: zipfile.ZipInfo, most: int | None = None) -> bytes:
         with self._file.open(member) as file:
-            return file.read(member.file_size + 1)  # and no more than it says
+            return file.read(most or member.file_size + 1)  # and no more than it says
 
 
 class TarArchive(_Archive):
-    """Files in a tar, compressed or not."""
+    """Files in a tar, compressed or not; a hard link is the file that it leads to."""
 
-    def _members(self) -> Iterator[tuple[str, int, bool, Any]]:
+    def _members(self) -> Iterator[tuple[str, int, str, Any]]:
+        files: dict[str, tarfile.TarInfo] = {}
         try:
             self._file = tarfile.open(self.path)  # noqa: SIM115  read from later
             for info in self._file:
-                yield info.name, info.size, info.isfile(), info
-        except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
+                file = files.get(info.linkname) if info.islnk() else info
+                if file is not None and file.isfile():
+                    files[info.name] = file
+                    yield info.name, file.size, "file", file
+                else:
+                    yield info.name, 0, "folder" if info.isdir() else _kind_in_tar(info), info
+            # Where a header is damaged, Python takes what came before for all that there is.
+            self._file.fileobj.seek(self._file.offset)
+            if self._file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+                raise EOFError(f"there is no end after {len(files):,} files")
+        except (tarfile.TarError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
             raise UserError(f"{self.path} is a damaged tar: {error}") from error
 
-    def _content(self, member: tarfile.TarInfo) -> bytes:
+    def _content(self, member: tarfile.TarInfo, most: int | None = None) -> bytes:
         file = self._file.extractfile(member)
-        data = b"" if file is None else file.read()
-        if len(data) != member.size:
+        data = b"" if file is None else file.read(most)
+        if most is None and len(data) != member.size:
             raise EOFError("it is cut short")
         return data
+
+
+def _kind_in_tar(info: tarfile.TarInfo) -> str:
+    return "a link" if info.issym() or info.islnk() else "a device or a pipe"
+
+
+def _starts_as_image(start: bytes) -> bool:
+    return start.startswith(_STARTS) or (start[:4], start[8:]) == (b"RIFF", b"WEBP")
+
+
+def _is(what: Callable[[], bool]) -> bool:
+    """What an entry says of itself; a link that leads back to itself is nothing."""
+    try:
+        return what()
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+        return False
 
 
 def _shared_folder(names: list[str]) -> str:

@@ -90,6 +90,7 @@ def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
         if image.width * image.height > _LARGEST_PIXELS:
             raise UserError(f"{name} of {image.width} x {image.height} pixels is too large")
         image.load()
+        _scale_transparency(image, encoded)
     except UnidentifiedImageError as error:
         what = "it is in no known format" if encoded else "it is empty"
         raise UserError(f"{name} cannot be decoded: {what}") from error
@@ -99,6 +100,17 @@ def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
         detail = " ".join(str(error).split())[:200] or type(error).__name__
         raise UserError(f"{name} cannot be decoded: {detail}") from error
     return _upright(image)
+
+
+def _scale_transparency(image: Image.Image, encoded: bytes) -> None:
+    """Bring the transparent color of a PNG to the 8 bits that Pillow brings its pixels to."""
+    clear, depth = image.info.get("transparency"), encoded[24] if len(encoded) > 24 else 8
+    if image.format != "PNG" or not 1 <= depth <= 16:
+        return
+    if isinstance(clear, int) and image.mode == "L" and depth < 8:
+        image.info["transparency"] = clear * 255 // (2**depth - 1)
+    elif isinstance(clear, tuple) and depth == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in clear)
 
 
 def _upright(image: Image.Image) -> Image.Image:
@@ -152,7 +164,7 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
     """Grey of more than 8 bits as grey of 8, with alpha if one value stands for transparency."""
     values = np.asarray(image)
     least, most = float(values.min()), float(values.max())  # NaN if there is one
-    if image.mode.startswith("I;") or image.format in ("PNG", "PPM"):
+    if image.mode.startswith("I;") or (image.mode == "I" and image.format in ("PNG", "PPM")):
         unit = 257.0
     elif image.mode == "F" and 0 <= least <= most <= 1:
         unit = 1 / 255
