@@ -27,7 +27,7 @@ from wgan_jax.files import temporary_folder
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 1
+_FORMAT = 2
 _BLOCK = 64  # files that a thread decodes at a time
 _ROWS, _INDEX = "images.npy", "index.json"
 
