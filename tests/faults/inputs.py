@@ -157,7 +157,7 @@ COMMANDS = {
     "reproduce": "one figure",
     "reproduce fig1 fig2": "one figure",
     "reproduce fig1 --seeds 0": "whole number",
-    "reproduce fig1 --size huge": "quick, default, full",
+    "reproduce fig1 --size huge": "quick, default, real, full",
     "reproduce fig1 --sieze quick": "did you mean --size",
     "reproduce fig1 --out FILE": "cannot be written",
     "reproduce fig1 --out /proc/x": "cannot be written",
