@@ -288,7 +288,8 @@ def draw(found: Curves, label: str, title: str, color: str) -> Any:
     cells[0, 0].legend()
     cells[1, 0].legend()
     seeds = len(next(iter(runs_of.values())))
-    figure.suptitle(f"{title}, on {measures.data}\none line a seed, {seeds} seeds")
+    lines = f"one line a seed, {seeds} seeds" if seeds > 1 else "one seed"
+    figure.suptitle(f"{title}, on {measures.data}\n{lines}")
     return figure
 
 
