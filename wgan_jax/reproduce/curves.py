@@ -50,10 +50,6 @@ class Measures(NamedTuple):
     other_name: str
     form: str
 
-    @classmethod
-    def of(cls, settings: Settings) -> Measures:
-        return _ON_GARMENTS if settings.size == "real" else _ON_DIGITS
-
 
 _ON_DIGITS = Measures(
     "digits", "sliced W1", f"exact W1 of {_HELD_OUT}", "sliced_w1", "exact_w1", ".3f"

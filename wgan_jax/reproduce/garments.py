@@ -21,6 +21,7 @@ from wgan_jax.experiment.config import Config, Warmup
 from wgan_jax.experiment.evaluation.certified import CertifiedW1
 from wgan_jax.experiment.evaluation.features import Features, default_features
 from wgan_jax.experiment.evaluation.samples import generate
+from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.metrics import extract, frechet_distance
@@ -144,7 +145,7 @@ class Garments:
             "w1": [[at[f"w1/{name}"] for name in ("value", "lower", "upper")] for at in found[1:]],
             "untrained": found[0]["frechet"],
             "spread": float(last.std(0).mean() / self.judge.spread),
-            "samples": _as_bytes(last[:SHOWN]).tolist(),
+            "samples": to_pixels(last[:SHOWN]).tolist(),
         }
 
     def _config(
@@ -195,10 +196,6 @@ class _Judge:
 
     def _look(self, images: Any) -> np.ndarray:
         return np.asarray(extract(self._features.apply, np.asarray(images)))
-
-
-def _as_bytes(images: np.ndarray) -> np.ndarray:
-    return np.round((images + 1) * 127.5).astype(np.uint8)
 
 
 def _as_run(record: dict[str, Any]) -> GarmentRun:
