@@ -38,7 +38,7 @@ _UNSIZED = ((32, 3), (64, 3))  # image size and channels of networks that were t
 
 
 def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
-    """The GAN of a config, or the VAE in a GAN's clothes.
+    """The GAN of a config, or a VAE that implements the `GAN` interface.
 
     Args:
       config: the experiment.
@@ -58,14 +58,6 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
         critic_tx = follow_iterations(config.critic_optimizer.build())
     if isinstance(config.objective, EvidenceBound):
         _require_plain_vae(config)
-        return vae(
-            from_linen(with_fast_dtype(config.generator)),
-            from_linen(with_fast_dtype(config.critic)),
-            config.objective,
-            generator_tx=skip_non_finite(generator_tx),
-            critic_tx=skip_non_finite(critic_tx),
-            latent=latent,
-        )
     projection = None
     if config.clip is not None:
         mask = all_but_norms if config.clip.exempt_norms else None
@@ -73,13 +65,21 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
             projection = partial(project_weights, c=config.clip.c, mask=mask)
         else:
             critic_tx = optax.chain(critic_tx, clip_weights(config.clip.c, mask))
+    generator, critic = (
+        from_linen(with_fast_dtype(network)) for network in (config.generator, config.critic)
+    )
+    training: dict[str, Any] = {
+        "generator_tx": skip_non_finite(generator_tx),
+        "critic_tx": skip_non_finite(critic_tx),
+        "latent": latent,
+    }
+    if isinstance(config.objective, EvidenceBound):
+        return vae(generator, critic, config.objective, **training)
     return gan(
-        from_linen(with_fast_dtype(config.generator)),
-        from_linen(with_fast_dtype(config.critic)),
+        generator,
+        critic,
         config.objective,
-        generator_tx=skip_non_finite(generator_tx),
-        critic_tx=skip_non_finite(critic_tx),
-        latent=latent,
+        **training,
         penalty=config.penalty,
         critic_projection=projection,
         unrolled_steps=config.unrolled_steps,

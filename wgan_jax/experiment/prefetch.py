@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 
 import jax
@@ -27,11 +27,8 @@ def prefetch(
     if not data.is_stream:
         yield Resident(sharding.sampler(data))
         return
-    prefetcher = Prefetcher(config, data, state, sharding)
-    try:
+    with closing(Prefetcher(config, data, state, sharding)) as prefetcher:
         yield prefetcher
-    finally:
-        prefetcher.close()
 
 
 class Resident:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import operator
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -45,17 +46,17 @@ def grid(config: Config) -> list[dict[str, float]]:
                 raise UserError(f"sweep.{field} sets {name}, which this config does not have")
         if values:
             grids.append([dict.fromkeys(names, value) for value in values])
-    picked = (itertools.chain.from_iterable(map(dict.items, c)) for c in itertools.product(*grids))
-    return [dict(values) for values in picked]
+    return [
+        {name: value for values in picked for name, value in values.items()}
+        for picked in itertools.product(*grids)
+    ]
 
 
 def members(config: Config) -> list[Config]:
     """The run that each member is, as a config of its own: seeds within combinations."""
     seeds = config.sweep.seeds if config.sweep else 1
     return [
-        dataclasses.replace(
-            with_values(config, values), sweep=None, seed=config.seed + i, steps=config.steps
-        )
+        dataclasses.replace(with_values(config, values), sweep=None, seed=config.seed + i)
         for values in grid(config)
         for i in range(seeds)
     ]
@@ -101,20 +102,22 @@ def member_state(states: GANState, k: int) -> GANState:
 
 def varied_hyperparameters(config: Config) -> list[dict[str, Any]]:
     """What sets each member apart, by dotted name."""
-    varied = grid(config)[0]
+    varied = {name: operator.attrgetter(name) for name in grid(config)[0]}
     return [
-        {"seed": member.seed} | {name: value_at(member, name) for name in varied}
+        {"seed": member.seed} | {name: value_of(member) for name, value_of in varied.items()}
         for member in members(config)
     ]
 
 
 def stack_members(config: Config) -> tuple[Array, dict[str, Array]]:
     """Root keys [m] and hyper-parameters, each [m], of all members."""
-    varied = grid(config)[0]
     runs = members(config)
     keys = jnp.stack([jax.random.key(member.seed) for member in runs])
-    hypers = {name: np.array([value_at(m, name) for m in runs], np.float32) for name in varied}
-    return keys, jax.tree.map(jnp.asarray, hypers)
+    hypers = {
+        name: jnp.asarray(np.array([*map(operator.attrgetter(name), runs)], np.float32))
+        for name in grid(config)[0]
+    }
+    return keys, hypers
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
@@ -131,9 +134,3 @@ def with_values(config: Config, values: Mapping[str, Any]) -> Config:
         changed: dict[str, Any] = {part: node}
         config = dataclasses.replace(config, **changed)
     return config
-
-
-def value_at(config: Config, name: str) -> Any:
-    """The value at a dotted name."""
-    part, attribute = name.split(".")
-    return getattr(getattr(config, part), attribute)

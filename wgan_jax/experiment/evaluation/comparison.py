@@ -19,6 +19,7 @@ from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import Array
 
 ROWS = 20_000
+_DISTANCES = ("value", "lower", "upper", "floor", "transport")
 _WIDTH = 28  # of a name on the screen
 
 
@@ -151,10 +152,7 @@ def compare(
             features=space,
             **options,
         )
-        scaled = {
-            name: scale * getattr(estimate, name) for name in ("value", "lower", "upper", "floor")
-        }
-        scaled["transport"] = scale * estimate.transport
+        scaled = {name: scale * getattr(estimate, name) for name in _DISTANCES}
         rows.append((candidate, estimate._replace(**scaled)))
     unit = "" if features is None else f"features of {features.name}"
     return Comparison(rows, reference, confidence, unit)

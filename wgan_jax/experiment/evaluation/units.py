@@ -75,7 +75,7 @@ def by_column(
     return found
 
 
-def column_w1(x: Any, y: Any, confidence: float = CONFIDENCE) -> ColumnW1:
+def column_w1(x: Any, y: Any) -> ColumnW1:
     """Exact W1 between values [n] and [m] on the line, or between those of a category.
 
     The bounds follow from those of Dvoretzky, Kiefer and Wolfowitz (Massart, 1990) on the two
@@ -86,7 +86,7 @@ def column_w1(x: Any, y: Any, confidence: float = CONFIDENCE) -> ColumnW1:
       >>> w1.value, w1.lower > 2.8, w1.upper
       (3.0, True, 3.0)
     """
-    sizes, alpha = (len(x), len(y)), 1 - confidence
+    sizes, alpha = (len(x), len(y)), 1 - CONFIDENCE
     if np.asarray(x).dtype.kind in "USO":
         names, index = np.unique(np.concatenate([x, y]).astype(str), return_inverse=True)
         p, q = (

@@ -66,14 +66,9 @@ def export_generator(sampler: GeneratorSampler, path: Path) -> None:
 
 def export_program(sampler: GeneratorSampler) -> jax.export.Exported:
     """The generator as a program of noise [n, dim], label [n] and condition [n, k], for any n."""
-    scope = jax.export.SymbolicScope()
-    (n,) = jax.export.symbolic_shape("n", scope=scope)
-    inputs = [
-        jax.ShapeDtypeStruct((n, *each["shape"][1:]), each["dtype"])
-        for each in describe(sampler)["inputs"]
-    ]
+    (n,) = jax.export.symbolic_shape("n")
     program = jax.jit(_program(sampler))
-    return jax.export.export(program, platforms=PLATFORMS)(*inputs)
+    return jax.export.export(program, platforms=PLATFORMS)(*_structs(_inputs(sampler), n))
 
 
 def describe(sampler: GeneratorSampler) -> dict[str, Any]:
@@ -83,6 +78,26 @@ def describe(sampler: GeneratorSampler) -> dict[str, Any]:
       UserError: units that float32 does not hold.
     """
     _require_float32(sampler.schema)
+    inputs, units = _inputs(sampler), sampler.schema.units
+    out = jax.eval_shape(_program(sampler), *_structs(inputs, 1))
+    output = {"name": "samples", "shape": ["n", *out.shape[1:]], "dtype": out.dtype.name}
+    if units is not None:
+        output |= {"units": "those of the data", "columns": units.fields()}
+    elif len(out.shape) == 4:
+        output |= {"units": _RANGE}
+    return {
+        "wgan_jax": wgan_jax.__version__,
+        "jax": jax.__version__,
+        "platforms": list(PLATFORMS),
+        "step": int(sampler.state.step),
+        "weights": "raw" if sampler.spec.weights == "raw" else weights_of(sampler.state),
+        "inputs": inputs,
+        "output": output,
+    }
+
+
+def _inputs(sampler: GeneratorSampler) -> list[dict[str, Any]]:
+    """What an exported generator takes, in order."""
     config, schema = sampler.config, sampler.schema
     noise = "uniform from -1 to 1" if isinstance(config.latent, Uniform) else "standard normal"
     inputs: list[dict[str, Any]] = [
@@ -97,26 +112,12 @@ def describe(sampler: GeneratorSampler) -> dict[str, Any]:
         condition = {"name": "condition", "shape": ["n", width], "dtype": "float32"}
         columns = [] if schema.conditions is None else schema.conditions.fields()
         inputs.append(condition | {"columns": columns})
-    shapes = [(1, *each["shape"][1:]) for each in inputs]
-    structs = [
-        jax.ShapeDtypeStruct(shape, each["dtype"])
-        for shape, each in zip(shapes, inputs, strict=True)
-    ]
-    out = jax.eval_shape(_program(sampler), *structs)
-    output = {"name": "samples", "shape": ["n", *out.shape[1:]], "dtype": out.dtype.name}
-    if schema.units is not None:
-        output |= {"units": "those of the data", "columns": schema.units.fields()}
-    elif len(out.shape) == 4:
-        output |= {"units": _RANGE}
-    return {
-        "wgan_jax": wgan_jax.__version__,
-        "jax": jax.__version__,
-        "platforms": list(PLATFORMS),
-        "step": int(sampler.state.step),
-        "weights": "raw" if sampler.spec.weights == "raw" else weights_of(sampler.state),
-        "inputs": inputs,
-        "output": output,
-    }
+    return inputs
+
+
+def _structs(inputs: list[dict[str, Any]], n: Any) -> list[jax.ShapeDtypeStruct]:
+    """Shapes and dtypes of `n` of each input, which may be symbolic."""
+    return [jax.ShapeDtypeStruct((n, *each["shape"][1:]), each["dtype"]) for each in inputs]
 
 
 def _program(sampler: GeneratorSampler) -> Callable[..., Array]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
@@ -92,11 +93,7 @@ class GeneratorSampler:
         noise, num = self.config.latent, self.num
         keys = jax.random.split(jax.random.key(self.spec.seed), _WAYPOINTS + 1)
         waypoints = [self._noise(key, num) for key in keys[: _WAYPOINTS if tour else 2]]
-        legs = (
-            zip(waypoints, [*waypoints[1:], waypoints[0]], strict=True)
-            if tour
-            else [tuple(waypoints)]
-        )
+        legs = itertools.pairwise([*waypoints, waypoints[0]] if tour else waypoints)
         condition = self._condition(keys[-1], num, jnp.int32(0))
         decode = jax.jit(self._decode)
         for a, b in legs:
