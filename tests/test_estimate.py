@@ -34,6 +34,23 @@ def test_bounds_of_equal_laws_hold(key):
     assert e.value < e.transport
 
 
+@pytest.mark.parametrize("dim", [2, 50])
+def test_arrays_of_one_law_read_zero(dim, key):
+    for each in jax.random.split(key, 3):
+        for_x, for_y, rest = jax.random.split(each, 3)
+        x, y = normal(dim)(for_x, 2000), normal(dim)(for_y, 2000)
+        e = estimate_w1(x, y, key=rest, **_QUICK)
+        assert e.value == e.lower == 0
+
+
+def test_a_value_is_its_score_where_that_is_above_noise(key):
+    one, two, rest = jax.random.split(key, 3)
+    x, y = normal(10)(one, 2000), normal(10, 1.0)(two, 2000)
+    e = estimate_w1(x, y, key=rest, **_QUICK)
+    assert 0 < e.lower < e.dual
+    assert e.value == pytest.approx(e.dual, rel=0.01)
+
+
 def test_a_sampler_gives_tight_bounds(key):
     p, q = normal(2), normal(2, std=3.0)
     truth = distances.w1_gaussians(2, 1.0, 3.0)

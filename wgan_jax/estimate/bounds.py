@@ -33,6 +33,11 @@ class Dual(NamedTuple):
     sizes: tuple[int, int]
     reach: tuple[float, float]
 
+    @property
+    def denoised(self) -> float:
+        """The score where it is well above its margin, falling to 0 where it is within it."""
+        return max(max(self.score, 0.0) ** 4 - self.margin**4, 0.0) ** 0.25
+
 
 def dual_score(
     pair: Pair, critic: Any, held_out: int, looks: int, alpha: float, rounding: float

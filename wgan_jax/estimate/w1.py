@@ -72,7 +72,8 @@ def estimate_w1(
     before and after a step, the mean distance of such draws.
 
     `value` is the held-out score, or transport less its floor where that is larger by more
-    than its noise; both tend to be below W1. It is kept inside the bounds.
+    than its noise; both tend to be below W1. It is kept inside the bounds. A score within its
+    margin is no evidence of a distance and counts as 0, so that of equal laws reads 0.
 
     Args:
       p: samples [n, ...], or a sampler `(key, n) -> x[n, ...]` that JAX can trace, which
@@ -173,7 +174,7 @@ def estimate_w1(
     if alike:
         upper = min(upper, coupled_upper(pair, alpha / bounds, within))
     upper = max(upper, lower)  # where they cross, it is the upper one that fails
-    value = min(max(dual.score, transport.debiased, lower), upper)
+    value = min(max(dual.denoised, transport.debiased, lower), upper)
     estimate = W1Estimate(
         value=value * scale,
         lower=lower * scale,
