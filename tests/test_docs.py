@@ -114,9 +114,14 @@ def test_the_networks_of_each_tab_are_networks(library):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["quickstart", "adding", "composing"])
+@pytest.mark.parametrize("page", ["quickstart", "adding", "composing", "testing", "w1"])
 def test_the_python_on_a_page_runs(page):
+    if page == "testing":
+        pytest.importorskip("hypothesis")
     text = (ROOT / "docs" / f"{page}.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     assert blocks
-    exec("\n".join(blocks), {"__name__": page})
+    names = {"__name__": page}
+    exec("\n".join(blocks), names)
+    for name in [name for name in names if name.startswith("test_")]:
+        names[name]()

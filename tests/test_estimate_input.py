@@ -126,8 +126,10 @@ dates = np.arange(40).astype("datetime64[s]")[:, None]
         (iter(X), "p is one .*iterator; give"),
         (np.zeros((0, 2)), r"p needs at least 8 samples .* got shape \(0, 2\)"),
         (np.zeros((40, 0)), r"got shape \(40, 0\)"),
-        (np.where(X > 1, np.nan, X), "not finite; drop their rows, or fill in"),
+        (np.where(X > 1, np.nan, X), r"not finite \(.*\); drop their rows, or fill in"),
         (scipy.sparse.csr_matrix((10**6, 10**6)), "too large to be filled up; project"),
+        (Frame(a=X[:, 0], b=np.where(X[:, 1] > 1, np.nan, 0)), r"not finite \(.* in 'b'\); drop"),
+        (Frame(a=np.array([np.inf] + [0.0] * 39)), r"not finite \(1 in 'a'\); drop"),
         (Frame(a=X[:, 0], b=np.array(["x"] * 40)), "column 'b' of p holds"),
         (Frame(a=Series(values=[1, 2] * 20, dtype="category"), b=X[:, 1]), "'a' of p .*one-hot"),
         (jax.random.split(jax.random.key(0), 40), "p is a .*, of which no one array"),
@@ -286,3 +288,8 @@ def test_features_of_another_shape_are_refused(features):
 def test_a_progress_bar_raises_no_warning(capsys):
     estimate(X, Y, progress=True)
     assert "W1 at least" in capsys.readouterr().err
+
+
+def test_a_seed_in_place_of_a_key_is_told_how_to_become_one():
+    with pytest.raises(ValueError, match=r"expected a key, jax\.random\.key\(7\), got 7"):
+        estimate_w1(X, Y, key=7)

@@ -1,12 +1,24 @@
 """Checks of networks, objectives, penalties and samplers: each broken one fails by name."""
 
+import traceback
+from pathlib import Path
+
+import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from wgan_jax import Network, Wasserstein, toy
-from wgan_jax.testing import check_network, check_objective, check_penalty, check_sampler
+from wgan_jax.testing import (
+    check_gan,
+    check_network,
+    check_objective,
+    check_optimizer,
+    check_penalty,
+    check_sampler,
+)
 from wgan_jax.testing.draws import collect_prng_keys, with_first_row_flipped
 
 REAL = toy.Ring()(jax.random.key(3), 4)
@@ -129,6 +141,83 @@ def test_a_broken_sampler_is_caught(sampler, name):
         pytest.raises(AssertionError, match=rf"check_sampler, {name} \("),
     ):
         check_sampler(sampler)
+
+
+def test_a_failure_names_the_fault_and_shows_no_code_of_the_checks():
+    def centered(params, stats, x, *, train, key=None):
+        return x @ params["w"] - (x @ params["w"]).mean(), stats
+
+    with pytest.raises(AssertionError) as info:
+        check_network(linear(apply=centered), REAL, scores=True)
+    shown = str(info.getrepr(style="long", tbfilter=True))
+    assert "a mean over it?" in shown
+    assert all(Path(str(e.path)) == Path(__file__) for e in info.traceback.filter(info))
+    assert info.value.__cause__ is None
+    assert info.value.__suppress_context__
+
+
+@pytest.mark.parametrize("fail", [lambda: chex.assert_rank(jnp.ones(2), 2), lambda: {}["scale"]])
+def test_a_failure_in_the_part_itself_leads_there(fail):
+    def apply(params, stats, x, *, train, key=None):
+        fail()
+
+    with pytest.raises(AssertionError, match="check_network, purity") as info:
+        check_network(linear(apply=apply), REAL, scores=True)
+    frames = traceback.extract_tb(info.value.__cause__.__traceback__)
+    assert any(frame.filename == __file__ and frame.name == "apply" for frame in frames)
+
+
+def test_rows_that_are_alike_hide_no_statistics_of_the_batch():
+    """A batch of ones is its own mean, and so is a row of it."""
+
+    def whitened(params, stats, x, *, train, key=None):
+        mean = x.mean(0, keepdims=True)
+        return (x - mean) @ params["w"], {"mean": mean} if train else stats
+
+    def init(key, x):
+        return {"w": jax.random.normal(key, x.shape[1:])}, {"mean": jnp.zeros((1, *x.shape[1:]))}
+
+    with pytest.raises(AssertionError, match=r"batch_independence.*another first row"):
+        check_network(Network(init, whitened), jnp.ones((4, 2)), scores=True)
+
+
+@pytest.mark.parametrize("x", [np.arange(8.0).reshape(4, 2), np.zeros((4, 2), np.float32)])
+def test_a_batch_may_be_of_numpy(x):
+    slow = ("jit", "scan", "vmap", "export")
+    check_network(linear(), x, scores=True, skip=slow)
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda: check_network(linear(), [[1.0, 2.0], [3.0, 4.0]]), r"leaf \[0\]\[0\] is a float"),
+        (lambda: check_network(linear(), (8, 2)), r"leaf \[0\] is an int"),
+        (lambda: check_network(linear(), np.array([["a"], ["b"]])), "make an array of numbers"),
+        (lambda: check_network(linear(), jnp.float32(1)), "leading axis"),
+        (lambda: check_network(linear(), REAL[:1]), "at least 2 rows, got 1"),
+        (lambda: check_network(linear(), REAL.at[1, 0].set(jnp.nan)), "not finite"),
+        (lambda: check_gan(lambda state, real: state, REAL), "the GAN needs init, critic_step"),
+        (lambda: check_objective(Wasserstein), r"is the class Wasserstein: make an instance"),
+        (lambda: check_objective(jnp.mean), "the objective needs critic_loss"),
+        (lambda: check_sampler(REAL), r"a function \(key, n\) -> x\[n, ...\], got an ArrayImpl"),
+        (lambda: check_sampler(toy.Ring), r"class Ring: make an instance"),
+        (lambda: check_penalty(10.0), "the penalty is a function"),
+        (lambda: check_optimizer(optax.adam, {"w": REAL}), "the optimizer needs init, update"),
+    ],
+)
+def test_what_is_given_is_looked_at_before_the_part_is_blamed(check, message):
+    with pytest.raises(ValueError, match=message):
+        check()
+
+
+def test_one_property_to_skip_may_be_given_by_its_name():
+    with pytest.raises(AssertionError, match="check_sampler, keys"):
+        check_sampler(again, skip="key")
+
+
+def again(key, n):
+    with jax.debug_key_reuse(False):
+        return jax.random.normal(jax.random.clone(key), (n, 2)) + jax.random.normal(key, (n, 2))
 
 
 def test_an_unknown_property_is_named():

@@ -66,5 +66,7 @@ def typed(key: Array) -> Array:
         raise ValueError(f"expected one key, got an array of keys of shape {key.shape}")
     shape, dtype = getattr(key, "shape", None), getattr(key, "dtype", type(key).__name__)
     if dtype != jnp.uint32 or shape is None or len(shape) != 1:
-        raise ValueError(f"expected jax.random.key(seed), got {dtype} of shape {shape}")
+        given = repr(key) if isinstance(key, int) else f"{dtype} of shape {shape}"
+        seed = given if type(key) is int else "seed"
+        raise ValueError(f"expected a key, jax.random.key({seed}), got {given}")
     return jax.random.wrap_key_data(key)

@@ -137,7 +137,7 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
 def _checked(source: Source, name: str) -> Samples:
     samples = as_samples(source, name)
     _check_samples(samples.x, name)
-    return samples._replace(x=_finite(as_numbers(samples.x, name), name))
+    return samples._replace(x=_finite(as_numbers(samples.x, name), name, samples.columns))
 
 
 def _check_columns(p: Samples, q: Samples) -> None:
@@ -154,11 +154,13 @@ def _check_samples(x: Any, name: str) -> None:
         raise ValueError(f"{name} needs at least {_FEWEST} samples [n, ...], got shape {x.shape}")
 
 
-def _finite(x: np.ndarray, name: str) -> np.ndarray:
-    bad = np.count_nonzero(~np.isfinite(x))
-    if bad:
+def _finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> np.ndarray:
+    bad = ~np.isfinite(x)
+    if bad.any():
+        held = [repr(c) for c, is_bad in zip(columns, bad.any(0), strict=False) if is_bad]
+        where = f" in {', '.join(held[:3])}{', ...' if len(held) > 3 else ''}" if held else ""
         raise ValueError(
-            f"{name} of shape {x.shape} has {bad} values that are not finite; drop their rows, "
-            "or fill in what is missing"
+            f"{name} of shape {x.shape} has values that are not finite ({bad.sum():,}{where}); "
+            "drop their rows, or fill in what is missing"
         )
     return x

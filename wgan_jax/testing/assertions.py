@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
@@ -33,6 +34,8 @@ def run_properties(
       ValueError: a property to skip that there is not.
       AssertionError: the first property that fails, by name and meaning.
     """
+    __tracebackhide__ = True  # pytest shows the caller's line, and what is wrong
+    skip = (skip,) if isinstance(skip, str) else skip
     skip = {FORMER_PROPERTIES.get(name, name) for name in skip}
     unknown = sorted(skip - properties.keys())
     if unknown:
@@ -40,20 +43,43 @@ def run_properties(
     for name, holds in properties.items():
         if name not in skip:
             meaning = " ".join((holds.__doc__ or "").split()).rstrip(".")
-            with error_context(f"{check}, {name} ({meaning})"):
+            try:
                 holds(case)
+            except Exception as error:
+                raise _explained(error, f"{check}, {name} ({meaning})") from _origin(error)
 
 
 @contextlib.contextmanager
 def error_context(what: str) -> Iterator[None]:
     """Put `what` before the message of any failure inside, and make it an AssertionError."""
+    __tracebackhide__ = True
     try:
         yield
-    except AssertionError as error:
-        raise AssertionError(f"{what}: {error}") from error
     except Exception as error:
-        cause = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
-        raise AssertionError(f"{what}: {cause}raised {type(error).__name__}: {error}") from error
+        raise _explained(error, what) from _origin(error)
+
+
+def _explained(error: Exception, what: str) -> AssertionError:
+    if isinstance(error, AssertionError):
+        return AssertionError(f"{what}: {error}")
+    cause = next((hint for kind, hint in _HINTS.items() if isinstance(error, kind)), "")
+    return AssertionError(f"{what}: {cause}raised {type(error).__name__}: {error}")
+
+
+def _origin(error: Exception) -> BaseException | None:
+    """The exception of the code under check that led to this one; None if a check failed."""
+    if not isinstance(error, AssertionError):
+        return error
+    if error.__cause__ is not None:
+        return error.__cause__
+    frames = traceback.walk_tb(error.__traceback__)
+    modules = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
+    asked = [name for name in modules if name.partition(".")[0] not in _COMPARE]
+    return None if asked and asked[-1].startswith(f"{__package__}.") else error
+
+
+# Where an assertion fails for whoever asked for it.
+_COMPARE = frozenset({"chex", "contextlib", "functools", "jax", "numpy", "unittest"})
 
 
 # What JAX raises while it traces, from the special to the general.
@@ -129,7 +155,7 @@ def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> Non
             away = norm(other.astype(np.float64) - leaf.astype(np.float64))
             room = rtol * (norm(leaf) + typical * np.sqrt(leaf.size))
             assert away <= room, (
-                f"{name} is {away:.3g} away in the norm, more than {room:.3g} "
+                f"{name or 'it'} is {away:.3g} away in the norm, more than {room:.3g} "
                 f"(got {_few(other)}, expected {_few(leaf)})"
             )
 
@@ -154,8 +180,11 @@ def assert_arrays_only(tree: PyTree, what: str) -> None:
 
 def assert_finite(tree: PyTree, what: str) -> None:
     """No infinity and no NaN in any leaf of floats."""
-    with error_context(what):
-        chex.assert_tree_all_finite([x for x in jax.tree.leaves(key_data(tree)) if is_floating(x)])
+    for path, leaf in jax.tree_util.tree_leaves_with_path(key_data(tree)):
+        if is_floating(leaf):
+            bad = int((~jnp.isfinite(leaf)).sum())
+            name = jax.tree_util.keystr(path)
+            assert not bad, f"{what}{name}: {bad:,} of {leaf.size:,} values are not finite"
 
 
 def assert_scalar(x: Any, what: str) -> None:

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from wgan_jax.gan import GAN
 from wgan_jax.testing import gan_programs
+from wgan_jax.testing.arguments import batch_of
 from wgan_jax.testing.assertions import (
     assert_arrays_only,
     assert_close,
@@ -25,6 +26,7 @@ from wgan_jax.testing.draws import with_first_row_flipped
 from wgan_jax.testing.gan_case import N_CRITIC, Case
 from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, GANState, PyTree
+from wgan_jax.validation import check_part
 
 
 def check_gan(
@@ -70,7 +72,8 @@ def check_gan(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not.
+      ValueError: a property to skip that there is not, no GAN, or a batch of values that are
+        not finite.
 
     Example:
       >>> import jax, optax
@@ -90,6 +93,9 @@ def check_gan(
       Traceback (most recent call last):
       AssertionError: check_gan, weight_bounds (...): after a critic step a weight of ...
     """
+    __tracebackhide__ = True
+    check_part(gan, "GAN", *GAN._fields)
+    real = batch_of(real, "check_gan")
     case = Case(gan, real, clip, clip_mask, seed, rtol)
     run_properties("check_gan", _PROPERTIES, case, skip)
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.testing import network_gradients, network_programs
+from wgan_jax.testing.arguments import batch_of
 from wgan_jax.testing.assertions import (
     assert_arrays_only,
     assert_close,
@@ -70,8 +71,8 @@ def check_network(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, a batch of one, or a module
-        without its adapter.
+      ValueError: a property to skip that there is not, a batch of one or of values that are
+        not finite, or a module without its adapter.
 
     Example:
       >>> import jax.numpy as jnp
@@ -86,10 +87,9 @@ def check_network(
       Traceback (most recent call last):
       AssertionError: check_network, batch_independence (an output depends on its own ...
     """
+    __tracebackhide__ = True
     check_network_type(network=network)
-    rows = {leaf.shape[0] for leaf in jax.tree.leaves(x)}
-    if len(rows) != 1 or min(rows) < 2:
-        raise ValueError(f"check_network needs a batch of at least two, got rows {sorted(rows)}")
+    x = batch_of(x, "check_network", rows=2)
     with error_context("check_network, init"):
         params, stats = network.init(jax.random.key(seed), x)
     case = Case(network, x, scores, lipschitz, compute_dtype, seed, rtol, params, stats)
@@ -224,26 +224,39 @@ def _batch_independence(case: Case) -> None:
         "a row alone gives another output: it depends on the others in the batch (batch norm "
         "with the statistics of the batch, or a mean over it?)",
     )
+    # Where all rows are alike, a row alone is like the batch.
+    other = function(params, stats, _with_other_first_row(x), key)[0]
+    assert_close(
+        _rest(other),
+        _rest(full),
+        case.rtol,
+        "another first row changes the outputs of the others: they depend on the others in the "
+        "batch (batch norm with the statistics of the batch, or a mean over it?)",
+    )
     _batch_independence_in_training(case)
+
+
+def _with_other_first_row(x: PyTree) -> PyTree:
+    def changed(leaf: Array) -> Array:
+        return leaf.at[0].set(2 * leaf[-1] + 1 if is_floating(leaf) else leaf[-1])
+
+    return jax.tree.map(changed, x)
+
+
+def _rest(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: leaf[1:], tree)
 
 
 def _batch_independence_in_training(case: Case) -> None:
     function, arguments = case.compiled(True)
     params, stats, x, key = arguments()
-
-    def with_other_first_row(leaf: Array) -> Array:
-        return leaf.at[0].set(2 * leaf[-1] + 1 if is_floating(leaf) else leaf[-1])
-
-    def rest(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf[1:], tree)
-
     y, new_stats = function(params, stats, x, jax.random.clone(key))
-    other_y, other_stats = function(params, stats, jax.tree.map(with_other_first_row, x), key)
+    other_y, other_stats = function(params, stats, _with_other_first_row(x), key)
     pairs = zip(*map(jax.tree.leaves, (new_stats, other_stats)), strict=True)
     if all(np.array_equal(key_data(a), key_data(b)) for a, b in pairs):
         assert_close(
-            rest(other_y),
-            rest(y),
+            _rest(other_y),
+            _rest(y),
             case.rtol,
             "in training another first row changes the outputs of the others, and no running "
             "statistics follow the samples (a mean over the batch in the network, or batch norm "

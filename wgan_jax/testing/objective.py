@@ -19,6 +19,7 @@ from wgan_jax.testing.assertions import (
     run_properties,
 )
 from wgan_jax.types import Array
+from wgan_jax.validation import check_part
 
 
 class _Case(NamedTuple):
@@ -71,7 +72,7 @@ def check_objective(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not.
+      ValueError: a property to skip that there is not, or no objective.
 
     Example:
       >>> from wgan_jax import Hinge, Wasserstein
@@ -80,6 +81,8 @@ def check_objective(
       Traceback (most recent call last):
       AssertionError: check_objective, kantorovich (...): a constant added to all scores ...
     """
+    __tracebackhide__ = True
+    check_part(objective, "objective", "critic_loss", "generator_loss", "estimate")
     case = _Case(objective, wasserstein, seed, rtol)
     run_properties("check_objective", _PROPERTIES, case, skip)
 

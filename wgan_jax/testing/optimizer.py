@@ -19,6 +19,7 @@ from wgan_jax.testing.assertions import (
 )
 from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, PyTree
+from wgan_jax.validation import check_part
 
 
 class _Case(NamedTuple):
@@ -74,7 +75,7 @@ def check_optimizer(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not.
+      ValueError: a property to skip that there is not, or no optimizer.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -86,6 +87,8 @@ def check_optimizer(
       Traceback (most recent call last):
       AssertionError: check_optimizer, weight_bounds (every weight stays in the box): after ...
     """
+    __tracebackhide__ = True
+    check_part(tx, "optimizer", "init", "update")
     case = _Case(tx, params, clip, clip_mask, seed, rtol)
     run_properties("check_optimizer", _PROPERTIES, case, skip)
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from wgan_jax.penalties import Penalty
 from wgan_jax.testing import programs
+from wgan_jax.testing.arguments import check_function
 from wgan_jax.testing.assertions import (
     assert_finite,
     assert_same_structure,
@@ -71,7 +72,7 @@ def check_penalty(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not.
+      ValueError: a property to skip that there is not, or nothing that can be called.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,6 +85,8 @@ def check_penalty(
       Traceback (most recent call last):
       AssertionError: check_penalty, zero (...): the gradient at a critic that is zero...
     """
+    __tracebackhide__ = True
+    check_function(penalty, "penalty", "(critic, real, fake, key) -> scalar")
     run_properties("check_penalty", _PROPERTIES, _Case(penalty, seed, rtol), skip)
 
 

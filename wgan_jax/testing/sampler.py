@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from wgan_jax.loop import as_pytree
 from wgan_jax.testing import programs
+from wgan_jax.testing.arguments import check_function
 from wgan_jax.testing.assertions import (
     assert_different,
     assert_finite,
@@ -59,7 +60,7 @@ def check_sampler(
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not.
+      ValueError: a property to skip that there is not, or nothing that can be called.
 
     Example:
       >>> import jax, numpy as np
@@ -69,6 +70,8 @@ def check_sampler(
       Traceback (most recent call last):
       AssertionError: check_sampler, key (...): samples of the same key are not the same...
     """
+    __tracebackhide__ = True
+    check_function(sampler, "sampler", "(key, n) -> x[n, ...]")
     run_properties("check_sampler", _PROPERTIES, _Case(sampler, n, seed), skip)
 
 
