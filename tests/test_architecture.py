@@ -28,6 +28,7 @@ IO = {
     "data.records",
     "data.remote",
     "data.rows",
+    "data.saved_sets",
     "data.stream",
     "data.table",
     "data.table_files",

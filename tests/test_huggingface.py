@@ -13,7 +13,7 @@ from PIL import Image
 from wgan_jax.__main__ import main
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.train import train as train_command
-from wgan_jax.data import HuggingFace
+from wgan_jax.data import HuggingFace, Table
 from wgan_jax.errors import UserError
 
 datasets = pytest.importorskip("datasets", reason="datasets comes with the extra 'huggingface'")
@@ -344,3 +344,114 @@ def test_a_config_opens_no_name_of_the_hub_that_nobody_gave(hub, tmp_path, capsy
     status, said = run(train_command, capsys, *config, "--dataset.path", "own/pets")
     assert (status, len(hub)) == (2, 1)
     assert "batch_size 64 is larger than the data set (6 examples)" in said
+
+
+PEOPLE = {
+    "height": [1.5, 1.75, 1.5, 2.0, 1.25, 1.0],
+    "age": [40, 60, 20, 31, 7, 5],
+    "smoker": [True, False, False, True, False, False],
+    "city": ["Rome", "Paris", "Rome", "Rome", "Paris", "Paris"],
+    "pet": [0, 1, 1, 2, 0, 0],
+}
+KINDS = {"height": "float32", "age": "int16", "smoker": "bool", "city": "string"}
+
+
+def people(**changes):
+    kinds = {name: datasets.Value(kind) for name, kind in KINDS.items()}
+    kinds["pet"] = datasets.ClassLabel(names=list(NAMES))
+    content = {name: changes.pop(name, column) for name, column in PEOPLE.items()}
+    for name, (kind, column) in changes.items():
+        kinds[name], content[name] = kind, column
+    return datasets.Dataset.from_dict(content, features=datasets.Features(kinds))
+
+
+def test_a_saved_set_of_columns_is_the_table_that_it_would_be_as_csv(tmp_path):
+    people().save_to_disk(tmp_path / "set", num_shards=2)
+    words = {"pet": [NAMES[i] for i in PEOPLE["pet"]]}
+    rows = zip(*(PEOPLE | words).values(), strict=True)
+    lines = [",".join(map(str, row)) for row in [PEOPLE, *rows]]
+    (tmp_path / "set.csv").write_text("\n".join(lines))
+    saved, written = (
+        Table(path=str(tmp_path / name), one_hot=("city",), label="pet").open()
+        for name in ("set", "set.csv")
+    )
+    for one, other in zip(saved.examples, written.examples, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert saved.class_names == written.class_names == NAMES
+    columns = saved.units.by_column(saved.examples[0])
+    np.testing.assert_allclose(columns["height"], PEOPLE["height"], rtol=1e-6)
+    for name in ("age", "smoker", "city"):
+        assert list(columns[name]) == PEOPLE[name]
+
+
+def test_a_saved_set_that_changes_is_read_anew(tmp_path):
+    config = Table(path=str(tmp_path / "set"), columns=("age",))
+    people().save_to_disk(tmp_path / "set")
+    assert config.open().size == 6
+    people().select(range(4)).save_to_disk(tmp_path / "set")
+    assert config.open().size == 4
+
+
+def test_of_a_saved_set_with_splits_one_is_chosen(tmp_path, capsys):
+    datasets.DatasetDict({"train": people(), "test": people()}).save_to_disk(tmp_path / "set")
+    command = ["--dataset", "table", "--dataset.path", str(tmp_path / "set"), "--dry-run"]
+    assert run_command(train_command, command) == 2
+    (told,) = capsys.readouterr().err.strip().splitlines()
+    assert f"has the splits test, train: choose one, {tmp_path / 'set' / 'test'}" in told
+    chosen = Table(path=str(tmp_path / "set" / "train"), columns=("age", "pet"), one_hot=("pet",))
+    columns = chosen.open().units.by_column(chosen.open().examples)
+    assert list(columns["pet"]) == [NAMES[i] for i in PEOPLE["pet"]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "told"),
+    [
+        (
+            {"pet": [0, -1, 1, 2, None, 0]},
+            {"label": "pet"},
+            "no value of 'pet' in 2 of 6 rows: 1, 4 ",
+        ),
+        ({}, {}, "text in 'city' .*'pet' .*name a column of categories in --dataset.one-hot"),
+        ({}, {"columns": ("hight",)}, "did you mean 'height'"),
+        (
+            {"path": (datasets.List(datasets.Value("float32")), [[1.0]] * 6)},
+            {"columns": ("age", "path")},
+            "the column 'path' of .* holds list<.*--dataset.columns",
+        ),
+        (
+            {"age": [1, None] * 3},
+            {"columns": ("age",)},
+            "no value of 'age' in 3 of 6 rows: 1, 3, 5 ",
+        ),
+    ],
+)
+def test_columns_of_a_saved_set_that_are_no_table_are_told(tmp_path, changes, options, told):
+    people(**changes).save_to_disk(tmp_path / "set")
+    with pytest.raises(UserError, match=told) as refusal:
+        Table(path=str(tmp_path / "set"), **options).open()
+    assert "\n" not in str(refusal.value)
+
+
+def test_a_damaged_saved_set_is_no_table(tmp_path, monkeypatch):
+    config = Table(path=str(tmp_path / "set"), columns=("age",))
+    people().save_to_disk(tmp_path / "set")
+    shard = next((tmp_path / "set").glob("*.arrow"))
+    content = shard.read_bytes()
+    for damaged in (content[: len(content) // 2], b"", b"no arrow", content[:-700]):
+        shard.write_bytes(damaged)
+        with pytest.raises(UserError) as refusal:
+            config.open()
+        assert "\n" not in str(refusal.value)
+    shard.unlink()
+    with pytest.raises(UserError, match="cannot be used"):
+        config.open()
+    (tmp_path / "set" / "state.json").unlink()
+    with pytest.raises(UserError, match="no folder that save_to_disk of `datasets` wrote"):
+        config.open()
+
+
+def test_a_saved_set_without_the_package_names_its_extra(tmp_path, monkeypatch):
+    people().save_to_disk(tmp_path / "set")
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    with pytest.raises(UserError, match=r"save_to_disk needs an extra; run: .*huggingface"):
+        Table(path=str(tmp_path / "set"), columns=("age",)).open()

@@ -1,7 +1,9 @@
 """Tables of the user's: read, trained on, and sampled in their own units."""
 
 import csv
+import gzip
 import json
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -442,3 +444,44 @@ def test_w1_of_a_category_is_the_share_that_would_have_to_change():
     w1 = column_w1(x, y)
     assert w1.value == pytest.approx(0.4)
     assert 0 <= w1.lower <= 0.4 <= w1.upper <= 1
+
+
+def test_a_packed_table_is_the_table(tmp_path):
+    content = Path(write(tmp_path / "people.csv", people(50))).read_bytes()
+    expected = table(tmp_path / "people.csv", one_hot=("city",)).open()
+    (tmp_path / "people.csv.gz").write_bytes(gzip.compress(content))
+    (tmp_path / "packed.csv").write_bytes(gzip.compress(content))  # by another name
+    (tmp_path / "plain.CSV.gz").write_bytes(content)  # unpacked on its way
+    (tmp_path / "wide.tsv.gz").write_bytes(gzip.compress(content.decode().encode("utf-16")))
+    for name in ("people.csv.gz", "packed.csv", "plain.CSV.gz", "wide.tsv.gz"):
+        found = table(tmp_path / name, one_hot=("city",)).open()
+        np.testing.assert_array_equal(found.examples, expected.examples)
+
+
+def test_a_packed_table_counts_lines_as_the_table_does(tmp_path):
+    (tmp_path / "x.csv.gz").write_bytes(gzip.compress(b"a,b\n1,2\n3,\n"))
+    with pytest.raises(UserError, match="no value of 'b' in 1 of 2 rows: 3 "):
+        table(tmp_path / "x.csv.gz").open()
+
+
+@pytest.mark.parametrize("damage", ["cut", "header", "sum", "inside", "bomb", "nothing"])
+def test_a_damaged_packed_table_is_one_line(tmp_path, damage, capsys):
+    content = bytearray(gzip.compress(b"a,b\n" + b"".join(b"%d,1\n" % i for i in range(999))))
+    if damage == "cut":
+        content = content[:-20]
+    elif damage == "header":
+        content[2] = 99
+    elif damage == "sum":
+        content[-6] ^= 1
+    elif damage == "inside":
+        content[200:220] = bytes(20)
+    elif damage == "nothing":
+        content = b""
+    else:  # 256 MiB in 300 kB
+        content = gzip.compress(b"a\n" + b"0\n" * 2**19) * 260
+    (tmp_path / "x.csv.gz").write_bytes(content)
+    place = ["--dataset", "table", "--dataset.path", str(tmp_path / "x.csv.gz")]
+    assert train([*place, "--dry-run"]) == 2
+    (told,) = capsys.readouterr().err.strip().splitlines()
+    wanted = {"bomb": "unpacks to more than", "nothing": "is empty"}
+    assert wanted.get(damage, "is a damaged gzip file") in told

@@ -163,7 +163,7 @@ def _data_of_files(data: str | None) -> tuple[Any, bool]:
     if data is None:
         raise UserError("files of samples need --data, a workdir, a config or a file of data")
     path = Path(data)
-    if path.suffix.lower() in table_files.SUFFIXES:
+    if table_files.is_table(path):
         return table.Table(path=data), False
     if path.suffix.lower() in array_files.SUFFIXES:
         return own_arrays.Arrays(path=data), False

@@ -6,8 +6,6 @@ import contextlib
 import dataclasses
 import logging
 import re
-import stat
-import sys
 from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
@@ -21,15 +19,23 @@ from wgan_jax.data.decoded_images import DecodedImages, Parts
 from wgan_jax.data.image_files import Found, ImageFile
 from wgan_jax.data.remote import expand_user, is_remote, local_copy
 from wgan_jax.data.rows import classes
-from wgan_jax.errors import UserError, install_extra
-from wgan_jax.files import kind_of, read_json_object, temporary_folder
+from wgan_jax.data.saved_sets import (
+    LARGEST_JSON,
+    import_datasets,
+    is_saved_set,
+    one_line,
+    open_saved_set,
+    saved_splits,
+)
+from wgan_jax.errors import UserError
+from wgan_jax.files import read_json_object, temporary_folder
 
 logger = logging.getLogger(__name__)
 
 _HUB = "hf://datasets/"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 _HELD_OUT = ("validation", "valid", "val", "test")
-_LARGEST_JSON, _MOST_FILES = 2**24, 2**16
+_NEEDS = "--dataset huggingface"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -118,7 +124,7 @@ class HuggingFace(DecodedImages):
             return self.image
         if len(found) != 1:
             columns = ", ".join(f"{name} ({_kind(kind)})" for name, kind in rows.features.items())
-            hint = "; rows of numbers can be saved with to_parquet and are --dataset table"
+            hint = "; rows of numbers are --dataset table"
             raise UserError(
                 f"{self.path} has the columns {columns[:300]}: "
                 f"{'name one of images in --dataset.image' if found else f'none of images{hint}'}"
@@ -172,12 +178,7 @@ class HuggingFace(DecodedImages):
             near = get_close_matches(split, list(splits), n=1)
             hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(splits)[:300]}"
             raise UserError(f"{self.path} has no split {split!r}: {hint}")
-        datasets, folder = _datasets(), splits[split]
-        _require_plain(folder)
-        try:
-            return datasets.load_from_disk(str(folder)), folder
-        except Exception as error:  # of its parsers, its features and Arrow
-            raise UserError(f"{folder} cannot be used: {_one_line(error)}") from error
+        return open_saved_set(splits[split], _NEEDS), splits[split]
 
     def _splits(self) -> dict[str, Path]:
         """The folder of each split; of a data set without splits, all is one of any name."""
@@ -185,10 +186,10 @@ class HuggingFace(DecodedImages):
             raise UserError("--dataset huggingface needs a --dataset.path, a folder or a name")
         name = self._hub_name()
         folder = self._downloaded(name) if name else Path(expand_user(self.path))
-        if (folder / "state.json").exists():
+        if is_saved_set(folder):
             own = None
             with contextlib.suppress(OSError, ValueError, RecursionError):
-                own = read_json_object(folder / "state.json", _LARGEST_JSON).get("_split")
+                own = read_json_object(folder / "state.json", LARGEST_JSON).get("_split")
             return {str(own or self.split): folder}
         if not folder.exists():
             raise UserError(
@@ -199,7 +200,7 @@ class HuggingFace(DecodedImages):
                 f"{self.path} is no folder that save_to_disk of `datasets` wrote (images in "
                 f"folders are --dataset folder, .parquet files --dataset table)"
             )
-        return {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
+        return saved_splits(folder)
 
     def _hub_name(self) -> str:
         """The name of a data set of the Hub; empty where the path is one of this machine."""
@@ -223,7 +224,7 @@ class HuggingFace(DecodedImages):
         copy = self._copy()
         if copy.is_dir():
             return copy
-        datasets = _datasets()
+        datasets = import_datasets(_NEEDS)
         logger.info(f"{name} is downloaded from the Hub, once")
         try:
             found = datasets.load_dataset(name, self.subset)
@@ -234,7 +235,7 @@ class HuggingFace(DecodedImages):
         except Exception as error:  # of the network, the Hub, its files or the disk
             raise UserError(
                 f"{name} could not be downloaded from the Hub ({type(error).__name__}: "
-                f"{_one_line(error)}), and there is no such folder"
+                f"{one_line(error)}), and there is no such folder"
             ) from error
         return copy
 
@@ -272,7 +273,7 @@ class _Images:
         try:
             values = self._rows[index].column(self._column).to_pylist()
         except Exception as error:  # of Arrow, whose files are not checked when they are opened
-            yield from ((name, OSError(None, _one_line(error))) for name in names)
+            yield from ((name, OSError(None, one_line(error))) for name in names)
             return
         for name, value in zip(names, values, strict=True):
             content = value.get("bytes") if isinstance(value, dict) else value
@@ -297,47 +298,3 @@ def _values(rows: Any, column: str, what: str) -> list[Any]:
         if not isinstance(value, int | str):
             raise UserError(f"{what} holds {str(value)[:60]} in row {i:,}, which names no class")
     return values
-
-
-def _require_plain(folder: Path) -> None:
-    """Refuse a split whose files are elsewhere, or no files.
-
-    Raises:
-      UserError: they are.
-    """
-    try:
-        read_json_object(folder / "dataset_info.json", _LARGEST_JSON)
-        files = read_json_object(folder / "state.json", _LARGEST_JSON)["_data_files"]
-        names = [each["filename"] for each in files]
-        if len(names) > _MOST_FILES or not all(Path(name).name == name for name in names):
-            raise ValueError("its files are not those of its folder")
-        if not names:
-            raise ValueError("it is empty")
-        for name in names:
-            if not stat.S_ISREG(mode := (folder / name).stat().st_mode):
-                raise ValueError(f"{name} is {kind_of(mode)}")
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{folder} cannot be used: {_one_line(error)}") from error
-
-
-def _datasets() -> Any:
-    """The package, quiet.
-
-    Raises:
-      UserError: it is not installed.
-    """
-    try:
-        import datasets
-    except ImportError as error:
-        raise UserError(
-            f"--dataset huggingface needs an extra; run: {install_extra('huggingface')}"
-        ) from error
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    datasets.logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that it tries again
-    return datasets
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

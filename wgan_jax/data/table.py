@@ -1,4 +1,4 @@
-"""Tables of the user's, .csv and .parquet, as points whose columns have units."""
+"""Tables of the user's as points whose columns have units."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wgan_jax.data.rows import (
     rows_in_words,
     stamp,
 )
-from wgan_jax.data.table_files import RawColumn, first_row, read_table
+from wgan_jax.data.table_files import RawColumn, files_of, first_row, read_table
 from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 
@@ -34,7 +34,7 @@ _AMOUNT = re.compile(r"^\W*\d[\d.,' ]*\W*$")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table(FileConfig):
-    """Rows of a table as points: a .csv, .tsv or .parquet, with the names of its columns.
+    """Rows of a table as points: a .csv, .tsv, .parquet or data set of `datasets`, by its columns.
 
     Numbers and flags (true, false) are standardized for training. Samples come back in the
     units, categories and names of the table.
@@ -51,7 +51,7 @@ class Table(FileConfig):
     """
 
     path: str = ""
-    """File of the table: .csv, .tsv or .parquet."""
+    """File of the table: .csv, .tsv, .csv.gz, .tsv.gz or .parquet, or a folder of save_to_disk."""
     columns: tuple[str, ...] | None = None
     """Names of the columns to learn; all but label and condition if not given."""
     one_hot: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Table(FileConfig):
         return self.label is not None
 
     def read(self, units: Units | None, *, again: bool) -> Rows:
-        parsed = _last(self, stamp(self.path), again=again)
+        parsed = _last(self, stamp(*files_of(self.path)), again=again)
         columns = parsed.columns if units is None else _former(units, parsed.columns, self)
         x = columns.encode(parsed.numbers)
         name = self.label or "label"

@@ -1,24 +1,29 @@
-"""Tables in files, .csv and .parquet, as columns of numbers or of text."""
+"""Tables in files, .csv, .parquet and those of `datasets`, as columns of numbers or of text."""
 
 from __future__ import annotations
 
 import codecs
+import contextlib
 import csv
+import gzip
 import io
 import itertools
 import re
-from collections.abc import Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 
 from wgan_jax.data.columns import chosen
 from wgan_jax.data.remote import expand_user
+from wgan_jax.data.saved_sets import is_saved_set, one_line, open_saved_set, saved_splits
 from wgan_jax.errors import UserError, install_extra
 from wgan_jax.files import open_regular
 
-SUFFIXES = (".csv", ".tsv", ".parquet")
+SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
+_GZIP = b"\x1f\x8b"
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 _DELIMITERS = ",;\t|"
@@ -26,6 +31,7 @@ _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null"})
 _NO_NUMBER = frozenset({"none", "-", "?", "."})  # which are values of a column of words
 _PANDAS_INDEX = "__index_level_"
 _MOST_CELLS_PER_BYTE, _SMALL_CELLS = 1_000, 2**25
+_MOST_TEXT_PER_BYTE, _SMALL_TEXT = 200, 2**28
 
 
 class RawColumn(NamedTuple):
@@ -45,13 +51,20 @@ class RawColumn(NamedTuple):
 def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
     """The columns `wanted` of a file, in that order; all of them if none is named.
 
+    A folder that `save_to_disk` of `datasets` wrote is a file, too.
+
     Raises:
       UserError: no such file, none of these kinds, no such column, or damaged.
     """
     file = Path(expand_user(path))
-    if file.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--dataset.path takes a {', '.join(SUFFIXES)} for a table, got {path!r}")
     try:
+        if file.is_dir():
+            return _read_saved_set(file, wanted, option)
+        if not is_table(file):
+            raise UserError(
+                f"--dataset.path takes a {', '.join(SUFFIXES)} or a folder of save_to_disk for a "
+                f"table, got {path!r}"
+            )
         if file.suffix.lower() == ".parquet":
             return _read_parquet(file, wanted, option)
         return _read_csv(file, wanted, option)
@@ -61,11 +74,24 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
 
 def first_row(path: str) -> int:
     """The number that people give to the first row of data: spreadsheets count the header as 1."""
-    return 0 if path.lower().endswith(".parquet") else 2
+    is_text = path.lower().endswith(SUFFIXES[:-1]) and not Path(expand_user(path)).is_dir()
+    return 2 if is_text else 0
+
+
+def is_table(path: Path) -> bool:
+    """Whether a file is taken for a table, by its name or by what is in the folder."""
+    return path.name.lower().endswith(SUFFIXES) or is_saved_set(path)
+
+
+def files_of(path: str) -> list[str]:
+    """The files that a table is read from."""
+    with contextlib.suppress(OSError):  # no folder, or one that cannot be listed
+        return sorted(map(str, Path(expand_user(path)).iterdir()))
+    return [path]
 
 
 def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
-    with open_regular(path, follow=True) as file:
+    with _open_text(path) as file:
         start = file.read(2)
         file.seek(0)
         # Spreadsheets write UTF-16 with a mark of its order, or UTF-8 with one or without.
@@ -89,6 +115,25 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
     index = [names.index(name) for name in named]
     columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
     return {name: _typed(texts, delimiter) for name, texts in columns.items()}
+
+
+@contextlib.contextmanager
+def _open_text(path: Path) -> Iterator[BinaryIO]:
+    """The bytes of a file of text, unpacked where it is a gzip file, whatever its name."""
+    with open_regular(path, follow=True) as file:
+        start = file.read(2)
+        file.seek(0)
+        if start != _GZIP:
+            yield file
+            return
+        most = max(_SMALL_TEXT, _MOST_TEXT_PER_BYTE * path.stat().st_size)
+        try:
+            content = gzip.GzipFile(fileobj=file).read(most + 1)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{path} is a damaged gzip file: {one_line(error)}") from error
+        if len(content) > most:
+            raise UserError(f"{path} unpacks to more than {most:,} bytes: unpack it by hand")
+        yield io.BytesIO(content)
 
 
 def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], str]:
@@ -209,21 +254,69 @@ def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, R
         size = path.stat().st_size
         try:
             table = parquet.ParquetFile(file)
-            names = table.schema_arrow.names
-            # What pandas calls the rows by is no column of theirs.
-            named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
-            twice = [name for name in named if names.count(name) > 1]
-            if twice:
-                raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
-            chosen(named, names, option, str(path))
-            cells = table.metadata.num_rows * len(named)
-            if cells > max(_SMALL_CELLS, _MOST_CELLS_PER_BYTE * size):
-                raise UserError(f"{path} claims {cells:,} values in {size:,} bytes: it is damaged")
+            named = _named(table.schema_arrow.names, wanted, option, path)
+            _require_size(table.metadata.num_rows * len(named), size, path)
             read = table.read(columns=named)
         except (pyarrow.ArrowException, ValueError, OSError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise UserError(f"{path} is no table that can be read: {reason}") from error
+            raise UserError(f"{path} is no table that can be read: {one_line(error)}") from error
     return {name: _from_arrow(pyarrow, read.column(name), name, path) for name in named}
+
+
+def _named(names: Sequence[str], wanted: Sequence[str], option: str, path: Path) -> list[str]:
+    """The columns to read, of those that there are."""
+    # What pandas calls the rows by is no column of theirs.
+    named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
+    twice = [name for name in named if names.count(name) > 1]
+    if twice:
+        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
+    chosen(named, names, option, str(path))
+    return named
+
+
+def _require_size(cells: int, size: int, path: Path) -> None:
+    if cells > max(_SMALL_CELLS, _MOST_CELLS_PER_BYTE * size):
+        raise UserError(f"{path} claims {cells:,} values in {size:,} bytes: it is damaged")
+
+
+def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+    if not is_saved_set(folder):
+        splits = list(saved_splits(folder))
+        raise UserError(
+            f"{folder} has the splits {', '.join(splits)[:300]}: choose one, {folder / splits[0]}"
+            if splits
+            else f"{folder} is no folder that save_to_disk of `datasets` wrote, and no table"
+        )
+    rows = open_saved_set(folder, "a folder of save_to_disk")
+    import pyarrow  # which `datasets` depends on
+
+    named = _named(rows.column_names, wanted, option, folder)
+    size = sum(file.stat().st_size for file in folder.iterdir())
+    _require_size(rows.num_rows * len(named), size, folder)
+    try:
+        read = rows.select_columns(named).with_format("arrow")[:]
+        read.validate(full=True)
+    except Exception as error:  # of Arrow, whose files are not checked when they are opened
+        raise UserError(f"{folder} is no table that can be read: {one_line(error)}") from error
+    columns = {}
+    for name in named:
+        columns[name] = _from_arrow(pyarrow, read.column(name), name, folder)
+        classes = getattr(rows.features[name], "names", None)  # of class labels
+        if classes:
+            columns[name] = _class_names(columns[name], classes, name, folder)
+    return columns
+
+
+def _class_names(column: RawColumn, names: Sequence[str], what: str, path: Path) -> RawColumn:
+    """Class labels as text; -1 stands for none."""
+    missing = column.missing | (column.values == -1)
+    index = np.where(missing, 0, column.values)
+    strange = index[(index < 0) | (index >= len(names))]
+    if len(strange):
+        raise UserError(
+            f"the column {what!r} of {path} holds {strange[0]}, which is none of its "
+            f"{len(names):,} classes"
+        )
+    return RawColumn(np.array(names, object)[index], missing)
 
 
 def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:

@@ -12,7 +12,7 @@ from wgan_jax.data.array_files import open_array, samples_key
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.data.pixels import cut_to_middle
 from wgan_jax.data.table import Table
-from wgan_jax.data.table_files import SUFFIXES
+from wgan_jax.data.table_files import is_table
 from wgan_jax.data.units import axes
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.evaluation.samples import examples_of, sample_shape
@@ -32,7 +32,7 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
     shape = sample_shape(data)
     if data.units is not None:
         x = _rows(dataset.open_samples(str(path), data.units))
-    elif path.suffix.lower() in SUFFIXES:
+    elif is_table(path):
         if len(shape) != 1:
             raise UserError(f"{path} is a table, but the data have the shape {shape}")
         names = tuple(axes(np.zeros((1, *shape))))

@@ -1,0 +1,81 @@
+"""Folders that `save_to_disk` of Hugging Face's `datasets` wrote, opened without trust."""
+
+from __future__ import annotations
+
+import logging
+import stat
+import sys
+from pathlib import Path
+from typing import Any
+
+from wgan_jax.errors import UserError, install_extra
+from wgan_jax.files import kind_of, read_json_object
+
+LARGEST_JSON, _MOST_FILES = 2**24, 2**16
+
+
+def is_saved_set(folder: Path) -> bool:
+    """Whether a folder holds a data set without splits, or one split."""
+    return (folder / "state.json").exists()
+
+
+def saved_splits(folder: Path) -> dict[str, Path]:
+    """The folders of the splits of a data set, by name."""
+    return {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
+
+
+def open_saved_set(folder: Path, what: str) -> Any:
+    """A data set without splits, or one split, as `datasets.Dataset`.
+
+    Raises:
+      UserError: it cannot be used, or `what` needs a package that is not installed.
+    """
+    datasets = import_datasets(what)
+    _require_plain(folder)
+    try:
+        return datasets.load_from_disk(str(folder))
+    except Exception as error:  # of its parsers, its features and Arrow
+        raise UserError(f"{folder} cannot be used: {one_line(error)}") from error
+
+
+def _require_plain(folder: Path) -> None:
+    """Refuse a split whose files are elsewhere, or no files.
+
+    Raises:
+      UserError: they are.
+    """
+    try:
+        read_json_object(folder / "dataset_info.json", LARGEST_JSON)
+        files = read_json_object(folder / "state.json", LARGEST_JSON)["_data_files"]
+        names = [each["filename"] for each in files]
+        if len(names) > _MOST_FILES or not all(Path(name).name == name for name in names):
+            raise ValueError("its files are not those of its folder")
+        if not names:
+            raise ValueError("it is empty")
+        for name in names:
+            if not stat.S_ISREG(mode := (folder / name).stat().st_mode):
+                raise ValueError(f"{name} is {kind_of(mode)}")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{folder} cannot be used: {one_line(error)}") from error
+
+
+def import_datasets(what: str) -> Any:
+    """The package, quiet.
+
+    Raises:
+      UserError: it is not installed, which `what` needs.
+    """
+    try:
+        import datasets
+    except ImportError as error:
+        raise UserError(f"{what} needs an extra; run: {install_extra('huggingface')}") from error
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
+    datasets.logging.set_verbosity_error()
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that it tries again
+    return datasets
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an error on one line, or else its kind."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
