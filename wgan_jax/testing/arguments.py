@@ -1,4 +1,4 @@
-"""What checks are given, looked at before anything is blamed on the part under check."""
+"""Batches and functions that checks are given, refused before the part under check is blamed."""
 
 from __future__ import annotations
 
