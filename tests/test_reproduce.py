@@ -189,19 +189,38 @@ def test_grids_of_garments_judge_the_ends_of_runs():
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-def test_figures_of_garments_train_each_run_once(fashion_mnist, tmp_path, capsys):
+def test_figures_of_garments_train_each_run_once(fashion_mnist, tmp_path, capsys, monkeypatch):
     sizes = Sizes(filters=2, width=8, steps=4, snapshots=2, warmup=None)
-    settings = Settings("real", None, str(fashion_mnist), tmp_path / "fig3.unfinished.jsonl")
     how = {"generator": "MLP", "critic": "MLP", "n_critic": 1, "seed": 0}
-    first = Garments(settings, sizes)("WGAN", **how)
+
+    def garments(folder, figure):
+        path = tmp_path / folder / f"{figure}.unfinished.jsonl"
+        path.parent.mkdir(exist_ok=True)
+        return Garments(Settings("real", None, str(fashion_mnist), path), sizes)
+
+    first = garments("whole", "fig3")("WGAN", **how)
     assert "iteration 4" in capsys.readouterr().out
     assert first.steps.tolist() == [2, 4]
     assert np.isfinite(first.frechet).all()
     assert (first.w1[:, 1] <= first.w1[:, 0]).all()
     assert (first.w1[:, 0] <= first.w1[:, 2]).all()
-    other = settings._replace(cache_path=tmp_path / "fig7.unfinished.jsonl")
-    chex.assert_trees_all_equal(Garments(other, sizes)("WGAN", **how), first)
+    chex.assert_trees_all_equal(garments("whole", "fig7")("WGAN", **how), first)
     assert "iteration" not in capsys.readouterr().out
+
+    def stop_at_the_end(text, **_):
+        if "iteration 4" in text:
+            raise KeyboardInterrupt
+
+    cut = garments("cut", "fig3")
+    with monkeypatch.context() as patch:
+        patch.setattr("builtins.print", stop_at_the_end)
+        with pytest.raises(KeyboardInterrupt):
+            cut("WGAN", **how)
+    again = garments("cut", "fig3")
+    chex.assert_trees_all_equal(again("WGAN", **how), first)
+    assert "iteration 2" not in capsys.readouterr().out
+    assert again.earlier[0] > 0
+    assert [path.name for path in (tmp_path / "cut").iterdir()] == ["garments.jsonl"]
 
 
 def test_quick_runs_judge_nothing():

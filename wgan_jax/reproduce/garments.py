@@ -1,7 +1,8 @@
 """Runs on Fashion-MNIST at 32 pixels with the paper's 64 filters, judged as they train.
 
 Figures 3 to 8 at size `real` show the same few runs. Each is kept with its numbers beside the
-figures, so that a figure trains those alone that no other one has, and an interrupted one goes on.
+figures, so that a figure trains those alone that no other one has; an interrupted run goes on from
+its last snapshot.
 Quality is the Fréchet distance on features of a classifier of the data, and W1 between images with
 its bounds, both to test images.
 """
@@ -9,6 +10,8 @@ its bounds, both to test images.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
+import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +23,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config, Warmup
 from wgan_jax.experiment.evaluation.certified import CertifiedW1
 from wgan_jax.experiment.evaluation.features import Features, default_features
-from wgan_jax.experiment.evaluation.samples import generate
+from wgan_jax.experiment.evaluation.samples import examples_of, generate
 from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -28,12 +31,14 @@ from wgan_jax.metrics import extract, frechet_distance
 from wgan_jax.reproduce.figure import Settings
 from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.journal import ResultCache
-from wgan_jax.reproduce.runs import train
+from wgan_jax.reproduce.runs import Snapshot
+from wgan_jax.reproduce.unfinished import UnfinishedRun
+from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState
 
 KEPT = "garments.jsonl"
 SHOWN = 64  # samples that are kept of the end of a run
-_JUDGED, _METRICS = 2_500, ("critic/estimate", "generator/loss")
+_JUDGED = 2_500
 
 
 class Sizes(NamedTuple):
@@ -50,7 +55,7 @@ class GarmentRun(NamedTuple):
     """A finished run.
 
     Attributes:
-      metrics: critic's estimate and generator's loss, at each generator iteration.
+      metrics: those of training, at each generator iteration.
       steps: generator iterations at each snapshot but the first.
       frechet: distance of features at these, between 2,500 samples and all test images.
       w1: value, lower and upper bound of W1 between images at these, [snapshots, 3].
@@ -80,10 +85,11 @@ class Garments:
         self.dataset = TFDS(
             name="fashion_mnist", image_size=32, channels=1, data_dir=settings.data_dir
         )
-        folder = Path() if settings.cache_path is None else settings.cache_path.parent
-        kept = None if settings.cache_path is None else folder / KEPT
-        self._sizes, self._folder = sizes, folder
-        self._cache = ResultCache(kept, {**sizes._asdict(), "warmup": str(sizes.warmup)})
+        self._folder = Path() if settings.cache_path is None else settings.cache_path.parent
+        self._kept = None if settings.cache_path is None else self._folder / KEPT
+        self._sizes = sizes
+        self._settings = {**sizes._asdict(), "warmup": str(sizes.warmup)}
+        self._cache = ResultCache(self._kept, self._settings)
         self._judge: _Judge | None = None
 
     @property
@@ -118,7 +124,7 @@ class Garments:
         WGAN has the warm-up of the paper's code: 100 critic steps in each of the first 25
         iterations and in every 500th.
         """
-        entry = {
+        entry: dict[str, Any] = {
             "method": method,
             "generator": generator,
             "critic": critic,
@@ -126,26 +132,37 @@ class Garments:
             "rate": rate,
             "seed": seed,
         }
-        return _as_run(self._cache(entry, self._run))
+        last = self._sizes.snapshots
+        run = UnfinishedRun(self._config(**entry), last, self._folder_of(entry))
 
-    def _run(self, **entry: Any) -> dict[str, Any]:
-        config = self._config(**entry)
-        found: list[dict[str, float]] = []
+        def judge(snapshot: int, **entry: Any) -> dict[str, Any]:
+            now = run.at(snapshot)
+            found = self.judge(now.gan, now.state)
+            print(_said(entry, now.step, found), flush=True)
+            metrics = {name: values.tolist() for name, values in now.metrics.items()}
+            drawn = self._drawn(now) if snapshot == last else {}
+            return {"step": now.step, "metrics": metrics, **found, **drawn}
 
-        def observe(gan: GAN, state: GANState, data: Any) -> None:
-            found.append(self.judge(gan, state))
-            print(_said(entry, int(state.step.generator), found[-1]), flush=True)
+        found = []
+        for snapshot in range(last + 1):
+            found.append(self._cache({**entry, "snapshot": snapshot}, judge))
+            run.save()
+        run.forget()
+        return _as_run(found)
 
-        history = train(config, snapshots=self._sizes.snapshots, samples=_JUDGED, observe=observe)
-        last = history.samples[-1]
+    def _folder_of(self, entry: dict[str, Any]) -> Path | None:
+        if self._kept is None:
+            return None
+        told = json.dumps([entry, self._settings], sort_keys=True)
+        name = hashlib.sha256(told.encode()).hexdigest()[:16]
+        return self._kept.with_suffix(".unfinished") / name
+
+    def _drawn(self, now: Snapshot) -> dict[str, Any]:
+        key = derive_key(now.state.key, Purpose.SAMPLES)
+        samples = examples_of(now.gan.generate(with_ema(now.state), key, _JUDGED))
         return {
-            "metrics": {name: history.metrics[name].tolist() for name in _METRICS},
-            "steps": history.steps[1:].tolist(),
-            "frechet": [at["frechet"] for at in found[1:]],
-            "w1": [[at[f"w1/{name}"] for name in ("value", "lower", "upper")] for at in found[1:]],
-            "untrained": found[0]["frechet"],
-            "spread": float(last.std(0).mean() / self.judge.spread),
-            "samples": to_pixels(last[:SHOWN]).tolist(),
+            "spread": float(samples.std(0).mean() / self.judge.spread),
+            "samples": to_pixels(samples[:SHOWN]).tolist(),
         }
 
     def _config(
@@ -198,15 +215,20 @@ class _Judge:
         return np.asarray(extract(self._features.apply, np.asarray(images)))
 
 
-def _as_run(record: dict[str, Any]) -> GarmentRun:
+def _as_run(found: list[dict[str, Any]]) -> GarmentRun:
+    start, *later = found
+    w1 = [[at[f"w1/{name}"] for name in ("value", "lower", "upper")] for at in later]
     return GarmentRun(
-        metrics={name: np.asarray(values) for name, values in record["metrics"].items()},
-        steps=np.asarray(record["steps"]),
-        frechet=np.asarray(record["frechet"]),
-        w1=np.asarray(record["w1"]),
-        untrained=record["untrained"],
-        spread=record["spread"],
-        samples=np.asarray(record["samples"], np.float32) / 127.5 - 1,
+        metrics={
+            name: np.concatenate([at["metrics"][name] for at in later])
+            for name in later[0]["metrics"]
+        },
+        steps=np.asarray([at["step"] for at in later]),
+        frechet=np.asarray([at["frechet"] for at in later]),
+        w1=np.asarray(w1),
+        untrained=start["frechet"],
+        spread=later[-1]["spread"],
+        samples=np.asarray(later[-1]["samples"], np.float32) / 127.5 - 1,
     )
 
 

@@ -21,7 +21,7 @@ from wgan_jax.networks import DCGANCritic, DCGANGenerator
 from wgan_jax.objectives import Wasserstein
 from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
-from wgan_jax.reproduce.runs import train
+from wgan_jax.reproduce.runs import snapshots_of
 from wgan_jax.transforms.optimizers import Adam, RMSProp
 from wgan_jax.types import GANState, from_linen
 
@@ -79,19 +79,18 @@ def losses(config: Config, snapshots: int) -> dict[str, list[float]]:
     critic, objective = from_linen(config.critic), Wasserstein()
     parts = {"train": FewDigits().open().examples, "validation": FewDigits.rest().examples}
     images = {name: np.float32(x) / 127.5 - 1 for name, x in parts.items()}
-    found: dict[str, list[float]] = {"train": [], "validation": []}
+    found: dict[str, list[float]] = {"steps": [], "train": [], "validation": []}
 
     @jax.jit
     def scores(state: GANState, x: Any) -> Any:
         return critic.apply(state.critic.params, state.critic.stats, x, train=False)[0]
 
-    def observe(gan: Any, state: GANState, _: Any) -> None:
-        fake = scores(state, gan.generate(state, jax.random.key(7), 1_000))
+    for now in snapshots_of(config, snapshots=snapshots):
+        fake = scores(now.state, now.gan.generate(now.state, jax.random.key(7), 1_000))
+        found["steps"].append(now.step)
         for name, x in images.items():
-            found[name].append(float(-objective.critic_loss(scores(state, x), fake)))
-
-    track = train(config, snapshots=snapshots, samples=8, observe=observe)
-    return {"steps": track.steps.tolist(), **found}
+            found[name].append(float(-objective.critic_loss(scores(now.state, x), fake)))
+    return found
 
 
 def _gap(curve: dict[str, list[float]]) -> float:

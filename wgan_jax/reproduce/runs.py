@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
@@ -39,7 +39,17 @@ class RunHistory(NamedTuple):
     state: GANState
 
 
-Observe = Callable[[GAN, GANState, Any], None]
+class Snapshot(NamedTuple):
+    """A run on its way: `metrics` are those since the snapshot before, none at the start."""
+
+    number: int
+    step: int
+    gan: GAN
+    state: GANState
+    metrics: dict[str, np.ndarray]
+
+
+Restore = Callable[[GANState], tuple[int, GANState] | None]
 
 
 def train_seeds(
@@ -66,12 +76,22 @@ def train_seeds(
         return list(pool.map(lambda seed: _train_one(setting, programs, seed), seeds))
 
 
-def train(
-    config: Config, *, snapshots: int, samples: int, observe: Observe | None = None
-) -> RunHistory:
+def train(config: Config, *, snapshots: int, samples: int) -> RunHistory:
     """The run of `config.seed`, with the warm-up of its critic if it has one."""
     setting = _Setting.of(config, snapshots, samples)
-    return _train_one(setting, setting.compiled(), config.seed, observe)
+    return _train_one(setting, setting.compiled(), config.seed)
+
+
+def snapshots_of(
+    config: Config, *, snapshots: int, restore: Restore | None = None
+) -> Iterator[Snapshot]:
+    """The same run, looked at on its way: at the start, and at as many equal distances.
+
+    A state lives until the next snapshot is asked for. With `restore`, which takes the shapes
+    of a state, the run goes on after the snapshot whose number and state it returns.
+    """
+    setting = _Setting.of(config, snapshots, 0)
+    return _snapshots(setting, setting.compiled(), config.seed, restore)
 
 
 class _Setting(NamedTuple):
@@ -96,12 +116,15 @@ class _Setting(NamedTuple):
         )
         return cls(config, build_gan(config), data, zeros, length, snapshots, samples)
 
+    def state(self) -> GANState:
+        """Shapes and dtypes of a state."""
+        return jax.eval_shape(self.gan.init, jax.random.key(0), self.like)
+
     def compiled(self) -> dict[ChunkShape, Any]:
         """The programs that such a run dispatches, by the shape of a chunk."""
-        state = jax.eval_shape(self.gan.init, jax.random.key(0), self.like)
         return {
             chunk: jax.jit(chunk_steps(self.config, self.gan, chunk), donate_argnums=0)
-            .lower(state, self.data)
+            .lower(self.state(), self.data)
             .compile()
             for chunk in set(self.chunks(0, self.config.steps))
         }
@@ -118,28 +141,40 @@ class _Setting(NamedTuple):
         return jax.tree.leaves(self.gan.generate(with_ema(state), key, self.samples))[0]
 
     def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> RunHistory:
-        metrics = {name: np.concatenate([h[name] for h in history]) for name in history[0]}
         at = np.arange(self.snapshots + 1) * self.length
-        return RunHistory(metrics, at, np.stack(taken), self.gan, state)
+        return RunHistory(_joined(history), at, np.stack(taken), self.gan, state)
 
 
-def _train_one(
+def _snapshots(
     setting: _Setting,
     programs: dict[ChunkShape, Any],
     seed: int,
-    observe: Observe | None = None,
-) -> RunHistory:
-    state = setting.gan.init(jax.random.key(seed), setting.like)
-    taken, history = [np.asarray(setting.draw(state))], []
-    for snapshot in range(setting.snapshots + 1):
-        if snapshot:
-            for chunk in setting.chunks((snapshot - 1) * setting.length, snapshot * setting.length):
-                state, metrics = programs[chunk](state, setting.data)
-                history.append(jax.device_get(metrics))
-            taken.append(np.asarray(setting.draw(state)))
-        if observe is not None:
-            observe(setting.gan, state, setting.data)
-    return setting.track(history, taken, state)
+    restore: Restore | None = None,
+) -> Iterator[Snapshot]:
+    gan, length = setting.gan, setting.length
+    found = None if restore is None else restore(setting.state())
+    if found is None:
+        found = 0, gan.init(jax.random.key(seed), setting.like)
+        yield Snapshot(0, 0, gan, found[1], {})
+    first, state = found
+    for i in range(first, setting.snapshots):
+        history = []
+        for chunk in setting.chunks(i * length, (i + 1) * length):
+            state, metrics = programs[chunk](state, setting.data)
+            history.append(jax.device_get(metrics))
+        yield Snapshot(i + 1, (i + 1) * length, gan, state, _joined(history))
+
+
+def _joined(history: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    return {name: np.concatenate([h[name] for h in history]) for name in history[0]}
+
+
+def _train_one(setting: _Setting, programs: dict[ChunkShape, Any], seed: int) -> RunHistory:
+    taken, history = [], []
+    for now in _snapshots(setting, programs, seed):
+        taken.append(np.asarray(setting.draw(now.state)))
+        history += [now.metrics] if now.metrics else []
+    return setting.track(history, taken, now.state)
 
 
 def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[RunHistory]:
