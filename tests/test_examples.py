@@ -55,6 +55,20 @@ def test_somebody_elses_loop_trains_it():
     assert after < 0.4 * before
 
 
+def test_steps_of_ones_own_keep_the_contract(monkeypatch):
+    slow = ("jit", "vmap", "chunks", "donation", "export", "purity")
+    example("own_steps").main(skip=slow)
+    broken = example("own_steps")
+
+    def one_key_for_both(state, player, n):
+        key = jax.random.fold_in(state.key, getattr(state.step, player))
+        return jax.random.normal(key, (n, 2))
+
+    monkeypatch.setattr(broken, "noise", one_key_for_both)
+    with pytest.raises(AssertionError, match=r"check_gan, keys .*repeat a key"):
+        broken.main(skip=slow)
+
+
 def test_a_simulator_finds_its_parameters():
     module = example("simulator")
     found = module.main()

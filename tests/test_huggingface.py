@@ -397,7 +397,7 @@ def test_of_a_saved_set_with_splits_one_is_chosen(tmp_path, capsys):
     command = ["--dataset", "table", "--dataset.path", str(tmp_path / "set"), "--dry-run"]
     assert run_command(train_command, command) == 2
     (told,) = capsys.readouterr().err.strip().splitlines()
-    assert f"has the splits test, train: choose one, {tmp_path / 'set' / 'test'}" in told
+    assert f"has the splits train, test: choose one, {tmp_path / 'set' / 'train'}" in told
     chosen = Table(path=str(tmp_path / "set" / "train"), columns=("age", "pet"), one_hot=("pet",))
     columns = chosen.open().units.by_column(chosen.open().examples)
     assert list(columns["pet"]) == [NAMES[i] for i in PEOPLE["pet"]]

@@ -63,7 +63,7 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
         if not is_table(file):
             raise UserError(
                 f"--dataset.path takes a {', '.join(SUFFIXES)} or a folder of save_to_disk for a "
-                f"table, got {path!r}"
+                f"table, got {path!r}{'' if file.exists() else ', which is not there'}"
             )
         if file.suffix.lower() == ".parquet":
             return _read_parquet(file, wanted, option)
@@ -280,7 +280,7 @@ def _require_size(cells: int, size: int, path: Path) -> None:
 
 def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
     if not is_saved_set(folder):
-        splits = list(saved_splits(folder))
+        splits = sorted(saved_splits(folder), key=lambda name: name != "train")
         raise UserError(
             f"{folder} has the splits {', '.join(splits)[:300]}: choose one, {folder / splits[0]}"
             if splits
