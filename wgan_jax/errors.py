@@ -10,6 +10,16 @@ class UserError(Exception):
     """
 
 
+def one_line(error: BaseException, most: int = 200) -> str:
+    """The message of an error on one line of at most so many letters; without one, its kind.
+
+    Example:
+      >>> one_line(ValueError("two\n lines")), one_line(EOFError())
+      ('two lines', 'EOFError')
+    """
+    return " ".join(str(error).split())[:most] or type(error).__name__
+
+
 def install_extra(extra: str) -> str:
     """The command that installs an extra, into a clone that is used as it stands as well."""
     clone = Path(__file__).parents[1]

@@ -13,7 +13,7 @@ from typing import Any
 
 from wgan_jax.cli.bundled import bundled_config, bundled_names
 from wgan_jax.data.remote import expand_user
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import (
     FORMER_NAMES,
@@ -89,8 +89,8 @@ def load(path: str | Path) -> Config:
     except (Exception, SystemExit) as error:
         if isinstance(error, UserError):
             raise
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} cannot be used: {type(error).__name__}: {reason}") from error
+        reason = f"{type(error).__name__}: {one_line(error, 1_000)}"
+        raise UserError(f"{path} cannot be used: {reason}") from error
     if not isinstance(config, Config):
         raise UserError(
             f"get_config() of {path} returns {type(config).__name__}, not "

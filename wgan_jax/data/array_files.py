@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wgan_jax.data.remote import expand_user
-from wgan_jax.errors import UserError, install_extra
+from wgan_jax.errors import UserError, install_extra, one_line
 from wgan_jax.files import open_regular
 
 HDF5 = (".h5", ".hdf5")
@@ -48,7 +48,7 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = one_line(error)
         if reason.startswith("mmap length"):
             reason = "it ends before its array does"
         elif "object" in reason.lower():

@@ -23,11 +23,10 @@ from wgan_jax.data.saved_sets import (
     LARGEST_JSON,
     import_datasets,
     is_saved_set,
-    one_line,
     open_saved_set,
     saved_splits,
 )
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.files import read_json_object, temporary_folder
 
 logger = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 import numpy as np
 from PIL import Image, ImageColor, UnidentifiedImageError
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 
 Fit = Literal["keep", "crop", "pad", "stretch"]
 
@@ -97,7 +97,7 @@ def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
     except UserError:
         raise
     except Exception as error:  # damaged files make Pillow raise errors of a dozen types
-        detail = " ".join(str(error).split())[:200] or type(error).__name__
+        detail = one_line(error)
         raise UserError(f"{name} cannot be decoded: {detail}") from error
     return _upright(image)
 

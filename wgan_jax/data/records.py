@@ -11,7 +11,7 @@ from typing import Any
 from wgan_jax.data.prepare import PREPARABLE
 from wgan_jax.data.remote import cached, expand_user, is_remote
 from wgan_jax.data.tfds import Scalar, folder_of, read_builder, read_scalars, require_files
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 
 # Where examples that no training step sees are looked for, in this order.
 _HELD_OUT = ("validation", "test", "train")
@@ -68,7 +68,7 @@ def open_source(
         splits = ", ".join(builder.info.splits)
         raise UserError(f"{name} has no split {split!r}; it has {splits}") from error
     except Exception as error:
-        raise UserError(f"{name} is damaged ({_one_line(error)})") from error
+        raise UserError(f"{name} is damaged ({one_line(error)})") from error
     if len(source) == 0:
         raise UserError(f"the split {split!r} of {name} is empty")
     return Records(name, source)
@@ -128,11 +128,7 @@ class Records:
         try:
             return self._source.__getitems__(index)
         except Exception as error:
-            raise UserError(f"{self._name} is damaged ({_one_line(error)})") from error
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+            raise UserError(f"{self._name} is damaged ({one_line(error)})") from error
 
 
 def _how_to_prepare(name: str, data_dir: str | None) -> str:

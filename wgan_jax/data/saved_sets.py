@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from wgan_jax.errors import UserError, install_extra
+from wgan_jax.errors import UserError, install_extra, one_line
 from wgan_jax.files import kind_of, read_json_object
 
 LARGEST_JSON, _MOST_FILES = 2**24, 2**16
@@ -74,8 +74,3 @@ def import_datasets(what: str) -> Any:
     datasets.logging.set_verbosity_error()
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that it tries again
     return datasets
-
-
-def one_line(error: BaseException) -> str:
-    """The message of an error on one line, or else its kind."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

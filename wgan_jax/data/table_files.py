@@ -18,8 +18,8 @@ import numpy as np
 
 from wgan_jax.data.columns import chosen
 from wgan_jax.data.remote import expand_user
-from wgan_jax.data.saved_sets import is_saved_set, one_line, open_saved_set, saved_splits
-from wgan_jax.errors import UserError, install_extra
+from wgan_jax.data.saved_sets import is_saved_set, open_saved_set, saved_splits
+from wgan_jax.errors import UserError, install_extra, one_line
 from wgan_jax.files import open_regular
 
 SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.files import read_file, read_json_object
 
 _NAME = re.compile(r"[A-Za-z]\w*(/\w[\w+.-]*)?(:(\d+|\*)(\.(\d+|\*)){2})?", re.ASCII)
@@ -100,7 +100,7 @@ def _damage_told(name: str, folder: Path) -> Iterator[None]:
     except UserError:
         raise
     except Exception as error:  # of TFDS's parsers, and what damaged JSON makes of ours
-        reason = getattr(error, "strerror", None) or " ".join(str(error).split())[:200]
+        reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(f"{name} is damaged, in {folder} ({reason})") from error
 
 

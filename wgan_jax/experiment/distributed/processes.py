@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.experiment.checkpoint.manifest import from_host_arrays, host_structs, to_host_arrays
 from wgan_jax.experiment.distributed.rendezvous import rendezvous
 from wgan_jax.types import PyTree
@@ -99,7 +99,7 @@ def initialize(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_
                 "--distributed on found no cluster (Cloud TPU, Slurm, Kubernetes, or MPI with "
                 "mpi4py); give --coordinator HOST:PORT --process-count N --process-index I"
             ) from error
-        reason = " ".join(str(error).split())[:300]
+        reason = one_line(error, 300)
         if "failed to start rpc server" in reason.lower():
             reason = "the port of the coordinator is taken by another program"
         raise UserError(

@@ -20,7 +20,7 @@ from typing import NoReturn
 
 import jax
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.startup import tolerant_stream
 
@@ -142,7 +142,7 @@ def distributed_context(
         capture.exit_now(2, f"error: {error}")
     except Exception as error:
         if is_peer_failure(error):
-            capture.exit_now(_LOST, f"error: {PEER_LOST} ({' '.join(str(error).split())[:200]})")
+            capture.exit_now(_LOST, f"error: {PEER_LOST} ({one_line(error)})")
         traceback.print_exc()
         capture.exit_now(_LOST)
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wgan_jax.errors import UserError, install_extra
+from wgan_jax.errors import UserError, install_extra, one_line
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 # By name: the class, and the package that it needs, if any, from an extra of the logger's name.
@@ -92,8 +92,7 @@ def find_logger(name: str) -> Callable[[Path, int, str], Logger]:
     try:
         found: Any = importlib.import_module(module)
     except (Exception, SystemExit) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"--log {name} cannot be imported: {reason or repr(error)}") from error
+        raise UserError(f"--log {name} cannot be imported: {one_line(error)}") from error
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
             known = [known for known in dir(found) if not known.startswith("_")]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, one_line
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import to_dict
 from wgan_jax.experiment.loggers.logger import Logger, find_logger
@@ -66,7 +66,7 @@ class RunLoggers:
             try:
                 opened.append(kind(folder, step, name))
             except Exception as error:
-                raise UserError(f"--log {path} cannot be opened: {_reason(error)}") from error
+                raise UserError(f"--log {path} cannot be opened: {one_line(error)}") from error
         self._tell(member, lambda each: each.write_hparams(to_dict(config)))
 
     def write_lines(self, step: int, lines: dict[str, dict[str, Any]]) -> None:
@@ -103,7 +103,7 @@ class RunLoggers:
             except Exception as error:
                 self._all[member].remove(each)
                 kind = type(each).__name__
-                logger.warning("%s failed and is left out: %s", kind, _reason(error))
+                logger.warning("%s failed and is left out: %s", kind, one_line(error))
 
 
 def log_evaluation(names: Iterable[str], workdir: Path, line: dict[str, Any]) -> None:
@@ -115,7 +115,7 @@ def log_evaluation(names: Iterable[str], workdir: Path, line: dict[str, Any]) ->
             each.write_scalars(step, finite(line))
             each.close()
         except Exception as error:
-            logger.warning("the evaluation is not in %s: %s", name, _reason(error))
+            logger.warning("the evaluation is not in %s: %s", name, one_line(error))
 
 
 def finite(line: dict[str, Any]) -> dict[str, float]:
@@ -126,7 +126,3 @@ def finite(line: dict[str, Any]) -> dict[str, float]:
         if name != "step" and isinstance(value, int | float | np.number)
     }
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
-
-
-def _reason(error: Exception) -> str:
-    return " ".join(str(error).split()) or type(error).__name__

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from wgan_jax.errors import one_line
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import read_file
 
@@ -90,7 +91,7 @@ class WeightsAndBiases:
         try:
             run = self._opened()
         except Exception as error:
-            logger.warning("wandb: nothing is logged: %s", " ".join(str(error).split()))
+            logger.warning("wandb: nothing is logged: %s", one_line(error))
             while self._queue.get() is not None:
                 pass
             return
@@ -101,7 +102,7 @@ class WeightsAndBiases:
             try:
                 message(run)
             except Exception as error:
-                logger.warning("wandb: %s", " ".join(str(error).split()))
+                logger.warning("wandb: %s", one_line(error))
         run.finish()
 
     def _opened(self) -> Any:
@@ -120,7 +121,7 @@ class WeightsAndBiases:
                 reason = "not logged in (run: wandb login)"
             except Exception as error:
                 WeightsAndBiases._is_unreachable = True
-                reason = f"no connection ({' '.join(str(error).split())[:200]})"
+                reason = f"no connection ({one_line(error)})"
             logger.warning("wandb: %s; %s", reason, self._how_to_send())
             mode = "offline"
         return self._init(mode)
