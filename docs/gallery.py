@@ -34,8 +34,8 @@ Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022.
 
 Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish in minutes.
 `--size real` takes figures 3 to 8 and `gradients` to 32 pixels and the paper's 64 filters, which is
-hours there: the runs that they share are kept one by one in `DIR/garments.jsonl`, and an
-interrupted figure goes on. `--size full` is for an accelerator. LSUN, the paper's data, is not
+hours there: the runs that they share are kept in `DIR/garments.jsonl`, and an interrupted one goes
+on from its last snapshot. `--size full` is for an accelerator. LSUN, the paper's data, is not
 among them.
 """
 REAL = "-real"  # follows the name of a figure of that size
