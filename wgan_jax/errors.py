@@ -14,8 +14,8 @@ def one_line(error: BaseException, most: int = 200) -> str:
     """The message of an error on one line of at most so many letters; without one, its kind.
 
     Example:
-      >>> one_line(ValueError("two\n lines")), one_line(EOFError())
-      ('two lines', 'EOFError')
+      >>> one_line(ValueError("two   words")), one_line(EOFError())
+      ('two words', 'EOFError')
     """
     return " ".join(str(error).split())[:most] or type(error).__name__
 
