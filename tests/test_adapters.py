@@ -21,6 +21,7 @@ from wgan_jax import (
     from_linen,
     from_nnx,
     gan,
+    to_nnx,
     toy,
     vae,
 )
@@ -398,6 +399,7 @@ class ForgetsState(EquinoxGenerator):
         return z
 
 
+WEIGHTS = from_nnx(NNXGenerator, 3).init(jax.random.key(0), X)
 REFUSED = {
     "nnx: a module": (lambda: from_nnx(OUTSIDE), "got a module, NNXGenerator"),
     "nnx: a module from outside": (lambda: from_nnx(lambda rngs: OUTSIDE), "made outside"),
@@ -418,6 +420,29 @@ REFUSED = {
         "every seed starts alike",
     ),
     "nnx: arguments missing": (lambda: from_nnx(NNXGenerator), "it takes .self, width"),
+    "nnx: random streams among the arguments": (
+        lambda: from_nnx(NNXGenerator, 3, OUTSIDE_RNGS),
+        r"got from_nnx\(NNXGenerator, 3, Rngs\(\.\.\.\)\), but it takes .*gives rngs$",
+    ),
+    "nnx: an optimizer of NNX": (
+        lambda: gan(
+            from_nnx(NNXGenerator, 3),
+            from_linen(MLP()),
+            Wasserstein(),
+            generator_tx=nnx.Optimizer(OUTSIDE, optax.sgd(0.1), wrt=nnx.Param),
+            critic_tx=optax.sgd(0.1),
+            latent=lambda key, n: jax.random.normal(key, (n, 2)),
+        ),
+        r"generator's optimizer needs .* give its optax transformation, `\.tx`",
+    ),
+    "nnx: weights of another width": (
+        lambda: to_nnx(NNXGenerator(4, rngs=nnx.Rngs(0)), *WEIGHTS),
+        r"another module than NNXGenerator.*first\.kernel.*norm\.bias",
+    ),
+    "nnx: weights without statistics": (
+        lambda: to_nnx(NNXGenerator(3, rngs=nnx.Rngs(0)), WEIGHTS[0], {}),
+        r"these stats .*norm\.mean",
+    ),
     "nnx: a Linen module": (lambda: from_nnx(lambda rngs: MLP()), r"flax\.linen: use from_linen"),
     "nnx: no function": (lambda: from_nnx(3), "got int"),
     "equinox: a module": (lambda: from_equinox(OUTSIDE_EQUINOX), "got a module, Linear"),
@@ -460,6 +485,17 @@ def test_what_an_adapter_cannot_take_is_refused(case):
     call, told = REFUSED[case]
     with pytest.raises(ValueError, match=f"(?s){told}"):
         call()
+
+
+def test_trained_weights_go_back_into_a_module():
+    network = from_nnx(NNXConditional, 2)
+    params, stats = network.init(jax.random.key(3), PAIR)
+    stats = jax.tree.map(lambda x: x + 0.5, stats)  # as training moves them
+    module = to_nnx(NNXConditional(2, rngs=nnx.Rngs(1)), params, stats)
+    assert module.tied is module.layers[0]
+    module.eval()
+    expected, _ = network.apply(params, stats, PAIR, train=False)
+    np.testing.assert_array_equal(module(PAIR)[0], expected[0])
 
 
 def test_variables_that_appear_in_a_call_are_refused():

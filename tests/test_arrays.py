@@ -307,6 +307,14 @@ class TestBadFiles:
         with pytest.raises(UserError, match=r"dataset\.path|should end in|cannot be read"):
             Arrays(path=path).open()
 
+    @pytest.mark.parametrize("option", ["labels", "condition"])
+    def test_a_name_where_only_a_file_can_be_meant(self, tmp_path, r, option):
+        path = save(tmp_path / "x.npy", r.normal(size=(20, 2)))
+        with pytest.raises(UserError, match=rf"--dataset\.{option} energy .*energy\.npy say"):
+            Arrays(path=path, **{option: "energy"}).open()
+        with pytest.raises(UserError, match=r"none\.npy cannot be read"):
+            Arrays(path=path, **{option: "none.npy"}).open()
+
     def test_values_beyond_float32(self, tmp_path):
         path = save(tmp_path / "x.npy", np.array([[1e300, 1.0], [2e300, 2.0]]))
         with pytest.raises(UserError, match="beyond those of float32"):

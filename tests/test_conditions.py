@@ -114,7 +114,7 @@ def rows_of(path):
         return list(csv.DictReader(file))
 
 
-def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table):
+def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table, caplog):
     args = [
         *("--dataset", "table", "--dataset.path", "t.csv", "--dataset.condition", "energy", "kind"),
         *("--dataset.one-hot", "kind", "--dataset.label", "place", "--generator.features", "8"),
@@ -142,6 +142,9 @@ def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table):
     assert main([*sample, "--conditions", "c.csv", "--out", "d.csv"]) == 0
     given = [(r["energy"], r["kind"], r["place"]) for r in rows_of("d.csv")]
     assert given == [("20", "a", "there"), ("31", "b", "here"), ("40", "a", "here")]
+    assert "extrapolates" not in caplog.text
+    assert main([*sample, "--condition", "energy=500", "--num", "3", "--out", "f.csv"]) == 0
+    assert "energy is asked for at 500, and the data lie from 10 to 90" in caplog.text
     for wrong, message in (
         (["--condition", "energi=5"], "did you mean 'energy'"),
         (["--condition", "energy=warm"], "takes a number"),
@@ -170,6 +173,45 @@ def test_an_array_of_conditions_goes_with_its_examples(tmp_path):
     for name, message in (("short", "100 examples, and .* 50 rows"), ("words", "numbers")):
         with pytest.raises(UserError, match=message):
             Arrays(path=path, key="x", condition=name).open()
+
+
+def test_points_and_energies_of_two_files_are_sampled_on_a_grid_of_energies(table, caplog):
+    r = np.random.default_rng(0)
+    energies = r.uniform(10, 100, 200)
+    np.save("x.npy", energies[:, None] * r.normal(1, 0.1, (200, 2)))
+    np.save("energies.npy", energies)
+    args = ["--dataset", "arrays", "--dataset.path", "x.npy", "--dataset.condition", "energies.npy"]
+    args += ["--generator.features", "8", "--critic.features", "8", "--batch-size", "16"]
+    assert (
+        train([*args, "--n-critic", "1", "--steps", "1", "--chunk", "1", "--workdir", "run"]) == 0
+    )
+    grid = np.repeat([20.0, 50.0], 3)
+    np.save("grid.NPY", grid)
+    table.joinpath("grid.NPY.npy").rename("grid.NPY")
+    table.joinpath("grid.csv").write_text("E\n" + "\n".join(map(str, grid)))
+    table.joinpath("named.csv").write_text("run,c0\n" + "\n".join(f"a,{e}" for e in grid))
+    drawn = []
+    for name in ("grid.NPY", "grid.csv", "named.csv"):
+        sample = ["sample", "run", "--conditions", name, "--force", "--out"]
+        assert main([*sample, "a.npy"]) == 0
+        drawn.append(np.load("a.npy"))
+        np.testing.assert_allclose(np.load("a-conditions.npy")[:, 0], grid, rtol=1e-6)
+        np.testing.assert_array_equal(drawn[-1], drawn[0])
+    assert main([*sample, "a.csv"]) == 0
+    rows = np.array([[float(v) for v in row.values()] for row in rows_of("a.csv")])
+    np.testing.assert_allclose(rows, np.column_stack([drawn[0], grid]), rtol=1e-6)
+    assert "extrapolates" not in caplog.text
+    assert main(["sample", "run", "--condition", "c0=1e4", "--out", "b.csv"]) == 0
+    assert "c0 is asked for at 1e+04, and the data lie from 1" in caplog.text
+    table.joinpath("wrong.csv").write_text("E,F\n1,2\n")
+    table.joinpath("empty.csv").write_text("c0,F\n,2\n3,4\n")
+    for name, message in (
+        ("wrong.csv", "no column 'c0'"),
+        ("empty.csv", "without a number in 'c0'"),
+        ("20,50", "takes the name of a file"),
+    ):
+        with pytest.raises(UserError, match=message):
+            main(["sample", "run", "--conditions", name, "--out", "e.csv"])
 
 
 def test_conditions_go_to_both_players_or_to_none(table):

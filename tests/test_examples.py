@@ -69,6 +69,14 @@ def test_steps_of_ones_own_keep_the_contract(monkeypatch):
         broken.main(skip=slow)
 
 
+def test_modules_of_nnx_are_trained_in_a_loop_of_nnx():
+    module = example("nnx_own_loop")
+    module.ITERATIONS = 60
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        before, after = module.main()
+    assert after < 0.8 * before
+
+
 def test_a_simulator_finds_its_parameters():
     module = example("simulator")
     found = module.main()

@@ -7,6 +7,7 @@ import pytest
 from small_sets import grey, write
 
 from wgan_jax import cli
+from wgan_jax.data.remote import cached
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.mirror import Mirror
@@ -77,3 +78,26 @@ def test_what_cannot_be_reached_is_told_in_one_line(tmp_path, capsys, monkeypatc
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert "nonesuch://run" in said
+
+
+@pytest.mark.parametrize("name", ["folder", "table", "arrays", "huggingface"])
+@pytest.mark.parametrize("address", ["gs://bucket/mine", "s3://user:secret@bucket/mine"])
+def test_own_data_at_an_address_are_to_be_copied_first(name, address, tmp_path, capsys):
+    suffix = {"table": ".csv", "arrays": ".npy"}.get(name, "")
+    args = ["--dataset", name, "--dataset.path", address + suffix]
+    assert cli.run_command(cli.train, [*args, "--workdir", str(tmp_path / "run")]) == 2
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert "is an address: copy it to this machine first" in said
+    assert "secret" not in said
+    assert ("gcloud storage cp -r gs://bucket/mine" in said) == address.startswith("gs://")
+
+
+def test_copies_lie_in_the_cache_folder_that_the_user_names(bucket, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "large disk"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    bucket.pipe("/data/lsun/1.0.0/features.json", b"{}")
+    copy = cached("memory://data", "lsun")
+    assert (tmp_path / "large disk") in copy.parents
+    assert (copy / "lsun/1.0.0/features.json").read_bytes() == b"{}"
+    assert not (tmp_path / "home").exists()

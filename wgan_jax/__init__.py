@@ -1,7 +1,7 @@
 """Wasserstein GANs as pure functions, in JAX and Flax."""
 
 from wgan_jax import distances, metrics, objectives, penalties
-from wgan_jax.adapters import from_equinox, from_linen, from_nnx
+from wgan_jax.adapters import from_equinox, from_linen, from_nnx, to_nnx
 from wgan_jax.data import toy
 from wgan_jax.estimate import W1Estimate, estimate_w1, plot_bounds
 from wgan_jax.gan import GAN, gan
@@ -74,6 +74,7 @@ __all__ = [
     "project_weights",
     "scan_steps",
     "skip_non_finite",
+    "to_nnx",
     "toy",
     "vae",
 ]

@@ -25,6 +25,18 @@ _NOFOLLOW, _NONBLOCK = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0
 _DIRECTORY, _BINARY = getattr(os, "O_DIRECTORY", 0), getattr(os, "O_BINARY", 0)
 
 
+def cache_folder() -> Path:
+    """The folder for what can be made anew: `wgan_jax` in XDG_CACHE_HOME, else in `~/.cache`.
+
+    Raises:
+      UserError: the user has no home folder.
+    """
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wgan_jax")
+    except RuntimeError as error:
+        raise UserError("there is no home folder for a cache: set XDG_CACHE_HOME") from error
+
+
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
     """Open a new file that takes the place of `path` once all of it is on the disk.

@@ -35,7 +35,9 @@ def check_part(part: Any, role: str, *methods: str) -> None:
     if missing:
         name = type(part).__name__
         advice = f"; build it, {name}(...).build()" if hasattr(part, "build") else ""
-        raise ValueError(f"the {role} needs {', '.join(methods)}, but a {name} has none{advice}")
+        if all(callable(getattr(getattr(part, "tx", None), method, None)) for method in methods):
+            advice = "; give its optax transformation, `.tx`"  # as an Optimizer of NNX
+        raise ValueError(f"the {role} needs {', '.join(methods)}, but {name} has none{advice}")
 
 
 def check_independent_scores(critic: Network, sample: PyTree) -> None:

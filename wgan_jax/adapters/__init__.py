@@ -6,7 +6,7 @@ they are asked for.
 """
 
 from wgan_jax.adapters.equinox import from_equinox
-from wgan_jax.adapters.nnx import from_nnx
+from wgan_jax.adapters.nnx import from_nnx, to_nnx
 from wgan_jax.types import from_linen
 
-__all__ = ["from_equinox", "from_linen", "from_nnx"]
+__all__ = ["from_equinox", "from_linen", "from_nnx", "to_nnx"]

@@ -43,10 +43,18 @@ def bind_key(
         return lambda key: make(*args, **kwargs)
     if accepts(None):
         return lambda key: make(*args, key, **kwargs)
+    listed = [_in_short(x) for x in args] + [f"{k}={_in_short(x)}" for k, x in kwargs.items()]
+    got = f"{adapter}({', '.join([name_of(make), *listed])})"
     raise ValueError(
         f"{adapter} calls {name_of(make)} with {name}=... and with the arguments that follow it, "
-        f"got args={args} and {kwargs=}, but it takes {signature}"
+        f"got {got}, but it takes {signature}, of which {adapter} gives {name}"
     )
+
+
+def _in_short(value: Any) -> str:
+    """A value in one short line, as arrays and modules are none."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 40 else f"{type(value).__name__}(...)"
 
 
 def trace(

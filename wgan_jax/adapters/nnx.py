@@ -72,12 +72,6 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
                     setattr(node, name, nnx.data(value))
         return module
 
-    def split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
-        """The structure; then parameters, random streams and all other arrays by path."""
-        graph, *states = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
-        params, streams, _, stats = (flatten_dict(nnx.to_pure_dict(state)) for state in states)
-        return graph, params, streams, stats
-
     # The structure holds no arrays, so one trace tells it for all keys.
     structure: list[Any] = []
 
@@ -88,7 +82,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
             if id(node) in seen:
                 what = f"the variable {'.'.join(map(str, path))}"
                 raise factory.made_outside("from_nnx", make, what, "rngs")
-        graph, *flat = split(module)
+        graph, *flat = _split(module)
         structure[:] = graph, _options(module)
         return flat
 
@@ -96,7 +90,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
     graph, options = structure
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
-        _, params, _, stats = split(new(key))
+        _, params, _, stats = _split(new(key))
         return _nested(params), _nested(stats)
 
     def apply(params: PyTree, stats: PyTree, x: PyTree, *, train: bool, key: Array | None = None):
@@ -111,7 +105,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
             given["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(streams)))
         y = module(x, **{name: given[name] for name in options})
 
-        _, _, drawn, after = split(module)
+        _, _, drawn, after = _split(module)
         if key is None and any(drawn[path] is not streams[path] for path in streams):
             raise ValueError(
                 f"{type(module).__name__} draws random numbers with train={train}, as dropout "
@@ -126,6 +120,55 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         return y, _nested(after) if train else stats
 
     return Network(init, apply)
+
+
+def to_nnx(module: Any, params: PyTree, stats: PyTree) -> Any:
+    """A Flax NNX module with the weights of a state, for use outside of this package.
+
+    Args:
+      module: made as `from_nnx` makes it; its arrays are replaced in place.
+      params: of the network that `from_nnx` gave, as in `state.generator.params`.
+      stats: likewise.
+
+    Returns:
+      The module.
+
+    Raises:
+      ValueError: the arrays are not those of such a module.
+
+    Example:
+      >>> import jax, jax.numpy as jnp
+      >>> from flax import nnx
+      >>> params, stats = from_nnx(nnx.Linear, 2, 1).init(jax.random.key(0), jnp.ones((8, 2)))
+      >>> layer = to_nnx(nnx.Linear(2, 1, rngs=nnx.Rngs(1)), params, stats)
+      >>> bool((layer.kernel == params["kernel"]).all())
+      True
+    """
+    from flax import nnx
+
+    _, params_like, _, stats_like = _split(module)
+    arrays: Flat = {}
+    for kind, given, like in (("params", params, params_like), ("stats", stats, stats_like)):
+        shapes = {tuple(map(str, path)): jnp.shape(x) for path, x in like.items()}
+        found = {path: jnp.shape(x) for path, x in flatten_dict(given).items()}
+        if wrong := sorted(".".join(path) for path, _ in shapes.items() ^ found.items()):
+            raise ValueError(
+                f"these {kind} are of another module than {type(module).__name__}, whose "
+                f"{', '.join(dict.fromkeys(wrong))} are missing or have other shapes: make it "
+                f"with the arguments that from_nnx was given"
+            )
+        arrays |= _flat(given, like)
+    nnx.update(module, nnx.State(unflatten_dict(arrays)))
+    return module
+
+
+def _split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
+    """The structure; then parameters, random streams and all other arrays by path."""
+    from flax import nnx
+
+    graph, *states = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
+    params, streams, _, stats = (flatten_dict(nnx.to_pure_dict(state)) for state in states)
+    return graph, params, streams, stats
 
 
 def _options(module: Any) -> list[str]:

@@ -13,7 +13,7 @@ import jax
 
 from wgan_jax.cli import flags
 from wgan_jax.cli.compile_cache import keep_compiled_programs
-from wgan_jax.data.remote import expand_user, redacted
+from wgan_jax.data.remote import expand_user, redacted, require_local
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.workdir import require_plain
@@ -63,6 +63,7 @@ def workdir(command: str, args: list[str]) -> Path:
     """
     if len(args) != 1 or args[0].startswith("-"):
         raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
+    require_local(args[0])
     folder = Path(expand_user(args[0]))
     if not args[0] or not folder.is_dir():
         raise UserError(f"there is no workdir {args[0]!r}")

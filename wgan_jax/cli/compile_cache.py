@@ -10,6 +10,9 @@ from pathlib import Path
 
 import jax
 
+from wgan_jax.errors import UserError
+from wgan_jax.files import cache_folder
+
 
 def keep_compiled_programs() -> None:
     """Turn on JAX's persistent compilation cache, in the user's cache folder.
@@ -42,10 +45,9 @@ def keep_compiled_programs() -> None:
 def _default_folder() -> str:
     """Empty for a user without a home."""
     try:
-        home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    except RuntimeError:
+        return str(cache_folder() / "compiled")
+    except UserError:
         return ""
-    return str(Path(home, "wgan_jax", "compiled"))
 
 
 def _is_writable(folder: str) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from wgan_jax.data.remote import expand_user
+from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.errors import UserError, install_extra, one_line
 from wgan_jax.files import open_regular
 
@@ -33,6 +33,7 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
     Raises:
       UserError: no such file or array, one of Python objects, or one that is not whole.
     """
+    require_local(path)
     file = Path(expand_user(path))
     suffix = file.suffix.lower()
     if suffix not in SUFFIXES:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
+from wgan_jax.data import table_files
 from wgan_jax.data.array_files import SUFFIXES, open_array
 from wgan_jax.data.dataset import Units
+from wgan_jax.data.remote import expand_user
 from wgan_jax.data.rows import require_finite
-from wgan_jax.data.table_files import read_table
 from wgan_jax.data.units import ArrayUnits, TableUnits
 from wgan_jax.errors import UserError
 
@@ -29,9 +32,13 @@ def read_conditions(
     if isinstance(units, ArrayUnits):
         if label is not None:
             raise UserError("--conditions FILE needs --label, the class of all of its samples")
-        if not file.endswith(SUFFIXES):
-            raise UserError(f"--conditions takes {', '.join(SUFFIXES)} for this run, got {file}")
-        array = open_array(file, None, "--conditions")
+        is_array = file.lower().endswith(SUFFIXES)
+        if not is_array and not table_files.is_table(Path(expand_user(file))):
+            raise UserError(
+                f"--conditions takes the name of a file, {', '.join(SUFFIXES)} or "
+                f"{', '.join(table_files.SUFFIXES)}, got {file}"
+            )
+        array = open_array(file, None, "--conditions") if is_array else _from_table(file, units)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or array.shape[1:] != units.shape or not len(array):
             raise UserError(
@@ -42,7 +49,7 @@ def read_conditions(
         return units.to_numbers(array), None
     assert isinstance(units, TableUnits)
     names = (*units.columns.names, *([] if label is None else [label]))
-    raw = read_table(file, names, "--conditions")
+    raw = table_files.read_table(file, names, "--conditions")
     numbers = {}
     for column in units.columns:
         if raw[column.name].missing.any():
@@ -60,3 +67,17 @@ def read_conditions(
             f"{file} has the class {strange[0]!r}; the run has {', '.join(known)[:300]}"
         )
     return units.columns.encode(numbers), np.array([known.index(x) for x in labels], np.int32)
+
+
+def _from_table(file: str, units: ArrayUnits) -> np.ndarray:
+    """Numbers [n, k] of a table: of the columns c0, c1, ..., or of the only one where k is 1."""
+    raw = table_files.read_table(file, (), "--conditions")
+    names = [field["name"] for field in units.fields()]
+    if len(raw) == len(names) == 1:
+        names = list(raw)
+    if absent := [name for name in names if name not in raw]:
+        raise UserError(f"{file} has no column {absent[0]!r}, and the conditions are {names}")
+    for name in names:
+        if raw[name].missing.any() or raw[name].values.dtype.kind not in "biuf":
+            raise UserError(f"{file} has rows without a number in {name!r}")
+    return np.stack([np.asarray(raw[name].values, np.float64) for name in names], 1)

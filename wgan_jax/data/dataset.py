@@ -59,6 +59,9 @@ class Units(Protocol):
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
         """Where in an encoded row the value of a column stands, and its numbers."""
 
+    def standardized(self) -> list[tuple[str, int, float, float]]:
+        """Name, place in an encoded row, center and scale of each column that is a number."""
+
     def decode_traced(self, x: Array) -> Array:
         """As `to_units`, in a program and in float32: values [n, ...], or columns [n, k]."""
 

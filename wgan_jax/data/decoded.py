@@ -23,7 +23,7 @@ import numpy as np
 
 from wgan_jax.data.image_files import Source
 from wgan_jax.errors import UserError
-from wgan_jax.files import temporary_folder
+from wgan_jax.files import cache_folder, temporary_folder
 
 logger = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ def decoded(
     except OSError as error:
         raise UserError(f"{source.path} cannot be read: {error.strerror}") from error
     prefix, version = _digest(place), _digest(stamp)
-    folder = _cache_folder() / f"images-{prefix}-{version}"
+    folder = cache_folder() / f"images-{prefix}-{version}"
     if (known := _read(folder)) is not None:
         # Other files may come and go without a change of the images.
         now = known.passed_over if source.in_order else source.find().passed_over
@@ -199,13 +199,6 @@ def _decode_all(
 def _blocks(items: Iterator[Any]) -> Iterator[list[Any]]:
     while block := list(islice(items, _BLOCK)):
         yield block
-
-
-def _cache_folder() -> Path:
-    try:
-        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wgan_jax")
-    except RuntimeError as error:
-        raise UserError("there is no home folder for a cache: set XDG_CACHE_HOME") from error
 
 
 def _digest(values: Any) -> str:

@@ -10,7 +10,7 @@ import numpy as np
 from wgan_jax.data.decoded import Decoded
 from wgan_jax.data.decoded_images import DecodedImages, Parts
 from wgan_jax.data.image_files import Source, open_source
-from wgan_jax.data.remote import expand_user, is_remote
+from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.errors import UserError
 
 _TRAIN, _HELD_OUT = "train", ("validation", "valid", "val", "test")
@@ -55,8 +55,7 @@ class Folder(DecodedImages):
                 return source
         if not self.path:
             raise UserError("--dataset folder needs a --dataset.path FOLDER")
-        if is_remote(self.path):
-            raise UserError(f"{self.path} is an address: copy it to this machine first")
+        require_local(self.path)
         return open_source(expand_user(self.path))
 
 

@@ -17,7 +17,7 @@ from wgan_jax.data.columns import chosen
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.data.decoded_images import DecodedImages, Parts
 from wgan_jax.data.image_files import Found, ImageFile
-from wgan_jax.data.remote import expand_user, is_remote, local_copy
+from wgan_jax.data.remote import expand_user, local_copy, require_local
 from wgan_jax.data.rows import classes
 from wgan_jax.data.saved_sets import (
     LARGEST_JSON,
@@ -205,8 +205,8 @@ class HuggingFace(DecodedImages):
         """The name of a data set of the Hub; empty where the path is one of this machine."""
         name = self.path.removeprefix(_HUB).rstrip("/")
         is_address = self.path.startswith(_HUB)
-        if is_remote(self.path) and not is_address:
-            raise UserError(f"{self.path} is an address: copy it to this machine first")
+        if not is_address:
+            require_local(self.path)
         if not _HUB_NAME.fullmatch(name):
             return ""
         # A folder that is missing beside others is no name.

@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from wgan_jax.data.array_files import open_array, samples_key
+from wgan_jax.data.array_files import SUFFIXES, open_array, samples_key
 from wgan_jax.data.dataset import Units, fingerprint_of
 from wgan_jax.data.labels import class_labels
 from wgan_jax.data.remote import expand_user
@@ -235,7 +235,13 @@ def _conditions(config: Arrays, what: str, count: int) -> np.ndarray:
 
 def _beside(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
     """An array that belongs to the examples, in their file or in one of its own; and its name."""
-    is_file = config.path.lower().endswith(".npy") or Path(expand_user(name)).is_file()
-    if is_file:
+    holds_one = config.path.lower().endswith(".npy")
+    is_file = Path(expand_user(name)).is_file()
+    if holds_one and not is_file and not name.lower().endswith(SUFFIXES):
+        raise UserError(
+            f"{option} {name} names no file, and {config.path} holds no array but the examples: "
+            f"give the file of it, {name}.npy say"
+        )
+    if holds_one or is_file:
         return open_array(name, None, option), name
     return open_array(config.path, name, option), f"{config.path}[{name}]"

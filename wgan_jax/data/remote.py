@@ -11,11 +11,20 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax.errors import UserError, install_extra
+from wgan_jax.files import cache_folder
 
 
 def is_remote(name: str) -> bool:
     """Whether it is a URL and no path of this machine."""
     return "://" in name
+
+
+def require_local(path: str) -> None:
+    """Raise UserError where a file or folder of data is named by an address."""
+    if is_remote(path):
+        name = redacted(path)
+        how = f", say by: gcloud storage cp -r {name} ." if path.startswith("gs://") else ""
+        raise UserError(f"{name} is an address: copy it to this machine first{how}")
 
 
 def expand_user(name: str) -> str:
@@ -108,7 +117,7 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
 
 def local_copy(url: str) -> Path:
     """The folder of this machine that holds copies of what is at a URL."""
-    return Path(expand_user("~")) / ".cache" / "wgan_jax" / short_name(url)
+    return cache_folder() / short_name(url)
 
 
 def short_name(url: str) -> str:

@@ -17,7 +17,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from wgan_jax.data.columns import chosen
-from wgan_jax.data.remote import expand_user
+from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.data.saved_sets import is_saved_set, open_saved_set, saved_splits
 from wgan_jax.errors import UserError, install_extra, one_line
 from wgan_jax.files import open_regular
@@ -56,6 +56,7 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
     Raises:
       UserError: no such file, none of these kinds, no such column, or damaged.
     """
+    require_local(path)
     file = Path(expand_user(path))
     try:
         if file.is_dir():

@@ -69,6 +69,15 @@ class TableUnits:
             start += column.width
         return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
 
+    def standardized(self) -> list[tuple[str, int, float, float]]:
+        """Name, place in an encoded row, center and scale of each number; no categories."""
+        ends = np.cumsum([column.width for column in self.columns])
+        return [
+            (column.name, int(end) - 1, column.center, column.scale)
+            for column, end in zip(self.columns, ends, strict=True)
+            if column.kind != "category"
+        ]
+
     def decode_traced(self, x: Array) -> Array:
         """As `to_units`, in a program: float32 [n, columns], categories by number."""
         ends = np.cumsum([column.width for column in self.columns])[:-1]
@@ -178,6 +187,11 @@ class ArrayUnits:
         kind = kinds.get(np.dtype(self.dtype).kind, "number")
         axes = range(self.shape[0]) if len(self.shape) == 1 else ()
         return [{"name": f"{self.prefix}{i}", "kind": kind} for i in axes]
+
+    def standardized(self) -> list[tuple[str, int, float, float]]:
+        """Name, place in an encoded row, center and scale of each axis of points."""
+        names = [field["name"] for field in self.fields()]
+        return list(zip(names, range(len(names)), self.center, self.scales, strict=True))
 
     def as_written(self, x: np.ndarray) -> np.ndarray:
         """Examples [n, ...] that have gone through a file of samples: whole numbers in range."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import jax
 import numpy as np
 
@@ -9,6 +11,11 @@ from wgan_jax.data.conditions import read_conditions
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.schema import Schema
 from wgan_jax.types import PyTree
+
+logger = logging.getLogger(__name__)
+
+# The conditions that are kept of large data are some of them, which need not reach both ends.
+_NEAR = 0.01
 
 
 def choose_conditions(
@@ -31,6 +38,7 @@ def choose_conditions(
       UserError: a column, value, class or file that the run does not know.
     """
     *labels, vectors = map(np.asarray, jax.tree.leaves(rows))
+    seen = vectors
     if file is not None:
         if condition:
             raise UserError("--conditions FILE and --condition NAME=VALUE exclude each other")
@@ -47,4 +55,23 @@ def choose_conditions(
         assert schema.conditions is not None
         place, numbers = schema.conditions.encode_value(name, text)
         vectors[:, place] = numbers
+    _warn_of_extrapolation(vectors, seen, schema)
     return (labels[0], vectors) if labels else vectors
+
+
+def _warn_of_extrapolation(vectors: np.ndarray, seen: np.ndarray, schema: Schema) -> None:
+    """Say which numbers are asked for that lie outside of those trained on."""
+    assert schema.conditions is not None
+    for name, place, center, scale in schema.conditions.standardized():
+        known, asked = seen[:, place], vectors[:, place]
+        room = _NEAR * np.ptp(known) + 1e-5
+        if asked.min() < known.min() - room or asked.max() > known.max() + room:
+            low, high, least, most = (
+                f"{float(x) * scale + center:.4g}"
+                for x in (known.min(), known.max(), asked.min(), asked.max())
+            )
+            wanted = least if least == most else f"{least} to {most}"
+            logger.warning(
+                f"warning: {name} is asked for at {wanted}, and the data lie from {low} to {high}: "
+                f"beyond them the generator extrapolates"
+            )
