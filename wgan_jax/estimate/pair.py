@@ -158,9 +158,9 @@ def _finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> np.ndarr
     bad = ~np.isfinite(x)
     if bad.any():
         held = [repr(c) for c, is_bad in zip(columns, bad.any(0), strict=False) if is_bad]
-        where = f" in {', '.join(held[:3])}{', ...' if len(held) > 3 else ''}" if held else ""
+        where = f" (in {', '.join(held[:3])}{', ...' if len(held) > 3 else ''})" if held else ""
         raise ValueError(
-            f"{name} of shape {x.shape} has values that are not finite ({bad.sum():,}{where}); "
+            f"{name} of shape {x.shape} has {bad.sum()} values that are not finite{where}; "
             "drop their rows, or fill in what is missing"
         )
     return x
