@@ -8,7 +8,6 @@ and no line of code may be cut at 1280.
 from __future__ import annotations
 
 import sys
-import tempfile
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -63,7 +62,7 @@ def broken_links(root: Path) -> list[str]:
 
 def overflows(root: Path, program: str) -> list[str]:
     found = []
-    with tempfile.TemporaryDirectory() as profile, browser.Browser(program, Path(profile)) as tab:
+    with browser.Browser(program) as tab:
         for path in pages_of(root):
             tab.open(path, width=WIDTHS[0], height=FIXED["height"])
             for width in WIDTHS:

@@ -4,12 +4,15 @@ It is `$CHROMIUM`, or `chromium` or another of its names on the path.
 """
 
 import base64
+import contextlib
 import json
 import os
 import select
 import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -36,7 +39,9 @@ def find() -> str | None:
 class Browser:
     """One page of one browser process, which ends with the `with` block."""
 
-    def __init__(self, program: str, profile: Path):
+    def __init__(self, program: str):
+        # Chromium's own helper processes outlive it by moments and may still write here.
+        self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
         ends = (str(to_browser), str(from_browser))
@@ -48,12 +53,13 @@ class Browser:
                 *ends,
                 program,
                 *FLAGS,
-                f"--user-data-dir={profile}",
+                f"--user-data-dir={self._profile.name}",
             ],
             pass_fds=(to_browser, from_browser),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=0,
         )
         os.close(to_browser)
         os.close(from_browser)
@@ -79,8 +85,11 @@ class Browser:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         os.close(self._write)
         os.close(self._read)
+        self._profile.cleanup()
 
     def call(self, method: str, **params: object) -> dict:
         """One command of the DevTools protocol and its answer; events are kept aside."""

@@ -60,8 +60,8 @@ def make(workdir, *, lines=100, config=None, extra=None, images=3):
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
-    with Browser(BROWSER, tmp_path_factory.mktemp("profile")) as browser:
+def browser():
+    with Browser(BROWSER) as browser:
         yield browser
 
 
