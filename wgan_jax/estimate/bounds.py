@@ -35,8 +35,12 @@ class Dual(NamedTuple):
 
     @property
     def denoised(self) -> float:
-        """The score where it is well above its margin, falling to 0 where it is within it."""
-        return max(max(self.score, 0.0) ** 4 - self.margin**4, 0.0) ** 0.25
+        return denoised(self.score, self.margin)
+
+
+def denoised(score: float, margin: float) -> float:
+    """A score where it is well above its margin, falling to 0 where it is within it."""
+    return max(max(score, 0.0) ** 4 - margin**4, 0.0) ** 0.25
 
 
 def dual_score(

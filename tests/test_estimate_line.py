@@ -1,0 +1,55 @@
+"""W1 of numbers: sorting finds it, so that arrays of one column are told exactly."""
+
+import jax
+import numpy as np
+import pytest
+
+from wgan_jax import distances, estimate_w1
+from wgan_jax.distances.exact import transport_potentials
+
+_QUICK = {"steps": 20, "cones": 16}
+
+
+def two_normals(seed, n, m, shift=0.0):
+    r = np.random.default_rng(seed)
+    return r.normal(size=n), r.normal(size=m) + shift
+
+
+@pytest.mark.parametrize("n", [1, 2, 500])
+@pytest.mark.parametrize("round_to", [None, 0])
+def test_potentials_are_feasible_and_attain_the_distance(n, round_to):
+    x, y = (z[:, None] if round_to is None else z.round()[:, None] for z in two_normals(0, n, n, 1))
+    w1, phi, psi = transport_potentials(x, y)
+    assert (phi[:, None] + psi[None] <= np.abs(x - y.T) + 1e-12).all()
+    assert phi.mean() + psi.mean() == pytest.approx(w1, abs=1e-12)
+    assert w1 == pytest.approx(distances.exact_w1(x, y), abs=1e-12)
+
+
+@pytest.mark.parametrize(("n", "m"), [(60, 70), (3000, 1000)])
+def test_the_value_is_exact_whatever_the_key_the_order_and_the_unit(n, m):
+    x, y = two_normals(1, n, m, 3.0)
+    exact = distances.exact_w1(x[:, None], y[:, None])
+    for seed in range(3):
+        r = np.random.default_rng(seed)
+        e = estimate_w1(r.permutation(x), r.permutation(y), key=jax.random.key(seed), **_QUICK)
+        assert e.value == pytest.approx(exact, rel=0.02)
+        assert e.lower < exact < e.upper
+    e = estimate_w1(1e3 * x + 7, 1e3 * y + 7, key=jax.random.key(0), **_QUICK)
+    assert e.value == pytest.approx(1e3 * exact, rel=0.02)
+
+
+def test_samples_of_one_law_read_zero():
+    found = [
+        estimate_w1(*two_normals(seed, 300, 200), key=jax.random.key(seed), **_QUICK).value
+        for seed in range(20)
+    ]
+    assert sum(value > 0 for value in found) <= 3
+    assert max(found) < 0.25
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05])
+def test_the_upper_bound_of_samplers_is_close(shift):
+    p = lambda key, n: jax.random.normal(key, (n, 1))  # noqa: E731
+    q = lambda key, n: shift + jax.random.normal(jax.random.fold_in(key, 1), (n, 1))  # noqa: E731
+    e = estimate_w1(p, q, key=jax.random.key(0), held_out=16_384, **_QUICK)
+    assert shift <= e.upper < 1.1 * shift + 0.01  # of a diameter of 9
