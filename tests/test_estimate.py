@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from archives import arrays_of
 
 from wgan_jax import MLP, distances
 from wgan_jax.data.funnels import Funnels
@@ -148,7 +149,7 @@ def test_the_margins_are_close_to_those_of_normal_means():
     [("d2_w4", 0.8174), ("d2_w64", 0.2303), ("d16_w4", 1.9405), ("d16_w64", 1.5536)],
 )
 def test_funnels_have_the_published_truth(name, truth, official_files, key):
-    stored = np.load(official_files / "w1_benchmark" / f"{name}.npz")
+    stored = arrays_of(official_files / "w1_benchmark" / f"{name}.npz")
     pair = Funnels(jnp.asarray(stored["centers"]), jnp.asarray(stored["bias"]))
     assert pair.w1(key, n=200_000)[0] == pytest.approx(truth, rel=0.015)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from archives import arrays_of
 
 from wgan_jax import cli
 from wgan_jax.__main__ import _COMMANDS, main
@@ -156,7 +157,7 @@ def test_a_run_leaves_what_it_promises_and_repeats_from_its_config(tmp_path, cap
         np.testing.assert_array_equal(x, y)
     out = tmp_path / "samples.npz"
     assert main(["sample", str(first), "--num", "7", "--out", str(out)]) == 0
-    assert np.load(out)["samples"].shape == (7, 2)
+    assert arrays_of(out)["samples"].shape == (7, 2)
     assert train(capsys, *args, "--seed", "5", "--workdir", str(first))[0] == 2
 
 
@@ -182,7 +183,7 @@ def test_other_methods_run_from_the_command_line(args, arrays, tmp_path, capsys,
     assert train(capsys, *args, "--steps", "8", "--workdir", str(tmp_path / "run"))[0] == 0
     out = tmp_path / "samples.npz"
     assert main(["sample", str(tmp_path / "run"), "--num", "7", "--out", str(out)]) == 0
-    assert {name: array.shape for name, array in np.load(out).items()} == arrays
+    assert {name: array.shape for name, array in arrays_of(out).items()} == arrays
     assert (tmp_path / "run/curves.png").stat().st_size > 0
     assert (tmp_path / "run/samples/data.png").exists() == (len(arrays["samples"]) == 4)
 

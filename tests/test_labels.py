@@ -9,6 +9,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from archives import arrays_of
 from small_sets import encoded, write
 
 from wgan_jax import cli, latents
@@ -112,7 +113,7 @@ def test_classes_without_examples_are_told_and_never_drawn(sparse, tmp_path, cap
     for how in ((), ("--truncation", "1.5")):
         out = tmp_path / f"{len(how)}.npz"
         assert sample(capsys, folder, "--num", "600", "--out", out, *how)[0] == 0
-        assert set(np.load(out)["labels"]) == set(range(10))
+        assert set(arrays_of(out)["labels"]) == set(range(10))
     status, said = sample(capsys, folder, "--label", "11", "--out", tmp_path / "x.png")
     assert status == 2
     assert "no example of class 11" in said
@@ -128,7 +129,7 @@ def test_runs_that_saved_no_frequencies_still_open(sparse, tmp_path, capsys):
     shutil.copytree(folder, old)
     (old / "config.json").write_text(json.dumps(saved))
     assert sample(capsys, old, "--num", "600", "--out", tmp_path / "old.npz")[0] == 0
-    assert set(np.load(tmp_path / "old.npz")["labels"]) == set(range(12))
+    assert set(arrays_of(tmp_path / "old.npz")["labels"]) == set(range(12))
     assert train(capsys, *PLAYERS, "--workdir", old, "--steps", "4")[0] == 0
     assert json.loads((old / "config.json").read_text())["class_counts"][10:] == [0, 0]
 
@@ -153,6 +154,6 @@ def test_a_rare_class_is_as_rare_among_the_fakes(tmp_path, capsys, few_points):
     (tmp_path / "data").rename(tmp_path / "gone")
     out = tmp_path / "out.npz"
     assert sample(capsys, tmp_path / "run", "--num", "1000", "--out", out)[0] == 0
-    labels = np.load(out)["labels"]
+    labels = arrays_of(out)["labels"]
     assert set(labels) == {3, 7}
     assert abs((labels == 7).mean() - 0.1) < 0.05

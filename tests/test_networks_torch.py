@@ -7,12 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from archives import arrays_of
 
 from wgan_jax import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator, from_linen
 from wgan_jax.networks import from_state_dict, to_state_dict
 
 HERE = pathlib.Path(__file__).parent
-GOLDEN = np.load(HERE / "golden" / "torch.npz")
+GOLDEN = arrays_of(HERE / "golden" / "torch.npz")
 DCGAN = {"image_size": 16, "filters": 8, "extra_layers": 1}
 CASES = {
     "dcgan_generator": DCGANGenerator(**DCGAN),

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
+from archives import arrays_of
 from PIL import Image
 
 from wgan_jax import cli
@@ -154,7 +155,7 @@ def test_walks_go_from_latent_to_latent(run, sampler, tmp_path):
     walks = list(dataclasses.replace(sampler, spec=SampleSpec(num=3)).interpolate(5, tour=False))
     for suffix in (".npz", ".png"):
         sample_files.write_walks(walks, tmp_path / f"walk{suffix}")
-    walk = np.load(tmp_path / "walk.npz")
+    walk = arrays_of(tmp_path / "walk.npz")
     assert walk["samples"].shape == (3, 5, 8, 8, 1)
     assert walk["labels"].shape == (3,)
     steps = np.abs(np.diff(walk["samples"], axis=1)).mean((0, 2, 3, 4))
@@ -193,7 +194,7 @@ def test_truncated_latents_stay_within_their_bound(key):
 @pytest.mark.filterwarnings("ignore")
 def test_padded_images_come_out_at_their_own_size_without_the_data(padded, tmp_path):
     assert sample(padded, "--num", 5, "--out", tmp_path / "x.npz") == 0
-    assert np.load(tmp_path / "x.npz")["samples"].shape == (5, 28, 28, 1)
+    assert arrays_of(tmp_path / "x.npz")["samples"].shape == (5, 28, 28, 1)
     assert sample(padded, "--num", 2, "--out", f"{tmp_path}/x/") == 0
     with Image.open(tmp_path / "x" / "000001.png") as picture:
         assert picture.size == (28, 28)

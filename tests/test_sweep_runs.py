@@ -10,6 +10,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from archives import arrays_of
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
@@ -110,7 +111,7 @@ def test_what_it_leaves_and_samples_of_a_member(workdir, tmp_path):
         out = str(tmp_path / f"{member}.npz")
         command = ["sample", str(workdir), "--num", "5", "--member", member, "--out", out]
         assert main(command) == 0
-        drawn.append(np.load(out)["samples"])
+        drawn.append(arrays_of(out)["samples"])
     assert drawn[0].shape == (5, 2)
     assert not np.array_equal(*drawn)
     for member, told in ((["--member", "4"], "--member 0 to 3"), ([], "--member 0 to 3")):

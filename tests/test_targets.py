@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from archives import arrays_of
 from small_sets import encoded, grey, write
 
 from wgan_jax.__main__ import main
@@ -185,7 +186,7 @@ def test_a_stream_is_trained_with_labels_and_conditions_and_sampled_without_its_
         chosen = ("--label", "true", "--condition", f"attributes/Smiling={value}")
         status, said = run(main, capsys, *where, *chosen)
         assert status == 0, said
-        found = np.load(out)
+        found = arrays_of(out)
         assert found["samples"].shape == (9, SIDE, SIDE, 3)
         assert set(found["labels"].tolist()) == {1}
     status, said = run(main, capsys, *where, "--condition", "attributes/Smiling=perhaps")

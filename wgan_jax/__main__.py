@@ -23,8 +23,7 @@ from wgan_jax.cli.report import report
 from wgan_jax.cli.reproduce import reproduce
 from wgan_jax.cli.sample import sample
 from wgan_jax.cli.train import train
-from wgan_jax.errors import UserError
-from wgan_jax.experiment.config_io import suggest
+from wgan_jax.errors import UserError, suggest
 from wgan_jax.experiment.distributed.placement import require_devices
 
 _COMMANDS = {

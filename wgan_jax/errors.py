@@ -1,5 +1,7 @@
 """Errors caused by user input."""
 
+import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -18,6 +20,17 @@ def one_line(error: BaseException, most: int = 200) -> str:
       ('two words', 'EOFError')
     """
     return " ".join(str(error).split())[:most] or type(error).__name__
+
+
+def suggest(name: str, known: Sequence[str], otherwise: str | None = None) -> str:
+    """The known name that is nearest to `name`; where none is near, other words or all of them.
+
+    Example:
+      >>> suggest("criitc", ["critic", "generator"]), suggest("x", ["critic", "generator"])
+      ('did you mean critic?', 'known: critic, generator')
+    """
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(known)}"
 
 
 def install_extra(extra: str) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 
 from wgan_jax.cli.bundled import bundled_config, bundled_names
 from wgan_jax.data.remote import expand_user
-from wgan_jax.errors import UserError, one_line
+from wgan_jax.errors import UserError, one_line, suggest
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import (
     FORMER_NAMES,
@@ -21,7 +21,6 @@ from wgan_jax.experiment.config_io import (
     field_types,
     from_dict,
     node_kinds,
-    suggest,
     to_dict,
 )
 from wgan_jax.experiment.workdir import read_config

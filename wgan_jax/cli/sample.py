@@ -7,8 +7,7 @@ from typing import Any
 
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
-from wgan_jax.errors import UserError
-from wgan_jax.experiment.config_io import suggest
+from wgan_jax.errors import UserError, suggest
 
 _WALKS = 8
 

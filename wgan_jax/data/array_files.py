@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import zipfile
 from collections.abc import Iterator
@@ -12,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from wgan_jax.data.remote import expand_user, require_local
-from wgan_jax.errors import UserError, install_extra, one_line
+from wgan_jax.errors import UserError, install_extra, one_line, suggest
 from wgan_jax.files import open_regular
 
 HDF5 = (".h5", ".hdf5")
@@ -174,9 +173,7 @@ def pick(names: list[str], key: str | None, option: str, where: str) -> str:
         return key.strip("/")
     told = ", ".join(names)[:300] or "no arrays"
     if key is not None:
-        near = difflib.get_close_matches(key, names, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"it holds {told}"
-        raise UserError(f"{where} has no array {key!r}; {hint}")
+        raise UserError(f"{where} has no array {key!r}; {suggest(key, names, f'it holds {told}')}")
     if len(names) != 1:
         raise UserError(f"{where} holds {told}: name one with {option}")
     return names[0]

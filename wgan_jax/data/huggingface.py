@@ -7,7 +7,6 @@ import dataclasses
 import logging
 import re
 from collections.abc import Iterator
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,7 +25,7 @@ from wgan_jax.data.saved_sets import (
     open_saved_set,
     saved_splits,
 )
-from wgan_jax.errors import UserError, one_line
+from wgan_jax.errors import UserError, one_line, suggest
 from wgan_jax.files import read_json_object, temporary_folder
 
 logger = logging.getLogger(__name__)
@@ -174,8 +173,7 @@ class HuggingFace(DecodedImages):
         """A split as `datasets.Dataset`, and its folder; downloaded first where that was asked."""
         splits = self._splits()
         if split not in splits:
-            near = get_close_matches(split, list(splits), n=1)
-            hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(splits)[:300]}"
+            hint = suggest(split, list(splits), f"it has {', '.join(splits)[:300]}")
             raise UserError(f"{self.path} has no split {split!r}: {hint}")
         return open_saved_set(splits[split], _NEEDS), splits[split]
 

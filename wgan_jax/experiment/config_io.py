@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import json
 import math
@@ -13,7 +12,7 @@ from typing import Any
 
 import flax.linen as nn
 
-from wgan_jax.errors import UserError
+from wgan_jax.errors import UserError, suggest
 from wgan_jax.experiment.config import OPERATIONAL, Config
 
 _LARGEST = 2**31 - 1
@@ -101,12 +100,6 @@ def node_kinds(kind: Any) -> list[type]:
     """The nodes among the members of a union."""
     choices = alternatives(kind)
     return [c for c in choices if isinstance(c, type) and dataclasses.is_dataclass(c)]
-
-
-def suggest(name: str, known: list[str]) -> str:
-    """A known name near `name`, or all of them."""
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else f"known: {', '.join(known)}"
 
 
 def describe(kind: Any) -> str:

@@ -7,8 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from wgan_jax.errors import UserError
-from wgan_jax.experiment.config_io import suggest
+from wgan_jax.errors import UserError, suggest
 from wgan_jax.experiment.workdir import write_json
 from wgan_jax.files import atomic_write
 from wgan_jax.reproduce.figure import Result, Settings, as_json, claim_status, machine

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 import re
@@ -13,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from wgan_jax.errors import UserError, install_extra, one_line
+from wgan_jax.errors import UserError, install_extra, one_line, suggest
 
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*(\.[^\W\d]\w*)*")
 # By name: the class, and the package that it needs, if any, from an extra of the logger's name.
@@ -68,8 +67,7 @@ def logger_names(log: str) -> tuple[str, ...]:
     names = tuple(dict.fromkeys(word for word in words if word and word != "none"))
     for name in names:
         if name not in _KNOWN and not _IMPORT_PATH.fullmatch(name):
-            near = difflib.get_close_matches(name, _KNOWN, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"known: {', '.join(_KNOWN)}"
+            hint = suggest(name, list(_KNOWN))
             raise ValueError(
                 f"log has no logger {name[:60]!r}; {hint} (one of your own is named by its import "
                 f"path, package.module:Class)"
@@ -96,9 +94,8 @@ def find_logger(name: str) -> Callable[[Path, int, str], Logger]:
     for attribute in attributes.split("."):
         if not hasattr(found, attribute):
             known = [known for known in dir(found) if not known.startswith("_")]
-            near = difflib.get_close_matches(attribute, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            raise UserError(f"--log {name}: {module} has no {attribute}{hint}")
+            hint = suggest(attribute, known, f"it has {', '.join(known)[:300] or 'no names'}")
+            raise UserError(f"--log {name}: {module} has no {attribute}; {hint}")
         found = getattr(found, attribute)
     if not callable(found):
         raise UserError(f"--log {name} is no class, but {type(found).__name__}")

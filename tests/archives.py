@@ -1,0 +1,10 @@
+"""Arrays of an .npz file, which is closed again."""
+
+from pathlib import Path
+
+import numpy as np
+
+
+def arrays_of(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path) as found:
+        return dict(found)
