@@ -32,7 +32,7 @@ def state_of(case):
     prefix = f"{case}/weights/"
     return {
         name.removeprefix(prefix): GOLDEN[name].astype(np.float32)
-        for name in GOLDEN.files
+        for name in GOLDEN
         if name.startswith(prefix)
     }
 
