@@ -6,7 +6,7 @@
     wgan             DCGAN, weights clipped to 0.01, RMSProp 5e-5 (the default)
     wgan_gp          residual networks, slopes drawn to 1, Adam 2e-4
     hinge            DCGAN with a spectrally normalized critic, hinge loss, Adam 2e-4
-    non_saturating   DCGAN as a standard GAN, Adam 2e-4
+    non_saturating   DCGAN as a standard GAN, Adam 2e-4, weights averaged for sampling
     r3gan            residual networks without norms, pairs compared, slopes drawn to 0
 
 A folder of the images does as well: `--dataset folder --dataset.path DIR --dataset.held-out 0.1`.
@@ -47,7 +47,10 @@ def get_config(method: str = "wgan") -> Config:
             objective=Hinge(),
         ),
         "non_saturating": cifar10(
-            Adam(learning_rate=2e-4, b1=0.5, b2=0.999), objective=JensenShannon(), n_critic=1
+            Adam(learning_rate=2e-4, b1=0.5, b2=0.999),
+            objective=JensenShannon(),
+            n_critic=1,
+            ema_decay=0.999,
         ),
         "r3gan": cifar10(
             Adam(learning_rate=2e-4, b1=0.0, b2=0.99),

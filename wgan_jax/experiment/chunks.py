@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -50,9 +51,11 @@ def duration(seconds: float) -> str:
     """A time in the unit that people would take.
 
     Example:
-      >>> [duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0)]
-      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h']
+      >>> [duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0, float("inf"))]
+      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h', 'unknown']
     """
+    if not math.isfinite(seconds):
+        return "unknown"
     if seconds < 60:
         return f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.3g} ms"
     minutes = round(seconds / 60)

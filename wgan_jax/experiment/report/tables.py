@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from wgan_jax.data.remote import redacted
+from wgan_jax.experiment.chunks import duration
 from wgan_jax.experiment.evaluation.metrics import rows
 from wgan_jax.experiment.evaluation.summary import members_columns, members_note
 from wgan_jax.experiment.report.axis import number
@@ -111,10 +112,10 @@ def speed_and_machine(contents: RunArtifacts) -> list[Markup]:
     if median is not None:
         rows = [["speed", f"{number(median, 3)} generator iterations a second, median"], *rows]
     if seconds is not None:
-        rows.insert(1, ["time in training", _duration(seconds)])
+        rows.insert(1, ["time in training", duration(seconds)])
         if spent := sum(line.get("time/evaluation", 0) for line in contents.lines):
             share = f" ({spent / seconds:.0%} of that)" if seconds > 0 else ""
-            rows.insert(2, ["time in evaluations", f"{_duration(spent)}{share}, apart from it"])
+            rows.insert(2, ["time in evaluations", f"{duration(spent)}{share}, apart from it"])
     return [table(["what", "value"], rows, "Where it ran")] if rows else []
 
 
@@ -131,13 +132,6 @@ def _seconds(lines: Lines) -> float | None:
         if line.get("time/steps_per_second", 0) > 0
     ]
     return sum(spent) if spent else None
-
-
-def _duration(seconds: float) -> str:
-    minutes, hours = seconds / 60, seconds / 3600
-    if hours >= 2:
-        return f"{hours:.1f} hours"
-    return f"{minutes:.1f} minutes" if minutes >= 2 else f"{seconds:.0f} seconds"
 
 
 def _plain(name: str) -> str:
