@@ -28,10 +28,11 @@ import wgan_jax; phase("import wgan_jax")
 from wgan_jax import cli
 from wgan_jax.cli import flags
 from wgan_jax.cli.compile_cache import keep_compiled_programs
-from wgan_jax.experiment.distributed.placement import place
+from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.chunks import next_chunk
+from wgan_jax.experiment.prefetch import prefetch
 from wgan_jax.experiment.run import open_run
-from wgan_jax.experiment.writers import RunWriter
+from wgan_jax.experiment.writers import open_writer
 phase("import the experiment")
 from pathlib import Path
 keep_compiled_programs()
@@ -39,11 +40,13 @@ config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), pro
 phase("read the config")
 run = open_run(config, Path(sys.argv[1]))
 jax.block_until_ready(run.state); phase("data, networks, initial weights")
-writer = RunWriter(run, Path(sys.argv[1])); phase("open the writer")
-program = run.compile(place(config, None))(next_chunk(config, 0))
-lowered = program.lower(run.state, run.data); phase("trace the chunk")
-compiled = lowered.compile(); phase("compile it, or read it")
-jax.block_until_ready(compiled(run.state, run.data)); phase("run it")
+sharding = make_sharding(config)
+with open_writer(run, Path(sys.argv[1])), prefetch(config, run.data, run.state, sharding) as batches:
+    phase("open the writer")
+    program, data = run.compile(sharding)(next_chunk(config, 0)), batches.take()
+    lowered = program.lower(run.state, data); phase("trace the chunk")
+    compiled = lowered.compile(); phase("compile it, or read it")
+    jax.block_until_ready(compiled(run.state, data)); phase("run it")
 """
 
 

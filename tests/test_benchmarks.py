@@ -69,6 +69,16 @@ def test_the_smallest_row_of_the_accelerator_call_measures_as_it_goes():
 
 
 @pytest.mark.process
+def test_the_time_of_a_start_is_told_by_its_phases():
+    command = [sys.executable, ROOT / "benchmarks" / "start.py", "--rounds", "0"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stdout.splitlines() if line.endswith(" s")]
+    assert told[0].startswith("first start")
+    assert told[-1].startswith("run it")
+
+
+@pytest.mark.process
 def test_the_accelerator_call_keeps_its_rows_apart(tmp_path):
     """One row has no data that it can read and fails; the next is done; both are written down."""
     command = [ROOT / "benchmarks" / "accelerator.sh", "--rehearse", "--out", tmp_path]
