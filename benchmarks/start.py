@@ -40,8 +40,8 @@ config = flags.parse(sys.argv[2:], flags.load("configs/eight_gaussians.py"), pro
 phase("read the config")
 run = open_run(config, Path(sys.argv[1]))
 jax.block_until_ready(run.state); phase("data, networks, initial weights")
-sharding = make_sharding(config)
-with open_writer(run, Path(sys.argv[1])), prefetch(config, run.data, run.state, sharding) as batches:
+sharding, workdir = make_sharding(config), Path(sys.argv[1])
+with open_writer(run, workdir), prefetch(config, run.data, run.state, sharding) as batches:
     phase("open the writer")
     program, data = run.compile(sharding)(next_chunk(config, 0)), batches.take()
     lowered = program.lower(run.state, data); phase("trace the chunk")
