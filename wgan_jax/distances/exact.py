@@ -121,13 +121,13 @@ def transport_potentials(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarra
     if x.shape != y.shape:
         raise ValueError(f"clouds must have one shape [n, ...], got {x.shape} and {y.shape}")
     if x.shape[1] == 1:
-        return _potentials_on_a_line(x[:, 0], y[:, 0])
+        return exact_w1(x, y), *_potentials_on_a_line(x[:, 0], y[:, 0])
     _require_memory(len(x), len(y), 2)
     best = optimal_potentials(pairwise_distances(x, y))
     return best.cost, best.phi, best.psi
 
 
-def _potentials_on_a_line(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+def _potentials_on_a_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     points = np.concatenate([x, y])
     order = np.argsort(points, kind="stable")
     above = np.cumsum(np.repeat([1, -1], len(x))[order])[:-1]  # n (F - G) between neighbors
@@ -135,8 +135,7 @@ def _potentials_on_a_line(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarr
     f[order] = np.concatenate([[0.0], np.cumsum(-np.sign(above) * np.diff(points[order]))])
     phi, psi = f[: len(x)], -f[len(x) :]
     middle = phi.mean()
-    w1 = float(np.mean(np.abs(np.sort(x) - np.sort(y))))
-    return w1, phi - middle, psi + middle
+    return phi - middle, psi + middle
 
 
 class Potentials(NamedTuple):

@@ -7,7 +7,7 @@ import numpy as np
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.estimate.bounds import denoised
 
-_MARGIN = 2.0  # times the mean noise: one of forty samples of one law reads more
+_MARGIN = 2.0  # times the mean noise: 1 to 5% of samples of one law read more, of coins 11%
 
 
 def w1_on_a_line(x: np.ndarray, y: np.ndarray) -> float:
