@@ -88,6 +88,8 @@ IMAGE = {"image_size": 16, "channels": 1, "filters": 2}
 SMALL = {"image_size": 8, "channels": 1, "filters": 2}
 CRITICS = {
     "mlp": (MLP(features=(8, 8)), (2,), None),
+    "mlp with batch norm": (MLP(features=(8, 8), norm="batch"), (2,), None),
+    "mlp with layer norm": (MLP(features=(8, 8), norm="layer"), (2,), None),
     "mlp with dropout": (MLP(features=(8,), dropout=0.5), (2,), None),
     "cones": (Cones(count=5), (3,), 1.0),
     "groupsort": (GroupSort(features=(8, 8)), (3,), 1.0),
@@ -102,6 +104,7 @@ CRITICS = {
 }
 GENERATORS = {
     "mlp": MLP(features=(8,), output_shape=(2,)),
+    "mlp with batch norm": MLP(features=(8,), output_shape=(2,), norm="batch"),
     "dcgan": DCGANGenerator(**IMAGE),
     "resnet": ResNetGenerator(**SMALL),
 }
@@ -110,7 +113,7 @@ GENERATORS = {
 @pytest.mark.parametrize(
     "name",
     quick_and_slow(
-        ["mlp with dropout", "cones", "groupsort"],
+        ["mlp with batch norm", "mlp with layer norm", "mlp with dropout", "cones", "groupsort"],
         ["mlp", "dcgan", "dcgan with batch norm", "dcgan with spectral norm", "resnet"],
     ),
 )

@@ -125,6 +125,7 @@ def with_statistics(module, variables, x):
         *(ResNetCritic(image_size=8, channels=1, filters=3, norm=n) for n in NORMS),
         *(DCGANCritic(image_size=8, channels=1, filters=3, norm=n, extra_layers=1) for n in NORMS),
         DCGANCritic(image_size=(8, 12), channels=1, filters=2, norm="none"),
+        *(MLP(features=(16, 16), norm=n) for n in ("batch", "layer")),
         *(
             pytest.param(critic, marks=pytest.mark.slow)
             for critic in (
@@ -133,12 +134,12 @@ def with_statistics(module, variables, x):
             )
         ),
     ],
-    ids=lambda module: f"{type(module).__name__}{module.image_size}-{module.norm}",
+    ids=lambda module: f"{type(module).__name__}{getattr(module, 'image_size', '')}-{module.norm}",
 )
-def test_bound_of_image_critics_with_every_norm(module, spectral_norm, key):
+def test_bound_of_critics_with_every_norm(module, spectral_norm, key):
     module = module.clone(spectral_norm=spectral_norm)
     init, data, scale = jax.random.split(key, 3)
-    x = jax.random.normal(data, (4, *halvings(module.image_size).sides, 1))
+    x = jax.random.normal(data, (4, *halvings(getattr(module, "image_size", 8)).sides, 1))
     variables = with_statistics(module, module.init(init, x), x)
     factor = jnp.exp(jax.random.normal(scale))
     variables["params"] = jax.tree.map(lambda w: factor * w, variables["params"])

@@ -99,6 +99,34 @@ def test_the_usual_names_are_those_of_the_dcgan_example_of_pytorch():
     assert all(array.flags.writeable and array.flags.c_contiguous for array in state.values())
 
 
+@pytest.mark.parametrize("norm", ["batch", "layer"])
+def test_an_mlp_with_norms_is_a_sequential_of_linear_norm_relu(norm, key):
+    module = MLP(features=(4, 3), norm=norm)
+    at_init, at_data = jax.random.split(key)
+    network, x = from_linen(module), jax.random.normal(at_data, (16, 2))
+    params, stats = network.init(at_init, x)
+    params = jax.tree.map(lambda w: w + 0.1, params)
+    _, stats = network.apply(params, stats, x, train=True)
+    state = to_state_dict(module, params, stats)
+    assert list(dict.fromkeys(name.rpartition(".")[0] for name in state)) == [
+        f"main.{i}" for i in (0, 1, 3, 4, 6)
+    ]
+    y = np.asarray(x)
+    for i in (0, 3):
+        y = y @ state[f"main.{i}.weight"].T + state[f"main.{i}.bias"]
+        if norm == "batch":
+            mean, var = (state[f"main.{i + 1}.running_{name}"] for name in ("mean", "var"))
+        else:
+            mean, var = y.mean(1, keepdims=True), y.var(1, keepdims=True)
+        y = (y - mean) / np.sqrt(var + 1e-5)
+        y = np.maximum(y * state[f"main.{i + 1}.weight"] + state[f"main.{i + 1}.bias"], 0)
+    y = y @ state["main.6.weight"].T + state["main.6.bias"]
+    found = network.apply(params, stats, x, train=False)[0]
+    np.testing.assert_allclose(found, y[:, 0], rtol=1e-5, atol=1e-5)
+    again = from_state_dict(module, dict(sorted(state.items())))
+    jax.tree.map(np.testing.assert_array_equal, again, (params, stats))
+
+
 def test_layouts_of_other_authors_are_read():
     expected = from_state_dict(CASES["resnet_generator_32"], state_of("resnet_generator_32"))
 

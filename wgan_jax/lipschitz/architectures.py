@@ -141,8 +141,11 @@ def _sigma(matrix: np.ndarray, start: np.ndarray) -> float:
 
 
 def _mlp(module: MLP, variables: Mapping[str, Any]) -> list[Layer]:
-    params = variables["params"]
-    return [Linear(params[f"Dense_{k}"]["kernel"]) for k in range(len(module.features) + 1)]
+    params, layers = variables["params"], list[Layer]()
+    for k in range(len(module.features)):
+        layers.append(Linear(params[f"Dense_{k}"]["kernel"]))
+        layers += _norm(module.norm, variables, (), k)
+    return [*layers, Linear(params[f"Dense_{len(module.features)}"]["kernel"])]
 
 
 def _dcgan(module: DCGANCritic, variables: Mapping[str, Any]) -> list[Layer]:

@@ -16,6 +16,7 @@ from wgan_jax.networks.conditional import (
     label_projection,
     split_condition,
 )
+from wgan_jax.networks.normalization import Norm, normalize
 from wgan_jax.networks.spectral import maybe_spectral_norm
 from wgan_jax.types import Array, PyTree
 
@@ -62,6 +63,8 @@ class MLP(nn.Module):
     """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False
     """Divide each weight by its largest singular value."""
+    norm: Norm = "none"
+    """Normalization of the hidden layers, before their activation."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; weights stay float32."""
 
@@ -94,6 +97,7 @@ class MLP(nn.Module):
         x = concat_vector(x, vector)
         for width in self.features:
             x = dense(width, kernel_init=he)(x)
+            x = normalize(x, self.norm, train=train, dtype=dtype)
             x = _ACTIVATIONS[self.activation](x)
             x = nn.Dropout(self.dropout, deterministic=not train)(x)
         y = dense(math.prod(self.output_shape))(x)

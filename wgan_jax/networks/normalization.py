@@ -1,4 +1,4 @@
-"""The normalization layers that image networks choose between by name."""
+"""The normalization layers that networks choose between by name."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def scale_init(key: Array, shape: tuple[int, ...], dtype=None) -> Array:
 
 
 def normalize(x: Array, kind: Norm, *, train: bool, dtype: Any = None) -> Array:
-    """Normalize images [n, h, w, c] inside a compact Linen module.
+    """Normalize images [n, h, w, c], or features [n, c], inside a compact Linen module.
 
     `batch` uses the statistics of the batch in training and running ones
-    otherwise. `layer` normalizes each sample over height, width and channels
+    otherwise. `layer` normalizes each sample over all but the first axis,
     with a scale and shift per channel, as WGAN-GP does in critics.
     """
     match kind:

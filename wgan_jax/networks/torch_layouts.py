@@ -187,6 +187,8 @@ def _mlp(module: MLP, layers: _Layers, input_shape: tuple[int, ...] | None) -> N
             image_in=_image(input_shape) if i == 0 else None,
             image_out=_image(module.output_shape) if i == last else None,
         )
+        if i < last:
+            layers.norm(module.norm, widths[i + 1])
         layers.position += 1
 
 
