@@ -14,6 +14,7 @@ import pytest
 
 from wgan_jax.__main__ import main
 from wgan_jax.cli import run_command
+from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config, Warmup
 from wgan_jax.networks import MLP
 from wgan_jax.reproduce import (
@@ -22,14 +23,16 @@ from wgan_jax.reproduce import (
     eight_gaussians,
     garment_grids,
     gradients,
+    robustness,
     scoreboard,
 )
 from wgan_jax.reproduce.figure import Claim, Settings, as_json, claim_status, mean_std
+from wgan_jax.reproduce.garment_judge import fashion_mnist as fashion_mnist_images
 from wgan_jax.reproduce.garments import GarmentRun, Garments, Sizes
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import train, train_seeds
 
-NEED_DATA = {"fig5", "fig6", "fig7"}
+NEED_DATA = {"fig5", "fig6", "fig7", "robustness"}
 FAST = ("fig1", "fig2")
 
 
@@ -185,6 +188,49 @@ def test_grids_of_garments_judge_the_ends_of_runs():
     head, rows = garment_grids.table(both_gans_fail, 0.5)
     assert rows[0][1:] == ["20", "2.00 ± 0.00", "3.00 ± 0.00 (2.00 to 18.0)", "100% of the data's"]
     assert len(head) == len(rows[-1])
+
+
+def test_robustness_counts_the_settings_in_which_a_method_trains():
+    def outcome(frechet):
+        return robustness.Outcome(70.0, [20.0, frechet], np.zeros((16, 32, 32)).tolist())
+
+    def ends(setting, method):
+        if method == "WGAN-GP":
+            return [1.0, 1.0]
+        if method == "WGAN":
+            return [1.0, 1.0] if setting.optimizer == "RMSProp" else [1.0, 30.0]
+        return [math.nan, 6.9 if setting.norm == "batch" else 7.1]  # a tenth is 7
+
+    outcomes = {
+        (setting, method): [outcome(end) for end in ends(setting, method)]
+        for setting in robustness.SETTINGS
+        for method in robustness.METHODS
+    }
+    assert len(robustness.SETTINGS) == 12
+    shares = {"GAN": (6, 24), "WGAN": (18, 24), "WGAN-GP": (24, 24)}
+    assert robustness.shares(outcomes) == shares
+    assert robustness.shares(outcomes, norm="batch")["GAN"] == (6, 12)
+    assert [claim.holds for claim in robustness.claims(outcomes)] == [True, True, True]
+    head, rows = robustness.table(outcomes, 0.5)
+    assert rows[0] == ["DCGAN, batch norm, RMSProp", "(nan), 6.90", "1.00, 1.00", "1.00, 1.00"]
+    assert rows[-2] == ["trains in", "6 of 24", "18 of 24", "24 of 24"]
+    assert all(len(row) == len(head) for row in rows)
+
+
+@pytest.mark.parametrize("method", robustness.METHODS)
+def test_settings_of_robustness_are_what_they_say(method):
+    image = jax.ShapeDtypeStruct((4, 32, 32, 1), np.float32)
+    for setting in robustness.SETTINGS:
+        sizes = robustness.Sizes(filters=2, width=8, steps=2, judged=8)
+        config = robustness.config_of(setting, method, fashion_mnist_images(Settings()), sizes)
+        state = jax.eval_shape(build_gan(config).init, jax.random.key(0), image)
+        batch_norm = [bool(jax.tree.leaves(player.stats)) for player in state[2:]]
+        normed = setting.norm == "batch"
+        assert batch_norm == [normed and method != "WGAN-GP", normed]
+        assert type(config.critic_optimizer).__name__ == setting.optimizer
+        assert (config.clip is not None) == (method == "WGAN")
+        assert (config.penalty is not None) == (method == "WGAN-GP")
+        assert config.n_critic == (1 if method == "GAN" else 5)
 
 
 @pytest.mark.slow

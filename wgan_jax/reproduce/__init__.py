@@ -23,6 +23,7 @@ FIGURES = {
     "fig6": "GAN beside WGAN: no batch norm, constant filters in the generator",
     "fig7": "GAN beside WGAN: MLP generator",
     "fig8": "the cost of a GAN's generator beside the quality of its samples",
+    "robustness": "GAN, WGAN and WGAN-GP in twelve settings on Fashion-MNIST: which of them train",
     "gp_fig1a": "value surfaces of clipped and penalized critics at their optimum",
     "gp_fig1b": "gradients by layer and weights of 12-layer critics on the swiss roll",
     "gp_fig5b": "critic loss on 1,000 training digits and on others",

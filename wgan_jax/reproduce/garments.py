@@ -15,26 +15,19 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-from wgan_jax.data.images import TFDS
-from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config, Warmup
-from wgan_jax.experiment.evaluation.certified import CertifiedW1
-from wgan_jax.experiment.evaluation.features import Features, default_features
 from wgan_jax.experiment.evaluation.samples import examples_of, generate
 from wgan_jax.experiment.plots import to_pixels
-from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
-from wgan_jax.metrics import extract, frechet_distance
 from wgan_jax.reproduce.figure import Settings
+from wgan_jax.reproduce.garment_judge import Judge, fashion_mnist
 from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import Snapshot
 from wgan_jax.reproduce.unfinished import UnfinishedRun
 from wgan_jax.transforms.ema import with_ema
-from wgan_jax.types import GANState
 
 KEPT = "garments.jsonl"
 SHOWN = 64  # samples that are kept of the end of a run
@@ -82,20 +75,18 @@ class Garments:
     """
 
     def __init__(self, settings: Settings, sizes: Sizes = Sizes()):  # noqa: B008
-        self.dataset = TFDS(
-            name="fashion_mnist", image_size=32, channels=1, data_dir=settings.data_dir
-        )
+        self.dataset = fashion_mnist(settings)
         self._folder = Path() if settings.cache_path is None else settings.cache_path.parent
         self._kept = None if settings.cache_path is None else self._folder / KEPT
         self._sizes = sizes
         self._settings = {**sizes._asdict(), "warmup": str(sizes.warmup)}
         self._cache = ResultCache(self._kept, self._settings)
-        self._judge: _Judge | None = None
+        self._judge: Judge | None = None
 
     @property
-    def judge(self) -> _Judge:
+    def judge(self) -> Judge:
         if self._judge is None:
-            self._judge = _Judge(self.dataset, self._folder)
+            self._judge = Judge(self.dataset, self._folder)
         return self._judge
 
     @property
@@ -104,7 +95,7 @@ class Garments:
 
     def floor(self) -> float:
         """The Fréchet distance that 2,500 training images score."""
-        return float(self._cache({"floor": "frechet"}, lambda floor: self.judge.floor()))
+        return float(self._cache({"floor": "frechet"}, lambda floor: self.judge.floor(_JUDGED)))
 
     def about_features(self) -> str:
         return str(self._cache({"about": "features"}, lambda about: self.judge.about()))
@@ -133,11 +124,15 @@ class Garments:
             "seed": seed,
         }
         last = self._sizes.snapshots
-        run = UnfinishedRun(self._config(**entry), last, self._folder_of(entry))
+        config, folder = self._config(**entry), self._folder_of(entry)
+        run = UnfinishedRun(config, last, folder, lambda: self.judge.data)
 
         def judge(snapshot: int, **entry: Any) -> dict[str, Any]:
             now = run.at(snapshot)
-            found = self.judge(now.gan, now.state)
+            images = generate(
+                now.gan, now.state, derive_key(now.state.key, Purpose.QUALITY), _JUDGED
+            )
+            found = {"frechet": self.judge.frechet(images), **self.judge.w1(now.gan, now.state)}
             print(_said(entry, now.step, found), flush=True)
             metrics = {name: values.tolist() for name, values in now.metrics.items()}
             drawn = self._drawn(now) if snapshot == last else {}
@@ -181,38 +176,6 @@ class Garments:
         )
         warmup = self._sizes.warmup if method == "WGAN" else None
         return dataclasses.replace(config, seed=seed, n_critic=n_critic, warmup=warmup)
-
-
-class _Judge:
-    """Holds the test images, and says how far a generator's are from them."""
-
-    def __init__(self, dataset: TFDS, folder: Path):
-        self._unseen, self._data = dataset.open_held_out(), dataset.open()
-        if self._unseen is None:
-            raise UserError("the test images of fashion_mnist are not there: prepare it again")
-        self._features = default_features(dataset, folder)
-        key = jax.random.key(1)
-        images = np.asarray(next(self._unseen.draws(key, self._unseen.size or 0, 1)))
-        self._seen, self.spread = self._look(images), float(images.std(0).mean())
-
-    def __call__(self, gan: GAN, state: GANState) -> dict[str, float]:
-        images = generate(gan, state, derive_key(state.key, Purpose.QUALITY), _JUDGED)
-        nowhere = dict.fromkeys(("w1/value", "w1/lower", "w1/upper"), float("nan"))
-        w1 = CertifiedW1(gan, self._unseen)(state)
-        return {"frechet": self._frechet(images)} | nowhere | w1
-
-    def floor(self) -> float:
-        return self._frechet(next(self._data.draws(jax.random.key(1), _JUDGED, 1)))
-
-    def about(self) -> str:
-        features: Features = self._features
-        return f"LeNet, {float(features.about['accuracy']):.1%} accurate on test images"
-
-    def _frechet(self, images: Any) -> float:
-        return float(frechet_distance(self._look(images), self._seen))
-
-    def _look(self, images: Any) -> np.ndarray:
-        return np.asarray(extract(self._features.apply, np.asarray(images)))
 
 
 def _as_run(found: list[dict[str, Any]]) -> GarmentRun:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.experiment.build import build_gan, open_dataset
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps, next_chunk
 from wgan_jax.experiment.config import Config
@@ -76,21 +77,30 @@ def train_seeds(
         return list(pool.map(lambda seed: _train_one(setting, programs, seed), seeds))
 
 
-def train(config: Config, *, snapshots: int, samples: int) -> RunHistory:
-    """The run of `config.seed`, with the warm-up of its critic if it has one."""
-    setting = _Setting.of(config, snapshots, samples)
+def train(
+    config: Config, *, snapshots: int, samples: int, data: Dataset | None = None
+) -> RunHistory:
+    """The run of `config.seed`, with the warm-up of its critic if it has one.
+
+    `data` is the open data set of `config`, for runs that share it.
+    """
+    setting = _Setting.of(config, snapshots, samples, data)
     return _train_one(setting, setting.compiled(), config.seed)
 
 
 def snapshots_of(
-    config: Config, *, snapshots: int, restore: Restore | None = None
+    config: Config,
+    *,
+    snapshots: int,
+    restore: Restore | None = None,
+    data: Dataset | None = None,
 ) -> Iterator[Snapshot]:
     """The same run, looked at on its way: at the start, and at as many equal distances.
 
     A state lives until the next snapshot is asked for. With `restore`, which takes the shapes
     of a state, the run goes on after the snapshot whose number and state it returns.
     """
-    setting = _Setting.of(config, snapshots, 0)
+    setting = _Setting.of(config, snapshots, 0, data)
     return _snapshots(setting, setting.compiled(), config.seed, restore)
 
 
@@ -106,8 +116,10 @@ class _Setting(NamedTuple):
     samples: int
 
     @classmethod
-    def of(cls, config: Config, snapshots: int, samples: int) -> _Setting:
-        data = open_dataset(config)
+    def of(
+        cls, config: Config, snapshots: int, samples: int, data: Dataset | None = None
+    ) -> _Setting:
+        data = open_dataset(config) if data is None else data.on_device()
         struct = data.struct(config.batch_size)
         zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
         length = max(1, config.steps // snapshots)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wgan_jax.data.dataset import Dataset
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
@@ -24,10 +25,17 @@ class UnfinishedRun:
       config: of the run.
       snapshots: after the start, at equal distances.
       folder: of this run alone; None keeps nothing.
+      data: gives the open data set of `config`, for runs that share it.
     """
 
-    def __init__(self, config: Config, snapshots: int, folder: Path | None):
-        self._config, self._snapshots, self._folder = config, snapshots, folder
+    def __init__(
+        self,
+        config: Config,
+        snapshots: int,
+        folder: Path | None,
+        data: Callable[[], Dataset] | None = None,
+    ):
+        self._config, self._snapshots, self._folder, self._data = config, snapshots, folder, data
         self._kept = None if folder is None else Checkpoints(folder, keep=1)
         self._run: Iterator[Snapshot] | None = None
         self._now: Snapshot | None = None
@@ -40,7 +48,10 @@ class UnfinishedRun:
                 found = None if self._kept is None else self._kept.restore(like)
                 return found if found is not None and found[0] < number else None
 
-            self._run = snapshots_of(self._config, snapshots=self._snapshots, restore=restore)
+            data = None if self._data is None else self._data()
+            self._run = snapshots_of(
+                self._config, snapshots=self._snapshots, restore=restore, data=data
+            )
         while self._now is None or self._now.number < number:
             self._now = next(self._run)
         return self._now

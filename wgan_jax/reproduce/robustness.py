@@ -1,0 +1,247 @@
+"""Twelve settings on Fashion-MNIST, the same for each method: in how many of them it trains.
+
+3 generators  x  with batch norm or without  x  RMSProp or Adam
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.plots import to_pixels
+from wgan_jax.objectives import JensenShannon, Wasserstein
+from wgan_jax.penalties import GradientPenalty
+from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
+from wgan_jax.reproduce.garment_judge import Judge, fashion_mnist
+from wgan_jax.reproduce.image_methods import image_config
+from wgan_jax.reproduce.journal import ResultCache
+from wgan_jax.reproduce.runs import train
+from wgan_jax.transforms.optimizers import Adam, RMSProp
+
+METHODS = ("GAN", "WGAN", "WGAN-GP")
+LEARNED = 0.1  # of an untrained generator's Fréchet distance
+_GENERATORS = {"DCGAN": "DCGAN", "constant": "constant filters", "MLP": "MLP"}
+_RATE = 2e-4
+_OPTIMIZERS: dict[str, Any] = {
+    "RMSProp": RMSProp(learning_rate=_RATE),
+    "Adam": Adam(learning_rate=_RATE, b1=0.5, b2=0.999),
+}
+_SIDE = 4
+
+
+class Setting(NamedTuple):
+    """What a method has to cope with; `norm` is that of both networks, `batch` or `none`."""
+
+    generator: str
+    norm: str
+    optimizer: str
+
+    def __str__(self) -> str:
+        norm = "batch norm" if self.norm == "batch" else "no norm"
+        return f"{_GENERATORS[self.generator]}, {norm}, {self.optimizer}"
+
+
+SETTINGS = [Setting(*s) for s in itertools.product(_GENERATORS, ("batch", "none"), _OPTIMIZERS)]
+
+
+class Sizes(NamedTuple):
+    """How large the networks are, how long a run is, and how many samples judge it."""
+
+    filters: int
+    width: int
+    steps: int
+    judged: int
+
+
+class Outcome(NamedTuple):
+    """Fréchet distances of a run on features of a classifier, and samples of its end.
+
+    Attributes:
+      untrained: before training.
+      frechet: halfway and at the end; not a number where the run has diverged.
+      samples: [16, 32, 32], pixels of 0 to 255.
+    """
+
+    untrained: float
+    frechet: list[float]
+    samples: list[Any]
+
+    @property
+    def trains(self) -> bool:
+        return self.frechet[-1] < LEARNED * self.untrained
+
+
+Outcomes = dict[tuple[Setting, str], list[Outcome]]
+
+
+def run(settings: Settings) -> Result:
+    sizes = Sizes(
+        settings.by_size(2, 16, 64),
+        settings.by_size(8, 512),
+        settings.by_size(2, 1_500, 20_000),
+        settings.by_size(100, 2_500),
+    )
+    cache = ResultCache(settings.cache_path, sizes._asdict())
+    dataset = fashion_mnist(settings)
+    judge = Judge(dataset, settings.cache_path.parent if settings.cache_path else Path())
+
+    def outcome(generator: str, norm: str, optimizer: str, method: str, seed: int) -> list[Any]:
+        setting = Setting(generator, norm, optimizer)
+        config = dataclasses.replace(config_of(setting, method, dataset, sizes), seed=seed)
+        run = train(config, snapshots=2, samples=sizes.judged, data=judge.data)
+        start, *later = (_frechet(judge, images) for images in run.samples)
+        print(f"{method}, {setting}, seed {seed}: Fréchet {later[-1]:.3f}", flush=True)
+        shown = to_pixels(run.samples[-1][: _SIDE**2, ..., 0])
+        return [start, later, shown.tolist()]
+
+    outcomes = {
+        (setting, method): [
+            Outcome(*cache({**setting._asdict(), "method": method, "seed": seed}, outcome))
+            for seed in range(settings.seeds or 1)
+        ]
+        for setting in settings.by_size(SETTINGS[-2:], SETTINGS)
+        for method in METHODS
+    }
+    floor = judge.floor(sizes.judged)
+    return Result(
+        draw(outcomes, sizes.steps),
+        {
+            "features": judge.about(),
+            "floor": floor,
+            "iterations": sizes.steps,
+            "runs": [
+                {
+                    **setting._asdict(),
+                    "method": method,
+                    "seed": seed,
+                    "frechet_untrained": found.untrained,
+                    "frechet": found.frechet,
+                }
+                for (setting, method), several in outcomes.items()
+                for seed, found in enumerate(several)
+            ],
+        },
+        claims(outcomes),
+        table(outcomes, floor),
+        cache.earlier,
+    )
+
+
+def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Config:
+    """A run of `method` in a setting.
+
+    The GAN takes one step of its discriminator, the others five of their critics. A penalty on
+    the slope at each sample does not go with batch norm, so WGAN-GP's critic has layer norm in
+    its place, as its paper says (section 4).
+    """
+    base: Any = image_config(
+        "WGAN",
+        dataset,
+        generator=setting.generator,
+        size=32,
+        filters=sizes.filters,
+        width=sizes.width,
+        steps=sizes.steps,
+        rate={"WGAN": _RATE},
+    )
+    objective = JensenShannon() if method == "GAN" else Wasserstein()
+    with_layers = method == "WGAN-GP" and setting.norm == "batch"
+    return dataclasses.replace(
+        base,
+        generator=dataclasses.replace(base.generator, norm=setting.norm),
+        critic=dataclasses.replace(base.critic, norm="layer" if with_layers else setting.norm),
+        generator_optimizer=_OPTIMIZERS[setting.optimizer],
+        critic_optimizer=_OPTIMIZERS[setting.optimizer],
+        objective=objective,
+        n_critic=1 if method == "GAN" else 5,
+        clip=base.clip if method == "WGAN" else None,
+        penalty=GradientPenalty(weight=10.0) if method == "WGAN-GP" else None,
+    )
+
+
+def _frechet(judge: Judge, images: np.ndarray) -> float:
+    return judge.frechet(images) if np.isfinite(images).all() else float("nan")
+
+
+def shares(outcomes: Outcomes, **wanted: str) -> dict[str, tuple[int, int]]:
+    """Of each method: how many runs train, and how many there are, in settings that fit."""
+    found = {}
+    for method in METHODS:
+        runs = [
+            outcome.trains
+            for (setting, m), several in outcomes.items()
+            for outcome in several
+            if m == method and wanted.items() <= setting._asdict().items()
+        ]
+        found[method] = sum(runs), len(runs)
+    return found
+
+
+def claims(outcomes: Outcomes) -> list[Claim]:
+    trains = shares(outcomes)
+    rmsprop, adam = (shares(outcomes, optimizer=name)["WGAN"] for name in ("RMSProp", "Adam"))
+    said = ", ".join(f"{method} {_of(trains[method])}" for method in METHODS)
+    return [
+        Claim("WGAN trains in more settings than the GAN", trains["WGAN"] > trains["GAN"], said),
+        Claim(
+            "WGAN-GP trains in each of them",
+            trains["WGAN-GP"][0] == trains["WGAN-GP"][1],
+            _of(trains["WGAN-GP"]),
+        ),
+        Claim(
+            "momentum does not help WGAN: it trains in no more settings with Adam than RMSProp",
+            adam[0] <= rmsprop[0],
+            f"Adam {_of(adam)}, RMSProp {_of(rmsprop)}",
+        ),
+    ]
+
+
+def _settings_of(outcomes: Outcomes) -> list[Setting]:
+    return list(dict.fromkeys(setting for setting, _ in outcomes))
+
+
+def _of(share: tuple[int, int]) -> str:
+    return f"{share[0]} of {share[1]}"
+
+
+def table(outcomes: Outcomes, floor: float) -> Table:
+    def said(several: list[Outcome]) -> str:
+        return ", ".join(
+            f"{found.frechet[-1]:.2f}" if found.trains else f"({found.frechet[-1]:.2f})"
+            for found in several
+        )
+
+    rows = [
+        [str(setting), *(said(outcomes[setting, method]) for method in METHODS)]
+        for setting in _settings_of(outcomes)
+    ]
+    trains = [_of(share) for share in shares(outcomes).values()]
+    data = ["training images", *[f"{floor:.2f}"] * len(METHODS)]
+    head = "Fréchet distance on LeNet features (in parentheses where it does not train)"
+    return Table([head, *METHODS], [*rows, ["trains in", *trains], data])
+
+
+def draw(outcomes: Outcomes, iterations: int) -> Any:
+    plt, settings = pyplot(), _settings_of(outcomes)
+    figure, panels = plt.subplots(
+        len(METHODS), len(settings), figsize=(1.5 * len(settings), 5.6), layout="constrained"
+    )
+    for row, method in zip(panels, METHODS, strict=True):
+        for ax, setting in zip(row, settings, strict=True):
+            first = outcomes[setting, method][0]
+            tiles = np.asarray(first.samples).reshape(_SIDE, _SIDE, 32, 32)
+            ax.imshow(np.block([list(tile) for tile in tiles]), cmap="gray", vmin=0, vmax=255)
+            ax.set(xticks=[], yticks=[])
+            ax.set_xlabel(f"{first.frechet[-1]:.1f}{'' if first.trains else ': does not train'}")
+        row[0].set_ylabel(method)
+    for ax, setting in zip(panels[0], settings, strict=True):
+        ax.set_title(str(setting).replace(", ", "\n"), fontsize=10)
+    figure.suptitle(
+        f"{iterations:,} generator iterations; Fréchet distance on LeNet features, seed 0"
+    )
+    return figure
