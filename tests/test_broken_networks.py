@@ -209,6 +209,28 @@ def channels_first(params, stats, x, *, train, key=None):
     return y.mean((1, 2, 3)), stats
 
 
+@jax.custom_vjp
+def with_half_its_gradient(x):
+    return x
+
+
+with_half_its_gradient.defvjp(lambda x: (x, None), lambda _, slope: (slope / 2,))
+
+
+def of_zeros(key, x):
+    return {"w": jnp.zeros((x.shape[-1], 8)), "v": jnp.zeros(8), "bias": jnp.zeros(())}, {}
+
+
+def two_layers(params, stats, x, *, train, key=None):
+    return jnp.tanh(x @ params["w"]) @ params["v"] + params["bias"], stats
+
+
+def drops_by_a_key_of_its_own_if_none_is_given(params, x, train, key):
+    if not train:
+        return scores(params, x)
+    return scores(params, dropout(x, jax.random.key(0) if key is None else key))
+
+
 FAULTS = [
     # The batch.
     Fault(
@@ -343,7 +365,19 @@ FAULTS = [
         critic(lambda params, x, train, key: scores({"w": CONSTANT}, x)),
     ),
     Fault(
-        "the same, with no weights at all",
+        "two layers of zeros",
+        "gradient_flow",
+        "nothing can be learned (kernels that are all 0",
+        Network(of_zeros, two_layers),
+    ),
+    Fault(
+        "a custom_vjp with half of the gradient",
+        "derivative",
+        "a custom_vjp with another factor",
+        critic(lambda params, x, train, key: with_half_its_gradient(scores(params, x))),
+    ),
+    Fault(
+        "weights written into `apply`, with no weights at all",
         "init",
         "a critic without weights",
         Network(
@@ -407,6 +441,12 @@ FAULTS = [
         "keys",
         "dropout that asks for the key in place of `train`",
         critic(lambda params, x, train, key: scores(params, x if key is None else dropout(x, key))),
+    ),
+    Fault(
+        "a key of its own where none is given",
+        "keys",
+        "one of its own where key=None",
+        critic(drops_by_a_key_of_its_own_if_none_is_given),
     ),
     Fault(
         "asks for a key that it does not need",

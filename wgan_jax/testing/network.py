@@ -48,7 +48,8 @@ def check_network(
     - `keys`: all draws are made from the key that is handed in, none twice, none in inference.
     - `batch_independence`: an output depends on its own row only.
     - `gradient`: gradients are finite, also where the input is zero.
-    - `gradient_flow`: the gradient reaches the input and every weight.
+    - `gradient_flow`: the gradient reaches the input and every weight, and follows the data.
+    - `derivative`: the gradient with respect to the input is the slope of the output.
     - `jit`: compiled and eager agree.
     - `scan`: statistics carried by a scan are those of a loop.
     - `vmap`: a population under vmap is its members.
@@ -273,6 +274,7 @@ _PROPERTIES = {
     "batch_independence": _batch_independence,
     "gradient": network_gradients.gradient,
     "gradient_flow": network_gradients.gradient_flow,
+    "derivative": network_gradients.derivative,
     "jit": network_programs.jit,
     "scan": network_programs.scan,
     "vmap": network_programs.vmap,

@@ -61,13 +61,21 @@ class Case:
     def _gradient(self, train: bool, params: PyTree, x: PyTree) -> tuple[PyTree, list[Array]]:
         def combination(params: PyTree, floats: list[Array]) -> Array:
             y = self.apply(train)[0](params, self.stats, with_floats(x, floats), self.key(1))[0]
-            total = jnp.zeros((), jnp.float32)
-            for i, leaf in enumerate(leaf for leaf in jax.tree.leaves(y) if is_floating(leaf)):
-                weights = jax.random.normal(jax.random.fold_in(self.key(6), i), leaf.shape)
-                total += (leaf.astype(jnp.float32) * weights.astype(jnp.float32)).sum()
-            return total
+            return self._combined(y)
 
         return jax.grad(combination, (0, 1))(params, floats_of(x))
+
+    def _combined(self, y: PyTree) -> Array:
+        """A random combination of the numbers of an output."""
+        total = jnp.zeros((), jnp.float32)
+        for i, leaf in enumerate(floats_of(y)):
+            weights = jax.random.normal(jax.random.fold_in(self.key(6), i), leaf.shape)
+            total += (leaf.astype(jnp.float32) * weights.astype(jnp.float32)).sum()
+        return total
+
+    def combination(self, train: bool, params: PyTree, x: PyTree) -> float:
+        """That of which `gradients` are."""
+        return float(self._combined(self.compiled(train)[0](params, self.stats, x, self.key(1))[0]))
 
 
 def floats_of(x: PyTree) -> list[Array]:

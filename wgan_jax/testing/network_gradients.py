@@ -12,6 +12,8 @@ from wgan_jax.testing.assertions import assert_finite, is_floating, key_data, no
 from wgan_jax.testing.network_case import Case, at_zero, floats_of, with_floats
 from wgan_jax.types import Array, PyTree
 
+_STEPS = (1e-3, 1e-2, 0.1, 0.3)  # shares of the input's size: rounding hides slopes over short ones
+_UNLIKE = 0.25  # more than what kinks and half precision make of a slope
 _DRAWS = 8  # of weights and inputs near the given ones, since units may be dead at some
 
 
@@ -24,8 +26,46 @@ def gradient(case: Case) -> None:
         assert_finite(of_input, f"the gradient with respect to the input{where}{cause}")
 
 
+def derivative(case: Case) -> None:
+    """the gradient with respect to the input is the slope of the output."""
+    params, x = _near(case, 0)
+    if not (floats := floats_of(x)):
+        return
+    at = [np.asarray(leaf) for leaf in floats]
+    (_, of_input), rng = case.gradients(True, params, x), np.random.default_rng(case.seed)
+    directions = [
+        [norm(leaf) / leaf.size**0.5 * rng.normal(size=leaf.shape) for leaf in at]
+        for _ in range(_DRAWS)
+    ]
+
+    def along(direction: list[np.ndarray]) -> float:
+        return sum(float((g * v).sum()) for g, v in zip(of_input, direction, strict=True))
+
+    def after(step: float, direction: list[np.ndarray]) -> float:
+        moved = [jnp.asarray(a + step * v, a.dtype) for a, v in zip(at, direction, strict=True)]
+        return case.combination(True, params, with_floats(x, moved))
+
+    told = np.array([along(d) for d in directions])
+    slopes = [
+        np.array([(after(step, d) - after(-step, d)) / (2 * step) for d in directions])
+        for step in _STEPS
+    ]
+    factors = [float(told @ s) / (float(s @ s) or np.inf) for s in slopes]
+    best = min(factors, key=lambda factor: abs(factor - 1))
+    assert abs(best - 1) <= _UNLIKE or not (told.any() or any(s.any() for s in slopes)), (
+        f"the gradient with respect to the input is {best:.3g} times the slope of the output, in "
+        f"{_DRAWS} directions (a custom_vjp with another factor, or a gradient that is clipped on "
+        f"the way?)"
+    )
+
+
 def gradient_flow(case: Case) -> None:
-    """the gradient reaches the input and every weight."""
+    """the gradient reaches the input and every weight, and follows the data."""
+    _assert_all_are_reached(case)
+    _assert_data_count(case)
+
+
+def _assert_all_are_reached(case: Case) -> None:
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(case.params)]
     names = [f"params{jax.tree_util.keystr(path)}" for path in paths]
     dead = set(names) | ({"the input"} if floats_of(case.x) else set())
@@ -47,6 +87,23 @@ def gradient_flow(case: Case) -> None:
     assert not which, (
         f"the output does not depend on {', '.join(which)}: a layer that is never called, or "
         f"weights written into `apply` as constants?"
+    )
+
+
+def _assert_data_count(case: Case) -> None:
+    """Of kernels of zeros, one behind the other, no gradient depends on the data."""
+    if not jax.tree.leaves(case.params) or not floats_of(case.x):
+        return
+    inputs = [_near(case, draw)[1] for draw in range(_DRAWS)]
+    inputs += [with_floats(x, [-3 * leaf for leaf in floats_of(x)]) for x in inputs]
+    for train in (True, False):  # few units may all be dropped in training
+        gradients = (case.gradients(train, case.params, x)[0] for x in inputs)
+        first, *others = (list(map(np.asarray, jax.tree.leaves(g))) for g in gradients)
+        if any(not np.array_equal(a, b) for o in others for a, b in zip(first, o, strict=True)):
+            return
+    raise AssertionError(
+        "with the weights that init gives, their gradient is the same whatever the data are: "
+        "nothing can be learned (kernels that are all 0, or units that are all dead?)"
     )
 
 

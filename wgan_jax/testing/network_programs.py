@@ -67,6 +67,21 @@ def keys(case: Case) -> None:
     if not draws(apply, case.key(4)):
         with error_context("apply with train=True draws nothing, but needs a key"):
             jax.eval_shape(lambda: network.apply(params, stats, x, train=True))
+    else:
+        assert not _draws_without_a_key(case), (
+            "apply with train=True draws random numbers though it was given no key: one of its own "
+            "where key=None, whose noise is the same in every step?"
+        )
+
+
+def _draws_without_a_key(case: Case) -> bool:
+    def apply(params: PyTree) -> PyTree:
+        return case.network.apply(params, case.stats, case.x, train=True)
+
+    try:
+        return draws(apply, case.params)
+    except Exception:  # it asks for one, as it should
+        return False
 
 
 def x64(case: Case) -> None:
