@@ -89,6 +89,12 @@ def per_batch(critic, real, fake, key):
     return jnp.square(slopes).sum()
 
 
+def not_trained(critic, real, fake, key):
+    """Slopes that are told, and that no weight hears of."""
+    slopes = jax.lax.stop_gradient(jax.grad(lambda x: critic(x).sum())(real))
+    return jnp.square(slopes).sum(1).mean()
+
+
 @pytest.mark.parametrize(
     ("penalty", "name"),
     [
@@ -106,8 +112,9 @@ def per_batch(critic, real, fake, key):
             ).mean(),
             "labels",
         ),
+        (not_trained, "steepness"),
     ],
-    ids=["sum", "negative", "falling", "naive root", "moves labels"],
+    ids=["sum", "negative", "falling", "naive root", "moves labels", "no gradient"],
 )
 def test_a_broken_penalty_is_caught(penalty, name):
     with pytest.raises(AssertionError, match=rf"check_penalty, {name} \("):
@@ -118,6 +125,7 @@ def test_a_broken_penalty_is_caught(penalty, name):
     ("sampler", "name"),
     [
         (lambda key, n: jnp.zeros((n, 2)), "key"),
+        (lambda key, n: jnp.broadcast_to(jax.random.normal(key, (1, 2)), (n, 2)), "key"),
         (lambda key, n: jax.random.normal(key, (4, 2)), "batch"),
         (lambda key, n: jnp.log(jax.random.normal(key, (n, 2))), "batch"),
         (
@@ -132,7 +140,7 @@ def test_a_broken_penalty_is_caught(penalty, name):
             "keys",
         ),
     ],
-    ids=["constant", "another size", "not finite", "numpy", "one key twice"],
+    ids=["constant", "one draw for all", "another size", "not finite", "numpy", "one key twice"],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_broken_sampler_is_caught(sampler, name):

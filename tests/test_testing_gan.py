@@ -327,8 +327,17 @@ def counting_calls():
             ),
             "finite",
         ),
+        (optax.chain(optax.scale_by_rms(), optax.scale(1e-3)), "descent"),
+        (optax.sgd(0.0), "descent"),
     ],
-    ids=["counts in Python", "holds a function", "changes a dtype", "divides by zero"],
+    ids=[
+        "counts in Python",
+        "holds a function",
+        "changes a dtype",
+        "divides by zero",
+        "goes uphill",
+        "stands still",
+    ],
 )
 def test_a_broken_optimizer_is_caught(tx, name):
     with pytest.raises(AssertionError, match=rf"check_optimizer, {name} \("):

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import (
@@ -20,6 +21,8 @@ from wgan_jax.testing.assertions import (
 from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, PyTree
 from wgan_jax.validation import check_part
+
+_STEPS = 100  # in which gradients may be accumulated, or a rate may rise
 
 
 class _Case(NamedTuple):
@@ -61,7 +64,8 @@ def check_optimizer(
 
     Properties, by the names that `skip` takes: `state` (arrays only), `kind`
     (a step keeps structure, shapes and dtypes of weights and state), `finite`,
-    `purity`, `jit`, `export` and, with `clip`, `weight_bounds`.
+    `purity`, `jit`, `export`, and with `clip` also `weight_bounds`, without it
+    `descent` (over 100 steps weights go against the gradient).
 
     Args:
       tx: to be checked.
@@ -145,6 +149,39 @@ def _export(case: _Case) -> None:
     programs.assert_exports(case.step, case.arguments, case.rtol, "a step")
 
 
+def _descent(case: _Case) -> None:
+    """weights go against the gradient."""
+    if case.clip is not None:  # `clip_weights` alone passes gradients on as they are
+        return
+
+    def end(gradient: PyTree) -> PyTree:
+        def turn(carry: tuple[PyTree, PyTree], _: None) -> tuple[tuple[PyTree, PyTree], None]:
+            params, state = carry
+            return case.step(gradient, state, params), None
+
+        start = case.params, case.tx.init(case.params)
+        return lax.scan(turn, start, length=_STEPS)[0][0]
+
+    gradient = case.gradient()
+    # What a decay does to weights is the same both ways.
+    along, against = (
+        jax.jit(end)(jax.tree.map(lambda g: sign * g, gradient))  # noqa: B023
+        for sign in (1, -1)
+    )
+    moved = sum(
+        float((g.astype(jnp.float32) * (b - a).astype(jnp.float32)).sum())
+        for g, a, b in zip(*map(jax.tree.leaves, (gradient, along, against)), strict=True)
+    )
+    assert moved != 0, (
+        f"{_STEPS} steps along a gradient and {_STEPS} against it lead to the same weights: a "
+        f"learning rate of 0?"
+    )
+    assert moved > 0, (
+        f"after {_STEPS} steps the weights have gone up the gradient: a missing sign, as in "
+        f"optax.scale(0.1) for optax.scale(-0.1)? A mere part of a chain may skip `descent`"
+    )
+
+
 _PROPERTIES = {
     "state": _state,
     "kind": _kind,
@@ -153,4 +190,5 @@ _PROPERTIES = {
     "purity": _purity,
     "jit": _jit,
     "export": _export,
+    "descent": _descent,
 }

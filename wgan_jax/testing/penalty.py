@@ -60,9 +60,10 @@ def check_penalty(
 
     Properties, by the names that `skip` takes: `scalar` (finite and not
     negative), `steepness` (a linear critic of slope 10 pays more than one of
-    slope 1), `zero` (value and gradient are finite at a critic that is zero), `labels`
-    (leaves of integers are neither moved nor differentiated), `mean` (samples given
-    four times pay about the same), `purity`, `jit`, `keys`, `export`.
+    slope 1, and its gradient says so), `zero` (value and gradient are finite at a
+    critic that is zero), `labels` (leaves of integers are neither moved nor
+    differentiated), `mean` (samples given four times pay about the same), `purity`,
+    `jit`, `keys`, `export`.
 
     Args:
       penalty: to be checked. It is called with linear critics on samples [8, 3].
@@ -117,6 +118,17 @@ def _steepness(case: _Case) -> None:
         _, *samples = arguments()
         paid.append(float(value(length * jnp.asarray(_SLOPE), *samples)))
     assert paid[1] > paid[0], f"slope 10 pays {paid[1]:.6g}, slope 1 pays {paid[0]:.6g}"
+
+    def of_length(length: Array) -> Array:
+        _, *samples = arguments()
+        return value(length * _SLOPE, *samples)
+
+    told = float(jax.grad(of_length)(jnp.float32(10)))
+    rise = float(of_length(jnp.float32(11)) - of_length(jnp.float32(9))) / 2
+    assert abs(told - rise) <= 0.25 * abs(rise), (
+        f"at slope 10 the gradient tells critics that steepness costs {told:.6g}, where the value "
+        f"rises by {rise:.6g}: slopes behind a stop_gradient, which are told and not trained?"
+    )
 
 
 def _mean(case: _Case) -> None:

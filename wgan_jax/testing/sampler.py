@@ -22,6 +22,8 @@ from wgan_jax.testing.assertions import (
 )
 from wgan_jax.types import Array, PyTree
 
+_DRAWS = 8  # since n labels, for instance, may be the same by chance
+
 
 class _Case(NamedTuple):
     sampler: Any
@@ -47,7 +49,8 @@ def check_sampler(
     Pairs of rows that mirror each other are not independent, and make margins too narrow.
 
     Properties, by the names that `skip` takes: `batch` (n rows, finite, of one
-    kind whatever n), `key` (equal keys draw equal samples, other keys others),
+    kind whatever n), `key` (equal keys draw equal samples, other keys others, and a key not n
+    times the same),
     `steps` (the batch of a step is a function of the step, for samplers with
     `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a plain function,
     so that a compiled program can take it), `keys`.
@@ -96,6 +99,13 @@ def _key(case: _Case) -> None:
     assert_same(draw(*arguments()), x, "samples of the same key are not the same")
     other = draw(jax.random.key(case.seed + 1))
     assert_different(other, x, "samples of another key are the same")
+    assert case.n == 1 or not all(
+        _all_rows_are_one(draw(jax.random.key(case.seed + i))) for i in range(_DRAWS)
+    ), f"all {case.n} samples of a key are the same: one draw, of shape [1, ...], broadcast to all?"
+
+
+def _all_rows_are_one(x: PyTree) -> bool:
+    return all(bool((leaf == leaf[:1]).all()) for leaf in jax.tree.leaves(x))
 
 
 def _steps(case: _Case) -> None:
