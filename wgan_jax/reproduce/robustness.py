@@ -24,7 +24,7 @@ from wgan_jax.reproduce.runs import train
 from wgan_jax.transforms.optimizers import Adam, RMSProp
 
 METHODS = ("GAN", "WGAN", "WGAN-GP")
-LEARNED = 0.1  # of an untrained generator's Fréchet distance
+LEARNED = 0.25  # of an untrained generator's Fréchet distance: more is left of blobs and textures
 _GENERATORS = {"DCGAN": "DCGAN", "constant": "constant filters", "MLP": "MLP"}
 _RATE = 2e-4
 _OPTIMIZERS: dict[str, Any] = {
@@ -187,7 +187,12 @@ def claims(outcomes: Outcomes) -> list[Claim]:
     rmsprop, adam = (shares(outcomes, optimizer=name)["WGAN"] for name in ("RMSProp", "Adam"))
     said = ", ".join(f"{method} {_of(trains[method])}" for method in METHODS)
     return [
-        Claim("WGAN trains in more settings than the GAN", trains["WGAN"] > trains["GAN"], said),
+        Claim(
+            "WGAN trains in more settings than the GAN: of an untrained generator's Fréchet "
+            f"distance less than {LEARNED:.0%} is left",
+            trains["WGAN"] > trains["GAN"],
+            said,
+        ),
         Claim(
             "WGAN-GP trains in each of them",
             trains["WGAN-GP"][0] == trains["WGAN-GP"][1],
