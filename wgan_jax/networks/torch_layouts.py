@@ -188,7 +188,7 @@ def _mlp(module: MLP, layers: _Layers, input_shape: tuple[int, ...] | None) -> N
             image_out=_image(module.output_shape) if i == last else None,
         )
         if i < last:
-            layers.norm(module.norm, widths[i + 1])
+            layers.norm(module.norm, module.features[i])
         layers.position += 1
 
 
