@@ -1,4 +1,4 @@
-"""How far images are from the test images of Fashion-MNIST: by features, and by W1."""
+"""Judges how far images are from the test images of Fashion-MNIST: by features, and by W1."""
 
 from __future__ import annotations
 
