@@ -1,4 +1,4 @@
-"""Twelve settings on Fashion-MNIST, the same for each method: in how many of them does it train?
+"""The same twelve settings on Fashion-MNIST for three methods, and in how many each of them trains.
 
 Three generators (DCGAN, the same with constant filters, four layers of an MLP), batch norm in both
 networks or none, RMSProp or Adam with momentum 0.5. The critic is always that of DCGAN, the rate
