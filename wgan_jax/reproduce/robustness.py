@@ -3,7 +3,7 @@
 Three generators (DCGAN, the same with constant filters, four layers of an MLP), batch norm in both
 networks or none, RMSProp or Adam with momentum 0.5. The critic is always that of DCGAN, the rate
 2e-4; the GAN takes one step of it, the others five. A run trains if less than a quarter of an
-untrained generator's Fréchet distance is left: with more, pictures show blobs and textures.
+untrained generator's Fréchet distance is left.
 """
 
 from __future__ import annotations
