@@ -30,8 +30,8 @@ and a JSON with the numbers behind it, and the claims that they support or do no
 page is made from those files by `python docs/gallery.py DIR`. Figures 1 to 8 and
 `eight_gaussians` are of Arjovsky, Chintala and Bottou, *Wasserstein GAN*, 2017; `gp_*` of Gulrajani
 et al., *Improved Training of Wasserstein GANs*, 2017; the pairs of `w1_benchmark` of Korotin,
-Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022. `robustness` counts in how many settings each
-method trains, which both of the first two papers claim for theirs.
+Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022. `robustness` counts in how many settings
+each method trains, which both of the first two papers claim for theirs.
 
 Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish in minutes.
 `--size real` takes figures 3 to 8 and `gradients` to 32 pixels and the paper's 64 filters, which is
