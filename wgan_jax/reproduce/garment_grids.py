@@ -6,11 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.figure import (
+    Claim,
+    Result,
+    Settings,
+    Table,
+    draw_samples,
+    mean_std,
+    pyplot,
+)
 from wgan_jax.reproduce.garments import GarmentRun, Garments
 
 METHODS = {"WGAN": ("WGAN", 5), "GAN": ("GAN", 1), "GAN, five steps": ("GAN", 5)}
-_SIDE = 8
 _LEARNED = 0.1  # of an untrained generator's Fréchet distance
 
 
@@ -122,9 +129,8 @@ def draw(runs: dict[str, list[GarmentRun]], about: str) -> Any:
     plt = pyplot()
     figure, panels = plt.subplots(1, len(runs), figsize=(15, 5.6), layout="constrained")
     for ax, (name, (first, *_)) in zip(panels, runs.items(), strict=True):
-        rows = first.samples[..., 0].reshape(_SIDE, _SIDE, *first.samples.shape[1:3])
-        ax.imshow(np.block([list(row) for row in rows]), cmap="gray", vmin=-1, vmax=1)
-        ax.set(xticks=[], yticks=[], title=f"{name}: Fréchet distance {first.frechet[-1]:.2f}")
+        draw_samples(ax, first.samples[..., 0])
+        ax.set_title(f"{name}: Fréchet distance {first.frechet[-1]:.2f}")
         ax.set_xlabel(f"$W_1$ {first.w1[-1, 0]:.2f} (at least {first.w1[-1, 1]:.2f})")
     iterations = runs["WGAN"][0].steps[-1]
     figure.suptitle(f"{about[0].upper()}{about[1:]}, {iterations:,} generator iterations, seed 0")

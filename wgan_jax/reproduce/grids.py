@@ -10,7 +10,7 @@ import numpy as np
 
 from wgan_jax.data.images import TFDS
 from wgan_jax.distances.exact import exact_w1
-from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, draw_samples, pyplot
 from wgan_jax.reproduce.garment_grids import garment_grid
 from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.runs import train
@@ -107,10 +107,9 @@ def draw(samples: dict[str, np.ndarray], numbers: dict[str, Any], about: str) ->
     plt = pyplot()
     figure, panels = plt.subplots(1, 2, figsize=(10, 5.6), layout="constrained")
     for ax, (method, images) in zip(panels, samples.items(), strict=True):
-        rows = images[..., 0].reshape(_SIDE, _SIDE, *images.shape[1:3])
-        ax.imshow(np.block([list(row) for row in rows]), cmap="gray", vmin=-1, vmax=1)
         record = numbers[method]
-        ax.set(xticks=[], yticks=[], title=f"{method}: exact $W_1$ {record['w1'][-1]:.2f}")
+        draw_samples(ax, images[..., 0])
+        ax.set_title(f"{method}: exact $W_1$ {record['w1'][-1]:.2f}")
         ax.set_xlabel(f"{record['steps'][-1]:,} generator iterations")
     words = f"one critic; test images against others: {numbers['w1_floor']:.2f}"
     figure.suptitle(f"{about[0].upper()}{about[1:]}, {words}")

@@ -19,7 +19,7 @@ from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.objectives import JensenShannon, Wasserstein
 from wgan_jax.penalties import GradientPenalty
-from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, draw_samples, pyplot
 from wgan_jax.reproduce.garment_judge import Judge, fashion_mnist
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.journal import ResultCache
@@ -34,7 +34,7 @@ _OPTIMIZERS: dict[str, Any] = {
     "RMSProp": RMSProp(learning_rate=_RATE),
     "Adam": Adam(learning_rate=_RATE, b1=0.5, b2=0.999),
 }
-_SIDE = 4
+_SHOWN = 16
 
 
 class Setting(NamedTuple):
@@ -99,7 +99,7 @@ def run(settings: Settings) -> Result:
         run = train(config, snapshots=2, samples=sizes.judged, data=judge.data)
         start, *later = (_frechet(judge, images) for images in run.samples)
         print(f"{method}, {setting}, seed {seed}: Fréchet {later[-1]:.3f}", flush=True)
-        shown = to_pixels(run.samples[-1][: _SIDE**2, ..., 0])
+        shown = to_pixels(run.samples[-1][:_SHOWN, ..., 0])
         return [start, later, shown.tolist()]
 
     outcomes = {
@@ -241,9 +241,7 @@ def draw(outcomes: Outcomes, iterations: int) -> Any:
     for row, method in zip(panels, METHODS, strict=True):
         for ax, setting in zip(row, settings, strict=True):
             first = outcomes[setting, method][0]
-            tiles = np.asarray(first.samples).reshape(_SIDE, _SIDE, 32, 32)
-            ax.imshow(np.block([list(tile) for tile in tiles]), cmap="gray", vmin=0, vmax=255)
-            ax.set(xticks=[], yticks=[])
+            draw_samples(ax, np.asarray(first.samples) / 127.5 - 1)
             ax.set_xlabel(f"{first.frechet[-1]:.1f}{'' if first.trains else ': does not train'}")
         row[0].set_ylabel(method)
     for ax, setting in zip(panels[0], settings, strict=True):
