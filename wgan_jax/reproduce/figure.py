@@ -123,7 +123,7 @@ def machine() -> dict[str, Any]:
 def draw_samples(ax: Any, images: np.ndarray) -> None:
     """Draw gray images [side * side, h, w] in [-1, 1] as a square."""
     side = math.isqrt(len(images))
-    rows = images[: side**2].reshape(side, side, *images.shape[1:])
+    rows = images.reshape(side, side, *images.shape[1:])
     ax.imshow(np.block([list(row) for row in rows]), cmap="gray", vmin=-1, vmax=1)
     ax.set(xticks=[], yticks=[])
 

@@ -47,7 +47,12 @@ class Judge:
         self._seen, self.spread = self._look(images), float(images.std(0).mean())
 
     def frechet(self, images: Any) -> float:
-        """Fréchet distance on features, of images [n, 32, 32, 1] in [-1, 1] to all test images."""
+        """Fréchet distance on features, of images [n, 32, 32, 1] in [-1, 1] to all test images.
+
+        It is not a number where the images are not, as those of a run that has diverged.
+        """
+        if not np.isfinite(images).all():
+            return float("nan")
         return float(frechet_distance(self._look(images), self._seen))
 
     def floor(self, n: int) -> float:

@@ -96,10 +96,10 @@ def run(settings: Settings) -> Result:
     def outcome(generator: str, norm: str, optimizer: str, method: str, seed: int) -> list[Any]:
         setting = Setting(generator, norm, optimizer)
         config = dataclasses.replace(config_of(setting, method, dataset, sizes), seed=seed)
-        run = train(config, snapshots=2, samples=sizes.judged, data=judge.data)
-        start, *later = (_frechet(judge, images) for images in run.samples)
+        history = train(config, snapshots=2, samples=sizes.judged, data=judge.data)
+        start, *later = map(judge.frechet, history.samples)
         print(f"{method}, {setting}, seed {seed}: Fréchet {later[-1]:.3f}", flush=True)
-        shown = to_pixels(run.samples[-1][:_SHOWN, ..., 0])
+        shown = to_pixels(history.samples[-1][:_SHOWN, ..., 0])
         return [start, later, shown.tolist()]
 
     outcomes = {
@@ -164,10 +164,6 @@ def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Conf
         clip=base.clip if method == "WGAN" else None,
         penalty=GradientPenalty(weight=10.0) if method == "WGAN-GP" else None,
     )
-
-
-def _frechet(judge: Judge, images: np.ndarray) -> float:
-    return judge.frechet(images) if np.isfinite(images).all() else float("nan")
 
 
 def shares(outcomes: Outcomes, **wanted: str) -> dict[str, tuple[int, int]]:

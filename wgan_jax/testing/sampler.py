@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Collection
 from typing import Any, NamedTuple
 
@@ -49,10 +50,9 @@ def check_sampler(
     Pairs of rows that mirror each other are not independent, and make margins too narrow.
 
     Properties, by the names that `skip` takes: `batch` (n rows, finite, of one
-    kind whatever n), `key` (equal keys draw equal samples, other keys others, and a key not n
-    times the same),
-    `steps` (the batch of a step is a function of the step, for samplers with
-    `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a plain function,
+    kind whatever n), `key` (equal keys draw equal samples, other keys others, and
+    none the same row n times), `steps` (the batch of a step is a function of the step,
+    for samplers with `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a plain function,
     so that a compiled program can take it), `keys`.
 
     Args:
@@ -99,9 +99,10 @@ def _key(case: _Case) -> None:
     assert_same(draw(*arguments()), x, "samples of the same key are not the same")
     other = draw(jax.random.key(case.seed + 1))
     assert_different(other, x, "samples of another key are the same")
-    assert case.n == 1 or not all(
-        _all_rows_are_one(draw(jax.random.key(case.seed + i))) for i in range(_DRAWS)
-    ), f"all {case.n} samples of a key are the same: one draw, of shape [1, ...], broadcast to all?"
+    others = (draw(jax.random.key(case.seed + i)) for i in range(1, _DRAWS))
+    assert case.n == 1 or not all(map(_all_rows_are_one, itertools.chain([x], others))), (
+        f"all {case.n} samples of a key are the same: one draw [1, ...], broadcast to all?"
+    )
 
 
 def _all_rows_are_one(x: PyTree) -> bool:
