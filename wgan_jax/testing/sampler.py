@@ -52,8 +52,8 @@ def check_sampler(
     Properties, by the names that `skip` takes: `batch` (n rows, finite, of one
     kind whatever n), `key` (equal keys draw equal samples, other keys others, and
     none the same row n times), `steps` (the batch of a step is a function of the step,
-    for samplers with `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a plain function,
-    so that a compiled program can take it), `keys`.
+    for samplers with `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a
+    plain function, so that a compiled program can take it), `keys`.
 
     Args:
       sampler: `(key, n) -> x[n, ...]`.
