@@ -1,6 +1,7 @@
 """W1 of numbers: sorting finds it, so that arrays of one column are told exactly."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -53,3 +54,44 @@ def test_the_upper_bound_of_samplers_is_close(shift):
     q = lambda key, n: shift + jax.random.normal(jax.random.fold_in(key, 1), (n, 1))  # noqa: E731
     e = estimate_w1(p, q, key=jax.random.key(0), held_out=16_384, **_QUICK)
     assert shift <= e.upper < 1.1 * shift + 0.01  # of a diameter of 9
+
+
+def modes(weights, centers, std, fold=0):
+    """A sampler of Gaussians on a line."""
+    weights, centers = jnp.array(weights), jnp.array(centers)
+
+    def sample(key, n):
+        which, where = jax.random.split(jax.random.fold_in(key, fold))
+        mode = jax.random.choice(which, len(centers), (n,), p=weights)
+        return (centers[mode] + std * jax.random.normal(where, (n,)))[:, None]
+
+    return sample
+
+
+@pytest.mark.parametrize(
+    ("q", "truth"),
+    [
+        (modes([0.5, 0.5], [-1.0, 1.0], 0.12, 1), 0.02 * (2 / np.pi) ** 0.5),
+        (modes([0.5, 0.5], [-0.99, 1.01], 0.1, 1), 0.01),
+        (modes([0.51, 0.49], [-1.0, 1.0], 0.1, 1), 0.02),
+        (modes([0.0, 1.0], [-1.0, 1.0], 0.1, 1), 1.0),
+    ],
+    ids=["wider", "moved", "other weights", "a mode dropped"],
+)
+def test_samplers_of_numbers_are_told_closely(q, truth, key):
+    e = estimate_w1(modes([0.5, 0.5], [-1.0, 1.0], 0.1), q, key=key, held_out=65_536)
+    assert 0.85 * truth < e.lower <= truth <= e.upper < 1.6 * truth + 0.002 * 2.8
+    assert e.value == pytest.approx(truth, rel=0.1)
+
+
+@pytest.mark.parametrize("as_array", [False, True])
+def test_its_critic_is_1_lipschitz_and_plots(as_array, key):
+    p, q = modes([0.5, 0.5], [-1.0, 1.0], 0.1), modes([0.3, 0.7], [-1.0, 2.0], 0.3, 1)
+    if as_array:
+        p, q = (np.asarray(s(key, 3000)) for s in (p, q))
+    e = estimate_w1(p, q, key=key, held_out=4096)
+    x = np.linspace(-5, 5, 20_001)[:, None]
+    f = np.asarray(e.critic(jnp.asarray(x, jnp.float32)), np.float64)
+    assert np.abs(np.diff(f) / np.diff(x[:, 0])).max() < 1.01  # float32 in steps of 0.0005
+    assert f[-1] != f[0]
+    assert [axes.get_xlabel() for axes in e.plot().axes] == ["transports averaged"]

@@ -12,7 +12,7 @@ from jax import lax
 
 from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
-from wgan_jax.estimate.fit import SEEN
+from wgan_jax.estimate.judge import SEEN
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array

@@ -46,6 +46,13 @@ class ConeParams(NamedTuple):
         lowest = _min_one_by_one if x.shape[1] <= _FEW_COLUMNS else min_of_cones
         return self.sign * jnp.minimum(lowest(x, self.centers, self.offsets), self.cap)
 
+    def quick(self, x: Array) -> Array:
+        """The score but for what rounding does near centers: enough to choose between cones."""
+        if x.shape[1] <= _FEW_COLUMNS:
+            return self(x)
+        heights = expanded_heights(x, lax.stop_gradient(self.centers), self.offsets)
+        return self.sign * jnp.minimum(heights.min(1), self.cap)
+
 
 def _min_one_by_one(x: Array, centers: Array, offsets: Array) -> Array:
     """`min_of_cones` of points with few columns: faster, as no heights [n, k] go through memory."""
@@ -56,14 +63,6 @@ def _min_one_by_one(x: Array, centers: Array, offsets: Array) -> Array:
 
     start = jnp.full(len(x), jnp.inf, x.dtype)
     return lax.scan(lower, start, (centers, offsets), unroll=8)[0]
-
-
-def quick_score(cones: ConeParams, x: Array) -> Array:
-    """The score but for what rounding does near centers: good enough to choose between cones."""
-    if x.shape[1] <= _FEW_COLUMNS:
-        return cones(x)
-    heights = expanded_heights(x, lax.stop_gradient(cones.centers), cones.offsets)
-    return cones.sign * jnp.minimum(heights.min(1), cones.cap)
 
 
 class Start(NamedTuple):

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,33 +16,14 @@ import numpy as np
 from wgan_jax.distances.exact import pairwise_distances
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, Rows, Schedule, Start
+from wgan_jax.estimate.judge import FIT, Fit, Judge, Progress
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.estimate.quantised import Quantised
-from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
 CHUNKS = 10
-_FIT, SEEN = 0.4, 0.5
 _FEW_CONES = (32, 128, 512)
 _NEAR = 8  # times the standard error of a score on one batch, in units of the laws' spread
-
-
-class Progress(NamedTuple):
-    """The critic's score on validation samples after some steps, and that less its margin."""
-
-    step: int
-    score: float
-    lower: float
-
-
-class Fit(NamedTuple):
-    """A critic that is 1-Lipschitz in standard units but for `rounding` of its scores."""
-
-    critic: Any
-    steps: int
-    converged: bool
-    history: list[Progress]
-    rounding: float
 
 
 def fit_cones(
@@ -63,7 +44,7 @@ def fit_cones(
     Where quantised laws are so near that a batch hardly tells them from noise, it starts from
     their potentials, which come from millions of draws, and takes three tenths of the steps.
     """
-    p, q = pair.part(0, _FIT)
+    p, q = pair.part(0, FIT)
     at_start, at_pilot, at_ascent, at_validation = pair.keys(0, 4)
     rows = [len(side.x) for side in (p, q) if isinstance(side, Rows)]
     most = min([cones, *rows])
@@ -76,7 +57,7 @@ def fit_cones(
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
     validation = held_out if near else 2 * BLOCK
-    judge = _Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
+    judge = Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
     chunks = 3 if near else CHUNKS
     if quantised is not None and near:
         linear = cone_ascent.starts(x[:most], y[:most], step)[2].cones
@@ -117,41 +98,8 @@ def _rounding(cones: Any, x: np.ndarray) -> float:
     return float(np.abs(scores(cones, x) - exact).max())
 
 
-class _Judge:
-    """Scores critics on validation samples, and remembers the best.
-
-    Of near laws it takes more samples, and doubts a score by its margin: the highest of
-    many noisy scores would be chance, and little noise leaves little margin.
-    """
-
-    def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, doubt: float):
-        self.seen, self._highest = np.concatenate(seen), -np.inf
-        self.best: Any = None
-        self._validation, self._alpha, self._doubt = validation, alpha, doubt
-
-    @classmethod
-    def of(
-        cls, pair: Pair, seen: tuple[Any, Any], key: Array, alpha: float, n: int, doubt: float
-    ) -> _Judge:
-        held_out = [
-            side.x if isinstance(side, Rows) else draw(side, one, n)
-            for side, one in zip(pair.part(_FIT, SEEN), jax.random.split(key), strict=True)
-        ]
-        return cls(seen, held_out, alpha, doubt)
-
-    def __call__(self, critic: Any) -> tuple[float, float]:
-        """The score, and that less its margin."""
-        quick = jax.tree_util.Partial(cone_ascent.quick_score, critic)
-        range_, low, high = (scores(quick, x) for x in (self.seen, *self._validation))
-        score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
-        clipped, margin = held_out_difference(high, low, range_, self._alpha)
-        if score - self._doubt * margin > self._highest:
-            self.best, self._highest = critic, score - self._doubt * margin
-        return score, clipped - margin
-
-
 def _pilot(
-    starts: list[Start], ascend: Callable[..., Ascent], length: int, judge: _Judge, key: Array
+    starts: list[Start], ascend: Callable[..., Ascent], length: int, judge: Judge, key: Array
 ) -> tuple[Start, Schedule]:
     """The start that gets furthest in one short ascent, and that ascent's schedule."""
     trials = []
@@ -164,7 +112,7 @@ def _pilot(
     return start, plan
 
 
-def _schedule(start: Start, judge: _Judge, steps: int) -> Schedule:
+def _schedule(start: Start, judge: Judge, steps: int) -> Schedule:
     gap = float(cone_ascent.gap(start.cones, jnp.asarray(judge.seen)))
     return cone_ascent.schedule(gap, start.warmth, steps)
 
@@ -173,7 +121,7 @@ def _climb(
     start: Start,
     plan: Schedule,
     ascend: Callable[..., Ascent],
-    judge: _Judge,
+    judge: Judge,
     key: Array,
     bar: Callable[[Progress], None],
     chunks: int,

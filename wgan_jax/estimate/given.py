@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.estimate.cone_ascent import Rows
-from wgan_jax.estimate.fit import SEEN, Fit
+from wgan_jax.estimate.judge import SEEN, Fit
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array

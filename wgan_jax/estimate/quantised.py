@@ -120,6 +120,10 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
       (1.5, 0.5)
     """
     mass, cost = float(np.maximum(a - b, 0).sum()), 0.0
+    if points.shape[1] == 1:  # where no other order is better
+        order = np.argsort(points[:, 0])
+        above = np.cumsum((a - b)[order])[:-1]
+        return float(np.abs(above) @ np.diff(points[order, 0])), mass
     units = min(_UNITS, max(len(points) // 4, _FEWEST_UNITS), len(points))
     for left in reversed(range(_ROUNDS)):
         if not np.maximum(a - b, 0).sum() > 1e-12:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from wgan_jax.estimate.fit import Progress
+from wgan_jax.estimate.judge import Progress
 from wgan_jax.types import Array
 
 
@@ -32,11 +32,11 @@ class W1Estimate(NamedTuple):
         of all of them is no less than `upper`.
       n_p: held-out samples of p behind `lower`.
       n_q: held-out samples of q behind `lower`.
-      steps: of the critic's ascent.
+      steps: of the critic's ascent; 0 of a critic that was given, or is known in closed form.
       converged: the critic passed the plateau test; if not, `lower` may be
         loose (it holds all the same) and more `steps` may help.
       history: of the ascent, (step, score, lower): the score on validation samples, and
-        that less its margin, in the units of the samples.
+        that less its margin, in the units of the samples. Empty where there was none.
       critic: the 1-Lipschitz critic x[n, ...] -> scores [n] behind `lower`: a pytree of its
         parameters, to call, to jit or to pass to a jitted function.
       features: the name of the features whose distance this is; empty for the samples' own.
@@ -109,23 +109,29 @@ class W1Estimate(NamedTuple):
 
         Left, what validation samples certify as the critic ascends; right, the margin
         that shrinks as exact transport is averaged. The lines across are the final
-        bounds and the value. A critic that was given has no ascent to show.
+        bounds and the value. Where there was no ascent, the right part is all.
 
         Returns:
           A matplotlib `Figure`; `savefig(path)` writes it.
         """
         from wgan_jax.estimate.figure import Figure
 
-        figure = Figure(figsize=(8, 3.6), layout="constrained")
-        left, right = figure.subplots(1, 2, sharey=True)
-        for axes in (left, right):
+        wide = bool(self.history)
+        figure = Figure(figsize=(8 if wide else 5, 3.6), layout="constrained")
+        every = figure.subplots(1, 1 + wide, sharey=True, squeeze=False)[0]
+        for axes in every:
             axes.axhspan(self.lower, self.upper, color="#2a9d8f", alpha=0.12)
             axes.axhline(self.value, color="black", linewidth=0.8, linestyle=":")
+        units = f"in units of {self.features or 'the samples'}"
+        every[0].set(ylabel=f"W1, {units}")
         if self.history:
+            left = every[0]
             steps, scores, lower = zip(*self.history, strict=True)
             left.plot(steps, scores, color="#8ab6b0", label="score on validation samples")
             left.plot(steps, np.maximum(lower, 0), color="#2a9d8f", label="less its margin")
             left.legend(frameon=False, fontsize=8)
+            left.set(xlabel="critic steps", title="from below")
+        right = every[-1]
         draws = np.array(self.transport_draws)
         counts = np.arange(1, len(draws) + 1)
         right.plot(counts, draws, ".", color="#c0c0c0", label="one transport")
@@ -133,9 +139,7 @@ class W1Estimate(NamedTuple):
         less = self.transport - self.floor
         right.axhline(less, color="#e9a23b", linewidth=0.8, label="transport less its floor")
         right.legend(frameon=False, fontsize=8)
-        units = f"in units of {self.features or 'the samples'}"
-        left.set(xlabel="critic steps", ylabel=f"W1, {units}", title="from below")
-        right.set(xlabel="transports averaged", title=f"from above, {self.transport_size} points")
+        right.set(xlabel="transports averaged", title=f"from above, {self.transport_size:,} points")
         right.set_xlim(0.5, len(draws) + 0.5)
         right.locator_params(axis="x", integer=True, min_n_ticks=1)
         figure.suptitle(
