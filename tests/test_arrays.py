@@ -226,7 +226,7 @@ class TestBadFiles:
             (np.full((20, 3), np.inf), {}, "20 of 20 rows: 0-9 and 10 more"),
             (np.zeros(20), {}, r"the shape \[20\]"),
             (np.zeros((2, 2, 2, 1, 1)), {}, "the shape"),
-            (np.zeros((0, 3)), {}, "the shape"),
+            (np.zeros((0, 3)), {}, "is empty"),
             (np.zeros((20, 3), complex), {}, "complex128"),
             (np.zeros((20, 3), "M8[s]"), {}, "datetime64"),
             (np.array([["a", "b"]]), {}, "<U1"),

@@ -4,6 +4,7 @@ import re
 
 import jax
 import numpy as np
+import pytest
 from PIL import Image
 
 from wgan_jax.cli.common import run_command
@@ -42,6 +43,7 @@ def test_a_dry_run_on_a_folder_decodes_nothing(tmp_path, capsys, monkeypatch):
             Image.new("RGB", (9, 9), (i, 0, 0)).save(tmp_path / "in" / name / f"{i}.png")
     (tmp_path / "in" / "dog" / "cut.png").write_bytes(b"")
     what = ["--config", "eight_gaussians", "--dataset", "folder", "--dataset.labels"]
+    what += ["--batch-size", "4"]
     where = ["--dataset.path", str(tmp_path / "in"), "--dataset.image-size", "4"]
     rows = told([*what, *where, "--workdir", str(tmp_path / "run")], capsys)
     assert rows["data"] == "in, 7 examples of 2 classes: cat, dog"
@@ -54,3 +56,33 @@ def test_a_dry_run_of_what_cannot_run_is_refused(capsys):
     assert "2 devices cannot share a batch of 7" in capsys.readouterr().err
     assert run_command(train, ["--dry-run", "--sweep.seeds", "2"]) == 2
     assert "--dry-run is for one run" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("args", [["--dry-run"], ["--steps", "1"]])
+def test_too_few_examples_are_refused_before_and_at_training(args, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    (tmp_path / "empty").mkdir()
+    for name, count in {"cat": 3, "dog": 1}.items():
+        (tmp_path / "pets" / name).mkdir(parents=True)
+        for i in range(count):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / "pets" / name / f"{i}.png")
+    (tmp_path / "one.csv").write_text("a,b\n1,2\n")
+    np.save("none.npy", np.zeros((0, 3)))
+    np.save("few.npy", np.zeros((9, 2)))
+    small = ["--batch-size", "4", "--dataset.image-size", "4"]
+    pets = ["--generator", "dcgan-generator", "--critic", "dcgan-critic"]
+    for what, said in {
+        ("folder", "empty", *small): "empty holds no images",
+        ("folder", "pets/dog", *small): "pets/dog holds one image, 0.png",
+        ("folder", "pets", *small, *pets, "--dataset.labels"): "class dog of pets has one image",
+        ("table", "one.csv"): "one.csv has one example, and training takes two",
+        ("arrays", "none.npy"): "none.npy of shape [0, 3] is empty",
+        ("arrays", "few.npy"): "batch_size 128 is larger than the data set (9 examples)",
+    }.items():
+        kind, path, *more = what
+        asked = ["--dataset", kind, "--dataset.path", path, "--devices", "1", *more, *args]
+        assert run_command(train, asked) == 2, what
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.count("\n") == 1

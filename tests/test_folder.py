@@ -311,8 +311,8 @@ BAD = {
     "empty folder": (lambda root: root.mkdir(), "holds no images"),
     "other files": (lambda root: broken("a.txt", b"")(root.parent / "x") or root.mkdir(), "no im"),
     "one image": (lambda root: write(root / "only.png"), "holds one image, only.png"),
-    "one in a class": (one_in_class, "the class cow of .* has 1 image"),
-    "no class": (loose, "1 images in no class folder, such as loose.png"),
+    "one in a class": (one_in_class, "the class cow of .* has one image"),
+    "no class": (loose, "one image in no class folder, such as loose.png"),
     "missing": (lambda root: None, "there is no folder, zip or tar"),
     "a file": (lambda root: root.write_text("a"), "neither a zip nor a tar"),
 }

@@ -146,8 +146,8 @@ class DecodedImages(DatasetConfig):
             )
         if len(images.names) - len(images.faults) < 2:
             good = [name for name in images.names if name not in images.faults]
-            held = f"one image, {good[0]}" if good else "no images"
-            raise UserError(f"{self.path} holds {held}{_what_else(images)}: training takes more")
+            beside = sum(images.passed_over.values()) + len(images.faults)
+            raise too_few(self.path, good, beside)
         return images
 
     def _dataset(self, parts: Parts, rows: np.ndarray, *, flip: bool) -> Dataset:
@@ -225,9 +225,11 @@ class Parts(NamedTuple):
             logger.warning(f"left out {len(self.images.faults):,} broken images, such as {first}")
 
 
-def _what_else(images: Decoded) -> str:
-    others = sum(images.passed_over.values()) + len(images.faults)
-    return f" ({others:,} other files)" if others else ""
+def too_few(path: str, names: list[str], others: int) -> UserError:
+    """The error of a place with one image or none, and `others` that are no images."""
+    held = f"one image, {names[0]}" if names else "no images"
+    beside = f" ({others:,} other files)" if others else ""
+    return UserError(f"{path} holds {held}{beside}: training takes more")
 
 
 @jax.tree_util.register_dataclass

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections import Counter
 
 import numpy as np
 
 from wgan_jax.data.decoded import Decoded
-from wgan_jax.data.decoded_images import DecodedImages, Parts
+from wgan_jax.data.decoded_images import DecodedImages, Parts, too_few
 from wgan_jax.data.image_files import Source, open_source
 from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.errors import UserError
@@ -40,9 +41,17 @@ class Folder(DecodedImages):
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
         """From the names of the files, before any of them is decoded."""
         with contextlib.closing(self._source()) as source:
-            names = [file.name for file in source.find().files]
+            found = source.find()
             _listed[:] = [source]
-        return len(names), class_names(names, self.path) if self.labels else ()
+        names = [file.name for file in found.files]
+        if len(names) < 2:
+            raise too_few(self.path, names, sum(found.passed_over.values()))
+        if not self.labels:
+            return len(names), ()
+        classes = class_names(names, self.path)
+        counts = Counter(_class(name) for name in _relative(names))
+        _require_two(classes, np.array([counts[name] for name in classes]), self.path)
+        return len(names), classes
 
     def read(self) -> Parts:
         with contextlib.closing(self._source()) as source:
@@ -81,14 +90,18 @@ def divide(images: Decoded, config: Folder) -> Parts:
     number = {name: i for i, name in enumerate(names)}
     labels = np.array([number.get(_class(name), 0) for name in _relative(images.names)])
     parts = Parts.of(images, config, train, held_out, labels, names)
-    counts = np.bincount(labels[[*parts.train, *parts.held_out]], minlength=len(names))
-    if counts.min() < 2:
-        few = names[int(counts.argmin())]
-        raise UserError(
-            f"the class {few} of {config.path} has {counts.min()} images that can be read, and a "
-            f"class takes two at least: add to it, or take its folder away"
-        )
+    used = labels[[*parts.train, *parts.held_out]]
+    _require_two(names, np.bincount(used, minlength=len(names)), config.path)
     return parts
+
+
+def _require_two(classes: tuple[str, ...], counts: np.ndarray, where: str) -> None:
+    if counts.min() < 2:
+        few = classes[int(counts.argmin())]
+        raise UserError(
+            f"the class {few} of {where} has {'one image' if counts.min() else 'no image'} "
+            f"that can be read, and a class takes two at least: add to it, or take its folder away"
+        )
 
 
 def class_names(names: list[str], where: str) -> tuple[str, ...]:
@@ -101,8 +114,9 @@ def class_names(names: list[str], where: str) -> tuple[str, ...]:
     loose = [name for name in relative if "/" not in name]
     if loose:
         raise UserError(
-            f"{where} has {len(loose):,} images in no class folder, such as {loose[0]}: put each "
-            f"class into a folder of its own, or train without --dataset.labels"
+            f"{where} has {'one image' if len(loose) == 1 else f'{len(loose):,} images'} in no class "
+            f"folder, such as {loose[0]}: put each class into a folder of its own, or train without "
+            f"--dataset.labels"
         )
     return tuple(sorted({_class(name) for name in relative}))
 

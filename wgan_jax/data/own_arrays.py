@@ -118,7 +118,9 @@ def _open(config: Arrays) -> _Opened:
     what = config.path if config.key is None else f"{config.path}[{config.key}]"
     if array.dtype.kind not in "biuf":
         raise UserError(f"{what} holds {array.dtype}, and networks learn numbers")
-    if array.ndim not in (2, 3, 4) or 0 in array.shape:
+    if 0 in array.shape:
+        raise UserError(f"{what} of shape {list(array.shape)} is empty, and training takes rows")
+    if array.ndim not in (2, 3, 4):
         raise UserError(
             f"{what} has the shape {list(array.shape)}: give points [n, d], or images [n, h, w] "
             f"or [n, h, w, c]"

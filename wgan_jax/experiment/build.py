@@ -206,17 +206,29 @@ def open_dataset(config: Config, schema: Schema | None = None) -> Dataset:
       UserError: it cannot be opened, or does not go together with the rest of the config.
     """
     data = config.dataset.open().in_units(None if schema is None else schema.units)
-    if data.size is not None and data.size < 2:
-        raise UserError(f"the data set has {data.size} example, and needs two to be compared with")
-    if data.size is not None and data.size < config.batch_size:
-        raise UserError(
-            f"batch_size {config.batch_size} is larger than the data set ({data.size} examples)"
-        )
+    require_enough(data.size, config)
     if data.is_stream and config.adaptive:
         raise UserError("a stream is read in fixed portions: set --adaptive none, and n_critic")
     if classes := _num_classes(config):
         count_classes(data.class_labels(), classes)
     return data.on_device()
+
+
+def require_enough(size: int | None, config: Config) -> None:
+    """Refuses a data set of `size` examples, None for a distribution, that makes no batch.
+
+    Raises:
+      UserError: how many there are, and how many it takes.
+    """
+    if size is None:
+        return
+    if size < 2:
+        has = "one example" if size else "no examples"
+        raise UserError(f"{config.dataset.title} has {has}, and training takes two at least")
+    if size < config.batch_size:
+        raise UserError(
+            f"batch_size {config.batch_size} is larger than the data set ({size:,} examples)"
+        )
 
 
 def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) -> PyTree:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.build import build_gan
+from wgan_jax.experiment.build import build_gan, require_enough
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps, duration
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import make_sharding
@@ -24,7 +24,8 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     """Compiles and times one generator iteration; returns lines to read. Writes nothing.
 
     Raises:
-      UserError: parts of the config do not go together, or a logger cannot be found.
+      UserError: parts of the config do not go together, there are too few examples, or a logger
+        cannot be found.
     """
     if config.sweep is not None:
         raise UserError("--dry-run is for one run: set --sweep none")
@@ -76,6 +77,7 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
 
 def _data(config: Config) -> str:
     size, names = config.dataset.summary()
+    require_enough(size, config)
     told = "a distribution" if size is None else f"{size:,} examples"
     if names:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
