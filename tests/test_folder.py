@@ -312,7 +312,7 @@ BAD = {
     "other files": (lambda root: broken("a.txt", b"")(root.parent / "x") or root.mkdir(), "no im"),
     "one image": (lambda root: write(root / "only.png"), "holds one image, only.png"),
     "one in a class": (one_in_class, "the class cow of .* has one image"),
-    "no class": (loose, "one image in no class folder, such as loose.png"),
+    "no class": (loose, "one image lies in no class folder of .*, such as loose.png"),
     "missing": (lambda root: None, "there is no folder, zip or tar"),
     "a file": (lambda root: root.write_text("a"), "neither a zip nor a tar"),
 }

@@ -113,10 +113,10 @@ def class_names(names: list[str], where: str) -> tuple[str, ...]:
     relative = _relative(names)
     loose = [name for name in relative if "/" not in name]
     if loose:
+        lie = "one image lies" if len(loose) == 1 else f"{len(loose):,} images lie"
         raise UserError(
-            f"{where} has {'one image' if len(loose) == 1 else f'{len(loose):,} images'} in no class "
-            f"folder, such as {loose[0]}: put each class into a folder of its own, or train without "
-            f"--dataset.labels"
+            f"{lie} in no class folder of {where}, such as {loose[0]}: put each class into a "
+            f"folder of its own, or train without --dataset.labels"
         )
     return tuple(sorted({_class(name) for name in relative}))
 
