@@ -233,6 +233,7 @@ class TestBadFiles:
             (np.zeros((20, 3, 8, 8), np.uint8), {}, r"\[n, c, h, w\]"),
             (np.zeros((20, 8, 8, 5), np.uint8), {}, "5 channels"),
             (np.random.default_rng(0).random((20, 8, 8)), {}, "--dataset.value-range 0 1"),
+            (np.arange(1280, dtype=np.uint16).reshape(20, 8, 8), {}, "--dataset.value-range 0 655"),
             (np.full((20, 8, 8), 1.5), {"value_range": (0, 1)}, "out of the range 0 to 1"),
             (np.zeros((20, 3)), {"value_range": (0, 1)}, "for images"),
             (np.zeros((20, 3)), {"labels": "none.npy"}, "none.npy cannot be read"),

@@ -393,6 +393,19 @@ def test_columns_of_parquet_are_what_they_say(tmp_path):
         table(path).open()
 
 
+@pytest.mark.parametrize(
+    ("strange", "message"),
+    [
+        ("see note", r"has 'see note' in 'a', whose other .* numbers: mend it, or leave"),
+        ("1,500", r"has '1,500' in 'a', .* mend it; numbers go without separators"),
+    ],
+)
+def test_one_value_that_is_no_number_is_named(tmp_path, strange, message):
+    path = write(tmp_path / "a.csv", {"a": [*map(str, range(40)), strange]})
+    with pytest.raises(UserError, match=message):
+        table(path).open()
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_a_pipe_is_not_waited_for(tmp_path, name):
     import os

@@ -28,6 +28,7 @@ from wgan_jax.data.units import ArrayUnits, standardizing
 from wgan_jax.errors import UserError
 
 _CHANNELS = (1, 3)
+_RANGES = (0, 1), (-1, 1), (0, 255), (0, 65535)  # of black and white, the usual ones
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -181,10 +182,12 @@ def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
     if not bounds:
         known = {"uint8": (0.0, 255.0), "bool": (0.0, 1.0)}
         if array.dtype.name not in known:
+            least, most = float(array.min()), float(array.max())
+            likely = next((r for r in _RANGES if r[0] <= least <= most <= r[1]), (least, most))
             raise UserError(
-                f"{what} holds images of {array.dtype}, from {array.min():g} to {array.max():g}: "
-                f"say which values are black and white with --dataset.value-range, for instance "
-                f"--dataset.value-range 0 1"
+                f"{what} holds images of {array.dtype}, from {least:g} to {most:g}: say which "
+                f"values are black and white, such as --dataset.value-range {likely[0]:g} "
+                f"{likely[1]:g}"
             )
         bounds = known[array.dtype.name]
     low, high = bounds

@@ -29,6 +29,8 @@ from wgan_jax.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+_STRANGE_SHARE = 0.2  # of a column: more than that is text
+_PLAIN = "; numbers go without separators of thousands, signs and units"
 _AMOUNT = re.compile(r"^\W*\d[\d.,' ]*\W*$")
 
 
@@ -226,17 +228,38 @@ def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
     """Refuse columns of text that are not said to be categories."""
     told = []
     for name, column in text.items():
+        if strange := _not_numbers(column.values):
+            more = f" (and {len(strange) - 1:,} more that are no numbers)" if strange[1:] else ""
+            todo = "leave the cell empty, and the row out with --dataset.missing skip"
+            raise UserError(
+                f"{table.path} has {strange[0][:60]!r}{more} in {name!r}, whose other values are "
+                f"numbers: mend it{_PLAIN if _AMOUNT.search(strange[0]) else f', or {todo}'}"
+            )
         values = np.unique(column.values)
         few = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
         told.append(f"{name!r} ({few[:60]}: {len(values):,} values)")
     # 1,234 or 10 % or $5 in each row
     is_amount = any(all(_AMOUNT.search(str(x)) for x in c.values[:99]) for c in text.values())
-    hint = "; numbers go without separators of thousands, signs and units" if is_amount else ""
+    hint = _PLAIN if is_amount else ""
     if told:
         raise UserError(
             f"{table.path} has text in {', '.join(told)}: name a column of categories in "
             f"--dataset.one-hot, or those to learn without it in --dataset.columns{hint}"
         )
+
+
+def _not_numbers(values: np.ndarray) -> list[str]:
+    """The few values that keep a column from being numbers; none where many do."""
+    strange = [str(x) for x in values if not _is_number(str(x))]
+    return strange if len(strange) <= _STRANGE_SHARE * len(values) else []
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _divide(

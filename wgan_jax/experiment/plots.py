@@ -80,7 +80,7 @@ def plane(
 ) -> None:
     """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
     plt = pyplot()
-    reach = 1.25 * float(np.abs(real).max())
+    reach = 1.25 * float(np.abs(real).max()) or 1.0
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     if critic is not None:
         _level_sets(figure, axes, critic, reach)

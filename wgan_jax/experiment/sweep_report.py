@@ -142,7 +142,7 @@ def _panels(
     figure, axes = plt.subplots(
         *across, figsize=(2.6 * columns, 2.8 * across[0]), squeeze=False, layout="constrained"
     )
-    reach = 1.25 * float(np.abs(real).max())
+    reach = 1.25 * float(np.abs(real).max()) or 1.0
     for k, ax in enumerate(axes.flat):
         ax.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xticks=[], yticks=[])
         if k >= len(fakes):

@@ -191,7 +191,8 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f", bounds {result[f'{name}/lower']:.4g} to {result[f'{name}/upper']:.4g} (95%)"
             )
         floor = f"data against data {result[f'{name}/floor']:.4g}"
-        lines.append((f"  {name.removeprefix(COLUMN)}", f"{result[name]:.4g}  ({floor}{bounds})"))
+        title = " ".join(name.removeprefix(COLUMN).split())  # which may go over several lines
+        lines.append((f"  {title}", f"{result[name]:.4g}  ({floor}{bounds})"))
     return lines
 
 
