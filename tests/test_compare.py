@@ -53,6 +53,12 @@ def test_bounds_hold_together_and_disjoint_ones_are_certified(plane):
     assert len(set(columns)) == 1
 
 
+def test_samples_that_cannot_be_compared_are_named():
+    reference = Reference(moved(0.0), "held-out data", "points", 1.0)
+    with pytest.raises(ValueError, match=r"at least 8 .* \(p is short.csv, q is points\)"):
+        compare([Candidate("short.csv", moved(0.0, 3))], reference, jax.random.key(0))
+
+
 def test_equal_laws_are_not_told_apart_and_training_data_are_told():
     data = ArrayDataset(moved(0.0))
     reference = Reference.of(data, "points", jax.random.key(0), 500)

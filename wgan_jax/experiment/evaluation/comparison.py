@@ -144,14 +144,12 @@ def compare(
     space = None if features is None else NamedFeatures(features)
     rows = []
     for candidate, one in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
-        estimate = estimate_w1(
-            candidate.source,
-            reference.source,
-            key=one,
-            confidence=each,
-            features=space,
-            **options,
-        )
+        both = candidate.source, reference.source
+        try:
+            estimate = estimate_w1(*both, key=one, confidence=each, features=space, **options)
+        except ValueError as error:
+            whose = f"p is {candidate.name}, q is {reference.title}"
+            raise ValueError(f"{error} ({whose})") from error
         scaled = {name: scale * getattr(estimate, name) for name in _DISTANCES}
         rows.append((candidate, estimate._replace(**scaled)))
     unit = "" if features is None else f"features of {features.name}"

@@ -66,8 +66,9 @@ def _warn_of_extrapolation(vectors: np.ndarray, seen: np.ndarray, schema: Schema
         known, asked = seen[:, place], vectors[:, place]
         room = _NEAR * np.ptp(known) + 1e-5
         if asked.min() < known.min() - room or asked.max() > known.max() + room:
+            unit = 1e-6 * scale  # rounding of float32 is less, and would be told as 1e-07 for 0
             low, high, least, most = (
-                f"{float(x) * scale + center:.4g}"
+                f"{round((float(x) * scale + center) / unit) * unit:.4g}"
                 for x in (known.min(), known.max(), asked.min(), asked.max())
             )
             wanted = least if least == most else f"{least} to {most}"
