@@ -32,6 +32,7 @@ IO = {
     "data.stream",
     "data.table",
     "data.table_files",
+    "data.table_parts",
     "data.targets",
     "data.tfds",
 }

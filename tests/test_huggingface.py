@@ -1,5 +1,6 @@
 """Data sets of Hugging Face: images and classes by their columns, and every fault in one line."""
 
+import dataclasses
 import io
 import json
 import os
@@ -392,15 +393,24 @@ def test_a_saved_set_that_changes_is_read_anew(tmp_path):
     assert config.open().size == 4
 
 
-def test_of_a_saved_set_with_splits_one_is_chosen(tmp_path, capsys):
-    datasets.DatasetDict({"train": people(), "test": people()}).save_to_disk(tmp_path / "set")
-    command = ["--dataset", "table", "--dataset.path", str(tmp_path / "set"), "--dry-run"]
+def test_a_saved_set_with_splits_holds_one_out_and_each_can_be_chosen(tmp_path, capsys):
+    splits = {"train": people(), "test": people().select(range(3))}
+    datasets.DatasetDict(splits).save_to_disk(tmp_path / "set")
+    both = Table(path=str(tmp_path / "set"), columns=("age", "pet"), one_hot=("pet",))
+    alone = dataclasses.replace(both, path=str(tmp_path / "set" / "train"))
+    for config, unseen in ((both, PEOPLE["age"][:3]), (alone, None)):
+        data = config.open()
+        columns = data.units.by_column(data.examples)
+        assert list(columns["pet"]) == [NAMES[i] for i in PEOPLE["pet"]]
+        held_out = data.held_out()
+        assert (held_out is None) == (unseen is None)
+        if held_out is not None:
+            assert list(held_out.units.by_column(held_out.examples)["age"]) == unseen
+    datasets.DatasetDict({"a": people(), "b": people()}).save_to_disk(tmp_path / "others")
+    command = ["--dataset", "table", "--dataset.path", str(tmp_path / "others"), "--dry-run"]
     assert run_command(train_command, command) == 2
     (told,) = capsys.readouterr().err.strip().splitlines()
-    assert f"has the splits train, test: choose one, {tmp_path / 'set' / 'train'}" in told
-    chosen = Table(path=str(tmp_path / "set" / "train"), columns=("age", "pet"), one_hot=("pet",))
-    columns = chosen.open().units.by_column(chosen.open().examples)
-    assert list(columns["pet"]) == [NAMES[i] for i in PEOPLE["pet"]]
+    assert f"has the splits a, b: choose one, {tmp_path / 'others' / 'a'}" in told
 
 
 @pytest.mark.parametrize(

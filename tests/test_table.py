@@ -406,6 +406,39 @@ def test_one_value_that_is_no_number_is_named(tmp_path, strange, message):
         table(path).open()
 
 
+def test_a_folder_of_two_tables_holds_one_out(tmp_path):
+    write(tmp_path / "train.csv", {"a": ["1", "2", "3", "4"], "ok": ["true", "false"] * 2})
+    write(tmp_path / "Test.csv", {"ok": ["true"] * 3, "a": ["5.5", "", "7"]})
+    config = table(tmp_path, missing="skip")
+    data = config.open()
+    unseen = data.held_out()
+    assert data.units.by_column(data.examples)["a"].tolist() == [1, 2, 3, 4]
+    assert unseen.units.by_column(unseen.examples)["a"].tolist() == pytest.approx([5.5, 7])
+    assert data.units.by_column(data.examples)["ok"].tolist() == ["true", "false"] * 2
+    assert float(np.abs(data.examples[:, 0].mean())) < 1e-6  # standardized by what is trained on
+    # With a fraction to hold out, the test part is left alone.
+    parted = table(tmp_path, missing="skip", held_out=0.5).open()
+    assert parted.size + parted.held_out().size == 4
+    # What comes later is seen, in either part.
+    write(tmp_path / "Test.csv", {"ok": ["true"] * 3, "a": ["5.5", "6", "7"]})
+    assert table(tmp_path, missing="skip").open().held_out().size == 3
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ({"b": ["1", "2"]}, r"only the training one has a column 'a'.*--dataset.columns"),
+        ({"a": ["x", "y"]}, r"'a' holds numbers in the training part .* text in the held-out one"),
+        ({"a": ["1", "?"]}, r"test.csv has no value of 'a' in 1 of 2 rows: 3"),
+    ],
+)
+def test_two_parts_that_do_not_go_together_are_told(tmp_path, test, message):
+    write(tmp_path / "train.csv", {"a": ["1", "2"]})
+    write(tmp_path / "test.csv", test)
+    with pytest.raises(UserError, match=message):
+        table(tmp_path).open()
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet"])
 def test_a_pipe_is_not_waited_for(tmp_path, name):
     import os

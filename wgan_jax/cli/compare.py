@@ -158,12 +158,12 @@ def _same_data(runs: dict[str, Run]) -> DatasetConfig:
 
 def _data_of_files(data: str | None) -> tuple[Any, bool]:
     """The data that files of samples are compared with, and whether they were trained on them."""
-    from wgan_jax.data import array_files, own_arrays, table, table_files
+    from wgan_jax.data import array_files, own_arrays, table, table_files, table_parts
 
     if data is None:
         raise UserError("files of samples need --data, a workdir, a config or a file of data")
     path = Path(data)
-    if table_files.is_table(path):
+    if table_files.is_table(path) or table_parts.parts_of(data)[1]:
         return table.Table(path=data), False
     if path.suffix.lower() in array_files.SUFFIXES:
         return own_arrays.Arrays(path=data), False

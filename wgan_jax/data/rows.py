@@ -113,7 +113,12 @@ class FileConfig(DatasetConfig):
         return self.open_part()
 
     def open_held_out(self) -> RowsDataset | RowsStream | None:
-        return self.open_part(held_out=True) if self.held_out else None
+        return self.open_part(held_out=True) if self.holds_out else None
+
+    @property
+    def holds_out(self) -> bool:
+        """Whether a part is held out."""
+        return self.held_out > 0
 
     def open_part(
         self, units: Units | None = None, *, held_out: bool = False
@@ -169,7 +174,7 @@ class _Part(Dataset):
     config: Any
 
     def held_out(self) -> RowsDataset | RowsStream | None:
-        return self.config.open_part(self.units, held_out=True) if self.config.held_out else None
+        return self.config.open_part(self.units, held_out=True) if self.config.holds_out else None
 
     def in_units(self, units: Units | None) -> Dataset:
         # Another machine may round the mean in another way.

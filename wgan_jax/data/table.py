@@ -24,6 +24,7 @@ from wgan_jax.data.rows import (
     stamp,
 )
 from wgan_jax.data.table_files import RawColumn, files_of, first_row, read_table
+from wgan_jax.data.table_parts import join, parts_of, spelled
 from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 
@@ -53,7 +54,8 @@ class Table(FileConfig):
     """
 
     path: str = ""
-    """File of the table: .csv, .tsv, .csv.gz, .tsv.gz or .parquet, or a folder of save_to_disk."""
+    """File of the table: .csv, .tsv, .csv.gz, .tsv.gz or .parquet, or a folder of save_to_disk; or
+    a folder of two of them, called train and test, of which test is held out."""
     columns: tuple[str, ...] | None = None
     """Names of the columns to learn; all but label and condition if not given."""
     one_hot: tuple[str, ...] = ()
@@ -65,7 +67,8 @@ class Table(FileConfig):
     missing: Literal["refuse", "skip"] = "refuse"
     """What to do about rows without a value: refuse the table, or skip these rows."""
     held_out: float = 0.0
-    """Fraction of the rows kept for evaluation, chosen by a hash of their content."""
+    """Fraction of the rows kept for evaluation, chosen by a hash of their content; where it is 0, a
+    part called validation or test is."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -78,8 +81,13 @@ class Table(FileConfig):
     def labels(self) -> bool:
         return self.label is not None
 
+    @property
+    def holds_out(self) -> bool:
+        return super().holds_out or parts_of(self.path)[1] is not None
+
     def read(self, units: Units | None, *, again: bool) -> Rows:
-        parsed = _last(self, stamp(*files_of(self.path)), again=again)
+        files = [file for part in parts_of(self.path) if part for file in files_of(part)]
+        parsed = _last(self, stamp(*files), again=again)
         columns = parsed.columns if units is None else _former(units, parsed.columns, self)
         x = columns.encode(parsed.numbers)
         name = self.label or "label"
@@ -109,22 +117,22 @@ class _Parsed(NamedTuple):
 
 
 def _parse(table: Table) -> _Parsed:
-    """The table of a file."""
+    """The table of a file, or of two."""
     condition = table.condition or ()
-    wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
-    given = [name for name in ("columns", "label", "condition") if getattr(table, name)]
-    raw = read_table(table.path, wanted, " or ".join(f"--dataset.{name}" for name in given))
-    chosen(_label(table), list(raw), "--dataset.label", table.path)
-    chosen(condition, list(raw), "--dataset.condition", table.path)
-    chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)
-    raw = _without_missing(table, raw)
-    label = _spelled(raw.pop(table.label)) if table.label else None
+    parts = [path for path in parts_of(table.path) if path]
+    if table.held_out:
+        parts = parts[:1]
+    read = [_read(dataclasses.replace(table, path=path)) for path in parts]
+    raw = read[0] if len(read) == 1 else join(read[0], read[1], table.path)
+    sizes = [len(next(iter(part.values())).values) for part in read]
+    is_second = None if len(read) == 1 else np.repeat([False, True], sizes)
+    label = spelled(raw.pop(table.label)) if table.label else None
     if not raw.keys() - set(condition):
         raise UserError(f"{table.path} has no column left to learn")
     coded = {name: _coded(column, name in table.one_hot, name) for name, column in raw.items()}
     _require_numbers(table, {name: raw[name] for name in raw if coded[name] is None})
     known = {name: each for name, each in coded.items() if each is not None}
-    held_out, digest = _divide(table, known, label)
+    held_out, digest = _divide(table, known, label, is_second)
     fitted = {
         name: Column.fit(name, each.kind, each.numbers[~held_out], each.values)
         for name, each in known.items()
@@ -139,14 +147,19 @@ def _parse(table: Table) -> _Parsed:
     return _Parsed(numbers, columns, conditions, held_out, digest, labels, names)
 
 
+def _read(table: Table) -> dict[str, RawColumn]:
+    """The columns that are asked for, without the rows that are to be skipped."""
+    condition = table.condition or ()
+    wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
+    given = [name for name in ("columns", "label", "condition") if getattr(table, name)]
+    raw = read_table(table.path, wanted, " or ".join(f"--dataset.{name}" for name in given))
+    chosen(_label(table), list(raw), "--dataset.label", table.path)
+    chosen(condition, list(raw), "--dataset.condition", table.path)
+    chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)
+    return _without_missing(table, raw)
+
+
 _last = LastRead(_parse)
-
-
-def _spelled(column: RawColumn) -> np.ndarray:
-    """The values of a column, flags as the file spells them."""
-    if not column.spelling:
-        return column.values
-    return np.array(column.spelling, object)[column.values.astype(int)]
 
 
 def _former(units: Units, mine: Columns, table: Table) -> Columns:
@@ -214,7 +227,7 @@ def _coded(column: RawColumn, is_category: bool, name: str) -> _Coded | None:
     """A column as numbers; None where it is text that nobody called a category."""
     values = column.values
     if is_category:
-        different, index = np.unique(_spelled(column), return_inverse=True)
+        different, index = np.unique(spelled(column), return_inverse=True)
         require_few_categories(name, len(different))
         return _Coded("category", index.reshape(-1), tuple(map(str, different)))
     if values.dtype.kind == "b":
@@ -263,9 +276,12 @@ def _is_number(text: str) -> bool:
 
 
 def _divide(
-    table: Table, columns: dict[str, _Coded], label: np.ndarray | None
+    table: Table,
+    columns: dict[str, _Coded],
+    label: np.ndarray | None,
+    is_second: np.ndarray | None,
 ) -> tuple[np.ndarray, str]:
-    """Which rows are held out, by the hash of each; and the digest of all."""
+    """Which rows are held out, by their part or the hash of each; and the digest of all."""
     numbers = np.stack([each.numbers.astype("<f8") for each in columns.values()], 1)
     texts = [
         np.array(each.values, object)[each.numbers]
@@ -282,6 +298,9 @@ def _divide(
     digest = hashlib.sha256("\0".join(columns).encode())
     for row in rows:
         digest.update(row)
+    if is_second is not None:
+        digest.update(is_second.tobytes())
+        return is_second, digest.hexdigest()
     if not table.held_out:
         return np.zeros(len(rows), bool), digest.hexdigest()
     held_out = is_held_out(rows, table.held_out)

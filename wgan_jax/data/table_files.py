@@ -207,7 +207,7 @@ def _typed(texts: list[str], delimiter: str) -> RawColumn:
     if column is None:
         more = missing | np.array([text.casefold() in _NO_NUMBER for text in texts], bool)
         column = None if more.all() else _numbers(texts, more, delimiter)
-    return _flags_or_text(texts, missing) if column is None else column
+    return flags_or_text(texts, missing) if column is None else column
 
 
 def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn | None:
@@ -235,7 +235,7 @@ def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn
     return None
 
 
-def _flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
+def flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
     """Text as it is, or as booleans where it holds nothing but one spelling of true and false."""
     there = {text for text, absent in zip(texts, missing, strict=True) if not absent}
     spelled = {text.casefold(): text for text in there}
@@ -329,7 +329,7 @@ def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
     if types.is_null(kind):
         return RawColumn(np.zeros(len(missing)), missing)
     if any(map(str(kind).startswith, ("string", "large_string"))):  # string_view, too
-        return _flags_or_text([text or "" for text in column.to_pylist()], missing)
+        return flags_or_text([text or "" for text in column.to_pylist()], missing)
     if types.is_boolean(kind):
         return RawColumn(column.fill_null(False).to_numpy().astype(bool), missing)
     if types.is_integer(kind):

@@ -1,0 +1,82 @@
+"""Tables that come in two parts, one to train on and one to hold out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from wgan_jax.data.remote import expand_user
+from wgan_jax.data.saved_sets import is_saved_set
+from wgan_jax.data.table_files import SUFFIXES, RawColumn, flags_or_text, is_table
+from wgan_jax.errors import UserError
+
+_TRAIN, _HELD_OUT = "train", ("validation", "valid", "val", "test")
+
+
+def parts_of(path: str) -> tuple[str, str | None]:
+    """The table to train on, and the one to hold out, if there is one.
+
+    A folder is divided where it holds a table called train and another called test (or
+    validation): files such as train.csv, or the splits of a data set of `datasets`.
+
+    Example:
+      >>> parts_of("people.csv")
+      ('people.csv', None)
+    """
+    folder = Path(expand_user(path))
+    try:
+        if not folder.is_dir() or is_saved_set(folder):
+            return path, None
+        found = {_stem(each): str(each) for each in sorted(folder.iterdir()) if is_table(each)}
+    except OSError:  # which is told by who reads it
+        return path, None
+    other = next((found[name] for name in _HELD_OUT if name in found), None)
+    return (found[_TRAIN], other) if _TRAIN in found and other else (path, None)
+
+
+def _stem(path: Path) -> str:
+    name = path.name.lower()
+    return next((name.removesuffix(end) for end in SUFFIXES if name.endswith(end)), name)
+
+
+def join(
+    first: dict[str, RawColumn], second: dict[str, RawColumn], where: str
+) -> dict[str, RawColumn]:
+    """The rows of two tables, which lack no values, as one.
+
+    Raises:
+      UserError: their columns differ, or hold text in one and numbers in the other.
+    """
+    if alone := sorted(first.keys() ^ second.keys()):
+        which = "training" if alone[0] in first else "held-out"
+        raise UserError(
+            f"of the two parts of {where} only the {which} one has a column {alone[0]!r}: choose "
+            f"those that both have with --dataset.columns"
+        )
+    return {name: _joined(column, second[name], name, where) for name, column in first.items()}
+
+
+def _joined(a: RawColumn, b: RawColumn, name: str, where: str) -> RawColumn:
+    values = [spelled(a), spelled(b)]
+    kinds = {x.dtype.kind for x in values}
+    if len(kinds) > 1 and not kinds <= {"i", "f"}:
+        raise UserError(
+            f"the column {name!r} holds {_words(values[0])} in the training part of {where}, and "
+            f"{_words(values[1])} in the held-out one"
+        )
+    both = np.concatenate(values)
+    missing = np.zeros(len(both), bool)
+    # Of flags one part may hold but one value, and so not know how the other is spelled.
+    return flags_or_text(both.tolist(), missing) if kinds == {"O"} else RawColumn(both, missing)
+
+
+def spelled(column: RawColumn) -> np.ndarray:
+    """The values of a column, flags as the file spells them."""
+    if not column.spelling:
+        return column.values
+    return np.array(column.spelling, object)[column.values.astype(int)]
+
+
+def _words(x: np.ndarray) -> str:
+    return {"O": "text", "b": "flags"}.get(x.dtype.kind, "numbers")
