@@ -223,8 +223,8 @@ def require_enough(size: int | None, config: Config) -> None:
     if size is None:
         return
     if size < 2:
-        has = "one example" if size else "no examples"
-        raise UserError(f"{config.dataset.title} has {has}, and training takes two at least")
+        has = f"{size} example{'' if size else 's'}"
+        raise UserError(f"the data set has {has}, and needs two to be compared with")
     if size < config.batch_size:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({size:,} examples)"
