@@ -475,3 +475,24 @@ def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+def test_a_class_without_images_to_train_on_is_refused(tmp_path):
+    for where in ("train/a", "test/a", "test/b"):
+        (tmp_path / where).mkdir(parents=True)
+        for i in range(3):
+            Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / where / f"{i}.png")
+    with pytest.raises(UserError, match=r"all images of the class b of .* are held out"):
+        Folder(path=str(tmp_path), image_size=4, labels=True).open()
+
+
+def test_networks_that_do_not_go_with_a_penalty_are_refused_before_data_are_read(
+    tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    command = ["--dataset", "folder", "--dataset.path", "there/is/none", "--dataset.image-size"]
+    networks = ["--generator", "dcgan-generator", "--critic", "dcgan-critic", "--devices", "1"]
+    penalty = ["--clip", "none", "--penalty", "gradient-penalty"]
+    assert run_command(train_command, [*command, "16", *networks, *penalty]) == 2
+    assert "depend on other samples of the batch" in capsys.readouterr().err

@@ -213,7 +213,8 @@ class Parts(NamedTuple):
         if config.labels:
             counts = np.bincount(self.labels[self.train], minlength=len(self.class_names))
             told = [
-                f"{name} {count:,}" for name, count in zip(self.class_names, counts, strict=True)
+                f"{' '.join(name.split())} {count:,}"
+                for name, count in zip(self.class_names, counts, strict=True)
             ]
             more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
             logger.info(f"classes: {', '.join(told[:_TOLD])}{more}")

@@ -92,6 +92,12 @@ def divide(images: Decoded, config: Folder) -> Parts:
     parts = Parts.of(images, config, train, held_out, labels, names)
     used = labels[[*parts.train, *parts.held_out]]
     _require_two(names, np.bincount(used, minlength=len(names)), config.path)
+    trained_on = np.bincount(labels[parts.train], minlength=len(names))
+    if not trained_on.all():
+        raise UserError(
+            f"all images of the class {names[int(trained_on.argmin())]} of {config.path} are held "
+            f"out: hold fewer out, or take the class away"
+        )
     return parts
 
 

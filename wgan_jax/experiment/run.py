@@ -164,9 +164,10 @@ def draw_columns(
 
 
 def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
+    gan = build_gan(config)  # before data are read, which takes long: its parts may not fit
     data = open_dataset(config, saved_schema(workdir))
-    config = with_class_counts(config, data, saved_class_counts(workdir))
-    return data, build_gan(config), config
+    counted = with_class_counts(config, data, saved_class_counts(workdir))
+    return data, gan if counted == config else build_gan(counted), counted
 
 
 def open_run(config: Config, workdir: Path) -> Run:
