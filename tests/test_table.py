@@ -396,7 +396,10 @@ def test_columns_of_parquet_are_what_they_say(tmp_path):
 @pytest.mark.parametrize(
     ("strange", "message"),
     [
-        ("see note", r"has 'see note' in 'a', whose other .* numbers: mend it, or leave"),
+        (
+            "see note",
+            r"has 'see note' in 'a', whose other .* numbers: mend it, name the column in --data",
+        ),
         ("1,500", r"has '1,500' in 'a', .* mend it; numbers go without separators"),
     ],
 )
@@ -404,6 +407,12 @@ def test_one_value_that_is_no_number_is_named(tmp_path, strange, message):
     path = write(tmp_path / "a.csv", {"a": [*map(str, range(40)), strange]})
     with pytest.raises(UserError, match=message):
         table(path).open()
+
+
+def test_a_word_among_decimal_commas_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("a;b\n" + "".join(f"{i},5;{i}\n" for i in range(9)) + "x;9\n")
+    with pytest.raises(UserError, match="has 'x' in 'a'"):
+        table(tmp_path / "a.csv").open()
 
 
 def test_a_folder_of_two_tables_holds_one_out(tmp_path):

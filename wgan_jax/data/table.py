@@ -243,10 +243,13 @@ def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
     for name, column in text.items():
         if strange := _not_numbers(column.values):
             more = f" (and {len(strange) - 1:,} more that are no numbers)" if strange[1:] else ""
-            todo = "leave the cell empty, and the row out with --dataset.missing skip"
+            todo = (
+                "name the column in --dataset.one-hot if it holds categories, or leave the cell "
+                "empty and the row out with --dataset.missing skip"
+            )
             raise UserError(
                 f"{table.path} has {strange[0][:60]!r}{more} in {name!r}, whose other values are "
-                f"numbers: mend it{_PLAIN if _AMOUNT.search(strange[0]) else f', or {todo}'}"
+                f"numbers: mend it{_PLAIN if _AMOUNT.search(strange[0]) else f', {todo}'}"
             )
         values = np.unique(column.values)
         few = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
@@ -263,8 +266,11 @@ def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
 
 def _not_numbers(values: np.ndarray) -> list[str]:
     """The few values that keep a column from being numbers; none where many do."""
-    strange = [str(x) for x in values if not _is_number(str(x))]
-    return strange if len(strange) <= _STRANGE_SHARE * len(values) else []
+    for point in (".", ","):
+        strange = [str(x) for x in values if not _is_number(str(x).replace(point, "."))]
+        if 0 < len(strange) <= _STRANGE_SHARE * len(values):
+            return strange
+    return []
 
 
 def _is_number(text: str) -> bool:
