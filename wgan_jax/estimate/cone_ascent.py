@@ -65,6 +65,21 @@ def _min_one_by_one(x: Array, centers: Array, offsets: Array) -> Array:
     return lax.scan(lower, start, (centers, offsets), unroll=8)[0]
 
 
+def lowest_cone(cones: ConeParams, x: Array) -> Array:
+    """The index [n] of the cone that is lowest at each point [n, d]."""
+    if x.shape[1] > _FEW_COLUMNS:
+        return expanded_heights(x, cones.centers, cones.offsets).argmin(1).astype(jnp.int32)
+
+    def lower(found: tuple[Array, Array], cone: Any) -> tuple[tuple[Array, Array], None]:
+        (lowest, at), (center, offset, i) = found, cone
+        height = cone_heights(x, center[None], offset[None])[:, 0]
+        return (jnp.minimum(lowest, height), jnp.where(height < lowest, i, at)), None
+
+    start = jnp.full(len(x), jnp.inf, x.dtype), jnp.zeros(len(x), jnp.int32)
+    count = jnp.arange(len(cones.offsets), dtype=jnp.int32)
+    return lax.scan(lower, start, (cones.centers, cones.offsets, count), unroll=8)[0][1]
+
+
 class Start(NamedTuple):
     """Where an ascent starts, and how warm, in units of the gap between the lowest two cones."""
 

@@ -55,6 +55,11 @@ class Judge:
         ]
         return cls(seen, held_out, alpha, doubt)
 
+    @property
+    def points(self) -> np.ndarray:
+        """All samples [n, d] that critics are judged by."""
+        return np.concatenate([self.seen, *map(np.asarray, self._validation)])
+
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""
         quick = jax.tree_util.Partial(type(critic).quick, critic)

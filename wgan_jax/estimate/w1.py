@@ -33,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _MOST_WORK = 1 << 34  # draws times cones times dimensions
 _COUNTED = 16  # times as many draws are counted as are held out
-_LOOKS_ON_A_LINE = 4  # at held-out draws, whose scores cost little there
+_MOST_LOOKS = 4  # at held-out draws
 
 
 def estimate_w1(
@@ -110,7 +110,8 @@ def estimate_w1(
         are tried: validation rows choose. By default 1,024, and 512 above 32 dimensions.
       batch_size: of the ascent. By default 1,024, and 4,096 above 32 dimensions.
       held_out: samples of each law behind `lower`, for samplers. In few dimensions up to 16
-        times as many are drawn, in one up to 64, while the margin is a large share of the score.
+        times as many are drawn, and up to 64 where few cones matter, while the margin is a large
+        share of the score.
       transport_size: points of one exact transport. By default 1,024, and in one dimension, where
         sorting is enough, 131,072 or all rows of arrays.
       transports: how many, where there are samples enough.
@@ -166,10 +167,10 @@ def estimate_w1(
     if critic is not None:
         fit = given(pair, critic, lipschitz)
     elif on_a_line:
-        fit, looks = fit_on_a_line(pair, quantised, alpha, held_out), _LOOKS_ON_A_LINE
+        fit, looks = fit_on_a_line(pair, quantised, alpha, held_out), _MOST_LOOKS
     else:
         fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised, held_out)
-        looks = _looks(held_out * cones * pair.center.shape[0])
+        looks = _looks(held_out * fit.critic.centers.size)
     dual = dual_score(pair, fit.critic, held_out, looks, alpha, fit.rounding)
     scale = float(pair.scale)
     within = None if diameter is None else diameter / scale
@@ -230,7 +231,7 @@ def _note_on_upper(estimate: W1Estimate) -> tuple[str, ...]:
 
 def _looks(work: int) -> int:
     """How often held-out draws may grow fourfold, where scoring the first of them is that much."""
-    return next((looks for looks in (3, 2) if work * 4 ** (looks - 1) < _MOST_WORK), 1)
+    return next((looks for looks in (_MOST_LOOKS, 3, 2) if work * 4 ** (looks - 1) <= _MOST_WORK), 1)
 
 
 def _check_settings(confidence: float, *counts: int) -> None:
