@@ -12,6 +12,7 @@ from wgan_jax.estimate.pair import Pair, draw, scores
 from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
+_SHOWN = 1 << 14  # of the validation samples of each law
 FIT, SEEN = 0.4, 0.5  # the rows of an array up to which are fitted to, and up to which validate
 
 
@@ -57,8 +58,8 @@ class Judge:
 
     @property
     def points(self) -> np.ndarray:
-        """All samples [n, d] that critics are judged by."""
-        return np.concatenate([self.seen, *map(np.asarray, self._validation)])
+        """Samples [n, d] that critics are judged by, as many as tell where cones are."""
+        return np.concatenate([self.seen, *(np.asarray(x[:_SHOWN]) for x in self._validation)])
 
     def __call__(self, critic: Any) -> tuple[float, float]:
         """The score, and that less its margin."""

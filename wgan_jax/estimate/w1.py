@@ -231,7 +231,10 @@ def _note_on_upper(estimate: W1Estimate) -> tuple[str, ...]:
 
 def _looks(work: int) -> int:
     """How often held-out draws may grow fourfold, where scoring the first of them is that much."""
-    return next((looks for looks in (_MOST_LOOKS, 3, 2) if work * 4 ** (looks - 1) <= _MOST_WORK), 1)
+    looks = _MOST_LOOKS
+    while looks > 1 and work * 4 ** (looks - 1) > _MOST_WORK:
+        looks -= 1
+    return looks
 
 
 def _check_settings(confidence: float, *counts: int) -> None:
