@@ -23,7 +23,7 @@ from wgan_jax.data.rows import (
     rows_in_words,
     stamp,
 )
-from wgan_jax.data.table_files import RawColumn, files_of, first_row, read_table
+from wgan_jax.data.table_files import RawColumn, files_of, first_row, is_number, read_table
 from wgan_jax.data.table_parts import join, parts_of, spelled
 from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
@@ -267,18 +267,10 @@ def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
 def _not_numbers(values: np.ndarray) -> list[str]:
     """The few values that keep a column from being numbers; none where many do."""
     for point in (".", ","):
-        strange = [str(x) for x in values if not _is_number(str(x).replace(point, "."))]
+        strange = [str(x) for x in values if not is_number(str(x).replace(point, "."))]
         if 0 < len(strange) <= _STRANGE_SHARE * len(values):
             return strange
     return []
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _divide(

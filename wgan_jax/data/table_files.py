@@ -158,7 +158,7 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
     names = [name.strip() for name in row]
     if any("\0" in name for name in names):
         raise UserError(f"{path} is no text in UTF-8: save it as CSV UTF-8")
-    if all(_is_number(name) for name in names):
+    if all(is_number(name) for name in names):
         raise UserError(
             f"{path} starts with numbers ({', '.join(names)[:60]}): the first row of a table holds "
             f"the names of its columns; numbers without names can be an array in a .npy"
@@ -191,7 +191,8 @@ def _delimiter(lines: list[str]) -> str:
     return max(_DELIMITERS, key=cut)
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Whether Python reads a text as a number."""
     try:
         float(text)
     except ValueError:
