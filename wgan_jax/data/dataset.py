@@ -20,6 +20,8 @@ from wgan_jax.errors import UserError
 from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array, PyTree
 
+# Names of the parts of data that come divided: of the second kind the first one there is counts.
+TRAIN, HELD_OUT = "train", ("validation", "valid", "val", "test")
 MOST_CONDITIONS = 2**16  # they are constants of the compiled program
 _DIGESTED_BYTES = 2**26
 

@@ -8,13 +8,12 @@ from collections import Counter
 
 import numpy as np
 
+from wgan_jax.data.dataset import HELD_OUT, TRAIN
 from wgan_jax.data.decoded import Decoded
 from wgan_jax.data.decoded_images import DecodedImages, Parts, too_few
 from wgan_jax.data.image_files import Source, open_source
 from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.errors import UserError
-
-_TRAIN, _HELD_OUT = "train", ("validation", "valid", "val", "test")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -80,7 +79,7 @@ def divide(images: Decoded, config: Folder) -> Parts:
     """
     if (other := _other_part(images.names)) is not None:
         part = np.array([name.partition("/")[0].lower() for name in images.names])
-        held_out, train = part == other, part == _TRAIN
+        held_out, train = part == other, part == TRAIN
     else:
         held_out = images.hashes < np.uint64(config.held_out * 2**64)
         train = ~held_out
@@ -130,12 +129,12 @@ def class_names(names: list[str], where: str) -> tuple[str, ...]:
 def _parts(names: list[str]) -> set[str]:
     """`train` and what lies beside it, where a folder is divided so; else empty."""
     tops = {name.partition("/")[0].lower() if "/" in name else "" for name in names}
-    return tops if _TRAIN in tops and tops <= {_TRAIN, *_HELD_OUT} else set()
+    return tops if TRAIN in tops and tops <= {TRAIN, *HELD_OUT} else set()
 
 
 def _other_part(names: list[str]) -> str | None:
     """The folder next to `train` that is held out; None without."""
-    return next((top for top in _HELD_OUT if top in _parts(names)), None)
+    return next((top for top in HELD_OUT if top in _parts(names)), None)
 
 
 def _relative(names: list[str]) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from wgan_jax.data.columns import chosen
-from wgan_jax.data.dataset import Dataset
+from wgan_jax.data.dataset import HELD_OUT, Dataset
 from wgan_jax.data.decoded_images import DecodedImages, Parts
 from wgan_jax.data.image_files import Found, ImageFile
 from wgan_jax.data.remote import expand_user, local_copy, require_local
@@ -32,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 _HUB = "hf://datasets/"
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
-_HELD_OUT = ("validation", "valid", "val", "test")
 _NEEDS = "--dataset huggingface"
 
 
@@ -89,7 +88,7 @@ class HuggingFace(DecodedImages):
     def open_held_out(self) -> Dataset | None:
         if self.held_out:
             return super().open_held_out()
-        others = [name for name in _HELD_OUT if name in self._splits() and name != self.split]
+        others = [name for name in HELD_OUT if name in self._splits() and name != self.split]
         if not others:
             return None
         parts = self._read(others[0])

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
+from wgan_jax.data.dataset import HELD_OUT, TRAIN
 from wgan_jax.data.remote import expand_user
 from wgan_jax.data.saved_sets import is_saved_set
 from wgan_jax.data.table_files import SUFFIXES, RawColumn, flags_or_text, is_table
 from wgan_jax.errors import UserError
-
-_TRAIN, _HELD_OUT = "train", ("validation", "valid", "val", "test")
 
 
 def parts_of(path: str) -> tuple[str, str | None]:
@@ -31,8 +30,8 @@ def parts_of(path: str) -> tuple[str, str | None]:
         found = {_stem(each): str(each) for each in sorted(folder.iterdir()) if is_table(each)}
     except OSError:  # which is told by who reads it
         return path, None
-    other = next((found[name] for name in _HELD_OUT if name in found), None)
-    return (found[_TRAIN], other) if _TRAIN in found and other else (path, None)
+    other = next((found[name] for name in HELD_OUT if name in found), None)
+    return (found[TRAIN], other) if TRAIN in found and other else (path, None)
 
 
 def _stem(path: Path) -> str:
