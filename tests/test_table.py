@@ -425,6 +425,9 @@ def test_a_folder_of_two_tables_holds_one_out(tmp_path):
     assert unseen.units.by_column(unseen.examples)["a"].tolist() == pytest.approx([5.5, 7])
     assert data.units.by_column(data.examples)["ok"].tolist() == ["true", "false"] * 2
     assert float(np.abs(data.examples[:, 0].mean())) < 1e-6  # standardized by what is trained on
+    (tmp_path / "Test.csv").rename(tmp_path / "gone")  # which a run that has read it does not mind
+    assert data.held_out().size == 2
+    (tmp_path / "gone").rename(tmp_path / "Test.csv")
     # With a fraction to hold out, the test part is left alone.
     parted = table(tmp_path, missing="skip", held_out=0.5).open()
     assert parted.size + parted.held_out().size == 4

@@ -83,11 +83,10 @@ class Table(FileConfig):
 
     @property
     def holds_out(self) -> bool:
-        return super().holds_out or parts_of(self.path)[1] is not None
+        return super().holds_out or bool(self._parsed(again=False).held_out.any())
 
     def read(self, units: Units | None, *, again: bool) -> Rows:
-        files = [file for part in parts_of(self.path) if part for file in files_of(part)]
-        parsed = _last(self, stamp(*files), again=again)
+        parsed = self._parsed(again=again)
         columns = parsed.columns if units is None else _former(units, parsed.columns, self)
         x = columns.encode(parsed.numbers)
         name = self.label or "label"
@@ -97,6 +96,10 @@ class Table(FileConfig):
             return rows
         conditions = parsed.conditions.encode(parsed.numbers)
         return rows._replace(conditions=conditions, condition_units=TableUnits(parsed.conditions))
+
+    def _parsed(self, *, again: bool) -> _Parsed:
+        files = [file for part in parts_of(self.path) if part for file in files_of(part)]
+        return _last(self, stamp(*files), again=again)
 
     def config_of_samples(self, path: str) -> Table:
         names = tuple(self.open().units.by_column(np.zeros((0, *self.example_shape()))))
