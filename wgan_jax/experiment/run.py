@@ -164,10 +164,12 @@ def draw_columns(
 
 
 def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
-    gan = build_gan(config)  # before data are read, which takes long: its parts may not fit
+    # Before data are read, which takes long: its parts may not fit. Vectors of conditions are data.
+    early = None if getattr(config.generator, "condition_dim", 0) else build_gan(config)
     data = open_dataset(config, saved_schema(workdir))
     counted = with_class_counts(config, data, saved_class_counts(workdir))
-    return data, gan if counted == config else build_gan(counted), counted
+    gan = build_gan(counted) if early is None or counted != config else early
+    return data, gan, counted
 
 
 def open_run(config: Config, workdir: Path) -> Run:
