@@ -65,7 +65,7 @@ def fit_on_a_line(pair: Pair, quantised: Quantised | None, alpha: float, held_ou
     knots, at = np.unique(points.astype(np.float32), return_inverse=True)
     below_p, below_q = (np.cumsum(np.bincount(at, w, len(knots)))[:-1] for w in (of_p, of_q))
     gap = below_p - below_q
-    noise = np.sqrt(below_p * (1 - below_p).clip(0) / n + below_q * (1 - below_q).clip(0) / m)
+    noise = _standard_error(below_p, n, below_q, m)
     widths = np.diff(knots.astype(np.float64))
     straight = np.full(len(gap), np.sign(gap @ widths))
     slopes = [straight, *(np.sign(gap) * (np.abs(gap) > flat * noise) for flat in _FLAT)]
@@ -99,6 +99,11 @@ def w1_on_a_line(x: np.ndarray, y: np.ndarray) -> float:
     """
     points = np.sort(np.concatenate([x[:, 0], y[:, 0]]).astype(np.float64))
     below = [np.searchsorted(np.sort(z[:, 0]), points[:-1], side="right") / len(z) for z in (x, y)]
-    variance = sum(f * (1 - f) / len(z) for f, z in zip(below, (x, y), strict=True))
-    noise = (2 / np.pi) ** 0.5 * float(np.sqrt(variance) @ np.diff(points))
+    error = _standard_error(below[0], len(x), below[1], len(y))
+    noise = (2 / np.pi) ** 0.5 * float(error @ np.diff(points))
     return denoised(exact_w1(x, y), _MARGIN * noise)
+
+
+def _standard_error(f: np.ndarray, n: int, g: np.ndarray, m: int) -> np.ndarray:
+    """That of F - G at some places, F of n samples and G of m."""
+    return np.sqrt(f * (1 - f).clip(0) / n + g * (1 - g).clip(0) / m)

@@ -188,7 +188,7 @@ def estimate_w1(
     upper = max(upper, lower)  # where they cross, it is the upper one that fails
     if on_a_line and not (callable(p) or callable(q)):
         value = w1_on_a_line(pair.p, pair.q)
-    elif on_a_line and critic is None:
+    elif on_a_line and critic is None and quantised is not None:
         value = dual.denoised  # of millions of draws, whose best critic is known
     else:
         value = max(dual.denoised, transport.debiased)
