@@ -82,7 +82,7 @@ class _HeldOut:
         self._found: list[np.ndarray] = []
         self.reach = 0.0
         if not callable(side):
-            self._found, self.reach = [scores(critic, side[len(side) // 2 :])], _reach(side)
+            self._found, self.reach = [scores(critic, side[int(SEEN * len(side)) :])], _reach(side)
 
     def scores(self, n: int) -> np.ndarray:
         if not callable(self._side):

@@ -25,6 +25,7 @@ from wgan_jax.types import Array
 
 _adam = optax.scale_by_adam(b1=0.5)
 _FEW_COLUMNS = 8
+_AWAY = 1e30  # the offset of a cone that is lowest nowhere
 
 
 class ConeParams(NamedTuple):
@@ -78,6 +79,27 @@ def lowest_cone(cones: ConeParams, x: Array) -> Array:
     start = jnp.full(len(x), jnp.inf, x.dtype), jnp.zeros(len(x), jnp.int32)
     count = jnp.arange(len(cones.offsets), dtype=jnp.int32)
     return lax.scan(lower, start, (cones.centers, cones.offsets, count), unroll=8)[0][1]
+
+
+@jax.jit
+def worth(cones: ConeParams, x: Array, y: Array) -> Array:
+    """What the mean difference of samples x ~ p and y ~ q loses [k] without each of the cones."""
+
+    def rise(z: Array) -> Array:
+        heights = expanded_heights(z, cones.centers, cones.offsets)
+        lowest, at = lax.top_k(-heights, 2)
+        above = lowest[:, 0] - lowest[:, 1]
+        return jax.ops.segment_sum(above, at[:, 0], len(cones.offsets)) / len(z)
+
+    return cones.sign * (rise(x) - rise(y))
+
+
+def keep_best(cones: ConeParams, worth: np.ndarray, n: int) -> ConeParams:
+    """The n cones that are worth most; the others stay, as shapes do, but out of the way."""
+    offsets = np.array(cones.offsets)
+    worth = np.where(offsets < _AWAY, worth, -np.inf)
+    offsets[np.argsort(-worth, kind="stable")[n:]] = _AWAY
+    return cones._replace(offsets=jnp.asarray(offsets))
 
 
 class Start(NamedTuple):

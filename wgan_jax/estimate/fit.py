@@ -16,13 +16,17 @@ import numpy as np
 from wgan_jax.distances.exact import pairwise_distances
 from wgan_jax.estimate import cone_ascent
 from wgan_jax.estimate.cone_ascent import Ascent, ConeParams, Rows, Schedule, Start
-from wgan_jax.estimate.judge import FIT, Fit, Judge, Progress
+from wgan_jax.estimate.judge import FIT, SEEN, Fit, Judge, Progress
 from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.estimate.quantised import Quantised
 from wgan_jax.types import Array
 
 CHUNKS = 10
-_FEW_CONES = (32, 128, 512)
+_FEW_CONES = (128, 512)
+_STAYING, _FEWEST_STAYING = 0.71, 4  # cones, when others leave that are worth less
+_TOO_FEW, _AS_GOOD = 0.05, 0.005  # of a score, below the best
+_DOUBT = ((SEEN - FIT) / (1 - SEEN)) ** 0.5  # the share of a margin that is left on held-out rows
+_PATIENCE = 2  # chunks that validation rows may speak against
 _FEWEST_CONES = 16  # that are kept, so that few programs are compiled
 _NEAR = 8  # times the standard error of a score on one batch, in units of the laws' spread
 
@@ -40,13 +44,15 @@ def fit_cones(
     """Try every start for a tenth of the steps, then follow the best to the end.
 
     Many cones learn the rows of an array by heart: there it is done with few, then with more as
-    long as samples that the cones are not fitted to speak for them.
+    long as samples that the cones are not fitted to speak for them. An ascent ends when these
+    have spoken against two tenths of it in a row; then the cones that are worth least leave, and
+    where half of them do not score as well, it is done with more.
 
     Where quantised laws are so near that a batch hardly tells them from noise, it starts from
     their potentials, which come from millions of draws, and takes three tenths of the steps.
     """
     p, q = pair.part(0, FIT)
-    at_start, at_pilot, at_ascent, at_validation = pair.keys(0, 4)
+    at_start, at_pilot, at_ascent, at_validation, at_thinning = pair.keys(0, 5)
     rows = [len(side.x) for side in (p, q) if isinstance(side, Rows)]
     most = min([cones, *rows])
     counts = [*(few for few in _FEW_CONES if 2 * few <= most), most] if rows else [most]
@@ -58,7 +64,8 @@ def fit_cones(
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     near = quantised is not None and quantised.cost < _NEAR * (2 / batch_size) ** 0.5
     validation = held_out if near else 2 * BLOCK
-    judge = Judge.of(pair, seen, at_validation, alpha, validation, doubt=float(near))
+    doubt = 1.0 if near else _DOUBT if rows else 0.0
+    judge = Judge.of(pair, seen, at_validation, alpha, validation, doubt)
     chunks = 3 if near else CHUNKS
     if quantised is not None and near:
         linear = cone_ascent.starts(x[:most], y[:most], step)[2].cones
@@ -80,10 +87,17 @@ def fit_cones(
                 starts = cone_ascent.starts(x[:k], y[:k], step)
                 start, plan = _pilot(starts, ascend, length, judge, pilots[i])
             plan = plan._replace(steps=jnp.float32(chunks * length))
-            found = _climb(start, plan, ascend, judge, ascents[i], bar, chunks)
+            found = _climb(start, plan, ascend, judge, ascents[i], bar, chunks, bool(rows))
             if i > 0 and judge.best is before:
                 break
             history, converged = found
+            if not rows or judge.highest <= 0:  # of noise there is nothing to learn
+                break
+            key = jax.random.fold_in(at_thinning, k)
+            thinned, enough = _thin_out(x, y, ascend, judge, key, length, history[-1].step, bar)
+            history += thinned
+            if enough <= k // 2:
+                break
     critic = _pruned(judge.best, judge.points)
     return Fit(critic, history[-1].step, converged, history, _rounding(critic, judge.seen))
 
@@ -140,22 +154,63 @@ def _climb(
     key: Array,
     bar: Callable[[Progress], None],
     chunks: int,
+    doubtful: bool,
 ) -> tuple[list[Progress], bool]:
-    """The ascent to its plateau, or to twice its planned length."""
+    """The ascent to its plateau, or to twice its planned length.
+
+    A doubtful one ends before, where validation rows have spoken against it for a while.
+    """
     ascent = cone_ascent.begin(start.cones)
     history = [Progress(0, *judge(start.cones))]
     for chunk in range(2 * chunks):
         ascent = ascend(ascent, plan, key=key)
         history.append(Progress(int(ascent.step), *judge(ascent.cones)))
         bar(history[-1])
-        if chunk + 1 >= chunks and _plateau([past.score for past in history]):
+        scores = [past.score for past in history]
+        if chunk + 1 >= chunks and _plateau(scores):
+            return history, True
+        if doubtful and len(scores) - 1 - int(np.argmax(scores)) >= _PATIENCE:
             return history, True
     return history, False
 
 
+def _thin_out(
+    x: np.ndarray,
+    y: np.ndarray,
+    ascend: Callable[..., Ascent],
+    judge: Judge,
+    key: Array,
+    length: int,
+    step: int,
+    bar: Callable[[Progress], None],
+) -> tuple[list[Progress], int]:
+    """Let the cones that samples x and y need least leave, some at a time, and the others climb.
+
+    It ends when too few are left; the judge remembers the best. Returns the history, and how
+    many cones are enough for nearly the best score.
+    """
+    cones, history = judge.best, []
+    best = judge(cones)[0]
+    n = enough = len(cones.offsets)
+    while n > _FEWEST_STAYING:
+        n = int(_STAYING * n)
+        cones = cone_ascent.keep_best(cones, np.asarray(cone_ascent.worth(cones, x, y)), n)
+        plan = _schedule(Start(cones, 1.2), judge, length)
+        cones = ascend(cone_ascent.begin(cones), plan, key=jax.random.fold_in(key, n)).cones
+        step += length
+        history.append(Progress(step, *judge(cones)))
+        bar(history[-1])
+        score = history[-1].score
+        if score < best - _TOO_FEW * abs(best):
+            break
+        best = max(best, score)
+        enough = n if score >= best - _AS_GOOD * abs(best) else enough
+    return history, enough
+
+
 def _plateau(scores: list[float]) -> bool:
     """The last two chunks of steps gained less than half a percent together."""
-    return max(scores[-2:]) - max(scores[:-2]) <= 0.005 * abs(scores[-1])
+    return max(scores[-2:]) - max(scores[:-2]) <= _AS_GOOD * abs(scores[-1])
 
 
 def _rows(sampler: Any, key: Array, n: int) -> np.ndarray:

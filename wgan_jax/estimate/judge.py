@@ -37,12 +37,16 @@ class Fit(NamedTuple):
 class Judge:
     """Scores critics on validation samples, and remembers the best.
 
-    Of near laws it takes more samples, and doubts a score by its margin: the highest of
-    many noisy scores would be chance, and little noise leaves little margin.
+    It doubts a score by a share of its margin: the highest of many noisy scores would be chance,
+    and little noise leaves little margin. Of near laws it takes more samples, and all of it.
+
+    Attributes:
+      best: critic so far.
+      highest: its score, less what is doubted of it; above 0 where it tells the laws apart.
     """
 
     def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, doubt: float):
-        self.seen, self._highest = np.concatenate(seen), -np.inf
+        self.seen, self.highest = np.concatenate(seen), -np.inf
         self.best: Any = None
         self._validation, self._alpha, self._doubt = validation, alpha, doubt
 
@@ -67,6 +71,6 @@ class Judge:
         range_, low, high = (scores(quick, x) for x in (self.seen, *self._validation))
         score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))
         clipped, margin = held_out_difference(high, low, range_, self._alpha)
-        if score - self._doubt * margin > self._highest:
-            self.best, self._highest = critic, score - self._doubt * margin
+        if score - self._doubt * margin > self.highest:
+            self.best, self.highest = critic, score - self._doubt * margin
         return score, clipped - margin

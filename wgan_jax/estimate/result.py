@@ -33,10 +33,11 @@ class W1Estimate(NamedTuple):
       n_p: held-out samples of p behind `lower`.
       n_q: held-out samples of q behind `lower`.
       steps: of the critic's ascent; 0 of a critic that was given, or is known in closed form.
-      converged: the critic passed the plateau test; if not, `lower` may be
-        loose (it holds all the same) and more `steps` may help.
+      converged: the critic passed the plateau test, or validation rows spoke against more
+        steps; if not, `lower` may be loose (it holds all the same) and more `steps` may help.
       history: of the ascent, (step, score, lower): the score on validation samples, and
-        that less its margin, in the units of the samples. Empty where there was none.
+        that less its margin, in the units of the samples. Of arrays it ends with fewer and fewer
+        cones; the best critic counts, wherever it was. Empty where there was no ascent.
       critic: the 1-Lipschitz critic x[n, ...] -> scores [n] behind `lower`: a pytree of its
         parameters, to call, to jit or to pass to a jitted function.
       features: the name of the features whose distance this is; empty for the samples' own.

@@ -103,11 +103,13 @@ def estimate_w1(
         its scores are divided. It is required with a critic, and refused where differences
         of scores between samples, or along gradients, exceed it.
       confidence: that lower <= W1 <= upper, half of the risk for each.
-      steps: of the critic's ascent; up to twice as many until it has converged, and fewer
-        for samplers of near laws in few dimensions.
+      steps: of the critic's ascent; up to twice as many until it has converged, fewer
+        for samplers of near laws in few dimensions, and for arrays as long as validation rows
+        gain by it.
         By default 1,000, and 1,500 above 32 dimensions.
       cones: in the critic; no more than the samples it is fitted on. For arrays the most that
-        are tried: validation rows choose. By default 1,024, and 512 above 32 dimensions.
+        are tried: validation rows choose how many stay. By default 1,024, and 512 above 32
+        dimensions.
       batch_size: of the ascent. By default 1,024, and 4,096 above 32 dimensions.
       held_out: samples of each law behind `lower`, for samplers. In few dimensions up to 16
         times as many are drawn, and up to 64 where few cones matter, while the margin is a large
