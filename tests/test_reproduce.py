@@ -186,7 +186,7 @@ def test_grids_of_garments_judge_the_ends_of_runs():
     assert holds(both_gans_fail, gan_fails=False) == [True, False, True]
     assert holds(both_gans_fail | {"WGAN": [not_learned]}, gan_fails=True) == [False, False, False]
     head, rows = garment_grids.table(both_gans_fail, 0.5)
-    assert rows[0][1:] == ["20", "2.00 ± 0.00", "3.00 ± 0.00 (2.00 to 18.0)", "100% of the data's"]
+    assert rows[0][1:] == ["20", "2.00", "3.00 (2.00 to 18.0)", "100% of the data's"]
     assert len(head) == len(rows[-1])
 
 

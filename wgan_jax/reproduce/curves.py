@@ -19,7 +19,7 @@ from scipy.stats import spearmanr
 from wgan_jax.data.images import Digits
 from wgan_jax.distances import exact_w1, sliced_w1
 from wgan_jax.experiment.plots import running_median
-from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot, seeds_in_words
 from wgan_jax.reproduce.garments import GarmentRun, Garments
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.runs import RunHistory, train_seeds
@@ -191,9 +191,9 @@ def _held_out() -> np.ndarray:
 def summary(found: list[Curve], measures: Measures) -> str:
     correlations = [c.correlation for c in found]
     ends = np.mean([c.quality[-1] for c in found])
+    reach = f" ({min(correlations):+.2f} to {max(correlations):+.2f})" if len(found) > 1 else ""
     return (
-        f"rank correlation with {measures.quality} {np.mean(correlations):+.2f} "
-        f"({min(correlations):+.2f} to {max(correlations):+.2f}), which is "
+        f"rank correlation with {measures.quality} {np.mean(correlations):+.2f}{reach}, which is "
         f"{ends:{measures.form}} at the end"
     )
 
@@ -284,7 +284,7 @@ def draw(found: Curves, label: str, title: str, color: str) -> Any:
     cells[0, 0].legend()
     cells[1, 0].legend()
     seeds = len(next(iter(runs_of.values())))
-    lines = f"one line a seed, {seeds} seeds" if seeds > 1 else "one seed"
+    lines = seeds_in_words(seeds) + (", a line each" if seeds > 1 else "")
     figure.suptitle(f"{title}, on {measures.data}\n{lines}")
     return figure
 

@@ -17,7 +17,15 @@ from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.config_io import config_hash
 from wgan_jax.metrics import mode_coverage
 from wgan_jax.networks import MLP
-from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.figure import (
+    Claim,
+    Result,
+    Settings,
+    Table,
+    mean_std,
+    pyplot,
+    seeds_in_words,
+)
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import toy_methods
 from wgan_jax.reproduce.runs import RunHistory, train_seeds
@@ -171,7 +179,7 @@ def claims(measured: dict[str, Any], steps: np.ndarray) -> list[Claim]:
         Claim(
             "WGAN finds all 8 modes in every seed",
             bool((modes["WGAN"] == 8).all()),
-            f"{int((modes['WGAN'] == 8).sum())} of {len(modes['WGAN'])} seeds",
+            f"{int((modes['WGAN'] == 8).sum())} of {seeds_in_words(len(modes['WGAN']))}",
         ),
         Claim(
             "the GAN loses modes",
@@ -235,7 +243,7 @@ def draw(strips: dict[str, np.ndarray], steps: np.ndarray, numbers: dict[str, An
     below.legend(handles, names, loc="outside lower center", ncols=len(METHODS))
     figure.suptitle(
         f"8 Gaussians: densities of seed 0 by generator iterations; below, mean and range of "
-        f"{numbers['seeds']} seeds\n(dashed: data against other data)"
+        f"{seeds_in_words(numbers['seeds'])}\n(dashed: data against other data)"
     )
     return figure
 

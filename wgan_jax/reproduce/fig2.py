@@ -17,7 +17,7 @@ import optax
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import JensenShannon, Wasserstein
-from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot, seeds_in_words
 from wgan_jax.transforms.clipping import clip_weights
 from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, from_linen
@@ -103,7 +103,7 @@ def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
             "in the middle of the fake data the discriminator's gradient is at least 100 times "
             "smaller than the critic's",
             bool(ratios.min() >= 100),
-            f"smallest ratio {ratios.min():.3g} over {len(ratios)} seeds",
+            f"smallest ratio {ratios.min():.3g} over {seeds_in_words(len(ratios))}",
         ),
         Claim(
             "between the two means the clipped critic is near linear: its slope varies by less "

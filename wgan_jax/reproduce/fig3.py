@@ -30,6 +30,6 @@ def run(settings: Settings) -> Result:
             f"{worst:{form}} at worst otherwise; data against data {floor:{form}}",
         ),
     ]
-    title = "WGAN: the critic's estimate (median over 101 iterations) follows the samples"
+    title = "WGAN: the critic's estimate (median over 101 iterations), and the samples"
     picture = curves.draw(found, "critic's estimate", title, "#2a9d8f")
     return Result(picture, curves.numbers(found), claims, curves.table(found), found.earlier)

@@ -33,6 +33,6 @@ def run(settings: Settings) -> Result:
             f"at the end {np.mean(late):.2f} on average, {min(late):.2f} at least",
         ),
     ]
-    title = "GAN: the bound on Jensen-Shannon (median over 101 iterations) does not"
+    title = "GAN: the bound on Jensen-Shannon (median over 101 iterations), and the samples"
     picture = curves.draw(found, "bound on JS, nats", title, "#d1495b")
     return Result(picture, curves.numbers(found), claims, curves.table(found), found.earlier)

@@ -34,6 +34,6 @@ def run(settings: Settings) -> Result:
             f"largest correlation {max(c.correlation for c in bad):+.2f}",
         ),
     ]
-    title = "GAN: the generator's cost, -log D, says nothing good about the samples"
+    title = "GAN: the generator's cost, -log D, and the samples"
     picture = curves.draw(found, "generator's cost, nats", title, "#e76f51")
     return Result(picture, curves.numbers(found), claims, curves.table(found), found.earlier)

@@ -87,13 +87,24 @@ def report(result: Result, settings: Settings) -> str:
 
 
 def mean_std(values: Any, form: str = ".2f") -> str:
-    """Mean and standard deviation over the seeds, to read.
+    """Mean and standard deviation over the seeds, to read; one seed has no spread.
 
     Example:
-      >>> mean_std([1.0, 3.0])
-      '2.00 ± 1.00'
+      >>> mean_std([1.0, 3.0]), mean_std([2.0])
+      ('2.00 ± 1.00', '2.00')
     """
-    return f"{np.mean(values):{form}} ± {np.std(values):{form}}"
+    mean = f"{np.mean(values):{form}}"
+    return f"{mean} ± {np.std(values):{form}}" if np.size(values) > 1 else mean
+
+
+def seeds_in_words(n: int) -> str:
+    """How many seeds.
+
+    Example:
+      >>> seeds_in_words(1), seeds_in_words(3)
+      ('one seed', '3 seeds')
+    """
+    return "one seed" if n == 1 else f"{n} seeds"
 
 
 def as_json(value: Any) -> Any:

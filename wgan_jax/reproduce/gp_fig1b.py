@@ -19,7 +19,7 @@ from wgan_jax.experiment.evaluation.critic import share_at
 from wgan_jax.networks import MLP
 from wgan_jax.objectives import Wasserstein
 from wgan_jax.penalties import GradientPenalty
-from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot, seeds_in_words
 from wgan_jax.reproduce.gp_fig1a import noisy
 from wgan_jax.transforms.clipping import clip_weights
 from wgan_jax.transforms.optimizers import Adam, RMSProp
@@ -123,7 +123,7 @@ def claims(norms: dict[str, np.ndarray], numbers: dict[str, Any]) -> list[Claim]
         Claim(
             "for c = 0.1 gradients grow exponentially toward the first layer",
             bool(rate["c = 0.1"].min() > 1.1),
-            f"factor per layer over {len(norms['c = 0.1'])} seeds, {seen('c = 0.1')}",
+            f"factor per layer over {seeds_in_words(len(norms['c = 0.1']))}, {seen('c = 0.1')}",
         ),
         Claim(
             "for c = 0.01 and 0.001 they vanish exponentially",

@@ -26,7 +26,7 @@ from wgan_jax.loop import sample_batch as draw_real
 from wgan_jax.networks import DCGANCritic
 from wgan_jax.objectives import JensenShannon
 from wgan_jax.penalties import GradientPenalty
-from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot
+from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot, seeds_in_words
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import toy_methods
@@ -153,7 +153,7 @@ def claims(found: dict[str, np.ndarray], still: dict[str, np.ndarray]) -> list[C
             "while the generator stands still and the discriminator is trained to its optimum, the "
             "minimax GAN's gradient vanishes: less than a hundredth of it is left",
             bool((rest["minimax GAN"] < 0.01).all()),
-            f"at most {rest['minimax GAN'].max():.2g} is left over {len(rest['WGAN'])} seeds",
+            f"at most {rest['minimax GAN'].max():.2g} is left, {seeds_in_words(len(rest['WGAN']))}",
         ),
         Claim(
             "WGAN's does not: more than a tenth is left",
@@ -196,5 +196,7 @@ def draw(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int,
     for ax in (both, one):
         ax.grid(alpha=0.3)
     both.legend()
-    figure.suptitle(f"{data}, median and range of {len(found['WGAN'])} seeds")
+    count = len(found["WGAN"])
+    shown = "median and range of " if count > 1 else ""
+    figure.suptitle(f"{data}, {shown}{seeds_in_words(count)}")
     return figure

@@ -17,7 +17,15 @@ from wgan_jax.data.toy import Grid, Ring
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import config_hash
 from wgan_jax.metrics import Coverage, mode_coverage
-from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, mean_std, pyplot
+from wgan_jax.reproduce.figure import (
+    Claim,
+    Result,
+    Settings,
+    Table,
+    mean_std,
+    pyplot,
+    seeds_in_words,
+)
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import best_toy_method, toy_methods
 from wgan_jax.reproduce.runs import train_seeds
@@ -114,7 +122,7 @@ def claims(boards: dict[str, Any]) -> list[Claim]:
                 f"{mixture}: the best method finds all modes with at least {goal:.0%} good "
                 "samples in every seed",
                 fewest == row["all_modes"] and worst >= goal,
-                f"at least {fewest} modes and {worst:.1%} over {len(row['modes'])} seeds",
+                f"at least {fewest} modes and {worst:.1%} over {seeds_in_words(len(row['modes']))}",
             )
         )
     return found
@@ -150,8 +158,8 @@ def draw(boards: dict[str, Any], seeds: int) -> Any:
         ax.set_title(f"{mixture}: method, mean modes found", fontsize=10)
         ax.grid(axis="x", alpha=0.3)
     figure.suptitle(
-        f"Mode coverage, {seeds} seeds: a dot where all modes are found, a cross where some are "
-        "lost\n(diamonds: published means; dotted: what the best method is held to)",
+        f"Mode coverage, {seeds_in_words(seeds)}: a dot where all modes are found, a cross where "
+        "some are lost\n(diamonds: published means; dotted: what the best method is held to)",
         fontsize=10,
     )
     return figure
