@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from wgan_jax.data.funnels import Funnels
 from wgan_jax.distances import exact_w1, w1_gaussians
 from wgan_jax.estimate import estimate_w1
 
@@ -220,3 +221,22 @@ def test_many_values(key):
 def test_samplers_that_are_none(p, message, key):
     with pytest.raises(ValueError, match=message):
         estimate_w1(p, np.zeros((9, 2)), key=key)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dim", "count"), [(2, 64), (16, 40), (48, 12)])
+def test_rows_of_funnels_give_their_distance_within_a_few_percent(dim, count, key):
+    pair = Funnels.draw(dim, count)
+    on_truth, on_p, on_q, on_estimate = jax.random.split(key, 4)
+    truth, _ = pair.w1(on_truth)
+    x, y = np.asarray(pair(on_p, 20_000)), np.asarray(pair.target(on_q, 20_000))
+    e = estimate_w1(x, y, key=on_estimate)
+    assert e.value == pytest.approx(truth, rel=0.05)
+    assert 0.91 * truth < e.lower <= truth <= e.upper
+
+
+def test_rows_of_one_law_are_not_told_apart(key):
+    on_rows, on_estimate = jax.random.split(key)
+    x, y = jax.random.normal(on_rows, (2, 2_000, 6))
+    e = estimate_w1(x, y, key=on_estimate, transport_size=64)
+    assert (e.value, e.lower) == (0, 0)

@@ -105,7 +105,7 @@ class CriticDiagnostics:
         found = in_units(found, self._data.units)
         sampler = self._data.sampler(on_data, self._config.batch_size, _EXTRA_STEPS)
         found |= self._gain(state, kind, real, fake, on_game, sampler)
-        return found | self._direction(state._replace(key=on_step), sampler)
+        return found | self._direction(state, on_step, sampler)
 
     def _reals(self, key: Array) -> PyTree:
         """As many real samples as are looked at: held out, if any are."""
@@ -122,14 +122,13 @@ class CriticDiagnostics:
             ]
         return scores[0], scores[1]
 
-    def _extra_steps(self, state: GANState, key: Array, sampler: Any) -> GANState:
-        state = state._replace(key=key)
-
-        def step(state: GANState, _: None) -> tuple[GANState, None]:
+    def _extra_steps(self, state: GANState, key: Array, sampler: Any, steps: int) -> GANState:
+        def step(_: Array, state: GANState) -> GANState:
             real = sample_batch(sampler, state.key, state.step.critic, self._config.batch_size)
-            return self._step(state, real)[0], None
+            return self._step(state, real)[0]
 
-        return lax.scan(step, state, length=_EXTRA_STEPS)[0]
+        # The number of steps is traced, so that one step and many share a program.
+        return lax.fori_loop(0, steps, step, state._replace(key=key))
 
     def _lipschitz(self, state: GANState) -> float | None:
         try:
@@ -160,7 +159,7 @@ class CriticDiagnostics:
         if ema_of(state.generator.opt_state) is not None:
             fake = generate(self._gan, state, on_fake, len(jax.tree.leaves(real)[0]))
         before = self._score(state, real, fake)
-        after = self._score(self._train_on(state, on_steps, sampler), real, fake)
+        after = self._score(self._train_on(state, on_steps, sampler, _EXTRA_STEPS), real, fake)
         added = [np.asarray(new - old, np.float64) for new, old in zip(after, before, strict=True)]
         later = _difference(after)
         size = max(abs(later), 1e-12)
@@ -172,12 +171,13 @@ class CriticDiagnostics:
             "health/gain_error": float(error) / size,
         }
 
-    def _direction(self, state: GANState, sampler: Any) -> dict[str, float]:
+    def _direction(self, state: GANState, key: Array, sampler: Any) -> dict[str, float]:
         """A critic step next to plain descent on the same batch with the same noise."""
+        state = state._replace(key=key)
         real = sample_batch(sampler, state.key, state.step.critic, self._config.batch_size)
         params = state.critic.params
         plain = state.critic._replace(opt_state=skip_non_finite(self._slope.build()).init(params))
-        moved = self._step(state, real)[0].critic.params
+        moved = self._train_on(state, key, sampler, 1).critic.params
         descended = self._descend(state._replace(critic=plain), real)[0].critic.params
         step, slope = (
             jax.tree.map(lambda new, old: np.asarray(new - old, np.float64), new, params)
