@@ -46,7 +46,7 @@ def fit_cones(
     Many cones learn the rows of an array by heart: there it is done with few, then with more as
     long as samples that the cones are not fitted to speak for them. An ascent ends when these
     have spoken against two tenths of it in a row; then the cones that are worth least leave, and
-    where half of them do not score as well, it is done with more.
+    where a quarter of them does not score as well, it is done with more.
 
     Where quantised laws are so near that a batch hardly tells them from noise, it starts from
     their potentials, which come from millions of draws, and takes three tenths of the steps.
@@ -96,7 +96,7 @@ def fit_cones(
             key = jax.random.fold_in(at_thinning, k)
             thinned, enough = _thin_out(x, y, ascend, judge, key, length, history[-1].step, bar)
             history += thinned
-            if enough <= k // 2:
+            if enough <= k // 4:
                 break
     critic = _pruned(judge.best, judge.points)
     return Fit(critic, history[-1].step, converged, history, _rounding(critic, judge.seen))
