@@ -190,11 +190,12 @@ def _thin_out(
     many cones are enough for nearly the best score.
     """
     cones, history = judge.best, []
+    fitted = jnp.asarray(x), jnp.asarray(y)
     best = judge(cones)[0]
     n = enough = len(cones.offsets)
     while n > _FEWEST_STAYING:
         n = int(_STAYING * n)
-        cones = cone_ascent.keep_best(cones, np.asarray(cone_ascent.worth(cones, x, y)), n)
+        cones = cone_ascent.keep_best(cones, np.asarray(cone_ascent.worth(cones, *fitted)), n)
         plan = _schedule(Start(cones, 1.2), judge, length)
         cones = ascend(cone_ascent.begin(cones), plan, key=jax.random.fold_in(key, n)).cones
         step += length
