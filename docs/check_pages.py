@@ -1,8 +1,8 @@
-"""Check built pages: `python docs/check_pages.py DIR`, where `sphinx-build docs DIR` wrote them.
+"""Checks built pages: `python docs/check_pages.py DIR`, after `sphinx-build docs DIR`.
 
-Every link to a page, a place on it or a file of the build has to lead there. In a browser, where
-there is one (`tests/browser.py`), no page may be wider than its window, at 1280 pixels and at 400,
-and no line of code may be cut at 1280.
+Every link to a page, an anchor or a file of the build must resolve. If a browser is available
+(`tests/browser.py`), no page may be wider than its window at 1280 and at 400 pixels, and no line
+of code may be cut off at 1280.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FIXED = {"height": 900, "deviceScaleFactor": 1, "mobile": False}
 
 
 class Page(HTMLParser):
-    """Ids and links of a page."""
+    """Anchors and links of a page."""
 
     def __init__(self, path: Path):
         super().__init__()
@@ -43,7 +43,7 @@ def pages_of(root: Path) -> list[Path]:
 
 def broken_links(root: Path) -> list[str]:
     pages = {path: Page(path) for path in pages_of(root)}
-    found = []
+    problems = []
     for path, page in pages.items():
         for link in sorted(page.links):
             url = urlsplit(link)
@@ -52,16 +52,16 @@ def broken_links(root: Path) -> list[str]:
             target = (path.parent / unquote(url.path)).resolve() if url.path else path
             name = f"{path.relative_to(root)}: {link}"
             if not target.is_file():
-                found.append(f"{name} leads nowhere")
+                problems.append(f"{name} leads nowhere")
             elif (
                 url.fragment and target in pages and unquote(url.fragment) not in pages[target].ids
             ):
-                found.append(f"{name} names a place that is not on the page")
-    return found
+                problems.append(f"{name} names an anchor that is not on the page")
+    return problems
 
 
 def overflows(root: Path, program: str) -> list[str]:
-    found = []
+    problems = []
     with browser.Browser(program) as tab:
         for path in pages_of(root):
             tab.open(path, width=WIDTHS[0], height=FIXED["height"])
@@ -70,20 +70,20 @@ def overflows(root: Path, program: str) -> list[str]:
                 wider = tab.value("document.scrollingElement.scrollWidth") - width
                 page = path.relative_to(root)
                 if wider > 0:
-                    found.append(f"{page}: {wider} pixels wider than a window of {width}")
+                    problems.append(f"{page}: {wider} pixels wider than a window of {width}")
                 if width == WIDTHS[0] and "_modules" not in path.parts:
-                    found += [f"{page}: cut: {line}" for line in tab.value(CUT)]
-    return found
+                    problems += [f"{page}: cut: {line}" for line in tab.value(CUT)]
+    return problems
 
 
 def main(folder: str) -> int:
     root = Path(folder).resolve()
     program = browser.find()
     if program is None:
-        print("no Chromium: the widths of pages are not checked")
-    found = broken_links(root) + (overflows(root, program) if program else [])
-    print("\n".join([*found, f"{len(found)} faults on the pages"]))
-    return 1 if found else 0
+        print("no Chromium: page widths are not checked")
+    problems = broken_links(root) + (overflows(root, program) if program else [])
+    print("\n".join([*problems, f"{len(problems)} problems on the pages"]))
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":

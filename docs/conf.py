@@ -1,4 +1,4 @@
-"""How Sphinx builds the documentation: `sphinx-build -W docs DIR`."""
+"""Sphinx configuration: `sphinx-build -W docs DIR`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ extensions = [
 myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 exclude_patterns = ["_build"]
-# Notebooks have no outputs in the repository: each build executes them, in a folder of their own,
+# The repository stores notebooks without outputs. Each build executes them in a temporary folder,
 # with the programs of this environment.
 nb_execution_mode = "force"
 nb_execution_in_temp = True
 nb_execution_raise_on_error = True
-nb_execution_timeout = 600  # seconds a cell
+nb_execution_timeout = 600  # seconds per cell
 nb_output_stderr = "remove"
-# What a program prints comes in pieces of 100 characters, which are put together.
+# Output of programs arrives in chunks of 100 characters; join them.
 NotebookClient.__init__ = partialmethod(NotebookClient.__init__, coalesce_streams=True)
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 html_theme = "sphinx_book_theme"
@@ -54,13 +54,13 @@ _LINKS = {
 }
 html_theme_options = {
     "show_toc_level": 2,
-    "navbar_persistent": [],  # the search box stands in the sidebar
+    "navbar_persistent": [],  # the search box is in the sidebar
     "home_page_in_toc": True,
     "extra_footer": " · ".join(f'<a href="{url}">{name}</a>' for name, url in _LINKS.items()),
 }
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
-html_sourcelink_suffix = ""  # notebooks and pages can be downloaded as they are
+html_sourcelink_suffix = ""  # notebooks and pages can be downloaded as is
 
 default_role = "code"
 autodoc_member_order = "bysource"
@@ -72,14 +72,14 @@ html_math_renderer = "mathml"
 
 
 def escape(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Docstrings are plain text with examples: outside of code, `|` and `*` mean themselves."""
-    if what == "attribute":  # napoleon would take what stands before a colon for its type
+    """Escape `|`, `*` and trailing `_` in docstrings, which are plain text outside of code."""
+    if what == "attribute":  # napoleon would treat text before a colon as a type
         lines[:] = [line.replace(": ", " \u2013 ") for line in lines]
     in_example = False
     for i, line in enumerate(lines):
         in_example = line.lstrip().startswith(">>>") or (in_example and bool(line.strip()))
         if not in_example:
-            parts = re.split(r"(`[^`]*`)", line)  # code stays as it is
+            parts = re.split(r"(`[^`]*`)", line)  # code stays unchanged
             lines[i] = "".join(p if p.startswith("`") else _plain(p) for p in parts)
 
 
@@ -89,19 +89,19 @@ def _plain(text: str) -> str:
 
 
 def shorten(app: Any, what: str, name: str, obj: Any, options: Any, signature: str, returns: str):
-    """Leave out what every Linen module and every dataclass adds to its signature."""
+    """Drop the parameters that every Linen module adds to its signature."""
     if signature:
         signature = re.sub(r",? ?parent=<[^>]*>, name=None", "", signature)
     return signature, returns
 
 
 def skip(app: Any, what: str, name: str, obj: Any, skipped: bool, options: Any) -> bool | None:
-    """Fields of a NamedTuple are told in its docstring."""
+    """Skip fields of a NamedTuple, which its docstring documents."""
     return True if (getattr(obj, "__doc__", None) or "").startswith("Alias for field") else None
 
 
 def math(translator: Any, node: Any) -> None:
-    """Formulas as MathML, which browsers draw without a script from elsewhere."""
+    """Render formulas as MathML, which browsers display without an external script."""
     is_inline = isinstance(node, nodes.math)
     formula = str(tex2mathml(node.astext(), as_block=not is_inline))
     translator.body.append(formula if is_inline else f'<div class="formula">{formula}</div>')
@@ -109,28 +109,28 @@ def math(translator: Any, node: Any) -> None:
 
 
 def link_back(app: Any, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
-    """Lead from a module's source to its documentation, under whichever of its names that is.
+    """Correct links from a module's source to its documentation, for names that are re-exported.
 
-    Viewcode takes the name that it met first for all that a module defines.
+    Viewcode uses the name that it finds first for everything that a module defines.
     """
 
     def corrected(link: re.Match[str]) -> str:
-        document, place = link["document"], link["place"]
-        there = [name for name, entry in objects.items() if entry.docname == document]
-        if place not in there:
-            same = [name for name in there if name.split(".")[-1] == place.split(".")[-1]]
-            return link[0].replace(f"#{place}", f"#{same[0]}") if same else ""
+        document, anchor = link["document"], link["anchor"]
+        names = [name for name, entry in objects.items() if entry.docname == document]
+        if anchor not in names:
+            same = [name for name in names if name.split(".")[-1] == anchor.split(".")[-1]]
+            return link[0].replace(f"#{anchor}", f"#{same[0]}") if same else ""
         return link[0]
 
     if page.startswith("_modules/"):
         objects = app.env.domaindata["py"]["objects"]
-        href = r'[./]*(?P<document>[^"#]+)\.html#(?P<place>[^"]+)'
+        href = r'[./]*(?P<document>[^"#]+)\.html#(?P<anchor>[^"]+)'
         link = rf'<a class="viewcode-back" href="{href}">.*?</a>'
         context["body"] = re.sub(link, corrected, context["body"])
 
 
 def fill_in(app: Any, page: str, source: list[str]) -> None:
-    """The fields of the config on their page."""
+    """Insert the fields of the config into their page."""
     if page == "config":
         source[0] = source[0].replace("{fields}", config_reference.markdown())
 

@@ -1,4 +1,4 @@
-"""The fields of the config as Markdown, read from the dataclasses when the docs are built."""
+"""Generates the config reference as Markdown from the dataclasses, when the docs are built."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wgan_jax.experiment.config_io import alternatives, describe, field_types, n
 
 
 def markdown() -> str:
-    """A table of the fields of `Config`, and one of each part that they may be."""
+    """Return a table of the fields of `Config`, and one for each kind of part."""
     nodes = dict.fromkeys(_nodes(Config))
     return "\n\n".join(f"## {node.__name__}\n\n{_about(node)}\n\n{_table(node)}" for node in nodes)
 
@@ -32,19 +32,19 @@ def _about(node: type) -> str:
 
 
 def _table(node: type) -> str:
-    kinds, told = field_types(node), _docstrings(node)
+    kinds, docs = field_types(node), _docstrings(node)
     if not kinds:
-        return "It has no fields."
+        return "No fields."
     defaults = {f.name: _default(f) for f in dataclasses.fields(node)}
     rows = [
-        f"| `{name}` | {_kind(kind)} | {defaults[name]} | {_plain(told[name])} |"
+        f"| `{name}` | {_kind(kind)} | {defaults[name]} | {_plain(docs[name])} |"
         for name, kind in kinds.items()
     ]
-    return "\n".join(["| field | type | default | what it is |", "|---|---|---|---|", *rows])
+    return "\n".join(["| field | type | default | description |", "|---|---|---|---|", *rows])
 
 
 def _kind(kind: Any) -> str:
-    """Parts by links to their tables; all else in words."""
+    """Return links to the tables of parts, or a description of any other type."""
     nodes = node_kinds(kind)
     if not nodes:
         return _plain(describe(kind))
@@ -56,14 +56,14 @@ def _default(field: dataclasses.Field[Any]) -> str:
     value = field.default
     if value is dataclasses.MISSING:
         if field.default_factory is dataclasses.MISSING:
-            return "must be given"
+            return "required"
         value = field.default_factory()
     return f"`{type(value).__name__}`" if dataclasses.is_dataclass(value) else f"`{value!r}`"
 
 
 def _docstrings(node: type) -> dict[str, str]:
-    """What stands below each field, those of its bases included."""
-    found = {}
+    """Return the docstrings below the fields of a class and its bases."""
+    docs = {}
     for base in reversed(node.__mro__):
         if not dataclasses.is_dataclass(base) or base.__module__.startswith("flax."):
             continue
@@ -72,10 +72,10 @@ def _docstrings(node: type) -> dict[str, str]:
         for field, after in itertools.pairwise([*definition.body, None]):
             if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name):
                 is_text = isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant)
-                found[field.target.id] = str(after.value.value) if is_text else ""
-    return found
+                docs[field.target.id] = str(after.value.value) if is_text else ""
+    return docs
 
 
 def _plain(text: str) -> str:
-    """Text for a cell: on one line, with nothing that Markdown would take for its own."""
+    """Put text on one line, and escape Markdown."""
     return re.sub(r"([|*_$<\[\]])", r"\\\1", " ".join(text.split()))

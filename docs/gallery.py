@@ -1,10 +1,10 @@
-"""Make docs/paper.md and its pictures from the figures that `reproduce` wrote.
+"""Generate docs/paper.md and its pictures from the figures that `reproduce` wrote.
 
     python docs/gallery.py DIR
 
-Every number on the page is read from a figure's JSON; nothing is typed in. Figures
-that DIR does not hold stay on the page as they are. A figure of size `real` stands beside the
-one of another size, and a table shows what became of its claims.
+Every number on the page is read from a figure's JSON. Figures that are not in DIR stay on
+the page unchanged. A figure of size `real` has a section of its own, and a table compares its
+claims with those of the other size.
 """
 
 from __future__ import annotations
@@ -25,55 +25,55 @@ _WORDS = {True: "holds", False: "**does not hold**", None: "not judged"}
 
 HEAD = """# The paper, reproduced
 
-Each figure is one command, `python -m wgan_jax reproduce FIGURE --out DIR`. It writes a picture
-and a JSON with the numbers behind it, and the claims that they support or do not support. This
-page is made from those files by `python docs/gallery.py DIR`. Figures 1 to 8 and
-`eight_gaussians` are of Arjovsky, Chintala and Bottou, *Wasserstein GAN*, 2017; `gp_*` of Gulrajani
-et al., *Improved Training of Wasserstein GANs*, 2017; the pairs of `w1_benchmark` of Korotin,
-Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022. `robustness` counts in how many settings
-each method trains, which both of the first two papers claim for theirs.
+Each figure is one command, `python -m wgan_jax reproduce FIGURE --out DIR`. It writes a picture,
+and a JSON file with the underlying numbers and the claims that they support or do not support.
+`python docs/gallery.py DIR` generates this page from those files. Figures 1 to 8 and
+`eight_gaussians` are from Arjovsky, Chintala and Bottou, *Wasserstein GAN*, 2017; `gp_*` are from
+Gulrajani et al., *Improved Training of Wasserstein GANs*, 2017; the pairs of `w1_benchmark` are
+from Korotin, Kolesov and Burnaev, *Kantorovich Strikes Back!*, 2022. `robustness` counts the
+settings in which each method trains: both of the first two papers claim robustness for theirs.
 
-Image figures run on Fashion-MNIST or on 8 x 8 digits, at sizes that two cores finish in minutes.
-`--size real` takes figures 3 to 8 and `gradients` to 32 pixels and the paper's 64 filters, which is
-hours there: the runs that they share are kept in `DIR/garments.jsonl`, and an interrupted one goes
-on from its last snapshot. `--size full` is for an accelerator. LSUN, the paper's data, is not
-among them.
+Image figures use Fashion-MNIST or 8 x 8 digits, at sizes that take minutes on two cores.
+`--size real` raises figures 3 to 8 and `gradients` to 32 pixels and the paper's 64 filters, which
+takes hours there. The runs that they share are saved in `DIR/garments.jsonl`, and an interrupted
+run resumes from its last snapshot. `--size full` is for an accelerator. LSUN, the paper's data, is
+not included.
 """
-REAL = "-real"  # follows the name of a figure of that size
+REAL = "-real"  # suffix of a figure of that size
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("dir", type=Path, help="what `reproduce --out` wrote to")
+    parser.add_argument("dir", type=Path, help="folder that `reproduce --out` wrote to")
     folder = parser.parse_args().dir
     page = DOCS / "paper.md"
     entries = read(page.read_text()) if page.exists() else {}
-    found = [name for name in FIGURES if (folder / f"{name}.json").exists()]
+    names = [name for name in FIGURES if (folder / f"{name}.json").exists()]
     (DOCS / "figures").mkdir(exist_ok=True)
-    for name in found:
+    for name in names:
         record = json.loads((folder / f"{name}.json").read_text())
-        titled = title(record)
-        shrink(folder / f"{name}.png", DOCS / "figures" / f"{titled}.png")
-        entries[titled] = Entry(row(record), section(record))
+        page_name = title(record)
+        shrink(folder / f"{name}.png", DOCS / "figures" / f"{page_name}.png")
+        entries[page_name] = Entry(row(record), section(record))
     page.write_text(write(entries))
     missing = [name for name in FIGURES if name not in entries]
-    print(f"{len(found)} figures" + (f"; not there: {', '.join(missing)}" if missing else ""))
+    print(f"{len(names)} figures" + (f"; missing: {', '.join(missing)}" if missing else ""))
 
 
 class Entry(NamedTuple):
-    """What the page says of a figure: a row of the table at the top, and a section."""
+    """A figure's part of the page: a row of the table at the top, and a section."""
 
     row: str
     section: str
 
 
 def title(record: dict[str, Any]) -> str:
-    """The name of a figure, told apart by size."""
+    """Return the name of a figure, with a suffix at size `real`."""
     return record["figure"] + (REAL if record["settings"]["size"] == "real" else "")
 
 
 def read(page: str) -> dict[str, Entry]:
-    """The figures of a page that `write` made, by title."""
+    """Return the figures of a page that `write` generated, by title."""
     head, *sections = page.split("\n## ")
     rows = {line.split("`")[1]: line for line in head.splitlines() if line.startswith("| [`")}
     texts = {_anchor(text.split("\n", 1)[0]): f"## {text.rstrip()}\n" for text in sections}
@@ -83,12 +83,12 @@ def read(page: str) -> dict[str, Entry]:
 
 
 def write(entries: dict[str, Entry]) -> str:
-    """The page, in the order of `FIGURES`."""
+    """Return the page, in the order of `FIGURES`."""
     titles = [f"{name}{size}" for name in FIGURES for size in ("", REAL)]
     ordered = [entries[name] for name in titles if name in entries]
     table = ["| figure | claims that hold | time |", "|---|---|---|", *(e.row for e in ordered)]
     missing = ", ".join(f"`{name}`" for name in FIGURES if name not in entries)
-    absent = [f"No finished run of these is on the page: {missing}.\n"] if missing else []
+    absent = [f"Figures without a finished run: {missing}.\n"] if missing else []
     return "\n".join(
         [
             HEAD,
@@ -101,7 +101,7 @@ def write(entries: dict[str, Entry]) -> str:
 
 
 def verdicts(entries: dict[str, Entry]) -> list[str]:
-    """A table of the claims of figures that are there at both sizes, and what became of them."""
+    """Return a table of the claims and verdicts of figures that are present at both sizes."""
     rows = []
     for name in FIGURES:
         if name in entries and name + REAL in entries:
@@ -114,18 +114,18 @@ def verdicts(entries: dict[str, Entry]) -> list[str]:
     if not rows:
         return []
     head = ["| figure | claim | small | real |", "|---|---|---|---|"]
-    return ["What became of claims at the real size:\n", "\n".join([*head, *rows]) + "\n"]
+    return ["Claims at the small and at the real size:\n", "\n".join([*head, *rows]) + "\n"]
 
 
 def _claims(entry: Entry) -> list[tuple[str, str]]:
-    """Each claim of a section and its verdict."""
+    """Return each claim of a section and its verdict."""
     lines = [line[2:] for line in entry.section.splitlines() if line.startswith("- ")]
-    parts = [line.partition(": ") for line in lines]
-    return [(_without_evidence(text), verdict) for verdict, _, text in parts]
+    fields = [line.partition(": ") for line in lines]
+    return [(_without_evidence(text), verdict) for verdict, _, text in fields]
 
 
 def _without_evidence(text: str) -> str:
-    """The text before its last pair of parentheses, which may hold others."""
+    """Return the text before its last pair of parentheses, which may contain others."""
     depth = 0
     for i in reversed(range(len(text))):
         depth += {")": 1, "(": -1}.get(text[i], 0)
@@ -139,7 +139,7 @@ def _anchor(name: str) -> str:
 
 
 def shrink(source: Path, target: Path) -> None:
-    """A picture of page width in as many colors as fit into 150 kB, narrower where none do."""
+    """Save a picture at page width in as many colors as fit into 150 kB, or else narrower."""
     image = Image.open(source).convert("RGB")
     for width in (_WIDTH, _WIDTH * 4 // 5, _WIDTH * 3 // 5):
         height = round(image.height * width / image.width)
@@ -190,14 +190,14 @@ def markdown(table: dict[str, Any] | None) -> list[str]:
 
 
 def ran(record: dict[str, Any]) -> str:
-    """The command, what it took and on which machine."""
+    """Return the command, its cost and its machine."""
     settings, machine = record["settings"], record["machine"]
     size = "" if settings["size"] == "default" else f" --size {settings['size']}"
     seeds = "" if settings["seeds"] is None else f" --seeds {settings['seeds']}"
     note = f" {record['note']}" if record["note"] else ""
     return (
         f"`python -m wgan_jax reproduce {record['figure']}{size}{seeds}`: "
-        f"{took(record['cpu_seconds'])} of CPU time, {took(record['seconds'])} on the clock, on "
+        f"{took(record['cpu_seconds'])} of CPU time, {took(record['seconds'])} of wall time, on "
         f"{machine['cores']} cores ({machine['device']}, {machine['architecture']}, "
         f"jax {machine['jax']}).{note}"
     )

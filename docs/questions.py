@@ -1,4 +1,4 @@
-"""Draw the pictures of docs/questions.md from short runs, and print the numbers that it quotes.
+"""Draw the figures of docs/questions.md from short runs, and print the numbers that it quotes.
 
 python docs/questions.py [--only curves trained noise norms]
 """
@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def ring_gan(critic_tx=None):
-    """The clipped WGAN of configs/eight_gaussians.py, with smaller networks."""
+    """Build the clipped WGAN of configs/eight_gaussians.py, with smaller networks."""
     rmsprop = RMSProp(learning_rate=5e-4).build()
     critic = from_linen(MLP(features=(64, 64, 64)))
     model = gan(
@@ -70,31 +70,32 @@ def ring_gan(critic_tx=None):
 
 
 def held_out(model, score, state, n=HELD_OUT, seed=2):
+    """Estimate on `n` fresh samples."""
     on_real, on_fake = jax.random.split(jax.random.key(seed))
     real, fake = RING(on_real, n), model.generate(state, on_fake, n)
     return float(score(state, real).mean() - score(state, fake).mean())
 
 
 def curves():
-    """Losses, estimate and the distance itself over one run."""
+    """Plot losses, estimate and exact W1 over one run."""
     model, score, state = ring_gan()
     run = scan_steps(model, n_critic=5, batch_size=256, length=50)
     history, steps, distances, fresh = [], [], [], []
-    real, other = RING(jax.random.key(3), 500), RING(jax.random.key(4), 500)
+    real, real_again = RING(jax.random.key(3), 500), RING(jax.random.key(4), 500)
     for _ in range(40):
         state, metrics = run(state, RING)
         history.append(metrics)
         steps.append(int(state.step))
         distances.append(exact_w1(model.generate(state, jax.random.key(5), 500), real))
         fresh.append(held_out(model, score, state))
-    told = {k: np.concatenate([h[k] for h in history]) for k in history[0]}
-    floor = exact_w1(other, real)
+    logged = {k: np.concatenate([h[k] for h in history]) for k in history[0]}
+    floor = exact_w1(real_again, real)
     figure, axes = plt.subplots(1, 3, figsize=(11, 3.2))
-    axes[0].plot(told["critic/loss"], lw=0.6, label="critic")
-    axes[0].plot(told["generator/loss"], lw=0.6, label="generator")
+    axes[0].plot(logged["critic/loss"], lw=0.6, label="critic")
+    axes[0].plot(logged["generator/loss"], lw=0.6, label="generator")
     axes[0].set(title="Losses", xlabel="generator iterations")
-    axes[1].plot(told["critic/estimate"], lw=0.5, color="0.8", label="batch of 256")
-    axes[1].plot(medfilt(told["critic/estimate"], 101)[:-50], label="median of 101")
+    axes[1].plot(logged["critic/estimate"], lw=0.5, color="0.8", label="batch of 256")
+    axes[1].plot(medfilt(logged["critic/estimate"], 101)[:-50], label="median of 101")
     axes[1].plot(steps, fresh, label="held out, 10,000", lw=1)
     axes[1].set(title="Estimate", xlabel="generator iterations", ylim=(0, None))
     axes[2].plot(steps, distances, label="samples to data")
@@ -106,7 +107,7 @@ def curves():
     rank = np.corrcoef(np.argsort(np.argsort(distances)), np.argsort(np.argsort(fresh)))[0, 1]
     print("curves: W1", distances[0], "->", distances[-1], "floor", floor)
     print("curves: estimate", fresh[0], "->", fresh[-1], "rank correlation with W1", rank)
-    loss = medfilt(told["critic/loss"], 101)
+    loss = medfilt(logged["critic/loss"], 101)
     print(
         "curves: critic loss",
         loss[100],
@@ -115,7 +116,7 @@ def curves():
         "largest W1 late",
         np.max(np.array(distances)[late]),
     )
-    generator = medfilt(told["generator/loss"], 101)
+    generator = medfilt(logged["generator/loss"], 101)
     print(
         "curves: generator loss",
         generator[100],
@@ -128,7 +129,7 @@ def curves():
 
 
 def trained():
-    """How much a critic still gains once its generator stands still."""
+    """Plot how much a critic still improves once its generator is frozen."""
     figure, axes = plt.subplots(1, 2, figsize=(9, 3.2), sharey=True)
     settings = [
         ("RMSProp 5e-4, 1 critic step", None, 1, 300, axes[0]),
@@ -162,7 +163,7 @@ def trained():
 
 
 def noise():
-    """The same critic and the same generator, estimated on batches of several sizes."""
+    """Plot the estimate of one critic and generator on batches of several sizes."""
     model, score, state = ring_gan()
     state, _ = scan_steps(model, n_critic=5, batch_size=256, length=1_500)(state, RING)
     figure, axis = plt.subplots(figsize=(5.5, 3.2))
@@ -176,7 +177,7 @@ def noise():
 
 
 def norms():
-    """DCGAN on 8 x 8 digits: batch norm's scales and shifts inside and outside the box."""
+    """Plot the estimate of a DCGAN on 8 x 8 digits, with batch norm clipped and exempt."""
     digits = Digits().open()
     figure, axis = plt.subplots(figsize=(5.5, 3.2))
     for name, mask in (("clipped", None), ("exempt", all_but_norms)):
