@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 if __name__ == "__main__":
-    # By its path: importing it would import the package, and JAX with it.
+    # Run by path: importing it would import the package, and with it JAX.
     startup = runpy.run_path(str(Path(__file__).parent / "wgan_jax" / "startup.py"))
     startup["prepare_process"](stop_at_once=True)
     startup["exit_if_locked"](sys.argv[1:])

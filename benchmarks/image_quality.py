@@ -2,9 +2,9 @@
 
     python benchmarks/image_quality.py [--data-dir DIR] [--steps N] [--out DIR]
 
-Trains the small config with each method and each seed, in DIR/METHOD-SEED, and prints
-means over seeds with their standard deviation beside real against real. What is
-already there is not done again, so parts may be run alone: --methods WGAN --seeds 0.
+Trains the small config with each method and seed, in DIR/METHOD-SEED, and prints means
+over seeds with their standard deviation, next to real against real. Finished runs are not
+repeated, so parts can run separately: --methods WGAN --seeds 0.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def configs(data_dir: str | None, steps: int) -> dict[str, Config]:
 
 
 def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
-    """Train, or take what is there, and measure."""
+    """Train and measure, or load the saved result."""
     path = folder / "quality.json"
     if path.exists():
         return json.loads(path.read_text())
@@ -75,11 +75,11 @@ def judged(config: Config, folder: Path, points: int) -> dict[str, float]:
     state = with_ema(run.state)
     features = default_features(config.dataset, folder)
     names = ("frechet", "kernel", "coverage")
-    found = feature_metrics(run.gan, state, run.data, features, names=names, points=points)
-    found |= transport.evaluate(config, run.gan, state, run.data)
-    found |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
-    write_json(path, found)
-    return found
+    result = feature_metrics(run.gan, state, run.data, features, names=names, points=points)
+    result |= transport.evaluate(config, run.gan, state, run.data)
+    result |= {"time/train": trained, "time/evaluate": time.perf_counter() - start - trained}
+    write_json(path, result)
+    return result
 
 
 def floor_of(column: str) -> str:
@@ -88,25 +88,25 @@ def floor_of(column: str) -> str:
 
 def table(results: dict[str, list[dict[str, float]]]) -> str:
     rows = [f"| method | seeds | {' | '.join(COLUMNS)} | training, s |", "|---" * 7 + "|"]
-    for method, found in results.items():
+    for method, runs in results.items():
         cells = []
         for column in COLUMNS:
-            values = [one[column] for one in found]
-            spread = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
-            cells.append(f"{np.mean(values):.3g}{spread}")
-        seconds = np.mean([one["time/train"] for one in found])
-        rows.append(f"| {method} | {len(found)} | {' | '.join(cells)} | {seconds:.0f} |")
-    every = [one for found in results.values() for one in found]
-    floors = (f"{np.mean([one[floor_of(column)] for one in every]):.3g}" for column in COLUMNS)
+            values = [run[column] for run in runs]
+            deviation = f" ± {np.std(values, ddof=1):.2g}" if len(values) > 1 else ""
+            cells.append(f"{np.mean(values):.3g}{deviation}")
+        seconds = np.mean([run["time/train"] for run in runs])
+        rows.append(f"| {method} | {len(runs)} | {' | '.join(cells)} | {seconds:.0f} |")
+    every = [run for runs in results.values() for run in runs]
+    floors = (f"{np.mean([run[floor_of(column)] for run in every]):.3g}" for column in COLUMNS)
     rows.append(f"| real against real | {len(every)} | {' | '.join(floors)} | |")
     return "\n".join(rows)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data-dir", help="of the prepared Fashion-MNIST")
+    parser.add_argument("--data-dir", help="folder of the prepared Fashion-MNIST")
     parser.add_argument("--steps", type=int, default=5_000, help="generator iterations")
-    parser.add_argument("--points", type=int, default=5_000, help="samples of each kind")
+    parser.add_argument("--points", type=int, default=5_000, help="number of samples of each kind")
     parser.add_argument("--methods", nargs="+", default=["WGAN", "WGAN-GP", "GAN"])
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--out", type=Path, default=Path("runs/image_quality"))

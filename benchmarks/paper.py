@@ -1,11 +1,11 @@
-"""What 8 or 256 chips should do, on paper: from FLOPs, bytes moved and messages. Nothing is run.
+"""Estimate of 8 or 256 chips on paper, from FLOPs, bytes moved and messages. Nothing is run.
 
     python -m benchmarks.paper
 
-An iteration takes the longer of arithmetic and memory traffic, and then waits for its
-all-reduces, which are not hidden behind it: a pessimist's sum. The batch is spread, 64 a
-chip, weights are replicated. One row in one minute is `python -m benchmarks.accelerator --rows W4`,
-which measures what is assumed here for one chip.
+An iteration takes the longer of arithmetic and memory traffic, followed by its all-reduces,
+which do not overlap with it: a pessimistic sum. The batch is sharded, 64 per chip; weights are
+replicated. `python -m benchmarks.accelerator --rows W4` takes a minute and measures what is
+assumed here for one chip.
 """
 
 from __future__ import annotations
@@ -15,22 +15,22 @@ from typing import NamedTuple
 
 from benchmarks.speed.workloads import N_CRITIC, WORKLOADS, Workload
 
-_SHARE_OF_PEAK = 0.3  # assumed of convolutions in bfloat16
+_SHARE_OF_PEAK = 0.3  # assumed for convolutions in bfloat16
 _WEIGHT_PASSES = 8  # forward, twice backward, gradient twice, second moment twice, update
 _ACTIVATION_PASSES = 6  # written and read by the layer, its norm and the backward pass
 _HALF, _SINGLE = 2, 4  # bytes
 
 
 class Cluster(NamedTuple):
-    """Chips and their wires, from data sheets.
+    """Chips and their interconnect, from data sheets.
 
     Attributes:
       about: its name.
-      chips: how many.
-      flops: of one chip in bfloat16.
-      memory: bytes a second from a chip's own memory.
-      wire: bytes a second that a chip sends while all do.
-      latency: seconds of an all-reduce of nothing.
+      chips: number of chips.
+      flops: FLOP/s of one chip in bfloat16.
+      memory: bytes per second from a chip's own memory.
+      wire: bytes per second that a chip sends while all do.
+      latency: seconds of an empty all-reduce.
     """
 
     about: str
@@ -52,7 +52,7 @@ CLUSTERS = [
 
 
 class Cost(NamedTuple):
-    """Seconds of one iteration on each chip, by what they are spent on."""
+    """Seconds of one iteration on each chip, by kind of work."""
 
     arithmetic: float
     memory: float
@@ -65,7 +65,7 @@ class Cost(NamedTuple):
 
 
 def cost(workload: Workload, cluster: Cluster) -> Cost:
-    """Of a DCGAN whose `batch` is that of each chip."""
+    """Return the cost of a DCGAN whose `batch` is that of each chip."""
     widths, sides = layers(workload)
     generator, critic = parameters(workload)
     updated = N_CRITIC * critic + generator
@@ -73,7 +73,7 @@ def cost(workload: Workload, cluster: Cluster) -> Cost:
     # The critic sees 2 batches in each of its steps and 1 in the generator's, which has 1 + n more.
     seen = workload.batch * activations * (2 * N_CRITIC + 1 + N_CRITIC + 1)
     moved = _SINGLE * _WEIGHT_PASSES * updated + _HALF * _ACTIVATION_PASSES * seen
-    norms = (2 * N_CRITIC + N_CRITIC + 2) * 2 * (len(sides) - 1)  # a mean and a square, each pass
+    norms = (2 * N_CRITIC + N_CRITIC + 2) * 2 * (len(sides) - 1)  # mean and square, in each pass
     ring = 2 * (cluster.chips - 1) / cluster.chips
     return Cost(
         arithmetic=workload.gflop() * 1e9 / (_SHARE_OF_PEAK * cluster.flops),
@@ -84,7 +84,7 @@ def cost(workload: Workload, cluster: Cluster) -> Cost:
 
 
 def layers(workload: Workload) -> tuple[list[int], list[int]]:
-    """Channels from the image inwards, and the side of the image after each halving."""
+    """Return channels from the image inward, and the image side after each halving."""
     pixels, channels, filters = workload.image
     stages = pixels.bit_length() - 3
     widths = [channels, *(filters * 2**stage for stage in range(stages))]
@@ -92,7 +92,7 @@ def layers(workload: Workload) -> tuple[list[int], list[int]]:
 
 
 def parameters(workload: Workload) -> tuple[int, int]:
-    """Of generator and critic, without those of the norms."""
+    """Return the parameter counts of generator and critic, without those of the norms."""
     widths, _ = layers(workload)
     kernels = sum(16 * a * b for a, b in itertools.pairwise(widths))
     return kernels + 16 * workload.latent * widths[-1], kernels + 16 * widths[-1]
@@ -100,22 +100,22 @@ def parameters(workload: Workload) -> tuple[int, int]:
 
 def table(workload: Workload) -> list[str]:
     lines = [
-        "| chips | arithmetic | memory | gradients | batch norm | an iteration | images a second | "
-        "of perfect scaling |",
+        "| chips | arithmetic | memory | gradients | batch norm | iteration | images/s | "
+        "scaling efficiency |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for cluster in CLUSTERS:
-        found = cost(workload, cluster)
-        one = cost(workload, cluster._replace(chips=1, latency=0.0))
-        parts = " | ".join(f"{1e3 * seconds:.2f}" for seconds in found)
-        images = cluster.chips * workload.batch * N_CRITIC / found.total
+        estimate = cost(workload, cluster)
+        single = cost(workload, cluster._replace(chips=1, latency=0.0))
+        parts = " | ".join(f"{1e3 * seconds:.2f}" for seconds in estimate)
+        images = cluster.chips * workload.batch * N_CRITIC / estimate.total
         lines.append(
-            f"| {cluster.about} | {parts} | {1e3 * found.total:.2f} ms | {images:,.0f} | "
-            f"{one.total / found.total:.0%} |"
+            f"| {cluster.about} | {parts} | {1e3 * estimate.total:.2f} ms | {images:,.0f} | "
+            f"{single.total / estimate.total:.0%} |"
         )
     return lines
 
 
 if __name__ == "__main__":
-    print(f"{WORKLOADS['W4'].about}, 64 images a chip. AN ESTIMATE ON PAPER; nothing was run.\n")
+    print(f"{WORKLOADS['W4'].about}, 64 images per chip. AN ESTIMATE ON PAPER; nothing was run.\n")
     print(*table(WORKLOADS["W4"]), sep="\n")

@@ -1,15 +1,15 @@
-"""What one generator iteration costs against one size. A row in a minute:
+"""Cost of a generator iteration as one size changes. A row in a minute:
 
     python -m benchmarks.scaling width --rounds 1
 
     python -m benchmarks.scaling [batch width filters pixels members devices] [--rounds N]
                                  [--out FILE]
 
-Each row changes one size of a workload and leaves the rest. Windows are interleaved
-and medians are told, beside the cost and the FLOPs relative to the first of the row. The
-devices are fake ones of one machine: they share its cores, so what they show is the price of
-spreading a batch and not what is gained by more hardware; for that there is an estimate on
-paper, `python -m benchmarks.paper`.
+Each row changes one size of a workload and keeps the others. Windows are interleaved;
+the table shows medians, and the cost and the FLOPs relative to the first entry of the row.
+The devices are simulated and share the cores of one machine: they show the cost of sharding
+a batch, not the gain from more hardware; for that there is an estimate on paper,
+`python -m benchmarks.paper`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _DEVICES = (1, 2, 4, 8)
 
 
 def points(axis: str) -> dict[str, Workload]:
-    """The workloads of a row, by the size that changes."""
+    """Return the workloads of a row, by the size that changes."""
     toy, image = WORKLOADS["W1"], WORKLOADS["W3"]
     match axis:
         case "batch":
@@ -45,7 +45,7 @@ def points(axis: str) -> dict[str, Workload]:
 
 
 def measured(workloads: dict[str, Workload], rounds: int) -> dict[str, float]:
-    """Seconds per iteration of each workload."""
+    """Return seconds per iteration of each workload."""
     from benchmarks.speed.measure import interleave, median
     from benchmarks.speed.ours import Ours
 
@@ -58,8 +58,8 @@ def measured(workloads: dict[str, Workload], rounds: int) -> dict[str, float]:
 
 
 def on_devices(rounds: int) -> dict[str, float]:
-    """Seconds per iteration with the batch spread over fake devices, a process for each count."""
-    found = {}
+    """Return seconds per iteration by number of simulated devices, each in its own process."""
+    timings = {}
     for count in _DEVICES:
         flags = f"--xla_force_host_platform_device_count={count}"
         done = subprocess.run(
@@ -69,12 +69,12 @@ def on_devices(rounds: int) -> dict[str, float]:
             text=True,
             check=True,
         )
-        found[str(count)] = float(done.stdout)
-    return found
+        timings[str(count)] = float(done.stdout)
+    return timings
 
 
 def spread_over_all_devices(rounds: int) -> float:
-    """Seconds per iteration of W1 with its batch spread over the devices of this process."""
+    """Return seconds per iteration of W1 with its batch sharded over this process's devices."""
     import statistics
 
     import jax
@@ -104,19 +104,19 @@ def spread_over_all_devices(rounds: int) -> float:
     return statistics.median(seconds[1:])
 
 
-def table(axis: str, found: dict[str, float]) -> str:
-    """Milliseconds, and time and FLOPs against the first; devices share the same FLOPs."""
-    work = {label: 1.0 for label in found}
+def table(axis: str, timings: dict[str, float]) -> str:
+    """Format milliseconds, and time and FLOPs relative to the first; devices share the FLOPs."""
+    work = {label: 1.0 for label in timings}
     if axis != "devices":
         work = {label: workload.gflop() for label, workload in points(axis).items()}
-    first, least = next(iter(found.values())), next(iter(work.values()))
-    lines = [f"{axis:>8}{'ms / iteration':>16}{'against the first':>20}{'FLOPs':>10}"]
-    for label, seconds in found.items():
+    first, least = next(iter(timings.values())), next(iter(work.values()))
+    lines = [f"{axis:>8}{'ms / iteration':>16}{'relative time':>20}{'FLOPs':>10}"]
+    for label, seconds in timings.items():
         relative = f"{seconds / first:20.2f}{work[label] / least:10.2f}"
         lines.append(f"{label:>8}{1e3 * seconds:16.2f}{relative}")
     if axis == "devices":
         lines.append(
-            "fake devices of one machine: the price of spreading, not the gain of hardware"
+            "simulated devices of one machine: the cost of sharding, not the gain from hardware"
         )
     return "\n".join(lines) + "\n"
 
@@ -126,8 +126,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("axes", nargs="*", metavar="AXIS", help=f"of {', '.join(axes)}")
-    parser.add_argument("--rounds", type=int, default=5, help="windows of each point")
+    parser.add_argument("axes", nargs="*", metavar="AXIS", help=f"any of {', '.join(axes)}")
+    parser.add_argument("--rounds", type=int, default=5, help="timing windows per point")
     parser.add_argument("--out", help="write the numbers as JSON")
     parser.add_argument("--here", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -135,7 +135,7 @@ def main() -> None:
         print(spread_over_all_devices(arguments.rounds))
         return
     if unknown := set(arguments.axes) - set(axes):
-        parser.error(f"unknown axes {sorted(unknown)}; known are {', '.join(axes)}")
+        parser.error(f"unknown axes {sorted(unknown)}; known: {', '.join(axes)}")
     results: dict[str, Any] = {}
     for axis in arguments.axes or axes:
         rounds = arguments.rounds

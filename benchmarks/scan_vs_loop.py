@@ -1,9 +1,9 @@
-"""The scanned train step of a DCGAN beside a Python loop over jitted critic steps.
+"""The scanned train step of a DCGAN against a Python loop over jitted critic steps.
 
     python -m benchmarks.scan_vs_loop [W3 | W4] [--rounds N] [--clock wall | cpu]
 
-Both do one generator iteration of n_critic = 5, from the same state and data,
-in interleaved rounds; medians and their ratio are printed.
+Both run one generator iteration with n_critic = 5 from the same state and data,
+in interleaved rounds; the output is their medians and ratio.
 """
 
 import argparse

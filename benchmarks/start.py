@@ -1,9 +1,9 @@
-"""How long from the start of `train.py` to its first finished chunk, and where the time goes.
+"""Time from the start of `train.py` to its first finished chunk, and its breakdown.
 
     python benchmarks/start.py [--rounds N] [ARGUMENTS OF train.py ...]
 
-The first start finds no compiled programs, the others those that it left. The
-phases are those of one further start, in a process of its own.
+The first start has an empty compilation cache, the others use the programs that it
+compiled. The phases are timed in one more start, in a process of its own.
 """
 
 import argparse
@@ -45,13 +45,13 @@ with open_writer(run, workdir), prefetch(config, run.data, run.state, sharding) 
     phase("open the writer")
     program, data = run.compile(sharding)(next_chunk(config, 0)), batches.take()
     lowered = program.lower(run.state, data); phase("trace the chunk")
-    compiled = lowered.compile(); phase("compile it, or read it")
+    compiled = lowered.compile(); phase("compile it, or load it")
     jax.block_until_ready(compiled(run.state, data)); phase("run it")
 """
 
 
 def first_chunk(arguments: list[str], environment: dict[str, str]) -> str:
-    """Seconds from the start of the process to the first line of metrics.jsonl, on both clocks."""
+    """Return wall and CPU time from process start to the first line of metrics.jsonl."""
     with tempfile.TemporaryDirectory() as workdir:
         metrics = Path(workdir, "metrics.jsonl")
         began = time.perf_counter()
@@ -67,14 +67,14 @@ def first_chunk(arguments: list[str], environment: dict[str, str]) -> str:
             process.kill()
             usage = os.wait4(process.pid, 0)[2]
             process.returncode = 0  # it has been waited for
-        return f"{elapsed:6.1f} s, processor time {usage.ru_utime + usage.ru_stime:6.1f} s"
+        return f"{elapsed:6.1f} s, CPU time {usage.ru_utime + usage.ru_stime:6.1f} s"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--rounds", type=int, default=3, help="starts after the first")
+    parser.add_argument("--rounds", type=int, default=3, help="number of starts after the first")
     known, arguments = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as cache, tempfile.TemporaryDirectory() as workdir:
         environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": cache}

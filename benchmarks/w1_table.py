@@ -1,10 +1,10 @@
-"""How close `estimate_w1` comes, and whether its bounds hold, on pairs whose W1 is known.
+"""Accuracy of `estimate_w1`, and validity of its bounds, on pairs with known W1.
 
     python benchmarks/w1_table.py [--only SUBSTRING ...] [--seed S] [--data-dir DIR]
 
-The 28 funnel pairs are drawn by the recipe of Wasserstein1Benchmark; the other
-rows have other shapes. With a folder of prepared data sets there are two rows on
-Fashion-MNIST. All rows use the default settings of `estimate_w1`.
+The 28 funnel pairs follow the recipe of Wasserstein1Benchmark; the other rows have
+other shapes. A folder of prepared data sets adds two rows on Fashion-MNIST. All rows
+use the default settings of `estimate_w1`.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def mixture(dim, shift):
 
 
 def ring_against_grid(key):
-    """No closed form: exact transport between 4,000 samples, less its floor, is below the truth."""
+    """Return exact W1 of 4,000 samples less its floor, below the truth: no closed form exists."""
     a, b, c = jax.random.split(key, 3)
     ring, grid = toy.Ring(), toy.Grid()
     exact = distances.exact_w1(ring(a, 4000), grid(b, 4000))
@@ -57,31 +57,31 @@ def ring_against_grid(key):
 
 
 def fashion(data_dir):
-    """Half of Fashion-MNIST against the other half, moved in two ways.
+    """Return one half of Fashion-MNIST against the other half, moved in two ways.
 
-    Each pixel brighter by 0.1 is a translation, of length 0.1 sqrt(784). Rolled by
-    two pixels has no closed form.
+    Brightening each pixel by 0.1 is a translation of length 0.1 sqrt(784); W1 after
+    rolling by two pixels has no closed form.
     """
     from wgan_jax.data.images import TFDS
 
     pixels = TFDS(name="fashion_mnist", image_size=28, channels=1, data_dir=data_dir)
     images = np.asarray(pixels.open().examples, np.float32) / 127.5 - 1
     images = np.random.default_rng(0).permutation(images)
-    one, other = images[:30_000], images[30_000:]
-    rolled = np.roll(other, 2, axis=2)
+    left, right = images[:30_000], images[30_000:]
+    rolled = np.roll(right, 2, axis=2)
 
     def less_the_floor(key):
-        flat = [x[:4_000].reshape(4_000, -1) for x in (one, rolled, other)]
+        flat = [x[:4_000].reshape(4_000, -1) for x in (left, rolled, right)]
         return distances.exact_w1(flat[0], flat[1]) - distances.exact_w1(flat[0], flat[2])
 
     return {
-        "fashion-brighter d784": (one, other + np.float32(0.1), lambda k: 0.1 * 784**0.5),
-        "fashion-rolled d784": (one, rolled, less_the_floor),
+        "fashion-brighter d784": (left, right + np.float32(0.1), lambda k: 0.1 * 784**0.5),
+        "fashion-rolled d784": (left, rolled, less_the_floor),
     }
 
 
 def cases(seed):
-    """name -> (p, q, truth as a function of a key)."""
+    """Return name -> (p, q, truth as a function of a key)."""
     table = {}
     for dim in (2, 4, 8, 16, 32, 64, 128):
         for count in (4, 16, 64, 256):
@@ -107,9 +107,9 @@ def cases(seed):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", nargs="*", help="rows whose name contains one of these")
+    parser.add_argument("--only", nargs="*", help="only rows whose name contains one of these")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--data-dir", help="of prepared data sets, for two rows more")
+    parser.add_argument("--data-dir", help="folder of prepared data sets, for two more rows")
     arguments = parser.parse_args()
     table = cases(arguments.seed)
     if arguments.data_dir:

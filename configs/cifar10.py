@@ -4,16 +4,16 @@
     python train.py --config configs/cifar10.py:wgan_gp
 
     wgan             DCGAN, weights clipped to 0.01, RMSProp 5e-5 (the default)
-    wgan_gp          residual networks, slopes drawn to 1, Adam 2e-4
+    wgan_gp          residual networks, gradient norm pulled to 1, Adam 2e-4
     hinge            DCGAN with a spectrally normalized critic, hinge loss, Adam 2e-4
     non_saturating   DCGAN as a standard GAN, Adam 2e-4, weights averaged for sampling
-    r3gan            residual networks without norms, pairs compared, slopes drawn to 0
+    r3gan            residual networks without norms, pairs compared, gradient norm pulled to 0
 
-A folder of the images does as well: `--dataset folder --dataset.path DIR --dataset.held-out 0.1`.
-For a GPU or TPU, but for `non_saturating`: a third of a second an iteration on one x86-64 core
-with AVX-512, and objects to see after 8,000 (docs/metrics.md). There `wgan` takes about a
-second, the residual networks several; `--dry-run` tells time and memory. None of these runs has
-been made to its 100,000 iterations here.
+A folder of the images also works: `--dataset folder --dataset.path DIR --dataset.held-out 0.1`.
+For a GPU or TPU, except `non_saturating`: it takes a third of a second per iteration on one x86-64
+core with AVX-512, and shows objects after 8,000 (docs/metrics.md). There `wgan` takes about a
+second, and the residual networks several; `--dry-run` shows time and memory. None of these runs
+has been made to its 100,000 iterations here.
 """
 
 from typing import Any
@@ -69,7 +69,7 @@ def get_config(method: str = "wgan") -> Config:
 
 
 def cifar10(optimizer: Adam | None = None, **changes: Any) -> Config:
-    """What the methods share: the data, DCGAN, and how often a run reports."""
+    """Return a config with the data, DCGAN networks and reporting that the methods share."""
     shared: dict[str, Any] = {
         "dataset": TFDS(name="cifar10", **IMAGE),
         "generator": DCGANGenerator(**IMAGE),

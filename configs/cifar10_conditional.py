@@ -1,12 +1,12 @@
-"""Class-conditional WGAN-GP on CIFAR-10: residual networks that are told the class.
+"""Class-conditional WGAN-GP on CIFAR-10 with residual networks.
 
     python -m wgan_jax prepare cifar10
     python train.py --config configs/cifar10_conditional.py --workdir runs/cifar10
     python -m wgan_jax sample runs/cifar10 --label frog --out frogs.png
 
-A folder of the images, with a folder for each class, does as well:
+A folder of the images, with a subfolder for each class, also works:
 `--dataset folder --dataset.path DIR --dataset.labels --dataset.held-out 0.1`.
-For a GPU or TPU; `--dry-run` tells time and memory. The run has not been made here.
+For a GPU or TPU; `--dry-run` shows time and memory. The run has not been made here.
 """
 
 from wgan_jax.data.images import TFDS

@@ -2,10 +2,10 @@
 
 python train.py --config configs/digits.py
 
-Seen on two x86-64 cores, twice with the same result: 77 and 106 s of processor time with all
-evaluations and compiling, which was 4 and 7 minutes on the clock beside some twenty other
-processes. Most of the digits are legible; exact W1 of 750 samples is 3.35 +- 0.03, between 750 of
-the data and 750 others 2.58.
+Measured on two x86-64 cores, twice with the same result: 77 and 106 s of processor time including
+all evaluations and compilation, or 4 and 7 minutes of wall time alongside some twenty other
+processes. Most of the digits are legible; exact W1 is 3.35 +- 0.03 for 750 samples, and 2.58
+between 750 examples of the data and 750 others.
 """
 
 from wgan_jax.data.images import Digits

@@ -2,10 +2,10 @@
 
 python train.py
 
-Seen on two x86-64 cores without AVX-512: 59 s a run, of which training takes 22 s, evaluations on
-the way 11 s, and the start and the last evaluation the rest. Seeds 0 to 4 found 8 of 8 modes each,
-with 93%, 92%, 91%, 92% and 94% of the samples within three standard deviations. Exact W1 of 2,000
-points was 0.094 on average, 1.37 times that between data and other data (1: as far as other data).
+Measured on two x86-64 cores without AVX-512: 59 s per run, of which training takes 22 s,
+intermediate evaluations 11 s, and the start and the final evaluation the rest. Seeds 0 to 4 each
+found 8 of 8 modes, with 93%, 92%, 91%, 92% and 94% of the samples within three standard deviations.
+Exact W1 of 2,000 points was 0.094 on average, 1.37 times that between data and other data.
 """
 
 from wgan_jax.data.toy import Ring

@@ -3,9 +3,8 @@
     python -m wgan_jax prepare fashion_mnist
     python train.py --config configs/fashion_mnist.py
 
-For a GPU or TPU: on two CPU cores an iteration takes about a third of a second,
-so the whole run takes about nine hours there and has not been made; use
-configs/fashion_mnist_small.py on a laptop.
+For a GPU or TPU. On two CPU cores an iteration takes about a third of a second and the full run
+about nine hours; it has not been made. Use configs/fashion_mnist_small.py on a laptop.
 """
 
 from wgan_jax.data.images import TFDS

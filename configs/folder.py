@@ -1,9 +1,9 @@
-"""WGAN-GP with DCGAN on a folder of your own images; `--dataset folder` alone chooses this config.
+"""WGAN-GP with DCGAN on a folder of your own images; the default config of `--dataset folder`.
 
     python train.py --dataset folder --dataset.path pictures --dataset.labels
 
-The networks take the size and the channels of `--dataset.image-size` and `--dataset.channels`, and
-of labelled images the number of classes.
+The networks take their size and channels from `--dataset.image-size` and `--dataset.channels`, and
+the number of classes from labeled images.
 """
 
 from wgan_jax.data.folder import Folder

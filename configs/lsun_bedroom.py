@@ -3,7 +3,7 @@
     tfds build lsun/bedroom --file_format=array_record      (needs TensorFlow, once)
     python train.py --config configs/lsun_bedroom.py
 
-For a GPU or TPU. Tested up to the reader; the run itself has not been made here.
+For a GPU or TPU. Tested up to the reader; the full run has not been made here.
 """
 
 from wgan_jax.data.stream import TFDSStream

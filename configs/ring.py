@@ -2,22 +2,22 @@
 
     python train.py --config configs/ring.py:wgan_gp
 
-Seen with seed 0 on x86-64: modes reached, samples within three standard deviations of one, exact
-W1 of 2,000 samples divided by that between data and other data (1: as far as other data), and
-seconds of processor time.
+Measured with seed 0 on x86-64: modes reached, samples within three standard deviations of a mode,
+exact W1 of 2,000 samples divided by that between data and other data (1: as far as other data),
+and seconds of processor time.
 
-    wgan_gp         8 of 8  97.4%  1.38  148 s    WGAN-GP: slopes are drawn to 1
-    wgan_lp         8 of 8  97.4%  1.37  149 s    WGAN-LP: slopes above 1 are penalized
-    wgan_div        8 of 8  96.5%  1.36  127 s    WGAN-div: the p-th power of slopes is penalized
-    ct_gan          8 of 8  95.1%  1.27  164 s    CT-GAN: WGAN-GP with its consistency term
+    wgan_gp         8 of 8  97.4%  1.38  148 s    WGAN-GP: gradient norms are pulled to 1
+    wgan_lp         8 of 8  97.4%  1.37  149 s    WGAN-LP: gradient norms above 1 are penalized
+    wgan_div        8 of 8  96.5%  1.36  127 s    WGAN-div: their p-th power is penalized
+    ct_gan          8 of 8  95.1%  1.27  164 s    CT-GAN: WGAN-GP with a consistency term
     groupsort       8 of 8  93.8%  1.22  151 s    a critic that is 1-Lipschitz by construction
     spectral_norm   8 of 8  94.2%  1.44  122 s    a spectrally normalized critic, hinge loss
-    r3gan           8 of 8  96.1%  1.69   57 s    pairs of samples are compared, slopes drawn to 0
+    r3gan           8 of 8  96.1%  1.69   57 s    samples compared in pairs, gradients pulled to 0
     gan             6 of 8  97.9%  7.48   68 s    the standard GAN, non-saturating loss
-    minimax_gan     8 of 8  92.2%  7.16   70 s    the standard GAN, the minimax loss of its theory
+    minimax_gan     8 of 8  92.2%  7.16   70 s    the standard GAN, minimax loss
     unrolled_gan    8 of 8  94.8%  1.49  172 s    the generator's loss unrolled over 5 critic steps
-    dragan          8 of 8  94.5%  1.84   79 s    the standard GAN, slopes drawn to 1 near the data
-    least_squares   7 of 8  96.5%  5.19   73 s    least squares GAN
+    dragan          8 of 8  94.5%  1.84   79 s    standard GAN, gradient norms near data pulled to 1
+    least_squares   7 of 8  96.5%  5.19   73 s    least-squares GAN
     vae             8 of 8  67.0%  3.69   96 s    a VAE with the generator as its decoder
 """
 
@@ -88,7 +88,7 @@ def get_config(method: str = "wgan_gp") -> Config:
 
 
 def ring(optimizer: Adam, **changes: Any) -> Config:
-    """What the methods share: the data, the generator, and how often a run reports."""
+    """Return a config with the data, generator and reporting that the methods share."""
     shared: dict[str, Any] = {
         "dataset": Ring(),
         "generator": MLP(features=(128, 128, 128), output_shape=(2,)),
@@ -104,5 +104,5 @@ def ring(optimizer: Adam, **changes: Any) -> Config:
 
 
 def adam(rate: float = 1e-3, steps: int = 10_000, **moments: float) -> Adam:
-    """Adam whose learning rate falls to zero over the whole run."""
+    """Adam with a learning rate that decays linearly to zero over the run."""
     return Adam(learning_rate=rate, decay="linear", decay_iterations=steps, **moments)

@@ -1,4 +1,4 @@
-"""A conditional GAN: the label says which Gaussian a sample comes from.
+"""A conditional GAN: the label selects the Gaussian that a sample comes from.
 
 python examples/conditional.py
 """
@@ -13,8 +13,8 @@ CENTERS = jnp.array([[1.0, 0.0], [-0.5, 0.9], [-0.5, -0.9]])
 CLASSES = len(CENTERS)
 
 
-def labelled_points(key, n):
-    """Points [n, 2] and the labels [n] that they go with."""
+def labeled_points(key, n):
+    """Sample points [n, 2] with their labels [n]."""
     on_label, on_point = jax.random.split(key)
     label = jax.random.randint(on_label, (n,), 0, CLASSES)
     return CENTERS[label] + 0.1 * jax.random.normal(on_point, (n, 2)), label
@@ -30,13 +30,13 @@ def main():
         latent=latents.Labelled(noise=latents.Normal(dim=2), num_classes=CLASSES),
         penalty=LipschitzPenalty(weight=10.0),
     )
-    state = model.init(jax.random.key(0), labelled_points(jax.random.key(1), 128))
+    state = model.init(jax.random.key(0), labeled_points(jax.random.key(1), 128))
     run = scan_steps(model, n_critic=5, batch_size=128, length=300)
-    state, _ = run(state, labelled_points)
+    state, _ = run(state, labeled_points)
     points, label = model.generate(state, jax.random.key(2), 1_000)
     nearest = jnp.linalg.norm(points[:, None] - CENTERS[None], axis=-1).argmin(1)
     right = (nearest == label).mean()
-    print(f"{100 * right:.1f}% of samples lie nearest to the center of their label")
+    print(f"{100 * right:.1f}% of samples are closest to the center of their label")
     return float(right)
 
 

@@ -1,4 +1,4 @@
-"""Both players in Equinox: a generator with batch norm, and a plain critic.
+"""Both players in Equinox: a generator with batch norm and an MLP critic.
 
 pip install equinox
 python examples/equinox_network.py
@@ -12,7 +12,7 @@ from wgan_jax import Wasserstein, clip_weights, from_equinox, gan, scan_steps, t
 
 
 class Generator(eqx.Module):
-    """Of one sample, as always in Equinox; `from_equinox` maps it over the batch."""
+    """Maps a single latent, as usual in Equinox; `from_equinox` vmaps it over the batch."""
 
     first: eqx.nn.Linear
     norm: eqx.nn.BatchNorm

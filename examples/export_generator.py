@@ -1,8 +1,8 @@
-"""A trained generator in one file, which runs where this package is not installed.
+"""Export a trained generator to one file that runs without this package.
 
     python examples/export_generator.py generator.bin
 
-The file holds the program with its weights, lowered for CPU, CUDA and TPU. To use it:
+The file holds the program and its weights, lowered for CPU, CUDA and TPU. To use it:
 
     exported = jax.export.deserialize(open("generator.bin", "rb").read())
     samples = exported.call(jax.numpy.uint32(seed))

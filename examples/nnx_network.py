@@ -1,4 +1,4 @@
-"""A generator in Flax NNX, with batch norm and dropout.
+"""A generator in Flax NNX with batch norm and dropout.
 
 python examples/nnx_network.py
 """

@@ -1,7 +1,7 @@
-"""Modules and optimizers of Flax NNX in a loop of your own; losses, penalty and W1 from here.
+"""A training loop of your own in Flax NNX, with losses, penalty and W1 from wgan_jax.
 
-No adapter and no state of this package: an objective is three functions of scores, a penalty
-one of a critic, real and fake samples and a key.
+It uses no adapter and no state of this package: an objective is three functions of scores, and a
+penalty is a function of a critic, real and fake samples, and a key.
 
     python examples/nnx_own_loop.py
 """
@@ -29,7 +29,7 @@ class Perceptron(nnx.Module):
 
 
 def main():
-    ring = toy.Ring(modes=4, radius=1.0, std=0.1)  # in place of your data
+    ring = toy.Ring(modes=4, radius=1.0, std=0.1)  # replace by your data
     rngs = nnx.Rngs(0)
     generator, critic = Perceptron(2, rngs=rngs), Perceptron(1, rngs=rngs)
     of_generator = nnx.Optimizer(generator, optax.adam(1e-3, b1=0.5), wrt=nnx.Param)

@@ -1,7 +1,7 @@
-"""A WGAN inside a loop that is somebody else's: their scan, their optax, their extra loss.
+"""A WGAN inside an existing training loop, with its own scan, optimizer and extra loss.
 
-The library trains the critic and keeps the keys apart; the generator's loss, with a
-term that matches the mean of the data, and its update are written by hand.
+The library trains the critic and derives separate keys. The generator's loss, with a term that
+matches the mean of the data, and its update are written by hand.
 
     python examples/own_loop.py
 """
@@ -22,12 +22,12 @@ def main():
     generator = from_linen(MLP(features=(64, 64), output_shape=(2,)))
     critic = from_linen(MLP(features=(64, 64)))
     latent = lambda key, n: jax.random.normal(key, (n, 2))  # noqa: E731
-    mine = optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(2e-3))
+    generator_tx = optax.chain(optax.clip_by_global_norm(1.0), optax.rmsprop(2e-3))
     model = gan(
         generator,
         critic,
         Wasserstein(),
-        generator_tx=mine,
+        generator_tx=generator_tx,
         critic_tx=optax.chain(optax.rmsprop(1e-3), clip_weights(0.1)),
         latent=latent,
     )
@@ -36,8 +36,8 @@ def main():
         z = latent(derive_key(state.key, Purpose.GENERATOR_LATENT, state.step.generator), BATCH)
         fake, _ = generator.apply(params, state.generator.stats, z, train=True)
         scores, _ = critic.apply(state.critic.params, state.critic.stats, fake, train=True)
-        means_apart = jnp.square(fake.mean(0) - real.mean(0)).sum()
-        return -scores.mean() + 0.1 * means_apart
+        mean_distance = jnp.square(fake.mean(0) - real.mean(0)).sum()
+        return -scores.mean() + 0.1 * mean_distance
 
     def iteration(state, key):
         reals = jax.vmap(lambda k: ring(k, BATCH))(jax.random.split(key, N_CRITIC))
@@ -45,7 +45,7 @@ def main():
             state, metrics = model.critic_step(state, real)
         player = state.generator
         gradient = jax.grad(generator_loss)(player.params, state, reals[-1])
-        updates, opt_state = mine.update(gradient, player.opt_state, player.params)
+        updates, opt_state = generator_tx.update(gradient, player.opt_state, player.params)
         player = player._replace(
             params=optax.apply_updates(player.params, updates), opt_state=opt_state
         )

@@ -1,7 +1,7 @@
-"""Training steps of your own, in plain JAX, held to the contract of a GAN.
+"""Custom training steps in plain JAX, checked against the contract of a GAN.
 
-Nothing of the library trains here: `GAN` and `GANState` give your functions the names
-that `check_gan` and `scan_steps` know.
+Training uses nothing of the library: `GAN` and `GANState` only give your functions the names that
+`check_gan` and `scan_steps` expect.
 
     python examples/own_steps.py
 """
@@ -32,7 +32,7 @@ def descend(weights, gradient):
 
 
 def noise(state, player, n):
-    """Latents of a step: a key for each player and each of its updates."""
+    """Draw the latents of a step, with a new key for each player and update."""
     key = jax.random.fold_in(state.key, ("init", "critic", "generator").index(player))
     key = jax.random.fold_in(key, getattr(state.step, player))
     return jax.random.normal(key, (n, 2))
@@ -77,8 +77,8 @@ def generator_step(state, n):
 
 def train_step(state, reals):
     state, metrics = jax.lax.scan(critic_step, state, reals)
-    state, own = generator_step(state, reals.shape[1])
-    return state, jax.tree.map(lambda x: x[-1], metrics) | own
+    state, generator_metrics = generator_step(state, reals.shape[1])
+    return state, jax.tree.map(lambda x: x[-1], metrics) | generator_metrics
 
 
 def generate(state, key, n):
@@ -89,7 +89,7 @@ def main(skip=()):
     model = GAN(init, critic_step, generator_step, train_step, generate)
     real = toy.Ring()(jax.random.key(0), 4)
     check_gan(model, real, clip=BOX, skip=skip)
-    print("the steps keep the contract")
+    print("the steps satisfy the contract")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A critic in plain JAX: two functions are a network.
+"""A critic in plain JAX: two functions make a network.
 
 python examples/plain_network.py
 """
@@ -14,7 +14,7 @@ WAVES, HIDDEN = 16, 32
 
 
 def init(key, x):
-    """Weights of a critic on random waves of x; the waves stay as they are drawn."""
+    """Initialize a critic on random waves of x; the waves are not trained."""
     on_waves, on_hidden = jax.random.split(key)
     waves = jax.random.normal(on_waves, (x.shape[-1], WAVES))
     hidden = jax.random.normal(on_hidden, (2 * WAVES, HIDDEN)) / jnp.sqrt(2.0 * WAVES)

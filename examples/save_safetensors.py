@@ -1,4 +1,4 @@
-"""Weights of a generator as safetensors, a format that holds arrays and nothing that runs.
+"""Save generator weights as safetensors, a format that holds arrays and no executable code.
 
 pip install safetensors
 python examples/save_safetensors.py generator.safetensors
@@ -15,7 +15,7 @@ from wgan_jax import DCGANGenerator, from_linen
 
 
 def save(path, player):
-    """Parameters and running statistics by name, such as `params/Dense_0/kernel`."""
+    """Save parameters and running statistics under names such as `params/Dense_0/kernel`."""
     save_file(flatten_dict({"params": player[0], "stats": player[1]}, sep="/"), path)
 
 

@@ -1,9 +1,8 @@
 """Fit a simulator's parameters to data by W1, with gradients through a critic.
 
-A damped oscillator starts from a random displacement and is seen at four times, with
-a noisy instrument. Nobody can write its likelihood down here, but it can be run and
-differentiated. The simulator takes the generator's place: its frequency and its
-damping are what the generator step moves.
+A damped oscillator starts from a random displacement and is observed at four times by a noisy
+instrument. The example uses no likelihood, only that the simulator can be run and differentiated.
+The simulator takes the generator's place: the generator step updates its frequency and damping.
 
     python examples/simulator.py
 """
@@ -20,7 +19,7 @@ GUESS = {"frequency": 2.2, "damping": 1.0}
 
 
 def simulate(params, z):
-    """Displacements [n, 4] at `TIMES`, from noise [n, 5] of the start and of the instrument."""
+    """Return displacements [n, 4] at `TIMES` from noise [n, 5] of the start and the instrument."""
     start = 1.0 + 0.3 * z[:, :1]
     decay = jnp.exp(-params["damping"] * TIMES)[None]
     return start * decay * jnp.cos(params["frequency"] * TIMES)[None] + 0.05 * z[:, 1:]
@@ -52,11 +51,11 @@ def main():
     run = scan_steps(model, n_critic=5, batch_size=256, length=400)
     with jax.numpy_dtype_promotion("standard"):  # the schedule divides an integer count
         state, metrics = run(state, observed)
-    found = {name: float(value) for name, value in state.generator.params.items()}
-    for name, value in found.items():
+    fitted = {name: float(value) for name, value in state.generator.params.items()}
+    for name, value in fitted.items():
         print(f"{name}: {value:.3f}, truth {TRUTH[name]:.3f}, first guess {GUESS[name]:.3f}")
     print(f"W1 by the critic: {metrics['critic/estimate'][-20:].mean():.4f}")
-    return found
+    return fitted
 
 
 if __name__ == "__main__":

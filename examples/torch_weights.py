@@ -1,10 +1,10 @@
-"""A generator whose weights come from a file that PyTorch wrote, trained on and written back.
+"""Load generator weights from a PyTorch file, continue training, and write them back.
 
 pip install safetensors
 python examples/torch_weights.py dcgan.safetensors
 
-PyTorch writes such a file by `safetensors.torch.save_file(network.state_dict(), path)`, and
-reads one by `network.load_state_dict(safetensors.torch.load_file(path))`.
+PyTorch writes such a file with `safetensors.torch.save_file(network.state_dict(), path)` and
+reads it with `network.load_state_dict(safetensors.torch.load_file(path))`.
 """
 
 import argparse
@@ -36,7 +36,7 @@ def main(path):
     player = state.generator._replace(params=params, stats=stats, opt_state=tx.init(params))
     state, _ = model.train_step(state._replace(generator=player), real)
 
-    like = load_file(path)  # for the names and shapes of the network that is to take them
+    like = load_file(path)  # the names and shapes that PyTorch expects
     written = to_state_dict(GENERATOR, state.generator.params, state.generator.stats, like=like)
     save_file(written, path)
     moved = max(float(jnp.abs(written[name] - like[name]).max()) for name in like)
@@ -46,5 +46,5 @@ def main(path):
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("path", help="file of a DCGAN generator of 16 pixels, 1 channel, 4 filters")
+    parser.add_argument("path", help="file of a DCGAN generator: 16 pixels, 1 channel, 4 filters")
     main(parser.parse_args().path)

@@ -1,4 +1,4 @@
-"""Arrays of an .npz file, which is closed again."""
+"""Reads the arrays of an .npz file and closes it."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A headless Chromium for tests, spoken to over two pipes: no port is opened.
+"""A headless Chromium for tests, controlled over two pipes, without opening a port.
 
 It is `$CHROMIUM`, or `chromium` or another of its names on the path.
 """
@@ -31,7 +31,7 @@ _ON_3_AND_4 = (
 
 
 def find() -> str | None:
-    """The browser's path; None where there is none."""
+    """Path of the browser, or None."""
     named = os.environ.get("CHROMIUM")
     return named or next(filter(None, map(shutil.which, NAMES)), None)
 
@@ -40,7 +40,7 @@ class Browser:
     """One page of one browser process, which ends with the `with` block."""
 
     def __init__(self, program: str):
-        # Chromium's own helper processes outlive it by moments and may still write here.
+        # Chromium's helper processes outlive it briefly and may still write here.
         self._profile = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         to_browser, self._write = os.pipe()
         self._read, from_browser = os.pipe()
@@ -92,7 +92,7 @@ class Browser:
         self._profile.cleanup()
 
     def call(self, method: str, **params: object) -> dict:
-        """One command of the DevTools protocol and its answer; events are kept aside."""
+        """Sends a DevTools command and returns the answer; events are stored."""
         self._count += 1
         message = {"id": self._count, "method": method, "params": params}
         if self._session is not None:
@@ -105,7 +105,7 @@ class Browser:
         return answer["result"]
 
     def open(self, path: Path, *, width: int, height: int, dark: bool = False) -> None:
-        """Load a file at a size of the window, and wait until it is there."""
+        """Opens a file in a window of this size and waits until it is loaded."""
         sizes = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **sizes)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
@@ -116,19 +116,19 @@ class Browser:
             self.events.append(self._receive())
 
     def value(self, expression: str):
-        """What a JavaScript expression on the page evaluates to."""
+        """Returns the value of a JavaScript expression on the page."""
         answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
         return answer["result"].get("value")
 
     def screenshot(self, path: Path) -> None:
-        """The whole page, as far down as it goes."""
+        """Saves a screenshot of the full page."""
         answer = self.call("Page.captureScreenshot", captureBeyondViewport=True)
         path.write_bytes(base64.b64decode(answer["data"]))
 
     def requests(self) -> list[str]:
-        """The addresses that the page asked for since it was opened, itself included."""
+        """Addresses that the page requested since it was opened, including its own."""
         return [
             event["params"]["request"]["url"]
             for event in self.events
@@ -136,7 +136,7 @@ class Browser:
         ]
 
     def complaints(self) -> list[str]:
-        """Errors of scripts and of the page's policy since it was opened."""
+        """Script errors and content policy violations since the page was opened."""
         found = {"Runtime.exceptionThrown", "Log.entryAdded"}
         return [
             json.dumps(event["params"]) for event in self.events if event.get("method") in found

@@ -1,4 +1,4 @@
-"""A strict harness: what JAX would forgive, the tests do not."""
+"""Shared fixtures, and stricter JAX settings than the defaults."""
 
 import atexit
 import os
@@ -19,19 +19,19 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
 jax.config.update("jax_platforms", "cpu")
 
-# Tests whose examples compile something say a number of their own.
+# Tests whose examples compile programs set their own max_examples.
 settings.register_profile("usual", max_examples=200, deadline=None)
 settings.register_profile("long", max_examples=5_000, deadline=None)
 settings.load_profile("usual")
 
-# What the doors compile goes to a folder of this process and not to the user's cache.
+# Commands cache compiled programs in a folder of this process, not in the user's cache.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ or "PYTEST_XDIST_WORKER" in os.environ:
     _compiled = tempfile.TemporaryDirectory()
     atexit.register(_compiled.cleanup)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = _compiled.name
 
 
-# The usual tests compile much and run little; most of their time would go into good code.
+# The fast tests compile a lot and run little, so optimizing their code does not pay off.
 QUICK_COMPILATION = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
 
 
@@ -44,7 +44,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def xla_knows(flags: str) -> bool:
-    """Whether this jaxlib has these flags; one that it does not know ends the process."""
+    """Whether this jaxlib knows these flags; unknown flags abort the process."""
     command = [sys.executable, "-c", "import jax; jax.devices()"]
     environment = os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
     return subprocess.run(command, env=environment, capture_output=True).returncode == 0
@@ -52,7 +52,7 @@ def xla_knows(flags: str) -> bool:
 
 @pytest.fixture(scope="session")
 def official_files() -> Path:
-    """The folder of official data files; what reads them skips where it is not named."""
+    """The folder of official data files; tests that need it are skipped if it is not set."""
     if "WGAN_JAX_TEST_DATA" not in os.environ:
         pytest.skip("WGAN_JAX_TEST_DATA does not name a folder with the official files")
     return Path(os.environ["WGAN_JAX_TEST_DATA"])
@@ -71,7 +71,7 @@ def fashion_mnist(official_files: Path, tmp_path_factory: pytest.TempPathFactory
 
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[None]:
-    """Runs end with exact W1 of 200 points; of the usual 2,000 it takes seconds."""
+    """Runs end with exact W1 of 200 points; the default of 2,000 takes seconds."""
     from wgan_jax.experiment.evaluation import transport
 
     with pytest.MonkeyPatch.context() as patch:
@@ -81,7 +81,7 @@ def few_points() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def small_effort(request: pytest.FixtureRequest) -> Iterator[None]:
-    """In the usual tests, evaluations bound W1 by few cones and few draws."""
+    """In the fast tests, evaluations bound W1 with few cones and few draws."""
     from wgan_jax.experiment.evaluation import certified
 
     with pytest.MonkeyPatch.context() as patch:

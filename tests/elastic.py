@@ -1,4 +1,4 @@
-"""A program: a run saved on 8 devices goes on on 1, 2, 4 and 8; prints what came out, as JSON."""
+"""Script: resumes a run saved on 8 devices on 1, 2, 4 and 8; prints the results as JSON."""
 
 import json
 import shutil

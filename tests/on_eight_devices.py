@@ -1,4 +1,4 @@
-"""A program: how far runs on 8 devices end from the run on one, as JSON."""
+"""Script: prints how far runs on 8 devices deviate from the run on one, as JSON."""
 
 import json
 
@@ -31,7 +31,7 @@ def images(key, n):
 
 
 def trained(name, devices, place=replicated):
-    """Losses of 50 generator iterations, the weights, and the parts of the most divided one."""
+    """Losses of 50 generator iterations, the weights, and their largest number of shards."""
     mesh = data_mesh(jax.devices()[:devices])
     data = shard_batches(toy.Ring() if name == "mlp" else images, mesh)
     model = gan(

@@ -1,4 +1,4 @@
-"""A key that tells of its use: whatever draws from it, in any program, is written down."""
+"""A PRNG implementation that records every use of a key, also in compiled programs."""
 
 import collections
 from collections.abc import Iterator
@@ -41,9 +41,9 @@ _RECORDER = extended.define_prng_impl(
 
 @contextmanager
 def recorded(monkeypatch) -> Iterator[collections.Counter]:
-    """Counts, by the end of the block, how often each key was used for what.
+    """Counts how often each key was used for what; filled at the end of the block.
 
-    Inside it every new key is one that tells, and so is every key of a checkpoint.
+    Inside the block, all new keys and all keys of checkpoints are recorded.
     """
     plain, wrap, counts = jax.random.key, jax.random.wrap_key_data, collections.Counter()
     _seen.clear()
@@ -56,7 +56,7 @@ def recorded(monkeypatch) -> Iterator[collections.Counter]:
 
 
 def reused(counts: collections.Counter, repeatable: frozenset[Use] = frozenset()) -> list:
-    """Keys that were used for two things, or twice for one that may not be repeated."""
+    """Keys used for two purposes, or twice for a purpose that may not repeat."""
     uses = collections.defaultdict(collections.Counter)
     for (key, use), count in counts.items():
         uses[key][use] += count

@@ -1,4 +1,4 @@
-"""Small data sets of the features of TFDS's own, written as ArrayRecord files."""
+"""Small data sets with the features of TFDS data sets, written as ArrayRecord files."""
 
 import io
 
@@ -18,13 +18,13 @@ def encoded(pixels, form="png"):
 
 
 def grey(name, value):
-    """An image of the size that the data set has, all of one value."""
+    """A constant image of the size that the data set has."""
     form = "png" if name == "cifar10" else "jpeg"
     return encoded(np.full(_SHAPES[name], value, np.uint8), form)
 
 
 def write(folder, name, images, labels=None):
-    """Encoded images as a data set, by the short name of the one that it looks like."""
+    """Writes encoded images as a data set, by the short name of the one that it imitates."""
     import tensorflow_datasets as tfds
 
     def features():

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from wgan_jax import MLP, Wasserstein, clip_weights, from_linen, gan, scan_steps, toy
-from wgan_jax.experiment.build import _tell_of_float32, build_gan, with_fast_dtype
+from wgan_jax.experiment.build import _warn_of_float32, build_gan, with_fast_dtype
 from wgan_jax.experiment.config import Config
 from wgan_jax.testing import check_gan, check_network
 
@@ -107,7 +107,7 @@ def test_networks_in_bfloat16_keep_the_contract():
 
 
 def test_runs_in_bfloat16_compute_in_float32_on_a_cpu_and_say_so_once(caplog, monkeypatch):
-    _tell_of_float32.cache_clear()  # a process says it once
+    _warn_of_float32.cache_clear()  # a process says it once
     config = Config(
         generator=MLP(features=(4,), output_shape=(2,), dtype="bfloat16"),
         critic=MLP(features=(4,), dtype="bfloat16"),

@@ -433,7 +433,7 @@ REFUSED = {
             critic_tx=optax.sgd(0.1),
             latent=lambda key, n: jax.random.normal(key, (n, 2)),
         ),
-        r"generator's optimizer needs .* give its optax transformation, `\.tx`",
+        r"generator's optimizer needs .* pass its optax transformation, `\.tx`",
     ),
     "nnx: weights of another width": (
         lambda: to_nnx(NNXGenerator(4, rngs=nnx.Rngs(0)), *WEIGHTS),
@@ -510,11 +510,11 @@ def test_variables_that_appear_in_a_call_are_refused():
 
 
 FORGOTTEN = {
-    "linen": (MLP(features=(3,)), r"flax\.linen, MLP; adapt it by from_linen"),
-    "nnx": (OUTSIDE, r"flax\.nnx, NNXGenerator; adapt it by from_nnx"),
-    "class": (NNXGenerator, r"flax\.nnx, NNXGenerator; adapt it by from_nnx"),
-    "equinox": (OUTSIDE_EQUINOX, "equinox, Linear; adapt it by from_equinox"),
-    "function": (lambda x: x, "no Network"),
+    "linen": (MLP(features=(3,)), r"flax\.linen, MLP; adapt it with from_linen"),
+    "nnx": (OUTSIDE, r"flax\.nnx, NNXGenerator; adapt it with from_nnx"),
+    "class": (NNXGenerator, r"flax\.nnx, NNXGenerator; adapt it with from_nnx"),
+    "equinox": (OUTSIDE_EQUINOX, "equinox, Linear; adapt it with from_equinox"),
+    "function": (lambda x: x, "not a Network"),
 }
 
 

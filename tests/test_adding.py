@@ -1,4 +1,4 @@
-"""The diffs of docs/architecture.md, applied to a copy of the package: each part is at home."""
+"""The diffs of docs/architecture.md, applied to a copy of the package, work."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The structure of the package: imports go down only and in no circle, and the core is light."""
+"""The structure of the package: imports go down the layers, without cycles; the core is light."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""Arrays of the user's: read, trained on, and sampled in their own units."""
+"""User-supplied arrays: read, trained on, and sampled in their own units."""
 
 import json
 import os
@@ -311,7 +311,7 @@ class TestBadFiles:
     @pytest.mark.parametrize("option", ["labels", "condition"])
     def test_a_name_where_only_a_file_can_be_meant(self, tmp_path, r, option):
         path = save(tmp_path / "x.npy", r.normal(size=(20, 2)))
-        with pytest.raises(UserError, match=rf"--dataset\.{option} energy .*energy\.npy say"):
+        with pytest.raises(UserError, match=rf"--dataset\.{option} energy .*such as energy\.npy"):
             Arrays(path=path, **{option: "energy"}).open()
         with pytest.raises(UserError, match=r"none\.npy cannot be read"):
             Arrays(path=path, **{option: "none.npy"}).open()
@@ -362,5 +362,5 @@ def test_labelled_images_are_trained_and_sampled_as_they_came(tmp_path, r, monke
     assert samples.dtype == np.uint8
     assert samples.shape == (9, 6, 6)
     assert np.load("s-labels.npy", allow_pickle=False).tolist() == [1] * 9
-    with pytest.raises(UserError, match=r"make no table; use \.npy or \.npz"):
+    with pytest.raises(UserError, match=r"do not fit a table; use \.npy or \.npz"):
         main(["sample", "run", "--num", "9", "--out", "s.csv"])

@@ -1,4 +1,4 @@
-"""The benchmarks run where nothing is installed but what they compare."""
+"""The benchmarks run with only the packages that they compare installed."""
 
 import ast
 import json
@@ -117,7 +117,7 @@ def test_a_race_that_was_stopped_is_told_as_far_as_it_came():
     told = report.markdown({"W1": race, "cpu": {"status": "left out: no time left"}})
     assert "| W1 | ours float32: 2 ms | torch eager float32: 11 ms | 5.50 | 5 |" in told
     assert "| ours bf16 | not timed |" in told
-    assert "torch graphs TF32: not here, needs a GPU" in told
+    assert "torch graphs TF32: not run, needs a GPU" in told
     assert "left out: no time left." in told
 
 
@@ -185,7 +185,7 @@ def test_the_estimate_on_paper_counts_what_the_networks_have():
     assert eight.total > one.total > 0
     page = (ROOT / "docs" / "performance.md").read_text()
     assert "\n".join(paper.table(workload)) in page
-    assert "**Nothing of this was run.**" in page
+    assert "**None of this was run.**" in page
 
 
 def test_scaling_tells_time_and_work_against_the_first():
@@ -194,4 +194,4 @@ def test_scaling_tells_time_and_work_against_the_first():
     batch = scaling.table("batch", {"64": 0.001, "128": 0.003}).splitlines()
     assert batch[2].split() == ["128", "3.00", "3.00", "2.00"]
     devices = scaling.table("devices", {"1": 0.001, "2": 0.002})
-    assert "not the gain of hardware" in devices
+    assert "not the gain from hardware" in devices

@@ -1,6 +1,6 @@
-"""What `check_network` catches, measured on networks that are broken on purpose.
+"""The faults that `check_network` catches, measured on deliberately broken networks.
 
-The table of docs/testing.md is this one: `python -m tests.test_broken_networks` prints it.
+`python -m tests.test_broken_networks` prints the table of docs/testing.md.
 """
 
 import itertools
@@ -236,8 +236,8 @@ FAULTS = [
     Fault(
         "subtracts the mean of its scores over the batch",
         "batch_independence",
-        "it depends on the others in the batch (batch norm with the statistics of the batch, "
-        "or a mean over it?)",
+        "it depends on the other rows of the batch (batch norm with batch statistics, or a mean "
+        "over the batch?)",
         critic(lambda params, x, train, key: scores(params, x) - scores(params, x).mean()),
     ),
     Fault(
@@ -249,7 +249,7 @@ FAULTS = [
     Fault(
         "batch norm that takes the statistics of the batch in inference too",
         "batch_independence",
-        "batch norm with the statistics of the batch",
+        "batch norm with batch statistics",
         batch_norm(True, False),
     ),
     Fault(
@@ -261,13 +261,13 @@ FAULTS = [
     Fault(
         "a running sum along the batch",
         "batch_independence",
-        "they depend on the place in the batch",
+        "they depend on the position in the batch",
         critic(lambda params, x, train, key: jnp.cumsum(scores(params, x))),
     ),
     Fault(
         "sorts its scores",
         "batch_independence",
-        "they depend on the place in the batch",
+        "they depend on the position in the batch",
         critic(lambda params, x, train, key: jnp.sort(scores(params, x))),
     ),
     # The output.
@@ -292,7 +292,7 @@ FAULTS = [
     Fault(
         "a scalar for a batch of one",
         "output",
-        "a squeeze() that names no axis",
+        "a squeeze() without an axis",
         critic(lambda params, x, train, key: scores(params, x).squeeze()),
     ),
     Fault(
@@ -310,7 +310,7 @@ FAULTS = [
     Fault(
         "another shape in training than in inference",
         "output",
-        "the output in training and in inference",
+        "the outputs in training and in inference differ",
         critic(lambda p, x, train, key: scores(p, x) if train else scores(p, x)[:, None]),
     ),
     Fault(
@@ -337,13 +337,13 @@ FAULTS = [
     Fault(
         "stop_gradient on its input",
         "gradient_flow",
-        "no gradient reaches the input, though the output follows it: a stop_gradient",
+        "no gradient reaches the input, though the output depends on it: a stop_gradient",
         critic(lambda params, x, train, key: scores(params, jax.lax.stop_gradient(x))),
     ),
     Fault(
         "stop_gradient on its weights",
         "gradient_flow",
-        "no gradient reaches params['w'], though the output follows it: a stop_gradient",
+        "no gradient reaches params['w'], though the output depends on it: a stop_gradient",
         critic(lambda params, x, train, key: scores(jax.lax.stop_gradient(params), x)),
     ),
     Fault(
@@ -361,7 +361,7 @@ FAULTS = [
     Fault(
         "weights written into `apply` as constants",
         "gradient_flow",
-        "weights written into `apply` as constants",
+        "weights hard-coded in `apply`",
         critic(lambda params, x, train, key: scores({"w": CONSTANT}, x)),
     ),
     Fault(
@@ -373,7 +373,7 @@ FAULTS = [
     Fault(
         "a custom_vjp with half of the gradient",
         "derivative",
-        "a custom_vjp with another factor",
+        "a custom_vjp with a wrong factor",
         critic(lambda params, x, train, key: with_half_its_gradient(scores(params, x))),
     ),
     Fault(
@@ -423,7 +423,7 @@ FAULTS = [
     Fault(
         "dropout in inference",
         "keys",
-        "dropout or noise that stays on in inference",
+        "dropout or noise left on in inference",
         critic(
             lambda params, x, train, key: scores(
                 params, dropout(x, jax.random.key(7) if key is None else key)
@@ -433,19 +433,19 @@ FAULTS = [
     Fault(
         "dropout of Flax with `deterministic=False` written into it",
         "purity",
-        "needs a key, and inference draws nothing: dropout or noise that stays on",
+        "needs a key, but inference must not draw: dropout or noise left on",
         from_linen(AlwaysDrops()),
     ),
     Fault(
         "dropout wherever it is given a key",
         "keys",
-        "dropout that asks for the key in place of `train`",
+        "dropout that checks for a key instead of `train`",
         critic(lambda params, x, train, key: scores(params, x if key is None else dropout(x, key))),
     ),
     Fault(
         "a key of its own where none is given",
         "keys",
-        "one of its own where key=None",
+        "a default key where key=None",
         critic(drops_by_a_key_of_its_own_if_none_is_given),
     ),
     Fault(
@@ -498,19 +498,19 @@ FAULTS = [
     Fault(
         "keeps its input in a list for the next call",
         "purity",
-        "kept outside of the function",
+        "stored outside of the function",
         remembering(),
     ),
     Fault(
         "returns no statistics",
         "statistics",
-        "all that were given, with their shapes and dtypes, go on to the next step",
+        "return all of them, with unchanged shapes and dtypes",
         with_apply(lambda params, stats, x, *, train, key=None: (scores(params, x), {})),
     ),
     Fault(
         "changes its statistics in inference",
         "statistics",
-        "are they updated whatever `train` is",
+        "are they updated regardless of `train`",
         with_apply(
             lambda params, stats, x, *, train, key=None: (
                 scores(params, x),
@@ -533,7 +533,7 @@ FAULTS = [
     Fault(
         "weights of numpy's random numbers",
         "init",
-        "init with the same key is not the same",
+        "init gives other values for the same key",
         with_init(outside_the_key),
     ),
     Fault(
@@ -545,7 +545,7 @@ FAULTS = [
     Fault(
         "weights as many as the batch has rows",
         "init",
-        "x.shape[0] in the place of x.shape[-1]",
+        "x.shape[0] instead of x.shape[-1]",
         Network(
             lambda key, x: ({"w": jax.random.normal(key, x.shape)}, {}),
             lambda params, stats, x, *, train, key=None: (
@@ -557,13 +557,13 @@ FAULTS = [
     Fault(
         "weights scaled by the size of the batch",
         "init",
-        "init depends on the size of the batch",
+        "init depends on the batch size",
         with_init(lambda key, x: ({"w": jax.random.normal(key, (2,)) / len(x)}, {})),
     ),
     Fault(
         "one array as two weights",
         "init",
-        "init gives one array as params['v'] and as params['w']",
+        "init returns the same array as params['v'] and as params['w']",
         with_init(one_array_twice),
     ),
     Fault(
@@ -575,7 +575,7 @@ FAULTS = [
     Fault(
         "integers among its weights",
         "init",
-        "counters and tables belong into stats",
+        "counters and tables belong in stats",
         with_init(lambda key, x: ({"w": jnp.ones(2), "n": jnp.zeros((), jnp.int32)}, {})),
     ),
     # The program.
@@ -630,7 +630,7 @@ FAULTS = [
     Fault(
         "other numbers compiled than eager",
         "jit",
-        "Python that asks whether it is traced",
+        "Python that checks whether it is traced",
         critic(
             lambda params, x, train, key: (
                 scores(params, x) * (2.0 if isinstance(x, jax.core.Tracer) else 1.0)
@@ -640,7 +640,7 @@ FAULTS = [
     Fault(
         "float64 from numpy where JAX has 64 bits, with `compute_dtype=jnp.float32`",
         "x64",
-        "a float64 of numpy",
+        "a NumPy float64",
         critic(lambda params, x, train, key: scores(params, x * WIDE)),
         options={"compute_dtype": jnp.float32},
     ),
@@ -654,7 +654,7 @@ FAULTS = [
     Fault(
         "bfloat16 inside, with `compute_dtype=jnp.float32`",
         "compute_dtype",
-        "a cast that was forgotten",
+        "a forgotten cast",
         critic(
             lambda params, x, train, key: scores(params, x.astype(jnp.bfloat16).astype(x.dtype))
         ),

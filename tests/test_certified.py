@@ -1,4 +1,4 @@
-"""W1 with bounds at each evaluation of a run, and training that ends at its plateau."""
+"""W1 with bounds at each evaluation of a run, and early stopping on its plateau."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""The box of weight clipping holds exactly."""
+"""Weight clipping keeps its bounds exactly."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""The command line on machines that lack something, and what it says of input it cannot use."""
+"""The command line on machines that lack something, and its errors for unusable input."""
 
 import ast
 import errno

@@ -1,4 +1,4 @@
-"""`compare` and `report` of several runs: which is nearer to the data, and how sure that is."""
+"""`compare` and `report` of several runs: which is closer to the data, and how certainly."""
 
 import json
 import shutil
@@ -214,8 +214,8 @@ def test_runs_on_different_data_are_refused_in_one_line(runs, tmp_path):
         (["a.npy", "--out", "x.txt"], r"x.txt should end in .json, .png, .html"),
         (["a.npy", "--confidence", "95"], "number between 0 and 1, got '95'"),
         (["a.npy", "--num", "3"], "--num takes a whole number from 16"),
-        (["a.npy", "--scaling", "clean-fid"], "--scaling goes with --features FILE"),
-        (["a.npy", "--sha256", "00"], "--sha256 goes with --features FILE"),
+        (["a.npy", "--scaling", "clean-fid"], "--scaling requires --features FILE"),
+        (["a.npy", "--sha256", "00"], "--sha256 requires --features FILE"),
         (["."], "config"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Compiled programs are kept between processes, and nothing depends on them."""
+"""The compilation cache persists between processes, and nothing depends on it."""
 
 import os
 import subprocess

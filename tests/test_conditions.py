@@ -1,4 +1,4 @@
-"""Vectors of numbers as conditions: networks take them, runs draw them jointly with the data."""
+"""Numeric conditions: networks take them, runs draw them jointly with the data."""
 
 import csv
 import io
@@ -144,7 +144,7 @@ def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table, capl
     assert given == [("20", "a", "there"), ("31", "b", "here"), ("40", "a", "here")]
     assert "extrapolates" not in caplog.text
     assert main([*sample, "--condition", "energy=500", "--num", "3", "--out", "f.csv"]) == 0
-    assert "energy is asked for at 500, and the data lie from 10 to 90" in caplog.text
+    assert "energy is set to 500, but the data range from 10 to 90" in caplog.text
     for wrong, message in (
         (["--condition", "energi=5"], "did you mean 'energy'"),
         (["--condition", "energy=warm"], "takes a number"),
@@ -202,7 +202,7 @@ def test_points_and_energies_of_two_files_are_sampled_on_a_grid_of_energies(tabl
     np.testing.assert_allclose(rows, np.column_stack([drawn[0], grid]), rtol=1e-6)
     assert "extrapolates" not in caplog.text
     assert main(["sample", "run", "--condition", "c0=1e4", "--out", "b.csv"]) == 0
-    assert "c0 is asked for at 1e+04, and the data lie from 1" in caplog.text
+    assert "c0 is set to 1e+04, but the data range from 1" in caplog.text
     table.joinpath("wrong.csv").write_text("E,F\n1,2\n")
     table.joinpath("empty.csv").write_text("c0,F\n,2\n3,4\n")
     for name, message in (

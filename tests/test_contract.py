@@ -1,4 +1,4 @@
-"""One table, one contract: every part of ours passes the checks that are offered to users."""
+"""Every component of the library passes the public checks of `wgan_jax.testing`."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The convolutions are lax's convolutions, to the second derivative."""
+"""The convolutions match those of lax, up to the second derivative."""
 
 import jax
 import jax.numpy as jnp

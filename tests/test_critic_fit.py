@@ -1,4 +1,4 @@
-"""A critic alone, between two laws that stand still."""
+"""A critic trained alone, between two fixed distributions."""
 
 import jax
 import numpy as np

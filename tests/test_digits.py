@@ -1,4 +1,4 @@
-"""Class-conditional training on the 8x8 digits: the class that is asked for is the class made."""
+"""Class-conditional training on the 8x8 digits: samples have the requested class."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Every public name is on a page of the reference, and says what a reader needs."""
+"""Every public name is documented in the reference, completely."""
 
 import importlib
 import inspect

@@ -1,4 +1,4 @@
-"""A dry run tells what a run would take, and leaves nothing behind."""
+"""A dry run reports what a run would need, and leaves nothing behind."""
 
 import re
 
@@ -76,7 +76,7 @@ def test_too_few_examples_are_refused_before_and_at_training(args, tmp_path, cap
         ("folder", "empty", *small): "empty holds no images",
         ("folder", "pets/dog", *small): "pets/dog holds one image, 0.png",
         ("folder", "pets", *small, *pets, "--dataset.labels"): "class dog of pets has one image",
-        ("table", "one.csv"): "the data set has 1 example, and needs two",
+        ("table", "one.csv"): "the data set has 1 example, but comparisons need at least two",
         ("arrays", "none.npy"): "none.npy of shape [0, 3] is empty",
         ("arrays", "few.npy"): "batch_size 128 is larger than the data set (9 examples)",
     }.items():

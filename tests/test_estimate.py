@@ -226,7 +226,7 @@ def test_a_critic_of_convolutions_in_full_precision_is_accepted(key):
         (lambda x: jnp.matmul(x, X[0], precision="bfloat16"), 1.0, "computes in precision"),
         (convolution("bfloat16"), 1.0, "computes in precision bfloat16"),
         (lambda x: x[:, 0], 0.0, "positive and finite"),
-        (None, 1.0, "lipschitz=1.0 bounds a critic, and none is given"),
+        (None, 1.0, "lipschitz=1.0 requires a critic, and none is given"),
     ],
 )
 def test_what_is_claimed_of_a_critic_is_checked(critic, lipschitz, message, key):

@@ -1,4 +1,4 @@
-"""lower <= W1 <= upper at the stated confidence, on laws that try to break it; odd input."""
+"""lower <= W1 <= upper at the stated confidence, on adversarial distributions and odd input."""
 
 import functools
 import math

@@ -1,4 +1,4 @@
-"""What `estimate_w1` takes, what it refuses and how, and what it makes of features."""
+"""The input that `estimate_w1` accepts and rejects, and its `features`."""
 
 import copy
 import pickle
@@ -112,12 +112,12 @@ dates = np.arange(40).astype("datetime64[s]")[:, None]
     [
         (X.astype(np.complex64), r"p must hold real numbers, got complex64.* two columns"),
         (masked, rf"p has {masked.mask.sum()} masked values; drop their rows"),
-        (ragged, "p is a list, of which no one array"),
-        ((X, X[:3]), "p is a tuple, of which no one array"),
+        (ragged, "p is a list, which cannot be converted to one array"),
+        ((X, X[:3]), "p is a tuple, which cannot be converted to one array"),
         (X.astype(str), "p holds .* among its values, <U.*one-hot"),
         (
             np.full((40, 2), None),
-            "p holds NoneType among its values, object .*drop what is missing",
+            "p holds NoneType among its values, object .*drop missing values",
         ),
         (dates, r"p holds dates or times, datetime64\[s\]"),
         ({"x": X}, "p is one dict; give an array of samples .* or a sampler"),
@@ -127,7 +127,7 @@ dates = np.arange(40).astype("datetime64[s]")[:, None]
         (np.zeros((0, 2)), r"p needs at least 8 samples .* got shape \(0, 2\)"),
         (np.zeros((40, 0)), r"got shape \(40, 0\)"),
         (np.where(X > 1, np.nan, X), "not finite; drop their rows, or fill in"),
-        (scipy.sparse.csr_matrix((10**6, 10**6)), "too large to be filled up; project"),
+        (scipy.sparse.csr_matrix((10**6, 10**6)), "too large to be made dense; project"),
         (Frame(a=X[:, 0], b=np.where(X[:, 1] > 1, np.nan, 0)), r"not finite \(in 'b'\); drop"),
         (
             Frame(a=np.array([np.inf] + [0.0] * 39)),
@@ -135,7 +135,7 @@ dates = np.arange(40).astype("datetime64[s]")[:, None]
         ),
         (Frame(a=X[:, 0], b=np.array(["x"] * 40)), "column 'b' of p holds"),
         (Frame(a=Series(values=[1, 2] * 20, dtype="category"), b=X[:, 1]), "'a' of p .*one-hot"),
-        (jax.random.split(jax.random.key(0), 40), "p is a .*, of which no one array"),
+        (jax.random.split(jax.random.key(0), 40), "p is a .*, which cannot be converted"),
         (lambda key, n: jnp.ones((n, 2), jnp.complex64), "p must hold real numbers"),
     ],
 )
@@ -152,7 +152,7 @@ def test_columns_in_another_order_are_refused():
 def test_a_column_that_outweighs_the_rest_is_told(caplog):
     scale = np.array([1.0, 1000.0])
     e = estimate(Frame(age=X[:, 0], income=1000 * X[:, 1]), Y * scale)
-    assert any("column income makes 100.0% of the squared distance" in note for note in e.notes)
+    assert any("column income makes up 100.0% of the squared distance" in note for note in e.notes)
     assert "column income" in caplog.text
     assert "column income" in e._repr_html_()
     wide = estimate(lambda key, n: normal(0.0)(key, n) * scale[None], Y * scale)
@@ -163,7 +163,7 @@ def test_a_column_that_outweighs_the_rest_is_told(caplog):
 def test_columns_that_look_like_categories_are_told():
     codes = R.integers(0, 4, 40)
     e = estimate(Frame(a=X[:, 0], city=codes), np.stack([Y[:, 0], codes], 1))
-    assert "column city holds few whole numbers" in e.notes[0]
+    assert "column city holds few distinct integers" in e.notes[0]
     assert "one-hot" in e.notes[0]
     flags = np.stack([X[:, 0], X[:, 1] > 0], 1)
     assert not any("column" in note for note in estimate(flags, flags).notes)
@@ -173,8 +173,8 @@ def test_an_upper_bound_that_is_mostly_noise_says_so():
     e = estimate(R.normal(size=(40, 40)), R.normal(size=(40, 40)))
     assert e.upper_is_noise
     assert "(mostly noise)" in repr(e)
-    assert "tells little" in e.notes[-1]
-    assert "tells little" in e._repr_html_()
+    assert "not informative" in e.notes[-1]
+    assert "not informative" in e._repr_html_()
     far = estimate(X, Y + 10)
     assert not far.upper_is_noise
     assert "noise" not in repr(far)

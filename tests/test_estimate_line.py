@@ -1,4 +1,4 @@
-"""W1 of numbers: sorting finds it, so that arrays of one column are told exactly."""
+"""One-dimensional W1: sorting solves it, so the estimate of two arrays is exact."""
 
 import jax
 import jax.numpy as jnp

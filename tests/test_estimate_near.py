@@ -1,4 +1,4 @@
-"""Near laws given as samplers: bounds that close in on them, and fail no more than they may."""
+"""Close distributions given as samplers: bounds that are tight and keep their confidence."""
 
 import math
 

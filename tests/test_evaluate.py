@@ -1,4 +1,4 @@
-"""`evaluate`: all that applies, beside its floor; and the order that everybody knows."""
+"""`evaluate`: all metrics that apply, next to their baselines, rank samples as expected."""
 
 import dataclasses
 import json
@@ -150,7 +150,7 @@ def test_evaluate_shows_nearest_training_images_on_screen_in_files_and_in_the_re
     status, said = evaluate(capsys, run, "--metrics", "memorization", "--num", "200")
     assert status == 0
     assert "memorization       no sign of copying: samples are farther away" in said.out
-    assert "(200 samples, 297 held-out data, 1,500 training data, on lenet)" in said.out
+    assert "(200 samples, 297 held-out and 1,500 training examples, on lenet)" in said.out
     assert f"nearest            {run / 'nearest.png'}" in said.out
     found = json.loads((run / "evaluation.json").read_text())
     assert found["data_copying/lenet"] < 0.4  # noise is far from everything
@@ -160,7 +160,7 @@ def test_evaluate_shows_nearest_training_images_on_screen_in_files_and_in_the_re
     page = (run / "report.html").read_text()
     assert "Copies of training data</h2>" in page
     assert "No sign of copying: samples are farther away" in page
-    assert 'alt="Samples, each beside its nearest training images"' in page
+    assert 'alt="Samples, each next to its nearest training images"' in page
 
 
 @pytest.mark.filterwarnings("ignore")

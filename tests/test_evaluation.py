@@ -1,4 +1,4 @@
-"""An evaluation measures one generator, on data that it names, with keys of its own."""
+"""An evaluation measures one generator, on data that it names, with separate keys."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Every example runs, and what it prints is true."""
+"""Every example runs, and its output is correct."""
 
 import importlib.util
 import subprocess

@@ -1,4 +1,4 @@
-"""Runs as users make them: real processes that are killed, and input that is bad."""
+"""Runs as users start them: real processes that are killed, and bad input."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The train step of every config is a program for CPU, CUDA and TPU, whatever machine this is."""
+"""The train step of every config lowers for CPU, CUDA and TPU, on any machine."""
 
 import dataclasses
 from pathlib import Path

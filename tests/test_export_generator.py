@@ -1,4 +1,4 @@
-"""`export`: the generator of a run, used where this package is not installed."""
+"""`export`: the generator of a run, used without this package installed."""
 
 import csv
 import dataclasses

@@ -1,4 +1,4 @@
-"""Whole files: nothing that stands in the way is followed, nothing half is left."""
+"""Atomic writes: no existing link is followed, no partial file is left."""
 
 import os
 import stat
@@ -101,5 +101,5 @@ def test_only_regular_files_of_bounded_size_are_read(tmp_path):
     for name, follow in (("link", False), ("pipe", True), (".", True), ("device", True)):
         with pytest.raises(OSError, match="it is a"):
             read_file(tmp_path / name, 5, follow=follow)
-    with pytest.raises(OSError, match="larger than the 4 bytes"):
+    with pytest.raises(OSError, match="larger than the limit of 4 bytes"):
         read_file(tmp_path / "file", 4)

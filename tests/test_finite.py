@@ -1,4 +1,4 @@
-"""Gradients that are not finite reach neither weights nor an optimizer's memory."""
+"""Gradients that are not finite reach neither the weights nor the optimizer state."""
 
 import chex
 import jax

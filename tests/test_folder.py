@@ -1,4 +1,4 @@
-"""Folders of images: each file as a person expects it, and every fault by the name of its file."""
+"""Folders of images: each file is read as expected, and every error names its file."""
 
 import io
 import json
@@ -120,8 +120,8 @@ def test_every_kind_of_file_comes_out_as_pillow_converts_it(tmp_path, caplog):
     odd_files(root)
     with caplog.at_level("INFO", "wgan_jax"):
         data = opened(root)
-    (kinds,) = [line for line in caplog.messages if line.startswith("passed over")]
-    assert kinds.startswith("passed over 6 files")
+    (kinds,) = [line for line in caplog.messages if line.startswith("skipped")]
+    assert kinds.startswith("skipped 6 files")
     for kind in (".DS_Store 1", "Thumbs.db 1", ".txt 1", ".csv 1", "hidden 1", ".png 1"):
         assert kind in kinds
     passed = (".hidden.png", ".DS_Store", "Thumbs.db", "notes.txt", "labels.csv", "pipe.png")
@@ -312,7 +312,7 @@ BAD = {
     "other files": (lambda root: broken("a.txt", b"")(root.parent / "x") or root.mkdir(), "no im"),
     "one image": (lambda root: write(root / "only.png"), "holds one image, only.png"),
     "one in a class": (one_in_class, "the class cow of .* has one image"),
-    "no class": (loose, "one image lies in no class folder of .*, such as loose.png"),
+    "no class": (loose, "one image is in no class folder of .*, such as loose.png"),
     "missing": (lambda root: None, "there is no folder, zip or tar"),
     "a file": (lambda root: root.write_text("a"), "neither a zip nor a tar"),
 }
@@ -335,7 +335,7 @@ def test_broken_images_are_left_out_and_counted_where_that_is_asked_for(tmp_path
         opened(root)
     with caplog.at_level("INFO", "wgan_jax"):
         assert opened(root, broken="skip").size == 7
-    assert "left out 2 broken images, such as cat/0.png" in caplog.text
+    assert "skipped 2 broken images, such as cat/0.png" in caplog.text
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -353,7 +353,7 @@ def test_what_may_not_be_read_is_named(tmp_path):
 def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
     (tmp_path / "file").write_bytes(b"")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="cannot be written: Not a directory; XDG_CACHE_HOME"):
+    with pytest.raises(UserError, match="cannot be written: Not a directory; set XDG_CACHE_HOME"):
         opened(classes(tmp_path / "in"))
 
 
@@ -467,7 +467,7 @@ def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_
     root = tmp_path / "nowhere"
     bad = {
         "--dataset.image-size=30": "multiples of 4",
-        "--generator.image-size=16": "images of 8 x 12 x 3, and DCGANGenerator is for 16 x 16 x 3",
+        "--generator.image-size=16": "images of 8 x 12 x 3, but DCGANGenerator is for 16 x 16 x 3",
         "--dataset.path=": "needs a --dataset.path",
     }
     for flag, said in bad.items():

@@ -1,4 +1,4 @@
-"""Docstrings that are read alone: of config fields, in --help, and of modules."""
+"""Docstrings of config fields, which --help prints, and of modules stand alone."""
 
 import ast
 import dataclasses

@@ -1,4 +1,4 @@
-"""Data sets of Hugging Face: images and classes by their columns, and every fault in one line."""
+"""Hugging Face data sets: images and classes by column, and every error in one line."""
 
 import dataclasses
 import io
@@ -145,7 +145,7 @@ def test_a_missing_package_is_told_with_its_extra(pets, monkeypatch):
 
 def test_what_holds_no_images_is_refused(tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="is no folder that save_to_disk"):
+    with pytest.raises(UserError, match="is not a folder that save_to_disk"):
         opened(tmp_path / "empty")
     datasets.Dataset.from_dict({"x": [1.0], "y": ["a"]}).save_to_disk(tmp_path / "rows")
     with pytest.raises(
@@ -156,7 +156,7 @@ def test_what_holds_no_images_is_refused(tmp_path):
     with pytest.raises(UserError, match="none cannot be used: it is empty"):
         opened(tmp_path / "none")
     build(range(1)).save_to_disk(tmp_path / "one")
-    with pytest.raises(UserError, match="holds one image, train image 0: training takes more"):
+    with pytest.raises(UserError, match="holds one image, train image 0: training needs more"):
         opened(tmp_path / "one")
     two = build(range(4), other=(datasets.Image(), [None] * 4))
     two.save_to_disk(tmp_path / "two")
@@ -456,7 +456,7 @@ def test_a_damaged_saved_set_is_no_table(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="cannot be used"):
         config.open()
     (tmp_path / "set" / "state.json").unlink()
-    with pytest.raises(UserError, match="no folder that save_to_disk of `datasets` wrote"):
+    with pytest.raises(UserError, match="not a folder that save_to_disk of `datasets` wrote"):
         config.open()
 
 

@@ -1,4 +1,4 @@
-"""Labels of fakes: as frequent as in the data, in training and in samples."""
+"""Labels of fakes have the frequencies of the data, in training and in samples."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""What an evaluation says of a run: a bound that holds, and a critic's health."""
+"""The critic's part of an evaluation: a bound that holds, and diagnostics."""
 
 import dataclasses
 import json

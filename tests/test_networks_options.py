@@ -1,4 +1,4 @@
-"""One table, one contract: labels, spectral norm, dropout and sizes of every network."""
+"""Options of every network: labels, spectral norm, dropout and sizes."""
 
 import jax
 import jax.numpy as jnp

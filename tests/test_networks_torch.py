@@ -163,7 +163,7 @@ def test_the_order_that_a_sorted_file_loses_is_asked_for_and_not_guessed():
     # The last norm would come before those of the blocks.
     state = renamed(state, lambda name: "bn" if name == "norm" else name)
     sorted_state = dict(sorted(state.items()))
-    with pytest.raises(ValueError, match=r"of .*bn.* is lost; say order="):
+    with pytest.raises(ValueError, match=r"of .*bn.* is lost; pass order="):
         from_state_dict(module, sorted_state)
     order = list(dict.fromkeys(name.rpartition(".")[0] for name in state))
     found = from_state_dict(module, sorted_state, order=order)

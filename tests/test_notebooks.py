@@ -1,4 +1,4 @@
-"""Notebooks of the docs as they are in the repository, and the check of what is built of them."""
+"""Notebooks of the docs are stored without outputs; the check of built pages."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def test_the_check_of_pages_finds_dead_links_and_wide_pages(tmp_path):
     (tmp_path / "a.html").write_text(bad)
     answer = check(tmp_path)
     assert answer.returncode == 1
-    assert "a.html: b.html#nowhere names a place that is not on the page" in answer.stdout
+    assert "a.html: b.html#nowhere names an anchor that is not on the page" in answer.stdout
     assert "a.html: c.png leads nowhere" in answer.stdout
     assert "window of 1280" not in answer.stdout
     assert ("wider than a window of 400" in answer.stdout) == (find() is not None)

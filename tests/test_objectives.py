@@ -1,4 +1,4 @@
-"""One table, one contract: what every objective must do."""
+"""Properties that every objective must satisfy."""
 
 import math
 

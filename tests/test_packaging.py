@@ -1,4 +1,4 @@
-"""What the package says of itself: versions, extras, and what is loaded when."""
+"""Package metadata and docs/install.md agree: versions, extras, and imported modules."""
 
 import re
 import subprocess
@@ -64,7 +64,7 @@ def test_the_config_reference_has_every_field_with_its_docstring():
     text = config_reference.markdown()
     assert "| `n_critic` | int | `5` | Critic steps per generator iteration. |" in text
     assert "| `clip` | [Clip](#clip), none | `Clip` | Weight clipping of the critic. |" in text
-    assert "Examples per class, filled in from labelled data" in text
+    assert "Examples per class, filled in from labeled data" in text
     for line in text.splitlines():
         if line.startswith("| `"):
             assert line.rstrip(" |")[-1] in ".)", line

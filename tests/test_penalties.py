@@ -1,4 +1,4 @@
-"""One table, one contract: what every penalty must do."""
+"""Properties that every penalty must satisfy."""
 
 import jax
 import jax.numpy as jnp

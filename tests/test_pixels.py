@@ -1,4 +1,4 @@
-"""Files of images as a person sees them: every mode, orientation, and way to be damaged."""
+"""Image files decode to what a viewer shows: every mode, orientation, and kind of damage."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Members of a population are their solo runs."""
+"""Members of a population equal their solo runs."""
 
 from functools import partial
 
@@ -134,5 +134,5 @@ def test_bad_input_is_named():
     with pytest.raises(ValueError, match="length must be at least 1, got 0"):
         population(make, n_critic=1, batch_size=8, length=0)
     many = population(make, **SIZES)
-    with pytest.raises(ValueError, match=r"one number of members.*\(3,\)"):
+    with pytest.raises(ValueError, match=r"leading axis of members.*\(3,\)"):
         many.init(keys(3), HYPERS, RING(jax.random.key(1), 8))

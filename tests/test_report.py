@@ -79,7 +79,7 @@ def test_a_verdict_on_copies_is_shown_as_far_as_the_evaluation_has_its_numbers(t
     ]:
         file.write_text(json.dumps(found))
         text = write_report(folder).read_text()
-        assert ("Samples, each beside its nearest training images" in text) == is_shown
+        assert ("Samples, each next to its nearest training images" in text) == is_shown
         assert told in text
         assert HOSTILE not in text
 

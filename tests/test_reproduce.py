@@ -1,4 +1,4 @@
-"""The figures by command: they end with a picture and numbers, and bad input with one line."""
+"""`reproduce`: each figure ends with an image and numbers, bad input with one line."""
 
 import importlib.util
 import json
@@ -321,7 +321,7 @@ def test_the_gallery_shows_what_a_record_holds():
     assert "- **does not hold**: W1 grows (it does not)" in page
     assert "| method | W1 |\n| --- | --- |\n| ours | 1.25 ± 0.50 |" in page
     assert "`python -m wgan_jax reproduce fig1 --size full --seeds 3`: 61 s of CPU time" in page
-    assert "20 min on the clock" in page
+    assert "20 min of wall time" in page
     assert page.rstrip().endswith("Shared.")
     other = module.Entry("| [`fig2`](#fig2) | 1 of 1 | 2 s |", "## fig2\n\nText.\n")
     entries = {"fig1": module.Entry(module.row(record), page), "fig2": other}

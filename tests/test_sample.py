@@ -1,4 +1,4 @@
-"""Samples of a run, to files: the same by seed, whole or not at all, as many as one likes."""
+"""`sample`: reproducible by seed, written completely or not at all, any number."""
 
 import dataclasses
 import shutil

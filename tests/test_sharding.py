@@ -1,4 +1,4 @@
-"""A run on many devices is the run on one."""
+"""A run on many devices equals the run on one."""
 
 import json
 import os

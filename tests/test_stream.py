@@ -1,4 +1,4 @@
-"""Streams: each example once an epoch, whoever reads it and wherever a run goes on."""
+"""Streams: each example once per epoch, across hosts and after a resume."""
 
 import itertools
 import json

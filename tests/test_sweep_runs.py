@@ -1,4 +1,4 @@
-"""A sweep from the command line: one workdir, each member the run that it would be alone."""
+"""A sweep from the command line: one workdir, each member equal to its solo run."""
 
 import dataclasses
 import json

@@ -1,4 +1,4 @@
-"""Tables of the user's: read, trained on, and sampled in their own units."""
+"""User-supplied tables: read, trained on, and sampled in their own units."""
 
 import csv
 import gzip
@@ -297,13 +297,13 @@ def test_a_bad_table_is_refused_by_name(tmp_path, case):
     [
         (b"", "is empty"),
         (b"1,2\n3,4\n", "starts with numbers"),
-        (b"a,a\n1,2\n", "two columns of the name 'a'"),
+        (b"a,a\n1,2\n", "two columns named 'a'"),
         (b"a,b\n1,2\n3\n", "line 3 .* has 1 values"),
         (b"a,\n1,2\n", "column 2 .* has no name"),
         (b"a,b\n", "no row"),
         (b"a\n\xff\xfe\xfa\n", "UTF-8"),
         ("a,b\n1,2\n".encode("utf-16-le"), "UTF-8"),
-        (b'a,b\n"' + b"x" * 200_000 + b'",2\n', "no table that can be read"),
+        (b'a,b\n"' + b"x" * 200_000 + b'",2\n', "not a table that can be read"),
     ],
 )
 def test_what_is_no_table_is_refused(tmp_path, content, message):
@@ -349,7 +349,7 @@ def test_a_sign_among_numbers_stands_for_a_missing_one(tmp_path, text):
 @pytest.mark.parametrize("amounts", [("1,500", "20"), ("10%", "3%"), ("$5", "$6")])
 def test_numbers_with_signs_around_them_are_refused_with_a_hint(tmp_path, amounts):
     path = write(tmp_path / "a.csv", {"a": amounts})
-    with pytest.raises(UserError, match="without separators of thousands, signs and units"):
+    with pytest.raises(UserError, match="without thousands separators, signs and units"):
         table(path).open()
 
 
@@ -389,7 +389,7 @@ def test_columns_of_parquet_are_what_they_say(tmp_path):
     assert values["text"].tolist() == ["x", "y"]
     twice = pyarrow.Table.from_arrays([pyarrow.array([1]), pyarrow.array([2])], ["a", "a"])
     parquet.write_table(twice, path)
-    with pytest.raises(UserError, match="two columns of the name 'a'"):
+    with pytest.raises(UserError, match="two columns named 'a'"):
         table(path).open()
 
 
@@ -398,9 +398,9 @@ def test_columns_of_parquet_are_what_they_say(tmp_path):
     [
         (
             "see note",
-            r"has 'see note' in 'a', whose other .* numbers: mend it, name the column in --data",
+            r"has 'see note' in 'a', whose other .* numbers: fix it, name the column in --data",
         ),
-        ("1,500", r"has '1,500' in 'a', .* mend it; numbers go without separators"),
+        ("1,500", r"has '1,500' in 'a', .* fix it; write numbers without thousands separators"),
     ],
 )
 def test_one_value_that_is_no_number_is_named(tmp_path, strange, message):
@@ -463,7 +463,7 @@ def test_a_pipe_is_not_waited_for(tmp_path, name):
 def test_damaged_parquet_is_refused(tmp_path):
     pytest.importorskip("pyarrow")
     (tmp_path / "a.parquet").write_bytes(b"PAR1" + b"\0" * 100 + b"PAR1")
-    with pytest.raises(UserError, match="no table that can be read"):
+    with pytest.raises(UserError, match="not a table that can be read"):
         table(tmp_path / "a.parquet").open()
 
 

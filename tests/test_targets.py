@@ -1,4 +1,4 @@
-"""Labels and conditions of data sets of TFDS, by the names of their features."""
+"""Labels and conditions of TFDS data sets, by feature name."""
 
 import json
 from pathlib import Path
@@ -119,11 +119,11 @@ def test_classes_have_the_names_beside_the_data(things):
     [
         ({"condition": ("attributes/Smilin",)}, "did you mean attributes/Smiling"),
         ({"condition": ("Young",)}, "did you mean attributes/Young"),
-        ({"condition": ("image",)}, "--dataset.condition names a feature 'image', which"),
+        ({"condition": ("image",)}, "--dataset.condition names a feature 'image', but celeb_a"),
         ({"condition": ("zz",)}, "it has attributes/Smiling, attributes/Young, landmarks/nose_x"),
         ({"condition": ("",)}, "names a feature ''"),
         ({"condition": ("../attributes",)}, "names a feature '../attributes'"),
-        ({"labels": True}, "--dataset.label names a feature 'label', which celeb_a has not"),
+        ({"labels": True}, "--dataset.label names a feature 'label', but celeb_a has none"),
         ({"label": "attributes"}, "'attributes' of celeb_a holds no classes"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Checks of networks, objectives, penalties and samplers: each broken one fails by name."""
+"""Broken networks, objectives, penalties and samplers fail the right property."""
 
 import traceback
 from pathlib import Path
@@ -158,7 +158,7 @@ def test_a_failure_names_the_fault_and_shows_no_code_of_the_checks():
     with pytest.raises(AssertionError) as info:
         check_network(linear(apply=centered), REAL, scores=True)
     shown = str(info.getrepr(style="long", tbfilter=True))
-    assert "a mean over it?" in shown
+    assert "a mean over the batch?" in shown
     assert all(Path(str(e.path)) == Path(__file__) for e in info.traceback.filter(info))
     assert info.value.__cause__ is None
     assert info.value.__suppress_context__
@@ -185,7 +185,7 @@ def test_rows_that_are_alike_hide_no_statistics_of_the_batch():
     def init(key, x):
         return {"w": jax.random.normal(key, x.shape[1:])}, {"mean": jnp.zeros((1, *x.shape[1:]))}
 
-    with pytest.raises(AssertionError, match=r"batch_independence.*another first row"):
+    with pytest.raises(AssertionError, match=r"batch_independence.*changing the first row"):
         check_network(Network(init, whitened), jnp.ones((4, 2)), scores=True)
 
 
@@ -209,7 +209,7 @@ def test_a_batch_may_be_of_numpy(x):
         (lambda: check_objective(jnp.mean), "the objective needs critic_loss"),
         (lambda: check_sampler(REAL), r"a function \(key, n\) -> x\[n, ...\], got an ArrayImpl"),
         (lambda: check_sampler(toy.Ring), r"class Ring: make an instance"),
-        (lambda: check_penalty(10.0), "the penalty is a function"),
+        (lambda: check_penalty(10.0), "the penalty must be a function"),
         (lambda: check_optimizer(optax.adam, {"w": REAL}), "the optimizer needs init, update"),
     ],
 )

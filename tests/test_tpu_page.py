@@ -1,4 +1,4 @@
-"""The page of TPU VMs can be followed, with the cloud played by a folder of this machine."""
+"""The commands of docs/tpu_vm.md run, with a local folder in place of the cloud."""
 
 import os
 import re

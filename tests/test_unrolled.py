@@ -1,4 +1,4 @@
-"""The generator's gradient through steps of the critic."""
+"""Unrolled objectives: the generator's gradient through critic steps."""
 
 import jax
 import jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The VAE baseline trains like a GAN, and its bound is one."""
+"""The VAE baseline trains like a GAN, and its evidence bound is correct."""
 
 import math
 

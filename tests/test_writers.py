@@ -1,4 +1,4 @@
-"""What a run tells while it goes on: its loggers, read back, and the terminal."""
+"""Output during a run: loggers, read back, and the terminal."""
 
 import dataclasses
 import io
@@ -136,7 +136,7 @@ def test_a_logger_that_fails_is_told_of_once_and_the_run_goes_on(run):
     assert len(broken) == 2
     after = {call[0] for log in broken for call in log.calls} - {"write_hparams", "write_texts"}
     assert not after
-    told = "Broken failed and is left out: no space in the cloud"
+    told = "Broken failed and is disabled: no space in the cloud"
     assert run.told.count(told) == 2  # once in each process
 
 
@@ -174,7 +174,7 @@ def test_members_of_a_sweep_are_logged_as_the_runs_that_they_are(tmp_path, monke
         ("tensorbord", "did you mean tensorboard?"),
         ("mlflow", "known: tensorboard, wandb"),
         (HERE + "Recorde", "did you mean Recorder?"),
-        (HERE + "SMALL", "is no class, but Config"),
+        (HERE + "SMALL", "is not a class, but Config"),
         (HERE + "Shut", "cannot be opened: no account"),
         ("no_such_module:Writer", "No module named 'no_such_module'"),
         ("a b:c", "import path"),

@@ -1,4 +1,4 @@
-"""`wgan-jax COMMAND`, which is also `python -m wgan_jax COMMAND`."""
+"""Entry point of `wgan-jax COMMAND`, also run as `python -m wgan_jax COMMAND`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def main(args: list[str]) -> int:
 
 
 def _require_known_flags(name: str, args: list[str]) -> None:
-    """A command's flags are those that its help names."""
+    """Reject flags that the command's help does not mention."""
     known = sorted(set(re.findall(r"--[a-z0-9-]+", _about(_COMMANDS[name]))))
     for word in args:
         flag = word.partition("=")[0]
@@ -64,8 +64,8 @@ def _require_known_flags(name: str, args: list[str]) -> None:
 
 
 def _help() -> str:
-    """Every command with the first line of what it says of itself."""
-    rows = [f"  {'train':<10}Train a WGAN, or go on with a run."]
+    """List the commands, each with the first line of its docstring."""
+    rows = [f"  {'train':<10}Train a WGAN or resume a run."]
     rows += [
         f"  {name:<10}{_about(command).splitlines()[0]}" for name, command in _COMMANDS.items()
     ]
@@ -75,7 +75,7 @@ def _help() -> str:
             "",
             *rows,
             "",
-            "wgan-jax COMMAND --help tells more of one. From a clone, python train.py and",
+            "wgan-jax COMMAND --help describes a command. In a clone, python train.py and",
             "python -m wgan_jax COMMAND do the same.",
         ]
     )
@@ -86,7 +86,7 @@ def _about(command: Callable[[list[str]], int]) -> str:
 
 
 def run() -> None:
-    """The console script."""
+    """Run the console script."""
     startup.prepare_process(stop_at_once=sys.argv[1:2] == ["train"])
     sys.exit(run_command(main, sys.argv[1:]))
 

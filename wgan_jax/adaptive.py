@@ -1,4 +1,4 @@
-"""Generator iterations whose critic is trained until it stops is_improving."""
+"""Generator iterations that train the critic until it stops improving."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ class _Plateau(NamedTuple):
 def scan_adaptive_steps(
     gan: GAN, *, block: int, most: int, tolerance: float, batch_size: int, length: int
 ) -> Callable[[GANState, Sampler], tuple[GANState, Metrics]]:
-    """`length` generator iterations, each after a critic that has reached its plateau.
+    """Run `length` generator iterations, each after training the critic to a plateau.
 
-    The critic is trained in blocks of steps. It is on its plateau when the mean
-    estimate of a block exceeds that of the block before by no more than
-    `tolerance` times its size, so at least two blocks are trained. Estimates of
-    single batches are noisy: short blocks end early by chance.
+    The critic is trained in blocks of steps. It has reached a plateau when the mean
+    estimate of a block exceeds that of the previous block by at most `tolerance`
+    times its magnitude, so at least two blocks are trained. Estimates of single
+    batches are noisy, so short blocks can stop early by chance.
 
     Args:
       gan: from `wgan_jax.gan`.
-      block: critic steps between tests, at least 1.
-      most: critic steps per generator iteration at most, at least `2 * block`.
-      tolerance: the relative improvement that counts as none, not negative.
+      block: critic steps between checks, at least 1.
+      most: maximum critic steps per generator iteration, at least `2 * block`.
+      tolerance: largest relative improvement that counts as a plateau, not negative.
       batch_size: samples per step.
       length: generator iterations.
 
     Returns:
-      A jitted `(state, sampler) -> (state, metrics)` as that of `scan_steps`,
-      with `critic/steps` among the metrics: how many the critic needed.
+      A jitted `(state, sampler) -> (state, metrics)` like that of `scan_steps`.
+      The metric `critic/steps` is the number of critic steps taken.
 
     Raises:
-      ValueError: settings out of range.
+      ValueError: a setting is out of range.
 
     Example:
       >>> import jax, optax

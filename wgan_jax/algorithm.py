@@ -9,7 +9,7 @@ for each generator iteration:                                       train_step
     theta <- theta - update( -grad_theta E f_w(g_theta(z)) )        generator_step
 
 `wgan_jax.gan` binds a game to these functions and compiles them. `wgan_jax.unrolled` and
-`wgan_jax.vae` are made of the same parts.
+`wgan_jax.vae` are built from the same functions.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, St
 
 KeyFor = Callable[[Purpose], Array]
 Loss = Callable[[PyTree], tuple[Array, tuple[PyTree, Metrics]]]
-"""Weights to (loss, (statistics, metrics))."""
+"""Maps weights to (loss, (statistics, metrics))."""
 
 
 class Game(NamedTuple):
-    """What a game is made of: functions and settings, no arrays. Fields as of `wgan_jax.gan`."""
+    """Functions and settings of a GAN, without arrays; fields as in `wgan_jax.gan`."""
 
     generator: Network
     critic: Network
@@ -49,12 +49,12 @@ class Game(NamedTuple):
 
 
 def init(game: Game, key: Array, real: PyTree) -> GANState:
-    """The state at the start; of `real` only shapes are used."""
+    """Return the initial state; only the shapes of `real` are used."""
     key = typed(key)
     z = game.latent(derive_key(key, Purpose.INIT_LATENT), batch_size_of(real))
     params, stats = game.generator.init(derive_key(key, Purpose.GENERATOR_INIT), z)
 
-    def fakes() -> PyTree:  # only shapes are asked for, so that any key will do
+    def fakes() -> PyTree:  # traced for shapes only, so any key will do
         return game.generator.apply(params, stats, z, train=True, key=jax.random.key(0))[0]
 
     check_same_samples(real, jax.eval_shape(fakes))
@@ -71,7 +71,7 @@ def train_step(
     state: GANState,
     reals: PyTree,
 ) -> tuple[GANState, Metrics]:
-    """One iteration: a critic step for each batch of `reals`, then a generator step."""
+    """Run one iteration: a critic step for each batch of `reals`, then a generator step."""
     if batch_size_of(reals) < 1:
         raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
     state, history = lax.scan(critic_step, state, reals)
@@ -82,7 +82,7 @@ def train_step(
 
 
 def critic_step(game: Game, state: GANState, real: PyTree) -> tuple[GANState, Metrics]:
-    """One step of the critic on one batch."""
+    """Take one critic step on one batch."""
     key = partial(_key_at, state.key, state.step.critic)
     critic, metrics = update_critic(
         game, state.critic, state.generator, real, key, state.step.generator
@@ -94,22 +94,24 @@ def critic_step(game: Game, state: GANState, real: PyTree) -> tuple[GANState, Me
 def update_critic(
     game: Game, critic: Player, generator: Player, real: PyTree, key: KeyFor, iteration: Array
 ) -> tuple[Player, Metrics]:
-    """The critic after a step of its optimizer, with keys by purpose and the current iteration."""
-    on_fake, on_real, on_generator, in_penalty = jax.random.split(key(Purpose.CRITIC_DROPOUT), 4)
+    """Return the critic after one optimizer step; `key` maps a purpose to a PRNG key."""
+    fake_key, real_key, generator_key, penalty_key = jax.random.split(
+        key(Purpose.CRITIC_DROPOUT), 4
+    )
     z = game.latent(key(Purpose.CRITIC_LATENT), batch_size_of(real))
-    fake, _ = sample_fakes(game, generator, z, on_generator)
+    fake, _ = sample_fakes(game, generator, z, generator_key)
     check_same_samples(real, fake)
     project = game.critic_projection or (lambda params: params)
     start = critic._replace(params=project(critic.params))
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
         player = start._replace(params=params)
-        f_real, f_fake, stats = score_both(game, player, real, fake, on_real, on_fake)
+        f_real, f_fake, stats = score_both(game, player, real, fake, real_key, fake_key)
         value = game.objective.critic_loss(f_real, f_fake)
         metrics = {"critic/estimate": game.objective.estimate(f_real, f_fake)}
         if game.penalty is not None:
 
-            def f(x: PyTree, key: Array = in_penalty) -> Array:
+            def f(x: PyTree, key: Array = penalty_key) -> Array:
                 return score(game, player, x, key)[0]
 
             metrics["critic/penalty"] = game.penalty(f, real, fake, key(Purpose.INTERPOLATION))
@@ -122,21 +124,21 @@ def update_critic(
 def generator_step(
     game: Game, state: GANState, batch_size: int, real: PyTree | None = None
 ) -> tuple[GANState, Metrics]:
-    """One step of the generator against the critic as it is.
+    """Take one generator step against the current critic.
 
-    `real[batch_size, ...]` is used by objectives that score samples in pairs, and by no other.
+    `real[batch_size, ...]` is used only by objectives that score samples in pairs.
     """
     key = partial(_key_at, state.key, state.step.generator)
-    in_generator, in_critic = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
+    generator_key, critic_key = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
     z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
     partners: tuple[Array, ...] = ()
     if is_paired(game.objective):
-        in_critic, on_real = jax.random.split(in_critic)
-        partners = (score(game, state.critic, _partners(real, batch_size), on_real)[0],)
+        critic_key, real_key = jax.random.split(critic_key)
+        partners = (score(game, state.critic, _partners(real, batch_size), real_key)[0],)
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
-        fake, stats = sample_fakes(game, state.generator._replace(params=params), z, in_generator)
-        f_fake, _ = score(game, state.critic, fake, in_critic)
+        fake, stats = sample_fakes(game, state.generator._replace(params=params), z, generator_key)
+        f_fake, _ = score(game, state.critic, fake, critic_key)
         value = game.objective.generator_loss(f_fake, *partners)
         return value, (stats, {"generator/loss": value})
 
@@ -144,18 +146,18 @@ def generator_step(
 
 
 def generate(game: Game, state: GANState, key: Array, n: int) -> PyTree:
-    """Samples by running statistics, so that none depends on its neighbors."""
+    """Generate samples with running statistics, so that they do not depend on each other."""
     player, z = state.generator, game.latent(typed(key), n)
     return game.generator.apply(player.params, player.stats, z, train=False)[0]
 
 
 def sample_fakes(game: Game, player: Player, z: PyTree, key: Array) -> tuple[PyTree, PyTree]:
-    """Samples as in training, and the generator's statistics after them."""
+    """Generate samples as in training; also return the generator's updated statistics."""
     return game.generator.apply(player.params, player.stats, z, train=True, key=key)
 
 
 def score(game: Game, player: Player, x: PyTree, key: Array) -> tuple[Array, PyTree]:
-    """Scores [batch], at least in single precision, and the critic's statistics after them."""
+    """Return scores [batch], at least float32, and the critic's updated statistics."""
     scores, stats = game.critic.apply(player.params, player.stats, x, train=True, key=key)
     batch = batch_size_of(x)
     if scores.shape not in ((batch,), (batch, 1)):
@@ -170,11 +172,11 @@ def score(game: Game, player: Player, x: PyTree, key: Array) -> tuple[Array, PyT
 def score_both(
     game: Game, player: Player, real: PyTree, fake: PyTree, on_real: Array, on_fake: Array
 ) -> tuple[Array, Array, PyTree]:
-    """Scores of real and fake samples by one function, and the statistics after both.
+    """Score real and fake samples with one function; also return the statistics after both.
 
-    Statistics that enter the scores, such as the vectors of spectral normalization, are the
-    same for both halves and advance once. Those of batch norm do not enter the scores in
-    training, where each half has its own, and take in one half after the other.
+    Statistics that affect the scores, such as the vectors of spectral normalization, are the
+    same for both halves and advance once. Running statistics of batch norm do not affect
+    training scores, where each half uses its own, and are updated by one half after the other.
     """
     chain = sequential(game.critic, player.params, player.stats, real)
     f_real, after_real = score(game, player, real, on_real)
@@ -186,7 +188,7 @@ def score_both(
 def move_generator(
     state: GANState, loss: Loss, tx: optax.GradientTransformation
 ) -> tuple[GANState, Metrics]:
-    """The state after a step of the generator's optimizer, which counts as an iteration."""
+    """Take one optimizer step of the generator, which counts as an iteration."""
     generator, metrics = descend("generator", state.generator, loss, tx, state.step.generator)
     step = state.step._replace(generator=state.step.generator + 1)
     return state._replace(step=step, generator=generator), metrics
@@ -200,7 +202,7 @@ def descend(
     iteration: Array,
     otherwise: Player | None = None,
 ) -> tuple[Player, Metrics]:
-    """A player after one step down its loss, or `otherwise` where the step was skipped."""
+    """Return a player after one optimizer step, or `otherwise` if the step was skipped."""
     gradient, (stats, metrics) = jax.grad(loss, has_aux=True)(player.params)
     updates, opt_state = optax.with_extra_args_support(tx).update(
         gradient, player.opt_state, player.params, iteration=iteration
@@ -212,36 +214,36 @@ def descend(
 
 
 def batch_size_of(x: PyTree) -> int:
-    """The leading axis that the leaves of `x` share.
+    """Return the size of the leading axis that the leaves of `x` share.
 
     Raises:
-      ValueError: there are no leaves, a scalar among them, or their leading axes differ.
+      ValueError: there are no leaves, one is a scalar, or their leading axes differ.
     """
     shapes = [jnp.shape(leaf) for leaf in jax.tree.leaves(x)]
     sizes = {shape[:1] for shape in shapes}
     if len(sizes) != 1 or sizes == {()}:
-        raise ValueError(f"a batch needs leaves with one leading axis in common, got {shapes}")
+        raise ValueError(f"the leaves of a batch must share one leading axis, got {shapes}")
     return sizes.pop()[0]
 
 
 def check_same_samples(real: PyTree, fake: PyTree) -> None:
-    """Refuse a generator whose samples have other shapes than the data."""
+    """Reject a generator whose samples differ in shape from the data."""
 
     def describe(x: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: jnp.shape(leaf)[1:], x)
 
     if describe(real) != describe(fake):
         raise ValueError(
-            f"the generator makes samples {describe(fake)}, but the data have {describe(real)}"
+            f"the generator returns samples {describe(fake)}, but the data have {describe(real)}"
         )
 
 
 def _partners(real: PyTree | None, batch_size: int) -> PyTree:
-    given = 0 if real is None else batch_size_of(real)
-    if given != batch_size:
+    count = 0 if real is None else batch_size_of(real)
+    if count != batch_size:
         raise ValueError(
             f"this objective pairs each generated sample with a real one: generator_step(state, "
-            f"{batch_size}, real) needs {batch_size} real samples, got {given}"
+            f"{batch_size}, real) needs {batch_size} real samples, got {count}"
         )
     return real
 

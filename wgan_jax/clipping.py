@@ -1,3 +1,3 @@
-"""The former path of `wgan_jax.transforms.clipping`, for one version."""
+"""Former path of `wgan_jax.transforms.clipping`, kept for one version."""
 
 from wgan_jax.transforms.clipping import *  # noqa: F403

@@ -14,7 +14,7 @@ from wgan_jax.loop import Sampler, as_pytree, sample_batch
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree
 
-_STILL = Network(
+_IDENTITY = Network(
     init=lambda key, z: ({}, {}),
     apply=lambda params, stats, z, *, train, key=None: (z, stats),
 )
@@ -35,10 +35,10 @@ def fit_critic(
 
     Args:
       critic: samples `x[n, ...]` to scores.
-      objective: of the critic; its estimate is in the metrics.
+      objective: losses of the critic; its estimate is among the metrics.
       real: `(key, n) -> x[n, ...]`.
-      fake: likewise, in the generator's place.
-      critic_tx: its optimizer, ended by `clip_weights` for a clipped critic.
+      fake: the same, in place of the generator.
+      critic_tx: optax optimizer, ending in `clip_weights` for a clipped critic.
       steps: critic steps.
       batch_size: fresh samples of each distribution per step.
       penalty: as in `gan`.
@@ -48,7 +48,7 @@ def fit_critic(
       to [steps]. It can be jitted, and vmapped over keys.
 
     Raises:
-      ValueError: sizes below 1, or whatever `gan` refuses.
+      ValueError: a size is below 1, or `gan` rejects an argument.
 
     Example:
       >>> import jax, optax
@@ -71,7 +71,7 @@ def fit_critic(
     real = as_pytree(real)
     model = gan(
         critic=critic,
-        generator=_STILL,
+        generator=_IDENTITY,
         objective=objective,
         generator_tx=optax.identity(),
         critic_tx=critic_tx,

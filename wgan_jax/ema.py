@@ -1,3 +1,3 @@
-"""The former path of `wgan_jax.transforms.ema`, for one version."""
+"""Former path of `wgan_jax.transforms.ema`, kept for one version."""
 
 from wgan_jax.transforms.ema import *  # noqa: F403

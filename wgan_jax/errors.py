@@ -13,7 +13,7 @@ class UserError(Exception):
 
 
 def one_line(error: BaseException, most: int = 200) -> str:
-    """The message of an error on one line of at most so many letters; without one, its kind.
+    """Return an error's message as one line of at most `most` characters, else its type.
 
     Example:
       >>> one_line(ValueError("two   words")), one_line(EOFError())
@@ -23,18 +23,18 @@ def one_line(error: BaseException, most: int = 200) -> str:
 
 
 def suggest(name: str, known: Sequence[str], otherwise: str | None = None) -> str:
-    """The known name that is nearest to `name`; where none is near, other words or all of them.
+    """Suggest the known name closest to `name`; if none is close, `otherwise` or all names.
 
     Example:
       >>> suggest("criitc", ["critic", "generator"]), suggest("x", ["critic", "generator"])
       ('did you mean critic?', 'known: critic, generator')
     """
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {near[0]}?" if near else otherwise or f"known: {', '.join(known)}"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]}?" if close else otherwise or f"known: {', '.join(known)}"
 
 
 def install_extra(extra: str) -> str:
-    """The command that installs an extra, into a clone that is used as it stands as well."""
+    """Return the command that installs an extra, editable if this is a clone."""
     clone = Path(__file__).parents[1]
     if (clone / "pyproject.toml").is_file():
         return f"pip install -e '{clone}[{extra}]'"

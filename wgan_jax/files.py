@@ -1,6 +1,6 @@
-"""Files that are written as a whole, and read without trust in what stands at their name.
+"""Atomic file writes, and reads that do not trust what a path leads to.
 
-Standard library only, so that every floor can use it.
+Standard library only, so that every layer can use it.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from typing import Any, BinaryIO
 from wgan_jax.errors import UserError
 
 _PART = re.compile(r"\.wgan_jax-[0-9a-f]{16}\.part")
-# Absent on Windows, where there are hardly any links, pipes or devices in the file system.
+# Absent on Windows, where file systems hardly have links, pipes or devices.
 _NOFOLLOW, _NONBLOCK = getattr(os, "O_NOFOLLOW", 0), getattr(os, "O_NONBLOCK", 0)
 _DIRECTORY, _BINARY = getattr(os, "O_DIRECTORY", 0), getattr(os, "O_BINARY", 0)
 
 
 def cache_folder() -> Path:
-    """The folder for what can be made anew: `wgan_jax` in XDG_CACHE_HOME, else in `~/.cache`.
+    """Return the cache folder: `wgan_jax` in XDG_CACHE_HOME, else in `~/.cache`.
 
     Raises:
       UserError: the user has no home folder.
@@ -34,19 +34,19 @@ def cache_folder() -> Path:
     try:
         return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "wgan_jax")
     except RuntimeError as error:
-        raise UserError("there is no home folder for a cache: set XDG_CACHE_HOME") from error
+        raise UserError("no home folder for a cache: set XDG_CACHE_HOME") from error
 
 
 @contextlib.contextmanager
 def atomic_write(path: Path) -> Iterator[BinaryIO]:
-    """Open a new file that takes the place of `path` once all of it is on the disk.
+    """Open a new file that replaces `path` once it is completely on disk.
 
-    Until then it has a random name in the same folder, so that nothing that stands
-    there, a link say, is ever written into; a link at `path` is replaced, not
-    followed. What a killed process left unfinished in the folder is removed.
+    Until then it has a random name in the same folder, so nothing that exists there
+    is ever written into; a link at `path` is replaced, not followed. Unfinished files
+    of killed processes in the folder are removed.
 
     Raises:
-      UserError: the disk refuses; what stood at `path` stands there still.
+      UserError: it cannot be written; an existing file at `path` is kept.
     """
     try:
         path.parent.mkdir(exist_ok=True)
@@ -67,7 +67,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
 
 @contextlib.contextmanager
 def temporary_folder(parent: Path) -> Iterator[Path]:
-    """A new folder with a random name in `parent`, removed at the end unless it was moved."""
+    """Create a randomly named folder in `parent`, removed at the end unless it was moved."""
     remove_leftovers(parent)
     folder = parent / _random_name()
     folder.mkdir()
@@ -79,12 +79,12 @@ def temporary_folder(parent: Path) -> Iterator[Path]:
 
 
 def open_append(path: Path) -> BinaryIO:
-    """Open a regular file to add to, or a new one; links are not followed.
+    """Open a regular or new file for appending; links are not followed.
 
-    A file that has another name elsewhere is copied first, so that the other stays as it is.
+    A file with other hard links is copied first, so that those do not change.
 
     Raises:
-      OSError: it is a link, a pipe or another thing, or the disk refuses.
+      OSError: it is not a regular file, or cannot be written.
     """
     with contextlib.suppress(FileNotFoundError):
         _require_regular(path, os.lstat(path))
@@ -98,57 +98,57 @@ def open_append(path: Path) -> BinaryIO:
 
 
 def open_regular(path: Path, *, follow: bool = False) -> BinaryIO:
-    """Open a regular file to read; anything else is refused without waiting for it.
+    """Open a regular file for reading; reject anything else without blocking.
 
     Args:
-      path: of the file.
-      follow: whether it may be a link. Right for a path that the user gave, wrong for
-        a name in a folder that may come from a stranger.
+      path: path of the file.
+      follow: whether it may be a link. Right for a path from the user, wrong for a
+        name in an untrusted folder.
 
     Raises:
       OSError: it is missing, a link, a pipe, a device, a folder, or cannot be read.
     """
-    _require_regular(path, os.stat(path) if follow else os.lstat(path))  # devices not even opened
+    _require_regular(path, os.stat(path) if follow else os.lstat(path))  # devices stay unopened
     return _opened(path, os.O_RDONLY, "rb", follow=follow)
 
 
 def read_file(path: Path, limit: int, *, follow: bool = False) -> bytes:
-    """The bytes of a regular file that has at most `limit`; see `open_regular`.
+    """Read a regular file of at most `limit` bytes; see `open_regular`.
 
     Raises:
-      OSError: as `open_regular`, or it has more bytes.
+      OSError: as for `open_regular`, or the file is larger.
     """
     with open_regular(path, follow=follow) as file:
         size = os.fstat(file.fileno()).st_size
         data = file.read(limit + 1) if size <= limit else b""
     if max(size, len(data)) > limit:
-        told = f"it is larger than the {limit:,} bytes that are read"
-        raise OSError(errno.EFBIG, told, str(path))
+        message = f"it is larger than the limit of {limit:,} bytes"
+        raise OSError(errno.EFBIG, message, str(path))
     return data
 
 
 def read_json_object(path: Path, limit: int) -> dict[str, Any]:
-    """The object in a JSON file of at most `limit` bytes, which may be a link.
+    """Read the object in a JSON file of at most `limit` bytes, which may be a link.
 
     Raises:
-      OSError: it cannot be read, is no regular file or larger.
-      ValueError: it holds no JSON object.
+      OSError: it cannot be read, is not a regular file, or is larger.
+      ValueError: it does not hold a JSON object.
     """
-    found = json.loads(read_file(path, limit, follow=True))
-    if not isinstance(found, dict):
-        raise ValueError(f"{path.name} holds no object")
-    return found
+    value = json.loads(read_file(path, limit, follow=True))
+    if not isinstance(value, dict):
+        raise ValueError(f"{path.name} does not hold an object")
+    return value
 
 
 def kind_of(mode: int) -> str:
-    """What a file is, in words, by its mode."""
+    """Return the kind of a file in words, from its mode."""
     kinds = {stat.S_IFREG: "a file", stat.S_IFDIR: "a folder", stat.S_IFLNK: "a link"}
     kinds |= {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
 def sync_folder(folder: Path) -> None:
-    """Wait until the names in a folder are on the disk, where its file system can tell."""
+    """Flush the entries of a folder to disk, if its file system supports that."""
     if not _DIRECTORY:
         return
     descriptor = os.open(folder, os.O_RDONLY | _DIRECTORY)
@@ -162,7 +162,7 @@ def sync_folder(folder: Path) -> None:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Delete what killed processes left unfinished in a folder; what others write now stays."""
+    """Delete unfinished files of killed processes in a folder, not those being written."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for name in [entry.name for entry in entries if _PART.fullmatch(entry.name)]:
             with contextlib.suppress(OSError):
@@ -170,19 +170,19 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def is_leftover(path: Path) -> bool:
-    """Whether a file is one that `atomic_write` has not finished."""
+    """Return whether a file is an unfinished one of `atomic_write`."""
     return _PART.fullmatch(path.name) is not None
 
 
 def _new_file(folder: Path) -> tuple[Path, int]:
-    """A file that is new and locked by this process, which says that it is still at work."""
+    """Create a file, locked to show that this process is still writing it."""
     while True:
         part = folder / _random_name()
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _BINARY
         descriptor = os.open(part, flags, 0o666)
         try:
             _lock(descriptor, wait=True)
-            if os.fstat(descriptor).st_nlink:  # or another process took it for a leftover
+            if os.fstat(descriptor).st_nlink:  # else another process removed it as a leftover
                 return part, descriptor
         except OSError:
             os.close(descriptor)
@@ -205,7 +205,7 @@ def _locked_folder(folder: Path) -> Iterator[None]:
 
 def _remove_unless_locked(path: Path) -> None:
     if not stat.S_ISREG(mode := os.lstat(path).st_mode) and not stat.S_ISDIR(mode):
-        path.unlink()  # a link or pipe by that name is nobody's work
+        path.unlink()  # a link or pipe is never being written
         return
     descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK)
     try:
@@ -216,7 +216,7 @@ def _remove_unless_locked(path: Path) -> None:
 
 
 def _lock(descriptor: int, *, wait: bool = False) -> bool:
-    """Whether nobody else holds the file; False as well where the file system has no locks."""
+    """Return whether the lock was acquired; False also if the file system has no locks."""
     try:
         import fcntl
 
@@ -239,8 +239,8 @@ def _opened(path: Path, flags: int, mode: str, *, follow: bool) -> BinaryIO:
 
 def _require_regular(path: Path, info: os.stat_result) -> None:
     if not stat.S_ISREG(info.st_mode):
-        told = f"it is {kind_of(info.st_mode)} and no regular file"
-        raise OSError(errno.EINVAL, told, str(path))
+        message = f"it is {kind_of(info.st_mode)}, not a regular file"
+        raise OSError(errno.EINVAL, message, str(path))
 
 
 def _random_name() -> str:

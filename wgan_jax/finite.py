@@ -1,3 +1,3 @@
-"""The former path of `wgan_jax.transforms.finite`, for one version."""
+"""Former path of `wgan_jax.transforms.finite`, kept for one version."""
 
 from wgan_jax.transforms.finite import *  # noqa: F403

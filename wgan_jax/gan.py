@@ -1,4 +1,4 @@
-"""The GAN as a bundle of compiled functions: Algorithm 1 (`wgan_jax.algorithm`) for one game."""
+"""A GAN as a bundle of compiled functions: Algorithm 1 (`wgan_jax.algorithm`) for one game."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from wgan_jax.validation import (
 
 
 class GAN(NamedTuple):
-    """A GAN as a bundle of pure, jitted functions; the state is theirs to read, yours to keep.
+    """A GAN as a bundle of pure, jitted functions; the caller keeps the state.
 
     Attributes:
-      init: `(key, real[batch, ...]) -> GANState`. Of `real` only shapes are used.
-      critic_step: `(state, real[batch, ...]) -> (state, metrics)`. Changes the critic only.
-      generator_step: `(state, batch_size) -> (state, metrics)`. Changes the generator only.
-        Where critic steps are unrolled, or the objective scores samples in pairs, it takes
-        real samples as well, `(state, batch_size, real[batch, ...])`.
+      init: `(key, real[batch, ...]) -> GANState`. Only the shapes of `real` are used.
+      critic_step: `(state, real[batch, ...]) -> (state, metrics)`. Updates only the critic.
+      generator_step: `(state, batch_size) -> (state, metrics)`. Updates only the generator.
+        With unrolled critic steps, or an objective that scores samples in pairs, it also
+        takes real samples, `(state, batch_size, real[batch, ...])`.
       train_step: `(state, reals[n_critic, batch, ...]) -> (state, metrics)`: one
         critic step for each slice, then a generator step. Metrics are those of
         the last critic step and of the generator step.
       generate: `(state, key, n) -> samples[n, ...]`, with running statistics, so
-        that a sample does not depend on its neighbors.
+        that samples do not depend on each other.
 
-    `real` and samples may be pytrees, say an image and its label. Metrics are a
+    `real` and samples may be pytrees, such as an image and its label. Metrics are a
     flat dict of scalars: `critic/loss`, `critic/estimate`, `critic/gradient_norm`,
     `generator/loss`, `generator/gradient_norm`, `critic/penalty` with a penalty, and
-    `critic/skipped`, `generator/skipped` with optimizers in `skip_non_finite`.
+    `critic/skipped`, `generator/skipped` with optimizers wrapped in `skip_non_finite`.
     """
 
     init: Callable[..., GANState]
@@ -66,26 +66,26 @@ def gan(
     Args:
       generator: latents `z[n, ...]` to samples `x[n, ...]`.
       critic: samples `x[n, ...]` to scores `[n]` or `[n, 1]`.
-      objective: losses on scores, for instance `objectives.Wasserstein()`.
+      objective: losses on scores, such as `objectives.Wasserstein()`.
       generator_tx: optax optimizer of the generator.
       critic_tx: optax optimizer of the critic; end it with `clip_weights(c)`
         for the paper's WGAN.
       latent: `(key, n) -> z[n, ...]`.
       penalty: `(critic, real, fake, key) -> scalar` added to the critic's loss,
         where `critic` maps samples to scores.
-      critic_projection: weights to weights, applied before each critic step, as
-        the reference code clips; the paper clips afterwards, in `critic_tx`.
-      unrolled_steps: critic steps that the generator looks ahead and
-        differentiates through, all on one real batch; 0 is the plain GAN.
+      critic_projection: maps weights to weights before each critic step, where the
+        reference code clips; the paper clips after it, in `critic_tx`.
+      unrolled_steps: critic steps that a generator step looks ahead and differentiates
+        through, all on one real batch; 0 for a plain GAN.
 
     Returns:
       A `GAN`. Its functions raise ValueError at trace time, with the shapes,
-      where scores or samples do not fit.
+      if scores or samples do not match.
 
     Raises:
-      ValueError: a module or a class in place of a network, a penalty on a critic
-        whose scores depend on other samples of the batch, as with batch norm, a
-        negative `unrolled_steps`, or an optimizer or objective that cannot be unrolled.
+      ValueError: a module or class in place of a network; a penalty on a critic
+        whose scores depend on other samples of the batch, as with batch norm; a
+        negative `unrolled_steps`; an optimizer or objective that cannot be unrolled.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -148,8 +148,8 @@ def _check(game: Game) -> None:
     if game.unrolled_steps > 0:
         if is_paired(game.objective):
             raise ValueError(
-                "unrolling needs a critic's loss that is a part of real scores plus a part of fake "
-                f"ones, and {type(game.objective).__name__} pairs them: set unrolled_steps=0"
+                "unrolling needs a critic loss that adds a term of real scores and a term of fake "
+                f"ones, but {type(game.objective).__name__} pairs them: set unrolled_steps=0"
             )
         sample = sample_spec(game.generator, game.latent)
         params, _ = jax.eval_shape(game.critic.init, jax.random.key(0), sample)
@@ -157,7 +157,7 @@ def _check(game: Game) -> None:
 
 
 def jitted(functions: GAN) -> GAN:
-    """The same bundle, compiled: batch sizes are static, everything else is traced."""
+    """Compile the bundle: batch sizes are static, everything else is traced."""
     return GAN(
         init=jax.jit(functions.init),
         critic_step=jax.jit(functions.critic_step),

@@ -11,7 +11,7 @@ from wgan_jax.types import Array
 
 
 class Purpose(enum.IntEnum):
-    """What a key is for. Two purposes never share a key; old numbers stay as they are."""
+    """Purpose of a PRNG key. No two purposes share a key; existing numbers never change."""
 
     GENERATOR_INIT = 0
     CRITIC_INIT = 1
@@ -33,7 +33,7 @@ class Purpose(enum.IntEnum):
 
 
 def derive_key(root: Array, purpose: Purpose, step: Array | int = 0) -> Array:
-    """The key of one purpose at one step: a pure function of the root key.
+    """Derive the key of one purpose at one step: a pure function of the root key.
 
     Example:
       >>> import jax
@@ -46,14 +46,14 @@ def derive_key(root: Array, purpose: Purpose, step: Array | int = 0) -> Array:
     return jax.random.fold_in(jax.random.fold_in(root, step), purpose)
 
 
-Draw, key_for = Purpose, derive_key  # former names, for one version
+Draw, key_for = Purpose, derive_key  # former names, kept for one version
 
 
 def typed(key: Array) -> Array:
-    """A typed key as it is; a legacy uint32 key wrapped.
+    """Return a typed key as is, or wrap a legacy uint32 key.
 
     Raises:
-      ValueError: `key` is neither one typed key nor a legacy key.
+      ValueError: `key` is neither a single typed key nor a legacy key.
 
     Example:
       >>> import jax

@@ -1,4 +1,4 @@
-"""Distributions of latents, each `(key, n) -> z[n, dim]`."""
+"""Latent distributions, each `(key, n) -> z[n, dim]`."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ class Normal:
         return jax.random.normal(key, (n, self.dim))
 
     def truncated(self, key: Array, n: int, bound: float) -> Array:
-        """z with every value in [-bound, bound], the truncation trick of BigGAN.
+        """Sample z with every value in [-bound, bound], the truncation trick of BigGAN.
 
-        Samples gain in quality and lose in variety.
+        Improves the quality of samples at the cost of their variety.
 
         Example:
           >>> bool(abs(Normal().truncated(jax.random.key(0), 5, 0.5)).max() <= 0.5)
@@ -51,9 +51,9 @@ class Normal:
         return jax.random.truncated_normal(key, -bound, bound, (n, self.dim))
 
     def interpolate(self, a: Array, b: Array, t: Array) -> Array:
-        """Latents [n, dim] on the great circle from a to b [n, dim], at t [n] from 0 to 1.
+        """Interpolate latents from a to b [n, dim] along a great circle, at t [n] in [0, 1].
 
-        On a straight line they would be shorter than those that the generator knows.
+        On a straight line they would be shorter than the latents of training.
 
         Example:
           >>> a, b = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 2.0]])
@@ -91,21 +91,20 @@ class Uniform:
         return jax.random.uniform(key, (n, self.dim), minval=-1.0)
 
     def truncated(self, key: Array, n: int, bound: float) -> Array:
-        """z ~ U[-bound, bound]^dim, with a bound of at most 1."""
+        """Sample z ~ U[-bound, bound]^dim; bounds above 1 count as 1."""
         return min(bound, 1.0) * self(key, n)
 
     def interpolate(self, a: Array, b: Array, t: Array) -> Array:
-        """Latents [n, dim] on the straight line from a to b [n, dim], at t [n] from 0 to 1."""
+        """Interpolate latents from a to b [n, dim] along a straight line, at t [n] in [0, 1]."""
         return (1 - t[:, None]) * a + t[:, None] * b
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Labelled:
-    """Noise with the label to be made beside it, (noise[n, dim], label[n]).
+    """Noise and the label to generate, (noise[n, dim], label[n]).
 
-    Fakes should have the labels of the data as often as the data have them: a critic
-    that compares pairs otherwise tells them apart by the label alone, and classes without any
-    example are trained.
+    Labels of fakes should be as frequent as in the data. Otherwise a critic that compares
+    pairs distinguishes them by the label alone, and classes without examples are trained.
 
     Example:
       >>> noise, label = Labelled(noise=Normal(dim=3), num_classes=10)(jax.random.key(0), 2)
@@ -121,8 +120,8 @@ class Labelled:
     num_classes: int = 10
     """Number of classes; labels are 0 to num_classes - 1."""
     counts: tuple[int, ...] = ()
-    """Examples per class in the data, the proportions that labels are drawn in; uniform if
-    empty."""
+    """Number of examples per class in the data; labels are drawn in these proportions, or
+    uniformly if empty."""
 
     def __post_init__(self) -> None:
         if self.num_classes < 1:
@@ -130,21 +129,21 @@ class Labelled:
         counts = self.counts
         if counts and (len(counts) != self.num_classes or min(counts) < 0 or max(counts) < 1):
             raise ValueError(
-                f"counts must be those of {self.num_classes} classes, none negative and not all 0, "
+                f"counts must be of {self.num_classes} classes, none negative and not all 0, "
                 f"got {len(counts)}: {counts!s:.60}"
             )
         if sum(counts) >= 2**31:
             raise ValueError(f"counts must add up to less than 2^31, got {sum(counts)}")
 
     def __call__(self, key: Array, n: int) -> tuple[Array, Array]:
-        on_noise, on_label = jax.random.split(key)
-        return self.noise(on_noise, n), self.label(on_label, n)
+        noise_key, label_key = jax.random.split(key)
+        return self.noise(noise_key, n), self.label(label_key, n)
 
     def label(self, key: Array, n: int) -> Array:
-        """Labels, int32 [n]."""
+        """Draw labels, int32 [n]."""
         if not self.counts:
             return jax.random.randint(key, (n,), 0, self.num_classes)
-        # Of example number `i` among all, in the order of their classes: exact proportions.
+        # The class of a random example, with examples sorted by class: exact proportions.
         ends = np.cumsum(np.asarray(self.counts) // math.gcd(*self.counts)).astype(np.int32)
         i = jax.random.randint(key, (n,), 0, ends[-1])
         return (i[:, None] >= ends[None, :]).sum(1, dtype=jnp.int32)
@@ -153,10 +152,10 @@ class Labelled:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Conditioned:
-    """Noise with a condition of the data beside it, (noise[n, dim], condition).
+    """Noise and a condition from the data, (noise[n, dim], condition).
 
-    Conditions are drawn from the rows of the data, so that their numbers, and labels where they
-    have some, are as frequent together as there.
+    Conditions are rows of the data, so their values, and labels if any, have the same joint
+    distribution as in the data.
 
     Example:
       >>> latent = Conditioned(noise=Normal(dim=3), rows=np.array([[0.5, 1.0]], np.float32))
@@ -166,15 +165,15 @@ class Conditioned:
     """
 
     noise: Normal | Uniform = dataclasses.field(default=Normal(), metadata={"static": True})
-    """Noise of the pair."""
+    """Distribution of the latent without its condition."""
     rows: PyTree
-    """Vectors [m, k], or pairs of labels [m] and vectors."""
+    """Condition vectors [m, k], or pairs of labels [m] and vectors."""
 
     def __call__(self, key: Array, n: int) -> tuple[Array, PyTree]:
-        on_noise, on_row = jax.random.split(key)
-        return self.noise(on_noise, n), self.condition(on_row, n)
+        noise_key, row_key = jax.random.split(key)
+        return self.noise(noise_key, n), self.condition(row_key, n)
 
     def condition(self, key: Array, n: int) -> PyTree:
-        """Conditions of `n` rows of the data, drawn independently."""
+        """Draw the conditions of `n` rows of the data independently."""
         i = jax.random.randint(key, (n,), 0, len(jax.tree.leaves(self.rows)[0]))
         return jax.tree.map(lambda x: jnp.asarray(x)[i], self.rows)

@@ -1,4 +1,4 @@
-"""Many generator iterations as one program, the data sampled inside it."""
+"""Many generator iterations as one program that samples its own data."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ Sampler = Callable[[Array, int], PyTree]
 def scan_steps(
     gan: GAN, *, n_critic: int, batch_size: int, length: int
 ) -> Callable[[GANState, Sampler], tuple[GANState, Metrics]]:
-    """`length` generator iterations of `n_critic` critic steps each, in one dispatch.
+    """Run `length` generator iterations of `n_critic` critic steps each, in one dispatch.
 
-    The shape is the schedule: another `n_critic`, say the 100 of the paper's
-    warm-up, is another program. A run does not depend on how it is cut into
-    chunks, since every draw is keyed by the step and not by the chunk.
+    Shapes determine the schedule: another `n_critic`, such as 100 in the paper's
+    warm-up, compiles another program. A run does not depend on how it is split
+    into chunks, since every draw is keyed by the step and not by the chunk.
 
     Args:
       gan: from `wgan_jax.gan`.
@@ -33,16 +33,16 @@ def scan_steps(
       length: generator iterations.
 
     Returns:
-      A jitted `(state, sampler) -> (state, metrics)`, metrics stacked to
+      A jitted `(state, sampler) -> (state, metrics)` with metrics stacked to
       [length]. A sampler is a callable pytree `(key, n) -> real[n, ...]`, so that
-      a data set on the device is an argument and not a constant of the program;
-      plain functions are wrapped. One that also has `.at(key, step, n)`, as
-      `data.ArrayDataset`, is asked for the batch of a step instead.
+      a dataset on the device is an argument and not a constant of the program;
+      plain functions are wrapped. If a sampler also has `.at(key, step, n)`, like
+      `data.ArrayDataset`, that method provides the batch of each step instead.
 
-      To give up the old state's memory, jit it again with `donate_argnums=0`.
+      To donate the buffers of the old state, jit it again with `donate_argnums=0`.
 
     Raises:
-      ValueError: a size below 1.
+      ValueError: a size is below 1.
 
     Example:
       >>> import jax, optax
@@ -82,20 +82,20 @@ def scan_steps(
 
 
 def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
-    """The `n` real samples of one critic step."""
+    """Return the `n` real samples of one critic step."""
     if hasattr(sampler, "at"):
         return sampler.at(derive_key(root, Purpose.CRITIC_DATA), step, n)
     return sampler(derive_key(root, Purpose.CRITIC_DATA, step), n)
 
 
 def shuffle_rows(key: Array, x: PyTree) -> PyTree:
-    """The rows of a pytree of arrays [n, ...] in random order, one for all of its leaves."""
+    """Shuffle the rows of a pytree of arrays [n, ...], all leaves in the same order."""
     order = jax.random.permutation(key, len(jax.tree.leaves(x)[0]))
     return jax.tree.map(lambda leaf: leaf[order], x)
 
 
 def as_pytree(sampler: Sampler) -> Any:
-    """A sampler as an argument that a compiled program can take, `.at` included.
+    """Wrap a sampler as a pytree that compiled programs take as an argument, keeping `.at`.
 
     Example:
       >>> class Constant:  # not registered as a pytree
@@ -114,7 +114,7 @@ def as_pytree(sampler: Sampler) -> Any:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _SteppedPartial:
-    """A sampler with batches by step that is no pytree: all of it is static."""
+    """Static wrapper of a sampler with `.at` that is not a pytree."""
 
     sampler: Any = dataclasses.field(metadata={"static": True})
 

@@ -1,4 +1,4 @@
-"""Confidence margins: how far a mean of samples may be from its expectation."""
+"""Confidence margins between a sample mean and its expectation."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import math
 
 import numpy as np
 
-_MOST = 0.75  # of the wealth may be lost in one bet
-_MOST_BETS = 1 << 18  # more values than these are bet on in groups, by their means
+_MAX_BET = 0.75  # largest fraction of the wealth lost in one bet
+_MAX_BETS = 1 << 18  # more values than these are grouped, and bets placed on group means
 
 
 def betting_bound(z: np.ndarray, alpha: float) -> float:
-    """A lower bound of the expectation of n values in [0, 1], which holds at every n.
+    """A lower confidence bound on the expectation of n values in [0, 1], valid at every n.
 
-    Somebody who bets lambda_i of a wealth of 1 on each z_i being above m,
+    A bettor who starts with a wealth of 1 and bets lambda_i on each z_i being above m,
 
         K_i = K_{i - 1} (1 + lambda_i (z_i - m))
 
-    with lambda_i chosen before z_i is seen, has an expected wealth of at most 1 if
-    E z <= m, and so reaches 1 / alpha with probability alpha at most. The bound
-    is the largest m at which that happened. It needs independent values and
-    nothing else, and tends to mean z - sqrt(2 variance log(1 / alpha) / n). The bets
-    are placed in a random order, the same at each call, so values may be sorted.
+    with lambda_i chosen before z_i is observed, has an expected wealth of at most 1 if
+    E z <= m, and so reaches 1 / alpha with probability at most alpha. The bound is the
+    largest m at which that happened. It assumes only independent values, and tends to
+    mean z - sqrt(2 variance log(1 / alpha) / n). Bets are placed in a random order, the
+    same at each call, so values may be sorted.
 
     Example:
       >>> import numpy as np
@@ -33,15 +33,15 @@ def betting_bound(z: np.ndarray, alpha: float) -> float:
       betting, 2024 (the hedged capital process, one side of it).
     """
     z = _in_random_order(z)
-    seen = np.arange(2, len(z) + 2)
-    mean = (0.5 + np.cumsum(z)) / seen
-    variance = (0.25 + np.cumsum((z - mean) ** 2)) / seen
+    counts = np.arange(2, len(z) + 2)
+    mean = (0.5 + np.cumsum(z)) / counts
+    variance = (0.25 + np.cumsum((z - mean) ** 2)) / counts
     before = np.concatenate([[0.25], variance[:-1]])
     goal = math.log(1 / alpha)
     stake = np.sqrt(2 * goal / (len(z) * before))
 
     def is_beaten(m: float) -> bool:
-        gains = np.log1p(np.minimum(stake, _MOST / m) * (z - m))
+        gains = np.log1p(np.minimum(stake, _MAX_BET / m) * (z - m))
         return bool(np.cumsum(gains).max() >= goal)
 
     low, high = 0.0, float(z.mean())
@@ -56,10 +56,9 @@ def difference_margin(
 ) -> tuple[float, float]:
     """mean high - mean low, and its one-sided margin for independent samples.
 
-    Values must lie in an interval of `width` that was fixed beforehand, and be independent
-    draws, in any order. Each value of the smaller sample is set against the mean of as
-    many values of the larger one as there are for each, all chosen at random; very many
-    values are grouped likewise.
+    Values must lie in an interval of `width` fixed beforehand, and be independent draws, in
+    any order. Each value of the smaller sample is paired with the mean of a random group of
+    values of the larger one, with equal groups; very many values are grouped likewise.
 
     Example:
       >>> import numpy as np
@@ -69,7 +68,7 @@ def difference_margin(
     difference = float(high.mean() - low.mean())
     if width <= 0:
         return difference, 0.0
-    n = min(len(high), len(low), _MOST_BETS)
+    n = min(len(high), len(low), _MAX_BETS)
     ups, downs = (
         _in_random_order(z, seed)[: n * (len(z) // n)].reshape(n, -1).mean(1)
         for seed, z in ((1, high), (2, low))
@@ -83,9 +82,9 @@ def held_out_difference(
 ) -> tuple[float, float]:
     """mean high - mean low of float32 scores clipped to the range of `seen`, and its margin.
 
-    Clipping a critic to a range that was fixed beforehand leaves it as Lipschitz as
-    it was, and bounds its scores, so that the margin of `difference_margin` holds.
-    It is widened by what rounding of the scores may add.
+    Clipping a critic to a range fixed beforehand preserves its Lipschitz constant and
+    bounds its scores, so the margin of `difference_margin` holds. It is widened by the
+    possible rounding of the scores.
 
     Example:
       >>> import numpy as np
@@ -103,18 +102,17 @@ def held_out_difference(
 def unseen_margin(values: np.ndarray, alpha: float, reach: float = -math.inf) -> float:
     """One-sided margin: how far the mean of n values may be below their expectation.
 
-    That of `betting_bound` from the other side, as if the values were bounded by their
-    largest one and once more their range above it, or by `reach` where that is higher.
-    No margin without such an assumption holds for all laws: what lies higher may not
-    have been seen.
+    The margin of `betting_bound` from the other side, assuming that values exceed their
+    maximum by at most their range, or are at most `reach` if that is larger. No margin
+    without such an assumption holds for all distributions: larger values may be unobserved.
 
     Example:
       >>> import numpy as np
       >>> round(unseen_margin(np.tile([0.4, 0.6], 500), 0.025), 2)
       0.01
     """
-    bottom, spread = float(values.min()), float(np.ptp(values))
-    top = max(bottom + 2 * spread, reach)
+    bottom, value_range = float(values.min()), float(np.ptp(values))
+    top = max(bottom + 2 * value_range, reach)
     width = top - bottom
     if width == 0:
         return 0.0
@@ -123,16 +121,16 @@ def unseen_margin(values: np.ndarray, alpha: float, reach: float = -math.inf) ->
 
 
 def _in_random_order(z: np.ndarray, seed: int = 0) -> np.ndarray:
-    """The values in an order that has nothing to do with them."""
+    """The values in an order independent of them."""
     return np.random.default_rng(seed).permutation(z)
 
 
 def bounded_differences_margin(diameter: float, n: int, alpha: float) -> float:
-    """One-sided margin of transport between n and n points of a set of that diameter.
+    """One-sided margin of transport between n and n points of a set of the given diameter.
 
     P( E W1(p_n, q_n) > W1(p_n, q_n) + margin ) <= alpha at every n: each of the 2 n
-    points moves the distance by at most diameter / n. It holds as well for the mean
-    of transports over independent batches of n points in all.
+    points changes the distance by at most diameter / n. It also holds for the mean of
+    transports over independent batches of n points in total.
 
     Example:
       >>> round(bounded_differences_margin(1.0, 1_000, 0.025), 3)
@@ -147,9 +145,9 @@ def bounded_differences_margin(diameter: float, n: int, alpha: float) -> float:
 def bernstein_margin(variance: float, width: float, n: int, alpha: float) -> float:
     """One-sided margin of a mean of n independent values in an interval of `width`.
 
-    It holds at every n, whatever the order of the values, and needs their variance only,
-    where that of `betting_bound` needs the values. It is far wider for few values, and
-    a tenth wider for very many.
+    It holds at every n, for any order of the values, and needs only their variance, where
+    `betting_bound` needs the values themselves. It is far wider for few values, and a
+    tenth wider for very many.
 
     Example:
       >>> round(bernstein_margin(0.25, 1.0, 1_000_000, 0.05), 5)

@@ -1,3 +1,3 @@
-"""The former path of `wgan_jax.transforms.optimizers`, for one version."""
+"""Former path of `wgan_jax.transforms.optimizers`, kept for one version."""
 
 from wgan_jax.transforms.optimizers import *  # noqa: F403

@@ -1,4 +1,4 @@
-"""Many runs as one program: seeds and hyper-parameters side by side."""
+"""Many training runs in one program, over seeds and hyperparameters."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 
 class Population(NamedTuple):
-    """Runs that share their shapes; `m` members differ in key and hyper-parameters.
+    """Runs with equal shapes; the `m` members differ in keys and hyperparameters.
 
     Attributes:
-      init: `(keys [m], hypers, real[batch, ...]) -> states`, every leaf led by [m].
+      init: `(keys [m], hypers, real[batch, ...]) -> states`, every leaf with a
+        leading axis [m].
       run: `(states, hypers, sampler) -> (states, metrics)`, metrics [m, length].
     """
 
@@ -36,28 +37,28 @@ def population(
     length: int,
     devices: Sequence[jax.Device] | None = None,
 ) -> Population:
-    """Train many GANs in one program, each as it would train alone.
+    """Train many GANs in one program, each as if trained alone.
 
-    Members are batched with `vmap` on accelerators, where small networks leave
-    most of the device idle, and follow each other with `lax.map` on CPU, where one
-    alone keeps the cores busy. Several devices share them out evenly.
+    On accelerators, where small networks leave most of the device idle, members are
+    batched with `vmap`. On CPU, where one keeps the cores busy, they run one after
+    another with `lax.map`. Multiple devices split the members evenly.
 
     Args:
-      make: hyper-parameters of one member, a pytree of traced scalars, to its `GAN`.
-        Learning rates, clipping values and weights of penalties may be traced;
-        what sets a shape may not.
+      make: maps the hyperparameters of a member, a pytree of traced scalars, to its
+        `GAN`. Learning rates, clipping values and penalty weights may be traced;
+        anything that sets a shape may not.
       n_critic: critic steps per generator iteration.
       batch_size: samples per step.
       length: generator iterations of one `run`.
-      devices: to share the members among, all by default. The most that divide
-        the members evenly are used.
+      devices: devices to split the members over, all by default. The largest number
+        that divides the members evenly is used.
 
     Returns:
-      A `Population`, jitted. Hyper-parameters are a pytree whose leaves are led by
-      [m], or None where members differ in their keys alone.
+      A jitted `Population`. Hyperparameters are a pytree whose leaves have a leading
+      axis [m], or None if members differ only in their keys.
 
     Raises:
-      ValueError: a size below 1, or leaves that are not led by one number of members.
+      ValueError: a size is below 1, or leaves do not share a leading axis [m].
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -86,16 +87,16 @@ def population(
             raise ValueError(f"{name} must be at least 1, got {value}")
 
     def init(keys: Array, hypers: PyTree, real: PyTree) -> GANState:
-        def one(member: tuple[Array, PyTree], real: PyTree) -> GANState:
+        def init_member(member: tuple[Array, PyTree], real: PyTree) -> GANState:
             return make(member[1]).init(member[0], real)
 
-        return each_member(one, (keys, hypers), real, devices)
+        return each_member(init_member, (keys, hypers), real, devices)
 
     def run(states: GANState, hypers: PyTree, sampler: Any) -> tuple[GANState, Metrics]:
-        def one(member: tuple[GANState, PyTree], sampler: Any) -> tuple[GANState, Metrics]:
+        def run_member(member: tuple[GANState, PyTree], sampler: Any) -> tuple[GANState, Metrics]:
             return scan_steps(make(member[1]), **sizes)(member[0], sampler)
 
-        return each_member(one, (states, hypers), sampler, devices)
+        return each_member(run_member, (states, hypers), sampler, devices)
 
     compiled = jax.jit(run)
     return Population(
@@ -105,16 +106,16 @@ def population(
 
 
 def members_of(tree: PyTree) -> int:
-    """How many members the leaves of `tree` are led by.
+    """Return the number of members, the leading axis of all leaves of `tree`.
 
     Raises:
-      ValueError: there are no leaves, or they do not agree.
+      ValueError: there are no leaves or members, or leading axes differ.
     """
     shapes = [np.shape(leaf) for leaf in jax.tree.leaves(tree)]
     counts = {shape[:1] for shape in shapes}
     if len(counts) != 1 or counts == {()} or counts == {(0,)}:
         raise ValueError(
-            f"a population needs leaves led by one number of members, got shapes {shapes}"
+            f"the leaves of a population must share a leading axis of members, got shapes {shapes}"
         )
     return counts.pop()[0]
 
@@ -125,16 +126,16 @@ def each_member(
     shared: PyTree,
     devices: Sequence[jax.Device] | None = None,
 ) -> Any:
-    """`one(member, shared)` for every member, as `population` runs them.
+    """Compute `one(member, shared)` for every member, as `population` does.
 
     Args:
       one: a pure function of a member, any pytree, and of what members share.
-      members: pytrees whose leaves are led by [m].
-      shared: a pytree that all members see.
-      devices: as of `population`.
+      members: a pytree whose leaves have a leading axis [m].
+      shared: a pytree passed to every member.
+      devices: as in `population`.
 
     Raises:
-      ValueError: leaves that are not led by one number of members.
+      ValueError: leaves do not share a leading axis [m].
 
     Example:
       >>> import jax.numpy as jnp
@@ -151,22 +152,22 @@ def each_member(
         )
 
     count = members_of(members)
-    at_hand = jax.devices() if devices is None else devices
-    used = max(n for n in range(1, len(at_hand) + 1) if count % n == 0)
+    available = jax.devices() if devices is None else devices
+    used = max(n for n in range(1, len(available) + 1) if count % n == 0)
     if used == 1:
         return batched(members, shared)
-    mesh = Mesh(np.array(at_hand[:used]), ("member",))
+    mesh = Mesh(np.array(available[:used]), ("member",))
     by_member = PartitionSpec("member")
-    # Members do not speak to each other: nothing is to be checked, and what a network computes in
-    # another way on another platform (`lax.platform_dependent`) would not pass the check.
-    spread = jax.shard_map(
+    # Members do not communicate, so there is nothing to check, and platform-dependent code of a
+    # network (`lax.platform_dependent`) would fail the check.
+    sharded = jax.shard_map(
         batched,
         mesh=mesh,
         in_specs=(by_member, PartitionSpec()),
         out_specs=by_member,
         check_vma=False,
     )
-    return spread(members, shared)
+    return sharded(members, shared)
 
 
 def _swapped(one: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:

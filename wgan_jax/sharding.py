@@ -1,8 +1,8 @@
-"""One run on many devices: the batch is sharded over them, the state replicated.
+"""Data parallelism: one run on many devices, with sharded batches and a replicated state.
 
-Plain `jit` does the rest. Losses and batch norm are means over the whole batch
-whatever the number of devices, so a run is the same on one as on many, up to
-the order in which floats are added.
+Plain `jit` does the rest. Losses and batch norm are means over the full batch
+regardless of the number of devices, so a run is the same on one as on many, up
+to the order in which floats are added.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ DATA = "data"
 
 
 def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
-    """All devices, of all hosts, along one axis named `data`, host by host.
+    """Return a mesh of all devices of all hosts along one axis `data`, ordered by host.
 
     Args:
-      devices: some of them only, in your order.
+      devices: use only these devices, in this order.
 
     Example:
       >>> data_mesh().axis_names
@@ -41,22 +41,22 @@ def data_mesh(devices: Sequence[jax.Device] | None = None) -> Mesh:
 def shard_batches(
     sampler: Callable[[Array, int], PyTree], mesh: Mesh, *, strict: bool = True
 ) -> Callable[[Array, int], PyTree]:
-    """A sampler whose samples are sharded over the axis `data` of a mesh.
+    """Return a sampler whose samples are sharded over the `data` axis of a mesh.
 
-    What is computed from them follows: give it both to `gan(latent=...)` and to
-    the program of `scan_steps`, and each device does its share of every step. The
-    samples are those that one device would draw.
+    Computation follows the data: shard both the latent of `gan(latent=...)` and the
+    sampler of `scan_steps`, and each device does its share of every step. The
+    samples are those that a single device would draw.
 
     Args:
       sampler: `(key, n) -> x[n, ...]`, a latent or real samples; `n` must be a
-        multiple of the devices along the axis.
-      mesh: one with an axis `data`, from `data_mesh` or your own.
-      strict: refuse an `n` that the devices do not divide; else its samples lie
-        whole on each of them.
+        multiple of the number of devices along the axis.
+      mesh: a mesh with an axis `data`, from `data_mesh` or your own.
+      strict: reject an `n` that does not divide evenly; otherwise such a batch is
+        not sharded.
 
     Raises:
-      ValueError: at trace time, where the devices do not divide `n`; at once, where
-        the mesh has no axis `data`.
+      ValueError: at trace time, if `n` does not divide evenly; immediately, if the
+        mesh has no axis `data`.
 
     Example:
       >>> import jax
@@ -66,16 +66,16 @@ def shard_batches(
       (8, 2)
     """
     if DATA not in mesh.shape:
-        raise ValueError(f"the mesh needs an axis {DATA!r}, it has {mesh.axis_names}")
+        raise ValueError(f"the mesh needs an axis {DATA!r}, but has {mesh.axis_names}")
     kind = _ShardedBySteps if hasattr(sampler, "at") else _Sharded
     return kind(as_pytree(sampler), mesh, strict)
 
 
 def check_divides(n: int, mesh: Mesh) -> None:
-    """Refuse a batch that the devices along `data` cannot share evenly.
+    """Reject a batch that does not divide evenly over the devices along `data`.
 
     Raises:
-      ValueError: they cannot share `n` samples.
+      ValueError: `n` is not a multiple of the number of devices.
 
     Example:
       >>> check_divides(8 * jax.device_count(), data_mesh())
@@ -83,14 +83,14 @@ def check_divides(n: int, mesh: Mesh) -> None:
     count = mesh.shape[DATA]
     if n % count:
         raise ValueError(
-            f"{count} devices cannot share a batch of {n} evenly; take a multiple of {count}"
+            f"{count} devices cannot share a batch of {n} evenly; use a multiple of {count}"
         )
 
 
 def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
-    """The tree with all of it on every device of the mesh.
+    """Replicate a pytree on every device of the mesh.
 
-    Where the mesh spans several hosts, each of them calls this with equal values.
+    If the mesh spans several hosts, each must call this with equal values.
 
     Example:
       >>> import jax.numpy as jnp
@@ -103,16 +103,16 @@ def replicated(tree: PyTree, mesh: Mesh) -> PyTree:
 
 
 def fsdp_state(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
-    """The state with its large arrays sharded over the axis `data`, each device keeping a part.
+    """Shard the large arrays of a state over the axis `data`.
 
-    Weights and the moments of their optimizers take 1/n of the memory each; the
-    compiler gathers them where a layer needs them. Arrays below `min_size` elements,
-    and those with no axis that the devices divide, stay whole on each.
+    Weights and optimizer moments then take 1/n of the memory on each of n devices;
+    the compiler gathers them where a layer needs them. Arrays with fewer than
+    `min_size` elements, or no axis that divides evenly, are replicated.
 
     Args:
       state: a `GANState`, or any pytree of arrays.
-      mesh: one with an axis `data`.
-      min_size: number of elements from which on an array is sharded.
+      mesh: a mesh with an axis `data`.
+      min_size: minimum number of elements of a sharded array.
 
     Example:
       >>> import jax.numpy as jnp
@@ -124,7 +124,7 @@ def fsdp_state(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
 
 
 def fsdp_shardings(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
-    """The shardings of `fsdp_state`, from arrays or their shapes: for `jit(out_shardings=)`.
+    """Return the shardings of `fsdp_state`, from arrays or shapes, for `jit(out_shardings=)`.
 
     Example:
       >>> shapes = {"w": jax.ShapeDtypeStruct((512, 512), "float32")}
@@ -136,9 +136,9 @@ def fsdp_shardings(state: PyTree, mesh: Mesh, min_size: int = 2**16) -> PyTree:
 
 
 def device_put_global(tree: PyTree, shardings: PyTree) -> PyTree:
-    """Puts a pytree on devices with the given shardings, also across hosts.
+    """Put a pytree on devices with the given shardings, also across hosts.
 
-    Hosts that share a sharding call this with equal values.
+    Hosts that share a sharding must call this with equal values.
 
     Example:
       >>> import jax.numpy as jnp
@@ -161,9 +161,9 @@ def device_put_global(tree: PyTree, shardings: PyTree) -> PyTree:
 
 
 def gather(tree: PyTree) -> PyTree:
-    """Gathers a pytree on one device of this host, whatever its shardings.
+    """Gather a pytree on one device of this host, whatever its shardings.
 
-    Where that spans several hosts, each of them calls this.
+    If the shardings span several hosts, each must call this.
 
     Example:
       >>> import jax.numpy as jnp
@@ -186,7 +186,7 @@ def _same(x: Array) -> Array:
 
 
 def _spec(x: Array, count: int, min_size: int) -> PartitionSpec:
-    """The longest axis that `count` divides; none for small arrays."""
+    """Shard the longest axis that `count` divides; replicate small arrays."""
     axes = [axis for axis, size in enumerate(x.shape) if size % count == 0]
     if x.size < min_size or not axes:
         return PartitionSpec()
@@ -195,7 +195,7 @@ def _spec(x: Array, count: int, min_size: int) -> PartitionSpec:
 
 
 def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
-    """The former name of `fsdp_state`, for one version.
+    """Call `fsdp_state` by its former name, kept for one version.
 
     Example:
       >>> import jax.numpy as jnp
@@ -205,7 +205,7 @@ def sharded_state(state: PyTree, mesh: Mesh, least: int = 2**16) -> PyTree:
     return fsdp_state(state, mesh, least)
 
 
-# Former names, for one version.
+# Former names, kept for one version.
 spread, placed, whole, cut_shardings = shard_batches, device_put_global, gather, fsdp_shardings
 
 
@@ -217,18 +217,18 @@ class _Sharded:
     strict: bool = dataclasses.field(metadata={"static": True})
 
     def __call__(self, key: Array, n: int) -> PyTree:
-        return self._placed(self.sampler(key, n), n)
+        return self._constrain(self.sampler(key, n), n)
 
-    def _placed(self, batch: PyTree, n: int) -> PyTree:
+    def _constrain(self, batch: PyTree, n: int) -> PyTree:
         if not self.strict and n % self.mesh.shape[DATA]:
             return batch
         check_divides(n, self.mesh)
-        along = NamedSharding(self.mesh, PartitionSpec(DATA))
-        return jax.tree.map(lambda x: lax.with_sharding_constraint(x, along), batch)
+        sharding = NamedSharding(self.mesh, PartitionSpec(DATA))
+        return jax.tree.map(lambda x: lax.with_sharding_constraint(x, sharding), batch)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class _ShardedBySteps(_Sharded):
     def at(self, key: Array, step: Array, n: int) -> PyTree:
-        return self._placed(self.sampler.at(key, step, n), n)
+        return self._constrain(self.sampler.at(key, step, n), n)

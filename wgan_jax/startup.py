@@ -1,4 +1,4 @@
-"""Prepares the process of an entry point. Standard library only, as JAX takes seconds to load."""
+"""Process setup for entry points. Standard library only, as JAX takes seconds to import."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-# Stop requests; all but the first two are left alone where the process ignores or handles them.
+# Requests to stop; all but the first two are left alone if already ignored or handled.
 _SIGNALS = ("SIGTERM", "SIGINT", "SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
@@ -20,12 +20,12 @@ def prepare_process(*, stop_at_once: bool = False) -> None:
     """Make the streams safe and check the platform.
 
     Args:
-      stop_at_once: whether a signal ends the process at once, with one line. For a program
-        that installs handlers of its own once there is something to save.
+      stop_at_once: whether a signal ends the process immediately, with one line. For a
+        program that installs its own handlers once there is something to save.
     """
     protect_streams()
     _require_posix()
-    # Our own handler prints our messages; whatever handles those of all libraries need not too.
+    # Our own handler prints our messages; root handlers should not repeat them.
     logging.getLogger("wgan_jax").propagate = False
     if stop_at_once:
         exit_on_signals()
@@ -34,16 +34,16 @@ def prepare_process(*, stop_at_once: bool = False) -> None:
 def protect_streams() -> None:
     """Keep writes to stdout and stderr from ending the process.
 
-    A descriptor that is closed is opened on the null device, or the next file that
-    is opened would get its number and what is printed. A reader that goes away, a
-    terminal that is closed or a full disk silences a stream. Characters that its
+    Closed descriptors are opened on the null device; otherwise the next file opened
+    would get their number and receive the output. If the reader goes away, the
+    terminal closes or the disk is full, the stream is silenced. Characters that the
     encoding lacks are escaped.
     """
     for descriptor in range(3):
         try:
             os.fstat(descriptor)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest free number
     sys.stdout = tolerant_stream(1, getattr(sys.stdout, "encoding", "utf-8"))
     sys.stderr = tolerant_stream(2, getattr(sys.stderr, "encoding", "utf-8"), line_buffering=True)
 
@@ -51,7 +51,7 @@ def protect_streams() -> None:
 def tolerant_stream(
     descriptor: int, encoding: str, *, line_buffering: bool = False
 ) -> io.TextIOWrapper:
-    """A text stream over a descriptor that drops what can no longer be written."""
+    """Return a text stream over a descriptor that drops what can no longer be written."""
     raw = _TolerantFile(descriptor, "w", closefd=False)
     return io.TextIOWrapper(
         io.BufferedWriter(raw),
@@ -67,7 +67,7 @@ class _TolerantFile(io.FileIO):
             return super().write(data)
         except OSError:
             null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())  # for the writes of native code as well
+            os.dup2(null, self.fileno())  # for writes of native code as well
             os.close(null)
             return len(memoryview(data))
 
@@ -83,7 +83,7 @@ def _require_posix() -> None:
 
 
 def exit_on_signals() -> None:
-    """End the process with one line when a signal asks to: there is nothing to save yet."""
+    """Exit with one line on a signal, while there is nothing to save yet."""
     for name in _SIGNALS:
         number = getattr(signal, name)
         if name in _SIGNALS[:2] or signal.getsignal(number) is signal.SIG_DFL:

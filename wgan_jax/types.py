@@ -1,4 +1,4 @@
-"""The types that every other file speaks: networks, players and states."""
+"""Types shared by all modules: networks, players and states."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ Metrics = dict[str, Array]
 class Network(NamedTuple):
     """A network as a pair of pure functions.
 
-    Anything that can be written like this can be trained: Linen, NNX and Equinox
-    through `from_linen`, `from_nnx` and `from_equinox`, or plain functions.
+    Anything in this form can be trained: modules of Linen, NNX and Equinox through
+    `from_linen`, `from_nnx` and `from_equinox`, or plain functions.
 
     Attributes:
       init: `(key, x) -> (params, stats)`. `params` are trained; `stats` are
-        carried along without a gradient (running statistics), `{}` if there
+        carried along without gradients (running statistics), `{}` if there
         are none.
       apply: `(params, stats, x, *, train, key=None) -> (y, stats)`. `train`
-        chooses batch statistics over running ones; `key` feeds dropout.
+        selects batch statistics over running ones; `key` seeds dropout.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -45,12 +45,12 @@ class Network(NamedTuple):
 
 
 class Player(NamedTuple):
-    """One side of the game.
+    """One side of the game: the critic or the generator.
 
     Attributes:
-      params: its weights.
-      stats: what it carries along without a gradient, such as running statistics.
-      opt_state: the state of its optimizer.
+      params: trained weights.
+      stats: variables without gradients, such as running statistics.
+      opt_state: optimizer state.
     """
 
     params: PyTree
@@ -59,10 +59,10 @@ class Player(NamedTuple):
 
 
 class Step(NamedTuple):
-    """How far a run is. `int(step)` counts generator iterations.
+    """Progress of a run. `int(step)` is the number of generator iterations.
 
-    The two players count apart, so that the noise of a critic update does not
-    depend on how many of them share an iteration.
+    The two players have separate counters, so that the noise of a critic update
+    does not depend on how many updates share an iteration.
 
     Attributes:
       generator: updates of the generator, an int32 scalar.
@@ -85,11 +85,11 @@ class Step(NamedTuple):
 
 
 class GANState(NamedTuple):
-    """Everything that a run is, as arrays: it can be scanned, vmapped, sharded and saved.
+    """Complete state of a run, as arrays: it can be scanned, vmapped, sharded and saved.
 
     Attributes:
       step: counts of generator and critic updates, int32 scalars.
-      key: the typed root key. It never changes; draws fold in a step and a tag.
+      key: the typed root key. It never changes; draws fold in a step and a purpose.
       critic: the critic's `Player`.
       generator: the generator's `Player`.
     """
@@ -101,17 +101,17 @@ class GANState(NamedTuple):
 
 
 def from_linen(module: nn.Module) -> Network:
-    """A Flax Linen module as a `Network`.
+    """Adapt a Flax Linen module to a `Network`.
 
-    The module is called as `module(x)`, or `module(x, train=...)` where its
-    `__call__` takes `train`. All collections but `params` become `stats`.
-    `key`, if given, feeds the `dropout` stream.
+    The module is called as `module(x)`, or `module(x, train=...)` if its
+    `__call__` takes `train`. All collections except `params` become `stats`.
+    `key`, if given, seeds the `dropout` stream.
 
     Args:
       module: an unbound Linen module.
 
     Returns:
-      The `Network` of its `init` and `apply`.
+      A `Network` of its `init` and `apply`.
 
     Raises:
       ValueError: `module` is not a Linen module.
@@ -125,10 +125,10 @@ def from_linen(module: nn.Module) -> Network:
     """
     if isinstance(module, type) and issubclass(module, nn.Module):
         name = module.__name__
-        raise ValueError(f"from_linen takes an instance, got the class {name}: give {name}(...)")
+        raise ValueError(f"from_linen takes an instance, got the class {name}: pass {name}(...)")
     if not isinstance(module, nn.Module):
         library = library_of(module)
-        hint = f"; it is of {library[0]}: use {library[1]}" if library else ""
+        hint = f"; it is from {library[0]}: use {library[1]}" if library else ""
         raise ValueError(f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}")
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
 
@@ -151,7 +151,7 @@ def from_linen(module: nn.Module) -> Network:
 
 
 def _name_of(x: Any) -> str:
-    """The name of a class or function, or else that of the class of `x`."""
+    """Return the name of a class or function, or the class name of any other `x`."""
     return getattr(x, "__name__", None) or type(x).__name__
 
 
@@ -163,7 +163,7 @@ _ADAPTERS = {
 
 
 def library_of(x: Any) -> tuple[str, str] | None:
-    """The library that a module, or a class of modules, comes from, and the adapter for it."""
+    """Return the library of a module (or class of modules) and its adapter."""
     kind = x if isinstance(x, type) else type(x)
     for base in kind.__mro__:
         for library, adapter in _ADAPTERS.items():
@@ -173,26 +173,26 @@ def library_of(x: Any) -> tuple[str, str] | None:
 
 
 def check_network_type(**networks: Any) -> None:
-    """Refuse what is no pair of `init` and `apply`, such as a module without its adapter.
+    """Reject anything but a pair of `init` and `apply`, such as a module without an adapter.
 
     Raises:
-      ValueError: one of them is no `Network`; the message names its adapter.
+      ValueError: an argument is not a `Network`; the message names its adapter.
 
     Example:
       >>> import flax.linen as nn
       >>> check_network_type(critic=nn.Dense(1))
       Traceback (most recent call last):
-      ValueError: critic is a module of flax.linen, Dense; adapt it by from_linen(module)
+      ValueError: critic is a module of flax.linen, Dense; adapt it with from_linen(module)
     """
     for role, network in networks.items():
         library, kind = library_of(network), _name_of(network)
         is_pair = hasattr(network, "init") and hasattr(network, "apply")
         if library and not (is_pair and library[0] != "flax.linen"):
             raise ValueError(
-                f"{role} is a module of {library[0]}, {kind}; adapt it by {library[1]}"
+                f"{role} is a module of {library[0]}, {kind}; adapt it with {library[1]}"
             )
         if not is_pair:
             raise ValueError(
-                f"{role} is no Network but a {kind}; give Network(init, apply), or "
-                f"adapt a module by from_linen, from_nnx or from_equinox"
+                f"{role} is not a Network but a {kind}; pass Network(init, apply), or "
+                f"adapt a module with from_linen, from_nnx or from_equinox"
             )

@@ -1,4 +1,4 @@
-"""Unrolled GAN: the generator answers the critic of a few steps ahead."""
+"""Unrolled GANs: generator steps against the critic a few steps ahead."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from wgan_jax.types import Array, GANState, Metrics, Player, PyTree, Scalar
 def unrolled_generator_step(
     game: Game, state: GANState, batch_size: int, real: PyTree | None = None
 ) -> tuple[GANState, Metrics]:
-    """A step of the generator against the critic of `game.unrolled_steps` steps ahead.
+    """Take a generator step against the critic `game.unrolled_steps` steps ahead.
 
-    Those steps are all on the batch `real`. The generator's gradient through them has two
-    parts: the usual one, and how the critic would react. The critic itself stays where it is.
+    These steps all use the batch `real`. The generator's gradient through them has two
+    parts: the usual one, and the critic's reaction. The critic itself does not change.
 
     Raises:
-      ValueError: no real samples.
+      ValueError: there are no real samples.
 
     Example:
       >>> import optax
@@ -54,17 +54,17 @@ def unrolled_generator_step(
     def key(purpose: Purpose) -> Array:
         return derive_key(state.key, purpose, state.step.generator)
 
-    in_generator, in_critic = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
-    on_fake, on_real = jax.random.split(in_critic)
+    generator_key, critic_key = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
+    fake_key, real_key = jax.random.split(critic_key)
     z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
     keys = jax.random.split(key(Purpose.UNROLLED), game.unrolled_steps)
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:
         generator = state.generator._replace(params=params)
-        fake, stats = sample_fakes(game, generator, z, in_generator)
+        fake, stats = sample_fakes(game, generator, z, generator_key)
         critic = _unroll_critic(game, state.critic, generator, real, keys, state.step.generator)
-        f_fake, _ = score(game, critic, fake, on_fake)
-        f_real, _ = score(game, critic, real, on_real)
+        f_fake, _ = score(game, critic, fake, fake_key)
+        f_real, _ = score(game, critic, real, real_key)
         value = unrolled_generator_loss(game.objective, f_real, f_fake)
         return value, (stats, {"generator/loss": value})
 
@@ -74,24 +74,24 @@ def unrolled_generator_step(
 def _unroll_critic(
     game: Game, critic: Player, generator: Player, real: PyTree, keys: Array, iteration: Array
 ) -> Player:
-    """The critic after one update for each of `keys`, differentiable in the generator."""
+    """Return the critic after an update per key, differentiable in the generator."""
 
-    def ahead(critic: Player, key: Array) -> tuple[Player, None]:
-        on = partial(derive_key, key)
-        return update_critic(game, critic, generator, real, on, iteration)[0], None
+    def step(critic: Player, key: Array) -> tuple[Player, None]:
+        key_of = partial(derive_key, key)
+        return update_critic(game, critic, generator, real, key_of, iteration)[0], None
 
-    return lax.scan(ahead, critic, keys)[0]
+    return lax.scan(step, critic, keys)[0]
 
 
 def unrolled_generator_loss(objective: Objective, real: Array, fake: Array) -> Scalar:
-    """What the generator descends, from scores of the critic of a few steps ahead.
+    """Return the generator's loss from scores of the critic a few steps ahead.
 
-    The scores of real samples depend on the generator too, through the critic's
-    reaction, so their part of the game's value joins the generator's own loss. With
-    a minimax loss the sum is the value of the game, up to a constant.
+    The scores of real samples also depend on the generator, through the critic's
+    reaction, so their part of the game's value is added to the generator's own loss.
+    With a minimax loss the sum is the value of the game, up to a constant.
 
     Args:
-      objective: whose critic's loss is a part of real scores plus a part of fake ones.
+      objective: one whose critic loss adds a term of real scores and a term of fake scores.
       real: scores [n].
       fake: scores [n].
 
@@ -108,11 +108,11 @@ def unrolled_generator_loss(objective: Objective, real: Array, fake: Array) -> S
 
 
 def check_differentiable(tx: optax.GradientTransformation, params: PyTree) -> None:
-    """Refuse an optimizer whose update has no derivative at a zero gradient.
+    """Reject an optimizer whose update has no derivative at a zero gradient.
 
-    A weight behind a dead ReLU has gradient zero. Where the update then takes
-    the square root of zero, as Adam does by default, its derivative is not a
-    number. An optimizer that holds traced hyper-parameters is not looked at.
+    Weights behind a dead ReLU have gradient zero. If the update then takes the
+    square root of zero, as Adam does by default, its derivative is not finite.
+    Optimizers that hold traced hyperparameters are not checked.
 
     Args:
       tx: the critic's optimizer.

@@ -1,4 +1,4 @@
-"""A variational autoencoder whose decoder is the generator, as a baseline to GANs."""
+"""Variational autoencoder whose decoder is the generator, as a baseline for GANs."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ from wgan_jax.validation import check_part
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EvidenceBound:
-    """E log N(x; g(z), noise^2) - KL(q(z|x), N(0, I)), a lower bound of log p(x) in nats.
+    """E log N(x; g(z), noise^2) - KL(q(z|x), N(0, I)), a lower bound on log p(x) in nats.
 
-    A generator's samples lie on a thin set where a likelihood is zero or
-    infinite; maximum likelihood needs this noise around them. The WGAN paper
-    recalls that its best value is about 0.1 per pixel for images in [0, 1], so 0.2 in
-    [-1, 1], much wider than what a good sample needs.
+    A generator's samples lie on a thin set, where a likelihood is zero or infinite;
+    maximum likelihood needs this noise around them. According to the WGAN paper, its
+    best value is about 0.1 per pixel for images in [0, 1], so 0.2 in [-1, 1], much
+    larger than a good sample needs.
 
     Raises:
-      ValueError: noise that is not positive.
+      ValueError: the noise is not positive.
 
     Example:
       >>> import jax.numpy as jnp
@@ -46,7 +46,7 @@ class EvidenceBound:
     observation_noise: float = 0.1
     """Standard deviation of the decoder's noise in each coordinate, in units of the data."""
     noisy_samples: bool = False
-    """Add that noise to samples, as the model does, instead of showing their means."""
+    """Add the decoder's noise to samples, as the model does, instead of showing their means."""
 
     title: ClassVar[str] = "VAE"
     estimates: ClassVar[str] = "the evidence bound in nats; it rises as the model improves"
@@ -57,7 +57,7 @@ class EvidenceBound:
             raise ValueError(f"observation_noise must be positive, got {noise}")
 
     def __call__(self, x: Array, decoded: Array, mean: Array, log_var: Array) -> Array:
-        """The bound of each sample, [batch]."""
+        """Return the bound of each sample, [batch]."""
         variance = jnp.square(jnp.asarray(self.observation_noise, jnp.float32))
         squares = jnp.square(x - decoded).reshape(x.shape[0], -1)
         scale = squares.shape[1] * jnp.log(2 * math.pi * variance)
@@ -75,28 +75,28 @@ def vae(
     critic_tx: optax.GradientTransformation,
     latent: Callable[[Array, int], Array],
 ) -> GAN:
-    """A VAE in the clothes of a GAN, so that the same loops train it.
+    """Build a VAE that implements the `GAN` interface, so that the same loops train it.
 
-    The encoder sits where the critic does. Both ascend the same bound: a critic
-    step moves the encoder, a generator step the decoder, so one critic step per
-    iteration is the usual training. `generator_step` needs the real samples,
-    `(state, batch_size, real[batch, ...])`.
+    The encoder takes the place of the critic. Both networks ascend the same bound:
+    a critic step updates the encoder, a generator step the decoder, so one critic
+    step per iteration is the usual training. `generator_step` needs the real
+    samples, `(state, batch_size, real[batch, ...])`.
 
     Args:
       decoder: latents `z[n, d]` to samples `x[n, ...]`.
       encoder: samples to mean and log-variance of q(z|x), `[n, 2 d]`.
-      bound: with the observation noise.
+      bound: evidence bound, with the observation noise.
       generator_tx: optax optimizer of the decoder.
       critic_tx: optax optimizer of the encoder.
-      latent: `(key, n) -> z[n, d]`, which has to be N(0, I).
+      latent: `(key, n) -> z[n, d]`, which must be N(0, I).
 
     Returns:
-      A `GAN`, whose `critic/estimate` is the bound in nats per sample, to be
-      raised; the losses are its negative.
+      A `GAN` whose `critic/estimate` is the bound in nats per sample, to be
+      maximized; the losses are its negative.
 
     Raises:
-      ValueError: at trace time, with the shapes, where encodings or samples do not
-        fit, or samples are pairs with labels.
+      ValueError: at trace time, with the shapes, if encodings or samples do not
+        match, or samples are pairs with labels.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -138,7 +138,7 @@ def _init(game: Game, key: Array, real: Array) -> GANState:
 
 
 def _critic_step(game: Game, state: GANState, real: Array) -> tuple[GANState, Metrics]:
-    """The encoder ascends the bound."""
+    """Update the encoder to raise the bound."""
     keys = [
         derive_key(state.key, purpose, state.step.critic)
         for purpose in (Purpose.CRITIC_LATENT, Purpose.CRITIC_DROPOUT)
@@ -157,7 +157,7 @@ def _critic_step(game: Game, state: GANState, real: Array) -> tuple[GANState, Me
 def _generator_step(
     game: Game, state: GANState, batch_size: int, real: Array | None = None
 ) -> tuple[GANState, Metrics]:
-    """The decoder ascends the bound."""
+    """Update the decoder to raise the bound."""
     if real is None or batch_size_of(real) != batch_size:
         raise ValueError(
             f"a VAE's generator_step(state, {batch_size}, real) needs {batch_size} real samples"
@@ -176,30 +176,30 @@ def _generator_step(
 
 
 def _generate(game: Game, state: GANState, key: Array, n: int) -> Array:
-    on_latent, on_noise = jax.random.split(typed(key))
-    x = algorithm.generate(game, state, on_latent, n)
+    latent_key, noise_key = jax.random.split(typed(key))
+    x = algorithm.generate(game, state, latent_key, n)
     if game.objective.noisy_samples:
-        x = x + game.objective.observation_noise * jax.random.normal(on_noise, x.shape, x.dtype)
+        x = x + game.objective.observation_noise * jax.random.normal(noise_key, x.shape, x.dtype)
     return x
 
 
 def _loss(
-    game: Game, critic: Player, generator: Player, real: Array, on_latent: Array, on_dropout: Array
+    game: Game, critic: Player, generator: Player, real: Array, z_key: Array, dropout_key: Array
 ) -> tuple[Array, tuple[PyTree, PyTree]]:
-    """The negative bound, and the statistics of encoder and decoder after it."""
-    on_encoder, on_decoder = jax.random.split(on_dropout)
+    """Return the negative bound, and updated statistics of encoder and decoder."""
+    encoder_key, decoder_key = jax.random.split(dropout_key)
     code, critic_stats = game.critic.apply(
-        critic.params, critic.stats, real, train=True, key=on_encoder
+        critic.params, critic.stats, real, train=True, key=encoder_key
     )
-    noise = game.latent(on_latent, _check_array(real))
+    noise = game.latent(z_key, _check_array(real))
     if code.shape != (noise.shape[0], 2 * noise.shape[1]):
         raise ValueError(
-            f"the encoder returns mean and log-variance of a latent {noise.shape}, so "
+            f"the encoder must return mean and log-variance of a latent {noise.shape}, so "
             f"{[noise.shape[0], 2 * noise.shape[1]]}; got {list(code.shape)}"
         )
     mean, log_var = jnp.split(code, 2, axis=1)
     z = mean + jnp.exp(log_var / 2) * noise
-    decoded, generator_stats = sample_fakes(game, generator, z, on_decoder)
+    decoded, generator_stats = sample_fakes(game, generator, z, decoder_key)
     return -game.objective(real, decoded, mean, log_var).mean(), (critic_stats, generator_stats)
 
 

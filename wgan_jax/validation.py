@@ -1,4 +1,4 @@
-"""Checks of the parts of a game when it is built, and of what a critic's scores depend on."""
+"""Checks of the parts of a game when it is built, and of the critic's dependence on batches."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _PROBE_ROWS = 4
 
 
 def check_part(part: Any, role: str, *methods: str) -> None:
-    """Refuse a class in place of an instance, and a part without the methods that it needs.
+    """Reject a class in place of an instance, and a part that lacks methods.
 
     Raises:
-      ValueError: names the role, what was given and what to do.
+      ValueError: the part is invalid; the message gives its role and what to do.
 
     Example:
       >>> from wgan_jax import Wasserstein
@@ -36,23 +36,23 @@ def check_part(part: Any, role: str, *methods: str) -> None:
         name = type(part).__name__
         advice = f"; build it, {name}(...).build()" if hasattr(part, "build") else ""
         if all(callable(getattr(getattr(part, "tx", None), method, None)) for method in methods):
-            advice = "; give its optax transformation, `.tx`"  # as an Optimizer of NNX
+            advice = "; pass its optax transformation, `.tx`"  # such as an NNX Optimizer
         raise ValueError(f"the {role} needs {', '.join(methods)}, but {name} has none{advice}")
 
 
 def check_independent_scores(critic: Network, sample: PyTree) -> None:
-    """Refuse a critic whose scores in training depend on other samples of the batch.
+    """Reject a critic whose training scores depend on other samples of the batch.
 
     A penalty bounds the gradient of each score with respect to its own sample,
-    which says nothing once a score depends on the whole batch. Such a critic is
-    known by what it does and not by its name: one sample is changed, and the scores
-    of the others must stay as they are. Weights are drawn at random, since those of
-    `init` may hide it, as a last layer of zeros does. A critic that is built from
-    traced hyper-parameters cannot be computed yet and is not looked at.
+    which is meaningless once a score depends on the full batch. The critic is
+    tested by its outputs, not by layer names: when one sample changes, the scores
+    of the others must not. Weights are drawn at random, since those of `init` may
+    hide the dependence, as a last layer of zeros does. A critic that is built from
+    traced hyperparameters cannot be evaluated yet and is not checked.
 
     Args:
       critic: the network.
-      sample: shapes and dtypes of a batch, as of `jax.eval_shape`.
+      sample: shapes and dtypes of a batch, as from `jax.eval_shape`.
 
     Raises:
       ValueError: scores depend on other samples.
@@ -83,11 +83,11 @@ def check_independent_scores(critic: Network, sample: PyTree) -> None:
 
     @jax.jit
     def score(weights: PyTree, state: PyTree, batches: PyTree, key: Array) -> Array:
-        def one(x: PyTree) -> Array:
+        def score_batch(x: PyTree) -> Array:
             same = jax.random.clone(key)  # the same dropout for all batches, on purpose
             return critic.apply(weights, state, x, train=True, key=same)[0].astype(jnp.float32)
 
-        return lax.map(one, batches).reshape(len(changed) + 1, _PROBE_ROWS)
+        return lax.map(score_batch, batches).reshape(len(changed) + 1, _PROBE_ROWS)
 
     with jax.ensure_compile_time_eval():
         try:
@@ -95,29 +95,29 @@ def check_independent_scores(critic: Network, sample: PyTree) -> None:
         except (jax.errors.UnexpectedTracerError, jax.errors.ConcretizationTypeError):
             return
     others, own = scores[:, 1:], scores[:, :1]
-    room = 1e-4 * (np.abs(own - own[:1]) + np.abs(others[:1])) + 1e-30
-    if np.isfinite(others[0]).all() and not (np.abs(others - others[:1]) <= room).all():
+    tolerance = 1e-4 * (np.abs(own - own[:1]) + np.abs(others[:1])) + 1e-30
+    if np.isfinite(others[0]).all() and not (np.abs(others - others[:1]) <= tolerance).all():
         raise ValueError(
             "a penalty bounds the gradient of each score by its own sample, but scores of this "
             "critic depend on other samples of the batch, as they do with batch norm; use layer "
-            "norm in its place (norm='layer')"
+            "norm instead (norm='layer')"
         )
 
 
 def sample_spec(generator: Network, latent: Callable[[Array, int], PyTree], n: int = 2) -> PyTree:
-    """Shapes and dtypes of `n` samples of a generator, by tracing alone."""
+    """Return shapes and dtypes of `n` samples of a generator, by tracing alone."""
 
     def sample(key: Array) -> PyTree:
-        on_latent, on_init, on_apply = jax.random.split(key, 3)
-        z = latent(on_latent, n)
-        params, stats = generator.init(on_init, z)
-        return generator.apply(params, stats, z, train=True, key=on_apply)[0]
+        latent_key, init_key, apply_key = jax.random.split(key, 3)
+        z = latent(latent_key, n)
+        params, stats = generator.init(init_key, z)
+        return generator.apply(params, stats, z, train=True, key=apply_key)[0]
 
     return jax.eval_shape(sample, jax.random.key(0))
 
 
 def _filled(spec: PyTree, draw: Callable[[tuple[int, ...]], np.ndarray]) -> PyTree:
-    """Arrays of the shapes and dtypes of `spec`: floats are drawn, integers are 0."""
+    """Return arrays with the shapes and dtypes of `spec`: floats are drawn, integers are 0."""
 
     def fill(x: jax.ShapeDtypeStruct) -> Any:
         if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):

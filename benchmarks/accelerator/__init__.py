@@ -1,1 +1,1 @@
-"""One command for somebody with ten minutes of an accelerator."""
+"""Benchmark of an accelerator in one command of under ten minutes."""

@@ -1,4 +1,4 @@
-"""What is asked besides speed: equal runs, the CPU's numbers, resuming, members, bounds, images."""
+"""Checks besides speed: equal runs, agreement with the CPU, resuming, members, bounds, images."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ from wgan_jax.latents import Normal
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.transforms.optimizers import RMSProp
 
-_TOLERANCE = 1e-3  # of weights after three iterations, relative, in the norm
+_TOLERANCE = 1e-3  # relative, in the norm of the weights after three iterations
 
 
 def equal_runs(task: Task) -> None:
-    """Two runs from one seed, bit for bit."""
+    """Compare two runs from one seed, bit for bit."""
     found: dict[str, Any] = {}
     for name, iterations in (("W1", 200), ("W3", 20)):
         workload, chunk = workload_of(name, task), 2 if task.rehearse else 20
@@ -50,16 +50,16 @@ def equal_runs(task: Task) -> None:
             run = Ours(workload, chunk)
             run.iterate(chunk if task.rehearse else iterations)
             ends.append(leaves(run._state))
-        apart = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(*ends, strict=True))
+        difference = max(float(np.abs(a - b).max(initial=0)) for a, b in zip(*ends, strict=True))
         equal = all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
-        found[name] = {"equal": equal, "largest_difference": apart}
+        found[name] = {"equal": equal, "largest_difference": difference}
         task.save({"runs": found, "xla_flags": os.environ.get("XLA_FLAGS", "")})
 
 
 def same_as_on_the_cpu(task: Task) -> None:
-    """Three iterations here and on the CPU, in full precision, by gradient descent.
+    """Compare three iterations here and on the CPU, in full precision, by gradient descent.
 
-    Under RMSProp the first step is the sign of the gradient, which rounding may turn.
+    RMSProp would not do: its first step is the sign of the gradient, which rounding may flip.
     """
     found: dict[str, Any] = {}
     for name in ("W1", "W3"):
@@ -79,21 +79,21 @@ def same_as_on_the_cpu(task: Task) -> None:
         ends = []
         for device in (jax.devices("cpu")[0], jax.devices()[0]):
             with jax.default_device(device), jax.default_matmul_precision("highest"):
-                given = jax.device_put(reals, device)
-                state = jax.device_put(model.init(jax.random.key(0), given[0]), device)
+                batches = jax.device_put(reals, device)
+                state = jax.device_put(model.init(jax.random.key(0), batches[0]), device)
                 for _ in range(3):
-                    state, _ = model.train_step(state, given)
+                    state, _ = model.train_step(state, batches)
                 ends.append(leaves(state))
-        away = sum(float(np.square(a - b).sum()) for a, b in zip(*ends, strict=True)) ** 0.5
+        error = sum(float(np.square(a - b).sum()) for a, b in zip(*ends, strict=True)) ** 0.5
         size = sum(float(np.square(a).sum()) for a in ends[0]) ** 0.5
-        found[name] = {"relative_difference": away / size, "within": away / size <= _TOLERANCE}
+        found[name] = {"relative_difference": error / size, "within": error / size <= _TOLERANCE}
         task.save({"devices": found, "tolerance": _TOLERANCE})
 
 
 def resume(task: Task) -> None:
-    """A run that is killed in its midst and resumed by another process, bit for bit."""
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place, "state.npz")
+    """Kill a run, resume it in another process, and compare it bit for bit with a full run."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "state.npz")
         command = [sys.executable, "-c", _VICTIM, str(path), str(int(task.rehearse))]
         victim = subprocess.Popen(command)
         while not path.exists():
@@ -104,7 +104,7 @@ def resume(task: Task) -> None:
         victim.wait()
         with np.load(path) as file:
             saved = [file[f"arr_{i}"] for i in range(len(file.files))]
-    whole, resumed = (_resumable(task.rehearse) for _ in range(2))
+    full, resumed = (_resumable(task.rehearse) for _ in range(2))
     chunks = 5
     structure = jax.tree.structure(resumed._state)
     resumed._state = jax.tree.unflatten(
@@ -114,15 +114,15 @@ def resume(task: Task) -> None:
             for x, like in zip(saved, jax.tree.leaves(resumed._state), strict=True)
         ],
     )
-    done = int(resumed._state.step) // whole._chunk
-    resumed.iterate((chunks - done) * whole._chunk)
-    whole.iterate(chunks * whole._chunk)
-    ends = leaves(whole._state), leaves(resumed._state)
+    done = int(resumed._state.step) // full._chunk
+    resumed.iterate((chunks - done) * full._chunk)
+    full.iterate(chunks * full._chunk)
+    ends = leaves(full._state), leaves(resumed._state)
     equal = all(np.array_equal(a, b) for a, b in zip(*ends, strict=True))
     task.save({"killed_after": done, "chunks": chunks, "equal": equal})
 
 
-# Saves its state after each chunk, by a rename, until it is killed.
+# Saves its state after each chunk, atomically by a rename, until it is killed.
 _VICTIM = """
 import pathlib, sys
 import numpy as np
@@ -142,7 +142,7 @@ def _resumable(rehearse: bool) -> Ours:
 
 
 def members(task: Task, counts: tuple[int, ...] = ()) -> None:
-    """What an iteration costs as a population grows."""
+    """Time an iteration as a population grows."""
     found: dict[str, float] = {}
     for count in counts or ((1, 4) if task.rehearse else (1, 4, 16, 64)):
         batch, width, depth = (8, 8, 1) if task.rehearse else (256, 128, 3)
@@ -158,7 +158,7 @@ def members(task: Task, counts: tuple[int, ...] = ()) -> None:
 
 
 def bounds(task: Task) -> None:
-    """Seconds of a certified W1 of two samplers and of a Lipschitz bound, compiled and again."""
+    """Time a certified W1 of two samplers and a Lipschitz bound, with and without compilation."""
     options = {"steps": 20, "cones": 16} if task.rehearse else {}
     options |= {"held_out": 1_024, "transport_size": 64, "transports": 1} if task.rehearse else {}
     found: dict[str, Any] = {}
@@ -188,7 +188,7 @@ def bounds(task: Task) -> None:
 
 
 def cifar10(task: Task) -> None:
-    """2,000 iterations of configs/cifar10.py, warm-up included, on images that were carried."""
+    """Run 2,000 iterations of configs/cifar10.py, including warm-up, on the given images."""
     images = cifar10_images(Path(task.cifar10))
     model, steps = cifar10_gan(4 if task.rehearse else 64), 6 if task.rehearse else 2_000
     data = ArrayDataset(jnp.asarray(images))
@@ -199,7 +199,7 @@ def cifar10(task: Task) -> None:
         sizes = {"n_critic": n_critic, "batch_size": batch, "length": length}
         return jax.jit(scan_steps(model, **sizes), donate_argnums=0)
 
-    # Warm-up: more critic steps in the first 25 iterations and in each that 500 divides.
+    # Warm-up: more critic steps in the first 25 iterations and in every 500th.
     warm, rest, done = run(100, 1), dict[int, Any](), 0
     began, found = time.monotonic(), dict[str, Any]()
     while done < steps and task.spent() < 0.95:
@@ -218,7 +218,7 @@ def cifar10(task: Task) -> None:
 
 
 def cifar10_gan(filters: int = 64) -> Any:
-    """The game of configs/cifar10.py, which itself needs more packages than are here."""
+    """Return the GAN of configs/cifar10.py, which itself needs packages that may be missing."""
     size = {"image_size": 32, "channels": 3, "filters": filters}
     return gan(
         from_linen(DCGANGenerator(**size)),

@@ -1,4 +1,4 @@
-"""What a device can do at most: as its maker says, or as its matrix products reach."""
+"""Peak throughput of a device, by its data sheet and by measured matrix products."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import time
 import jax
 import jax.numpy as jnp
 
-# TFLOP/s without sparsity, of data sheets: float32, TF32, bfloat16; 0 where there is no such unit.
-# The first whose words are all in the device's name counts.
+# TFLOP/s without sparsity, from data sheets: float32, TF32, bfloat16; 0 if there is no such unit.
+# The first entry whose words are all in the device's name applies.
 KNOWN = {
     "H100 PCIe": (51, 378, 756),
     "H100": (67, 494, 989),
@@ -30,7 +30,7 @@ JAX_PRECISION = {"float32": "highest", "TF32": "tensorfloat32", "bf16": "default
 
 
 def known_peak(device: str, precision: str) -> float | None:
-    """FLOP/s that the maker promises, None for a device that is not in the table.
+    """Return the FLOP/s of the data sheet, or None for a device that is not in the table.
 
     Example:
       >>> known_peak("NVIDIA H100 80GB HBM3", "bf16")
@@ -44,7 +44,7 @@ def known_peak(device: str, precision: str) -> float | None:
 
 
 def measured_peak(precision: str, size: int, rounds: int = 5) -> float:
-    """FLOP/s of the fastest of some square matrix products."""
+    """Return the FLOP/s of the fastest of several square matrix products."""
     dtype = jnp.bfloat16 if precision == "bf16" else jnp.float32
     with jax.default_matmul_precision(JAX_PRECISION[precision]):
         product = jax.jit(lambda a, b: a @ b)
@@ -59,7 +59,7 @@ def measured_peak(precision: str, size: int, rounds: int = 5) -> float:
 
 
 def peaks(device: str, rehearse: bool) -> dict[str, dict[str, float | None]]:
-    """Both kinds for each precision that the device has."""
+    """Return both peaks for each precision of the device."""
     gpu = jax.default_backend() == "gpu"
     size = 256 if rehearse or jax.default_backend() == "cpu" else 8_192
     return {

@@ -1,4 +1,4 @@
-"""Whether a PyTorch step trains on the penalty: a compiled one may drop its gradient in silence."""
+"""Check that a PyTorch step trains on the penalty; a compiled one may silently drop it."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ _TOLERANCE = 5e-2  # half precision passes, a gradient without its penalty does 
 
 
 def check_gradient(contender: Any, workload: Workload, states: Any, samples: Any = None) -> None:
-    """Compare a contender's gradient of the critic with that of JAX at the same weights and draws.
+    """Compare a contender's critic gradient with that of JAX at the same weights and draws.
 
     Raises:
-      ValueError: it is another.
+      ValueError: the gradients differ.
     """
     z, real = probe(workload) if samples is None else samples
     t = np.linspace(0, 1, len(z), dtype=np.float32)[:, None]
     right, bare = (gradient(workload, states, z, real, t, weight) for weight in (GP_WEIGHT, 0.0))
-    named = contender.critic_gradient(states, z, real, t)
-    given = from_state_dict(networks(workload)[1], named)[0]
-    away, share = distance(given, right), distance(bare, right)
+    gradients = contender.critic_gradient(states, z, real, t)
+    actual = from_state_dict(networks(workload)[1], gradients)[0]
+    error, share = distance(actual, right), distance(bare, right)
     if share < 2 * _TOLERANCE:
-        raise ValueError(f"the penalty is only {share:.1%} of the gradient: nothing can be told")
-    if away > _TOLERANCE:
-        drops = distance(given, bare) < _TOLERANCE
+        raise ValueError(f"the penalty is only {share:.1%} of the gradient: too little to check")
+    if error > _TOLERANCE:
+        drops = distance(actual, bare) < _TOLERANCE
         raise ValueError(
-            f"its gradient is {away:.0%} off that of JAX"
+            f"its gradient is {error:.0%} off that of JAX"
             f"{': it drops the gradient of the penalty' if drops else ''}"
         )
 
 
 def gradient(workload: Workload, states: Any, z: Any, real: Any, t: Any, weight: float) -> Any:
-    """Of the critic's loss with its penalty, by JAX in full precision."""
+    """Return the gradient of the critic's loss with its penalty, by JAX in full precision."""
     generator_module, critic_module = networks(workload)
     generator, critic = converted(workload, states)
 
@@ -58,7 +58,7 @@ def gradient(workload: Workload, states: Any, z: Any, real: Any, t: Any, weight:
 
 
 def distance(tree: Any, other: Any) -> float:
-    """In the norm of all leaves, relative to the second."""
+    """Return the norm of the difference of all leaves, relative to the second tree."""
     pairs = list(zip(*map(jax.tree.leaves, (tree, other)), strict=True))
     off = sum(float(np.square(np.asarray(a) - np.asarray(b)).sum()) for a, b in pairs)
     size = sum(float(np.square(np.asarray(b)).sum()) for _, b in pairs)

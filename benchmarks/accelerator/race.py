@@ -1,4 +1,4 @@
-"""One workload, ours beside PyTorch, in interleaved windows."""
+"""One workload, ours against PyTorch, in interleaved windows."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from benchmarks.speed.contender import probe
 from benchmarks.speed.measure import window
 from benchmarks.speed.workloads import Workload
 
-_WINDOW = 0.2  # seconds that a window lasts at least
-_BUILD = 0.6  # share of the budget after which no further variant is built
-_CHUNK = 0.25  # share of the budget after which no longer chunk is tried
-_GAIN = 0.97  # a longer chunk must take less than this of the time
+_WINDOW = 0.2  # minimum seconds of a window
+_BUILD = 0.6  # share of the budget after which no more variants are built
+_CHUNK = 0.25  # share of the budget after which no longer chunks are tried
+_GAIN = 0.97  # a longer chunk must take less than this share of the time
 _ROUNDS = 15
 _TOLERANCES = {"float32": 2e-3, "TF32": 2e-2, "bf16": math.inf}  # of the loss at the same weights
 
 
 class Variant:
-    """A contender, built and run within a precision that is set from outside."""
+    """A contender, built and run within a context that sets the precision."""
 
     def __init__(self, build: Callable[[], Any], within: Callable[[], Any]):
         self._within = within
@@ -62,8 +62,8 @@ def race(workload: Workload, task: Task) -> None:
             continue
         try:
             built[label], lengths[label] = made(build, label, reference, chunk)
-        except Exception as error:  # a variant that this machine does not offer
-            first = (str(error).strip() or "without a word").splitlines()[0]
+        except Exception as error:  # a variant that this machine does not support
+            first = (str(error).strip() or "no message").splitlines()[0]
             found["refused"][label] = f"{type(error).__name__}: {first:.200}"
         else:
             found["variants"][label] = {"memory": peak_memory(label, built)}
@@ -79,7 +79,7 @@ def race(workload: Workload, task: Task) -> None:
 
 
 def variants(workload: Workload, chunk: int) -> dict[str, Callable[[], Variant]]:
-    """What can run, the most telling first, since time may run out."""
+    """Return what can run, the most informative first, since time may run out."""
 
     def ours(precision: str) -> Variant:
         from benchmarks.speed.ours import Ours
@@ -109,7 +109,7 @@ def variants(workload: Workload, chunk: int) -> dict[str, Callable[[], Variant]]
         ("torch fused", "TF32", torch, fused),
         ("torch fused", "bf16", torch, fused),
     ]
-    if jax.default_backend() != "gpu":  # no TF32 there, and no graphs
+    if jax.default_backend() != "gpu":  # without TF32 and CUDA graphs
         rows = [
             (name, "float32" if precision == "TF32" else precision, make, options)
             for name, precision, make, options in rows
@@ -145,17 +145,17 @@ def _torch_at(precision: str) -> Iterator[None]:
 
 
 class _Reference:
-    """The weights of the first PyTorch network, at which all must have one loss."""
+    """The weights of the first PyTorch network, at which all losses must agree."""
 
     def __init__(self, workload: Workload):
         self._workload, self._probe = workload, probe(workload)
         self._states: Any = None
 
     def check(self, label: str, variant: Variant) -> None:
-        """Refuse another number of parameters, another loss, another gradient of the penalty.
+        """Reject a variant with a different parameter count, loss or penalty gradient.
 
         Raises:
-          ValueError: it does other work than the first.
+          ValueError: the variant does not do the same work as the first one.
         """
         counts = variant.contender.parameters()
         if self._states is None:
@@ -165,11 +165,11 @@ class _Reference:
             if self._workload.seeds == 1:
                 self._loss = variant.critic_loss(self._states, *self._probe)
         if counts != self._counts:
-            raise ValueError(f"it has {counts} parameters and not {self._counts}")
+            raise ValueError(f"it has {counts} parameters, not {self._counts}")
         if self._workload.seeds == 1:
             loss = variant.critic_loss(self._states, *self._probe)
-            away = abs(loss - self._loss) / max(abs(self._loss), 1e-2)
-            if away > _TOLERANCES[label.rpartition(" ")[2]]:
+            error = abs(loss - self._loss) / max(abs(self._loss), 1e-2)
+            if error > _TOLERANCES[label.rpartition(" ")[2]]:
                 raise ValueError(
                     f"its loss at the same weights is {loss:.6g}, not {self._loss:.6g}"
                 )
@@ -182,7 +182,7 @@ class _Reference:
 def made(
     build: Callable[[], Variant], label: str, reference: _Reference, chunk: int
 ) -> tuple[Variant, int]:
-    """A variant that has compiled, and the iterations of its windows."""
+    """Return a compiled variant and the number of iterations per window."""
     if label.startswith("torch"):
         import torch
 
@@ -197,7 +197,7 @@ def made(
 
 
 def chosen_chunk(workload: Workload, task: Task, found: dict[str, Any]) -> int:
-    """The shortest chunk of which a longer one is not faster by more than a few hundredths."""
+    """Return the shortest chunk that a longer one does not beat by more than a few percent."""
     from benchmarks.speed.ours import Ours
 
     accelerated = jax.default_backend() != "cpu"
@@ -225,7 +225,7 @@ def chosen_chunk(workload: Workload, task: Task, found: dict[str, Any]) -> int:
 
 
 def peak_memory(label: str, built: dict[str, Variant]) -> float | None:
-    """MiB; of JAX, whose peak only rises, that of the first of ours alone."""
+    """Return peak MiB; for JAX, whose peak never falls, only for the first of our variants."""
     if label.startswith("torch"):
         import torch
 
@@ -233,13 +233,13 @@ def peak_memory(label: str, built: dict[str, Variant]) -> float | None:
     if sum(name.startswith("ours") for name in built) > 1:
         return None
     statistics_ = jax.local_devices()[0].memory_stats()
-    if statistics_ is None:  # on a CPU, of the whole process
+    if statistics_ is None:  # on a CPU: peak of the process
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return statistics_["peak_bytes_in_use"] / 2**20
 
 
 def summarize(found: dict[str, Any], windows: dict[str, list[float]], workload: Workload) -> None:
-    """Medians, shares of the peak, and medians of the ratios within a round."""
+    """Add medians, shares of the peak, and medians of the ratios within a round."""
     rows = found["variants"]
     for label, seconds in windows.items():
         flops = workload.gflop() * 1e9 / statistics.median(seconds)

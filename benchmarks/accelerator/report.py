@@ -8,8 +8,8 @@ _GOALS = {"W1": 5.0, "W2": 5.0, "W3": 2.0, "W4": 1.2, "W5": 10.0}  # best PyTorc
 
 
 def markdown(results: dict[str, Any], rehearse: bool = False) -> str:
-    """Every row, also those of which only a part was measured."""
-    lines = ["# On this accelerator", ""]
+    """Return all rows, including those that were only partly measured."""
+    lines = ["# Results on this accelerator", ""]
     if rehearse:
         lines += ["A rehearsal at tiny sizes on a CPU: these figures mean nothing.", ""]
     races = {name: result for name, result in results.items() if "variants" in result}
@@ -24,7 +24,7 @@ def markdown(results: dict[str, Any], rehearse: bool = False) -> str:
 def _head(result: dict[str, Any]) -> str:
     about = ""
     if "about" in result:
-        about = f"{result['about']}, {result['gflop']:.3g} GFLOP an iteration; "
+        about = f"{result['about']}, {result['gflop']:.3g} GFLOP per iteration; "
     seconds = f" in {result['seconds']:.0f} s" if "seconds" in result else ""
     return f"{about}{result['status']}{seconds}."
 
@@ -35,7 +35,7 @@ def _device(result: dict[str, Any]) -> list[str]:
         (precision, _tera(peak["known"]), _tera(peak["measured"]))
         for precision, peak in result["peaks"].items()
     ]
-    return lines + _table(("precision", "as its maker says", "measured"), rows)
+    return lines + _table(("precision", "data sheet", "measured"), rows)
 
 
 def _summary(races: dict[str, Any]) -> list[str]:
@@ -77,19 +77,19 @@ def _race(result: dict[str, Any]) -> list[str]:
                 str(row["rounds"]),
             )
         )
-    head = ("variant", "ms", "MFU", "of the measured peak", "best torch / this", "MiB", "rounds")
+    head = ("variant", "ms", "MFU", "share of measured peak", "best torch / this", "MiB", "rounds")
     lines = _table(head, rows)
     if "chunk" in result:
-        seen = ", ".join(f"{n}: {ms:.3g} ms" for n, ms in result["chunk"]["ms"].items())
-        lines += [f"Chunks of {result['chunk']['chosen']}, by measuring ({seen}).", ""]
-    lines += [f"- {label}: not here, {why}" for label, why in result["refused"].items()]
+        timings = ", ".join(f"{n}: {ms:.3g} ms" for n, ms in result["chunk"]["ms"].items())
+        lines += [f"Chunk length {result['chunk']['chosen']}, by measurement ({timings}).", ""]
+    lines += [f"- {label}: not run, {why}" for label, why in result["refused"].items()]
     return [*lines, ""]
 
 
 def _behavior(result: dict[str, Any]) -> list[str]:
-    """Names and values, one table of all that the row saved."""
+    """Return one table of the names and values that the row saved."""
     flat = dict(_flattened({k: v for k, v in result.items() if k not in ("status", "seconds")}))
-    return _table(("", ""), [(name, _told(value)) for name, value in flat.items()]) if flat else []
+    return _table(("", ""), [(name, _text(value)) for name, value in flat.items()]) if flat else []
 
 
 def _flattened(tree: Any, name: str = "") -> Any:
@@ -100,7 +100,7 @@ def _flattened(tree: Any, name: str = "") -> Any:
         yield from _flattened(value, f"{name}, {key}".lstrip(", "))
 
 
-def _told(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "**no**"
     return f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -112,7 +112,7 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
 
 
 def _tera(flops: float | None) -> str:
-    return f"{flops / 1e12:.3g}" if flops else "not known"
+    return f"{flops / 1e12:.3g}" if flops else "unknown"
 
 
 def _percent(share: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The rows: what each runs, and for how long at most."""
+"""The rows: what each runs, and its time budget."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from benchmarks.speed.workloads import WORKLOADS, Workload
 
 
 class Task(NamedTuple):
-    """What a row is given.
+    """The inputs of a row.
 
     Attributes:
-      save: keeps all that was found so far; called early and often.
-      deadline: of `time.monotonic`.
-      budget: seconds in all.
+      save: saves all results so far; called early and often.
+      deadline: time by `time.monotonic`.
+      budget: total seconds.
       rehearse: whether sizes are tiny.
       cifar10: path of the images, or empty.
     """
@@ -27,7 +27,7 @@ class Task(NamedTuple):
     cifar10: str
 
     def spent(self) -> float:
-        """The share of the budget that is gone."""
+        """Return the share of the budget that is used up."""
         return 1 - (self.deadline - time.monotonic()) / self.budget
 
 
@@ -38,8 +38,8 @@ class Row(NamedTuple):
       run: the measurement.
       seconds: its budget on an accelerator.
       rehearsal: its budget on a CPU at tiny sizes.
-      xla_flags: that its process adds.
-      needs_data: whether it is left out without images.
+      xla_flags: flags that its process adds.
+      needs_data: whether it is skipped without images.
     """
 
     run: Callable[[Task], None]
@@ -54,7 +54,7 @@ SIZES = WORKLOADS | {"D128": DCGAN_128}
 
 
 def tiny(workload: Workload) -> Workload:
-    """The same at a size that a CPU rehearses."""
+    """Return the workload at a size for rehearsal on a CPU."""
     if workload.widths:
         return workload._replace(batch=16, widths=(16,) * 3, seeds=min(workload.seeds, 2))
     pixels, channels, _ = workload.image

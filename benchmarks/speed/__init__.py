@@ -1,1 +1,1 @@
-"""One generator iteration of ours, of PyTorch and of straightforward Flax, side by side."""
+"""Speed of one generator iteration: wgan_jax, PyTorch and straightforward Flax."""

@@ -1,16 +1,16 @@
-"""Speed beside PyTorch and straightforward Flax. A row in a minute:
+"""Speed against PyTorch and straightforward Flax. A row in a minute:
 
     python -m benchmarks.speed W1 --rounds 1 --only ours
 
     python -m benchmarks.speed [W1 W2 ...] [--rounds N] [--only NAME ...] [--out FILE]
-    python -m benchmarks.speed --start W1        start-up and peak memory, a process each
+    python -m benchmarks.speed --start W1        start-up time and peak memory, a process each
 
-Every contender trains the same networks on the same data; counts of parameters
-and the critic's loss at the same weights are compared first. Rounds are
-interleaved; windows in which other processes took more than a twentieth of the
-machine are measured again. Ratios are to the fastest float32 PyTorch.
+Every contender trains the same networks on the same data; parameter counts and
+the critic's loss at the same weights are compared first. Rounds are interleaved;
+windows in which other processes used more than a twentieth of the machine are
+measured again. Ratios are to the fastest float32 PyTorch.
 
-On a machine that is never quiet, processor time on one core can still be compared:
+On a machine that is never quiet, CPU time on one core can still be compared:
 
     OMP_NUM_THREADS=1 taskset -c 0 python -m benchmarks.speed --clock cpu
 """
@@ -36,7 +36,7 @@ _CLOCKS: dict[str, Clock] = {"wall": time.perf_counter, "cpu": time.process_time
 
 
 def contenders(workload: Workload) -> dict[str, Callable[[], Any]]:
-    """What can run here, by name; importing is left to the call."""
+    """Return what can run here, by name; each call imports what it needs."""
     import jax
 
     gpu = jax.default_backend() == "gpu"
@@ -94,7 +94,7 @@ def measured(
             continue
         try:
             built[label] = build()
-        except Exception as error:  # a variant that this machine does not offer
+        except Exception as error:  # a variant that this machine does not support
             refused[label] = reason(error)
     check_same_work(built, workload, *probe(workload))
     lengths = {label: chunk_of(contender) for label, contender in built.items()}
@@ -117,14 +117,14 @@ def reason(error: Exception) -> str:
 
 
 def chunk_of(contender: Any) -> int:
-    """Iterations of one dispatch."""
+    """Return the number of iterations per dispatch."""
     return max(1, getattr(contender, "_chunk", 1))
 
 
 def check_same_work(
     built: dict[str, Any], workload: Workload, z: Any, x: Any, tolerance: float = 2e-3
 ) -> None:
-    """One count of parameters, and one loss at the weights that PyTorch starts from."""
+    """Require equal parameter counts, and equal losses at PyTorch's initial weights."""
     counts = {label: c.parameters() for label, c in built.items()}
     if len(set(counts.values())) != 1:
         raise SystemExit(f"the networks differ in size: {counts}")
@@ -136,7 +136,7 @@ def check_same_work(
     wanted = reference.critic_loss(states, z, x)
     for label, loss in losses.items():
         if "bf16" not in label and abs(loss - wanted) > tolerance * max(abs(wanted), 1e-2):
-            raise SystemExit(f"{label} has another loss at the same weights: {losses}")
+            raise SystemExit(f"{label} has a different loss at the same weights: {losses}")
 
 
 def table(result: dict[str, Any]) -> str:
@@ -155,12 +155,12 @@ def table(result: dict[str, Any]) -> str:
         lines.append(
             f"{label:26}{row['ms']:15.2f}{row['share_of_peak']:15.0%}{ratio:>14}{row['rounds']:8}"
         )
-    lines += [f"{label:26}not here: {why}" for label, why in result["refused"].items()]
+    lines += [f"{label:26}not run: {message}" for label, message in result["refused"].items()]
     return "\n".join(lines) + "\n"
 
 
 def start_up(names: list[str]) -> None:
-    """Seconds from the start of a process to its first iteration, and its peak memory."""
+    """Print seconds from process start to the end of the first iteration, and peak memory."""
     for name in names:
         for label in contenders(WORKLOADS[name]):
             command = [sys.executable, "-m", "benchmarks.speed", name, "--first", label]
@@ -174,25 +174,25 @@ def start_up(names: list[str]) -> None:
 def first_iteration(name: str, label: str) -> None:
     contender = contenders(WORKLOADS[name])[label]()
     contender.iterate(chunk_of(contender))
-    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB at most")
+    print(f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MiB peak")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("workloads", nargs="*", metavar="W", help=f"of {', '.join(WORKLOADS)}")
-    parser.add_argument("--rounds", type=int, default=7, help="windows of each contender")
+    parser.add_argument("workloads", nargs="*", metavar="W", help=f"any of {', '.join(WORKLOADS)}")
+    parser.add_argument("--rounds", type=int, default=7, help="timing windows per contender")
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="contenders to run")
-    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="of the wall, or CPU time")
+    parser.add_argument("--clock", choices=_CLOCKS, default="wall", help="wall or CPU time")
     parser.add_argument("--out", help="write the numbers as JSON")
-    parser.add_argument("--start", action="store_true", help="start-up times and peak memory")
+    parser.add_argument("--start", action="store_true", help="time start-up and show peak memory")
     parser.add_argument("--first", metavar="NAME", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     names = arguments.workloads or list(WORKLOADS)
     unknown = set(names) - set(WORKLOADS)
     if unknown:
-        parser.error(f"unknown workloads {sorted(unknown)}; known are {', '.join(WORKLOADS)}")
+        parser.error(f"unknown workloads {sorted(unknown)}; known: {', '.join(WORKLOADS)}")
     if arguments.first:
         return first_iteration(names[0], arguments.first)
     if arguments.start:

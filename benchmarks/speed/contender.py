@@ -1,4 +1,4 @@
-"""What every contender offers, and the data that all of them see."""
+"""Interface of the contenders, and the data that all of them see."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ EXAMPLES = 2_048
 class Contender(Protocol):
     """One implementation of a workload.
 
-    `iterate(n)` runs n generator iterations and waits for them. `parameters` counts
-    those of generator and critic. `critic_loss` is E f(g(z)) - E f(x) in training
+    `iterate(n)` runs n generator iterations and waits for them. `parameters` returns
+    the counts of generator and critic. `critic_loss` is E f(g(z)) - E f(x) in training
     mode with the weights of PyTorch networks in `states`.
     """
 
@@ -27,14 +27,14 @@ class Contender(Protocol):
 
 
 def images(workload: Workload) -> np.ndarray:
-    """uint8 [n, pixels, pixels, channels]; only their number and type matter for speed."""
+    """Return uint8 [n, pixels, pixels, channels]; only number and type matter for speed."""
     pixels, channels, _ = workload.image
     shape = (EXAMPLES, pixels, pixels, channels)
     return np.random.default_rng(0).integers(0, 256, shape, np.uint8)
 
 
 def probe(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
-    """Latents and real samples on which all contenders must have one loss, NHWC."""
+    """Return latents and real samples (NHWC) on which all contenders must have equal losses."""
     rng = np.random.default_rng(1)
     z = rng.normal(size=(workload.batch, workload.latent)).astype(np.float32)
     if workload.widths:

@@ -1,4 +1,4 @@
-"""Interleaved timing, with windows thrown away in which other processes ran."""
+"""Interleaved timing that discards windows in which other processes ran."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STAT = Path("/proc/stat")
 
 
 class Window(NamedTuple):
-    """Seconds per iteration, and the share of the machine that others used meanwhile."""
+    """Seconds per iteration, and the share of the machine that other processes used."""
 
     seconds: float
     others: float
@@ -32,23 +32,22 @@ def interleave(
     tolerated: float,
     clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
-    """Seconds per iteration of each contender, in `rounds` rounds of one window each.
+    """Return seconds per iteration of each contender, in `rounds` rounds of one window each.
 
-    Each of them has iterated before, so that no window compiles.
-    With a clock of processor time nothing is disturbed. With that of the wall a
-    disturbed window is measured again, up to as many times as there are rounds; then
-    the undisturbed ones count, or all where there are none.
+    Every contender must have iterated before, so that no window compiles. CPU time is
+    never disturbed. By wall time, a disturbed window is measured again, up to `rounds`
+    times; then only the undisturbed windows count, or all if there are none.
     """
     windows: dict[str, list[Window]] = {name: [] for name in contenders}
     for round_ in range(2 * rounds):
-        wanting = [
+        pending = [
             name
-            for name, found in windows.items()
-            if round_ < rounds or sum(w.others <= tolerated for w in found) < rounds
+            for name, measured in windows.items()
+            if round_ < rounds or sum(w.others <= tolerated for w in measured) < rounds
         ]
-        for name in wanting:
+        for name in pending:
             windows[name].append(window(contenders[name], lengths[name], clock))
-    return {name: kept(found, tolerated) for name, found in windows.items()}
+    return {name: kept(measured, tolerated) for name, measured in windows.items()}
 
 
 def kept(windows: list[Window], tolerated: float) -> list[float]:
@@ -67,7 +66,7 @@ def window(contender: Contender, length: int, clock: Clock = time.perf_counter) 
 
 
 def machine_seconds() -> float:
-    """Processor time of all processes, on Linux; 0 elsewhere."""
+    """Return the CPU time of all processes, on Linux; 0 elsewhere."""
     if not _STAT.exists():
         return 0.0
     user, nice, system, *_ = map(int, _STAT.read_text().split("\n", 1)[0].split()[1:])
@@ -79,7 +78,7 @@ def own_seconds() -> float:
 
 
 def matmul_peak(size: int = 2_048, rounds: int = 9, clock: Clock = time.perf_counter) -> float:
-    """FLOP/s of the fastest of some float32 matrix products."""
+    """Return the FLOP/s of the fastest of several float32 matrix products."""
     product = jax.jit(lambda a, b: a @ b)
     a = jnp.ones((size, size), jnp.float32)
     seconds = []

@@ -1,4 +1,4 @@
-"""This library, as its users run it."""
+"""The wgan_jax contender, run as users run it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from wgan_jax.networks import from_state_dict
 
 
 class Ours:
-    """`scan_steps`, or a `population` where there are several seeds."""
+    """`scan_steps`, or a `population` for several seeds."""
 
     def __init__(self, workload: Workload, chunk: int, dtype: str = "float32"):
         self._workload, self._chunk = workload, chunk
@@ -97,7 +97,7 @@ def optimizers(workload: Workload) -> tuple[Any, Any]:
 
 
 def converted(workload: Workload, states: Any) -> tuple[Any, Any]:
-    """Variables of both networks, from state dicts of PyTorch."""
+    """Return the variables of both networks from PyTorch state dicts."""
     pairs = zip(networks(workload), states, strict=True)
     generator, critic = (from_state_dict(module, state) for module, state in pairs)
     return {"params": generator[0]} | generator[1], {"params": critic[0]} | critic[1]

@@ -1,4 +1,4 @@
-"""Straightforward Flax: a Python loop over jitted steps, layers as Flax has them."""
+"""Straightforward Flax: a Python loop over jitted steps, with Flax's own layers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Critic(nn.Module):
 
 
 class PlainFlax:
-    """What one writes first: correct, jitted step by step, keys split on the host."""
+    """A first implementation: correct, jitted step by step, keys split on the host."""
 
     def __init__(self, workload: Workload):
         self._workload = workload

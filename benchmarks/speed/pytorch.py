@@ -1,4 +1,4 @@
-"""PyTorch, in the reference code's style and as fast as we can write it."""
+"""PyTorch, in the style of the reference code and as fast as we can write it."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from benchmarks.speed.workloads import GP_BETAS, GP_RATE, GP_WEIGHT, N_CRITIC, R
 
 
 class PyTorch:
-    """One variant.
+    """A PyTorch variant of a workload.
 
     Args:
       workload: what to train.
       channels_last: NHWC memory for images.
       fused: one kernel for the update of all weights; otherwise a loop over them.
-      compiled: both steps through `torch.compile`.
-      graphs: both steps recorded as CUDA graphs, which needs a GPU.
-      dtype: of autocast; float32 for none.
+      compiled: compile both steps with `torch.compile`.
+      graphs: record both steps as CUDA graphs, which needs a GPU.
+      dtype: autocast dtype; float32 turns autocast off.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class PyTorch:
         return tuple(count // self._workload.seeds for count in counts)
 
     def states(self) -> list[dict[str, np.ndarray]]:
-        """Weights of both networks, before any step."""
+        """Return the weights of both networks."""
         return [
             {name: t.detach().cpu().numpy().copy() for name, t in network.state_dict().items()}
             for network in (self.generator, self.critic)
@@ -110,7 +110,7 @@ class PyTorch:
     def critic_gradient(
         self, states: Any, z: np.ndarray, real: np.ndarray, t: np.ndarray
     ) -> dict[str, np.ndarray]:
-        """What the critic's step, as it is timed, descends along at these weights and draws."""
+        """Return the gradient that the timed critic step uses at these weights and draws."""
         self.critic_loss(states, z, real)
         draws = (torch.from_numpy(a).to(self._device) for a in (z, real, t))
         self._steps[0](tuple(draws))
@@ -155,7 +155,7 @@ class PyTorch:
 
 
 def recorded(step: Any) -> Any:
-    """A step as a CUDA graph; it runs a few times first, on a stream of its own."""
+    """Record a step as a CUDA graph, after a few warm-up runs on a stream of its own."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -190,7 +190,7 @@ def networks(workload: Workload) -> tuple[nn.Module, nn.Module]:
 
 
 def mlp(workload: Workload, outputs: int) -> nn.Module:
-    """An MLP; with several seeds all of them side by side, as batched products."""
+    """Return an MLP; several seeds run side by side as batched products."""
     layers: list[nn.Module] = []
     widths = (2, *workload.widths, outputs)
     for a, b in itertools.pairwise(widths):
@@ -202,7 +202,7 @@ def mlp(workload: Workload, outputs: int) -> nn.Module:
 
 
 class Batched(nn.Module):
-    """As many linear layers as there are seeds."""
+    """One linear layer per seed."""
 
     def __init__(self, seeds: int, a: int, b: int):
         super().__init__()

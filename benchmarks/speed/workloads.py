@@ -1,4 +1,4 @@
-"""What is measured. One iteration is 5 critic updates and 1 generator update."""
+"""The workloads. One iteration is 5 critic updates and 1 generator update."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Workload(NamedTuple):
     """Sizes of a workload.
 
     Attributes:
-      about: in words.
+      about: description.
       batch: samples per step.
-      widths: of the hidden layers of both MLPs; empty for a DCGAN.
+      widths: widths of the hidden layers of both MLPs; empty for a DCGAN.
       image: (pixels, channels, filters) of a DCGAN.
-      penalty: the gradient penalty with Adam, in place of clipping with RMSProp.
-      seeds: independent runs.
+      penalty: gradient penalty with Adam, instead of clipping with RMSProp.
+      seeds: number of independent runs.
     """
 
     about: str
@@ -34,10 +34,10 @@ class Workload(NamedTuple):
         return 2 if self.widths else 100
 
     def gflop(self) -> float:
-        """Multiplications and additions of one iteration, in 1e9.
+        """Return the multiplications and additions of one iteration, in 1e9.
 
-        A backward pass costs a forward one for inputs and one for weights. The
-        penalty adds a forward pass, a gradient, and about two passes behind it.
+        A backward pass costs one forward pass for the inputs and one for the weights.
+        The penalty adds a forward pass, a gradient, and about two passes through it.
         """
         generator, critic = self._mlp() if self.widths else self._dcgan()
         critic_step = generator + 6 * critic + 4 * critic * self.penalty
@@ -55,7 +55,7 @@ class Workload(NamedTuple):
         stages = int(math.log2(pixels)) - 2
         widths = [channels, *(filters * 2**stage for stage in range(stages))]
         sides = [pixels >> stage + 1 for stage in range(stages)]
-        # Of 4 taps for each output along a side, two in all fall on the padding.
+        # Of 4 taps per output along a side, two in total fall on the padding.
         taps = [(4 * side - 2) ** 2 for side in sides]
         convolutions = sum(n * a * b for n, a, b in zip(taps, widths, widths[1:], strict=False))
         last = 16 * widths[-1]

@@ -1,5 +1,5 @@
-"""What is done to runs on purpose: kills, signals, damage, full disks, bad input.
+"""Fault injection: kills, signals, damage, full disks, bad input.
 
-`pytest tests/faults` is the quick part; `python -m tests.faults` the long one, which
-prints a table with counts.
+`pytest tests/faults` is the quick part; `python -m tests.faults` is the long one and prints
+a table with counts.
 """

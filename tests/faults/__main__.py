@@ -1,7 +1,7 @@
-"""`python -m tests.faults`: the long part. Prints a table with counts; status 1 where one is bad.
+"""`python -m tests.faults`: the long part. Prints a table of counts; exits 1 on any failure.
 
-Sizes are those of the project's promise; a number in (0, 1] makes all of it smaller,
-names choose among the rows: `python -m tests.faults 0.1 kills damage`.
+The default sizes are those that the docs state; a number in (0, 1] scales them down, and
+names select rows: `python -m tests.faults 0.1 kills damage`.
 """
 
 import contextlib

@@ -1,4 +1,4 @@
-"""One run in several ways that must not matter: the cores that it has, a cold or a warm cache."""
+"""A run is independent of the number of cores and of a cold or warm cache."""
 
 import os
 from functools import partial

@@ -1,4 +1,4 @@
-"""A disk that is full, or refuses: one line, a status that is not 0, older checkpoints restore."""
+"""A full or failing disk: a one-line error, a nonzero status, older checkpoints restore."""
 
 import contextlib
 import os

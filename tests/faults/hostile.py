@@ -1,4 +1,4 @@
-"""Workdirs and configs as somebody makes them who means harm."""
+"""Malicious workdirs and configs."""
 
 import contextlib
 import io

@@ -1,4 +1,4 @@
-"""Data sets and weights as somebody makes them who means harm."""
+"""Malicious data sets and weights."""
 
 import io
 import json

@@ -1,4 +1,4 @@
-"""Bad configs, flags and data sets, as people and broken disks make them."""
+"""Bad configs, flags and data sets, from user errors and broken disks."""
 
 import gzip
 import io

@@ -1,4 +1,4 @@
-"""SIGKILL at random times: a run goes on as if nothing had been."""
+"""SIGKILL at random times: a run resumes as if nothing had happened."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Two trainers and one workdir: the second leaves at once and names the first."""
+"""Two trainers in one workdir: the second exits at once and names the first."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""What a machine may lack: locks, a home, streams that somebody reads."""
+"""Machines without locks, a home folder, or readers of stdout and stderr."""
 
 import errno
 import fcntl

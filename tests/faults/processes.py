@@ -1,4 +1,4 @@
-"""Real `train.py` processes, forked from one that has loaded JAX already but not used it."""
+"""Real `train.py` processes, forked from one that has imported but not used JAX."""
 
 import contextlib
 import io

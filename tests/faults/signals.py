@@ -1,4 +1,4 @@
-"""Signals at random times or aimed at one kind of work: what is told to be saved is saved."""
+"""Signals at random times or aimed at one kind of work: what is reported saved is saved."""
 
 import os
 import re

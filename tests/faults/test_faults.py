@@ -1,4 +1,4 @@
-"""The quick part of what is done to runs on purpose; `python -m tests.faults` is the long one."""
+"""The quick part of fault injection; `python -m tests.faults` is the long one."""
 
 import random
 import re

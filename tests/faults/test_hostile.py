@@ -1,4 +1,4 @@
-"""Workdirs, configs, data sets and weights from a stranger: at worst one line, nothing outside."""
+"""Untrusted workdirs, configs, data sets and weights: at worst an error, nothing outside."""
 
 import os
 import shutil

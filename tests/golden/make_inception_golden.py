@@ -1,10 +1,10 @@
-"""Writes inception.npz: what PyTorch computes of the FID's Inception with seeded random weights.
+"""Writes inception.npz: outputs of FID's Inception in PyTorch with seeded random weights.
 
     python tests/golden/make_inception_golden.py
 
-Needs PyTorch (seen with 2.13.0). The graph is written down anew from the papers and the
+Needs PyTorch (tested with 2.13.0). The graph is reimplemented from the papers and the
 documented differences of the 2015 release. Weights and images come from one seeded stream
-that the test repeats, so that only outputs are kept.
+that the test repeats, so only outputs are stored.
 """
 
 from pathlib import Path

@@ -1,7 +1,7 @@
 """Write the golden outputs of networks built in PyTorch: python tests/golden/make_torch_golden.py
 
-Weights are multiples of 1/64, exact in float16, and of images every third row and column is kept,
-so that the file stays small.
+Weights are multiples of 1/64, exact in float16, and only every third row and column of images is
+stored, so the file stays small.
 """
 
 import itertools

@@ -1,8 +1,8 @@
-"""Networks of other libraries as pairs of pure functions.
+"""Adapters of other libraries' modules to pairs of pure functions.
 
-`from_nnx` and `from_equinox` take what makes a module (its class, or a function) and not a
-module, since the weights of a network are a function of a key. The libraries are imported when
-they are asked for.
+`from_nnx` and `from_equinox` take a factory (the class of a module, or a function) and not a
+module, since the weights of a network are a function of a key. The libraries are imported only
+when they are needed.
 """
 
 from wgan_jax.adapters.equinox import from_equinox

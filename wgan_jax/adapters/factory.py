@@ -1,4 +1,4 @@
-"""Factories of modules: how they are called with a key, and what they must not do."""
+"""Calling of module factories with a key, and checks of what they return."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def bind_key(
     # The metaclass of an NNX module hides the signature of the class.
     is_class = inspect.isclass(make)
     signature = inspect.signature(make.__init__ if is_class else make)
-    given = (None, *args) if is_class else args
+    positional = (None, *args) if is_class else args
 
     def accepts(*more: Any, **named: Any) -> bool:
         try:
-            signature.bind(*given, *more, **kwargs, **named)
+            signature.bind(*positional, *more, **kwargs, **named)
         except TypeError:
             return False
         return True
@@ -47,12 +47,12 @@ def bind_key(
     got = f"{adapter}({', '.join([name_of(make), *listed])})"
     raise ValueError(
         f"{adapter} calls {name_of(make)} with {name}=... and with the arguments that follow it, "
-        f"got {got}, but it takes {signature}, of which {adapter} gives {name}"
+        f"got {got}, but it takes {signature}; {adapter} itself gives {name}"
     )
 
 
 def _in_short(value: Any) -> str:
-    """A value in one short line, as arrays and modules are none."""
+    """Format a value in one short line, unlike the repr of arrays and modules."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 40 else f"{type(value).__name__}(...)"
 
@@ -60,7 +60,7 @@ def _in_short(value: Any) -> str:
 def trace(
     adapter: str, make: Callable[..., Any], name: str, build: Callable[[Array, Array], PyTree]
 ) -> PyTree:
-    """Shapes of the arrays that `build` makes of two keys; nothing is computed.
+    """Return shapes of the arrays that `build` makes from two keys, by tracing alone.
 
     Raises:
       ValueError: random numbers are drawn, but not from the keys.
@@ -70,21 +70,21 @@ def trace(
     used = {id(x) for equation in program.jaxpr.eqns for x in equation.invars}
     if drawn and id(program.jaxpr.invars[0]) not in used:
         raise ValueError(
-            f"{adapter}: {name_of(make)} draws its weights from a key of its own, so that every "
-            f"seed starts alike; let it take `{name}` and pass that on to its layers"
+            f"{adapter}: {name_of(make)} draws its weights from its own key, so every seed "
+            f"starts alike; let it take `{name}` and pass it on to its layers"
         )
     return shapes
 
 
 def without_weak_types(tree: PyTree) -> PyTree:
-    """The leaves as arrays of their dtype, where Python numbers may have made some of them."""
+    """Convert leaves to arrays of their dtype, as some may have come from Python numbers."""
     return jax.tree.map(lambda x: jnp.asarray(x, getattr(x, "dtype", None)), tree)
 
 
 def not_a_factory(adapter: str, given: Any, name: str) -> ValueError:
     kind = type(given).__name__
     return ValueError(
-        f"{adapter} takes the class of a module or a function that makes one, and got a module, "
+        f"{adapter} takes the class of a module or a function that makes one, but got a module, "
         f"{kind}(...): its weights would be the same for every seed. Write "
         f"{adapter}({kind}, ...) or {adapter}(lambda {name}: {kind}(..., {name}={name}))"
     )
@@ -92,15 +92,15 @@ def not_a_factory(adapter: str, given: Any, name: str) -> ValueError:
 
 def not_a_module(adapter: str, make: Callable[..., Any], made: Any, wanted: str) -> ValueError:
     library = library_of(made)
-    hint = f"; it is of {library[0]}: use {library[1]}" if library else ""
+    hint = f"; it is from {library[0]}: use {library[1]}" if library else ""
     return ValueError(
-        f"{adapter}: {name_of(make)} returns a {type(made).__name__} and not {wanted}{hint}"
+        f"{adapter}: {name_of(make)} returns a {type(made).__name__}, not {wanted}{hint}"
     )
 
 
 def made_outside(adapter: str, make: Callable[..., Any], what: str, name: str) -> ValueError:
     return ValueError(
-        f"{adapter}: {what} was made outside of {name_of(make)} and would be the same for every "
+        f"{adapter}: {what} was made outside {name_of(make)} and would be the same for every "
         f"seed; make it inside, from the `{name}` that is passed in"
     )
 

@@ -1,4 +1,4 @@
-"""Flax NNX: modules are split into arrays outside of a call, and merged inside it."""
+"""Adapter of Flax NNX: modules are split into arrays outside a call and merged inside it."""
 
 from __future__ import annotations
 
@@ -18,30 +18,29 @@ Flat = dict[tuple[Any, ...], Any]
 
 
 def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
-    """A Flax NNX module as a `Network`.
+    """Adapt a Flax NNX module to a `Network`.
 
-    `nnx.Param` are `params`. All other arrays are `stats`: running statistics, caches,
-    kinds of `nnx.Variable` of your own. Random streams are neither: in each call they
-    start from `key`, which may be None where nothing is drawn. Variables that layers
-    share stay shared.
+    `nnx.Param` become `params`. All other arrays become `stats`: running statistics,
+    caches, your own kinds of `nnx.Variable`. Random streams are neither: in each call
+    they start from `key`, which may be None if nothing is drawn. Variables shared
+    between layers stay shared.
 
     The module is called as `module(x)`, after `module.train()` or `module.eval()`; with
-    `train=...` where its `__call__` takes `train`, and with `rngs=...` where it takes
-    `rngs`.
+    `train=...` if its `__call__` takes `train`, and with `rngs=...` if it takes `rngs`.
 
     Args:
       make: the class of the module, or a function that makes one, called as
-        `make(*args, rngs=nnx.Rngs(key), **kwargs)`; without `rngs` where it takes none.
-      *args: arguments of `make`.
-      **kwargs: likewise.
+        `make(*args, rngs=nnx.Rngs(key), **kwargs)`; without `rngs` if it takes none.
+      *args: positional arguments of `make`.
+      **kwargs: keyword arguments of `make`.
 
     Returns:
-      The `Network`. `params` and `stats` are dicts of arrays by attribute.
+      A `Network`. `params` and `stats` are dicts of arrays by attribute.
 
     Raises:
-      ValueError: `make` is a module, or makes something else or from outside, or draws
-        from keys of its own. When applied: `key` is missing where the module draws, or
-        the module adds variables in its call.
+      ValueError: `make` is a module, does not return one, or uses layers or keys from
+        outside. When applied: `key` is missing although the module draws, or the module
+        adds variables in its call.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -65,17 +64,17 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
             raise factory.made_outside("from_nnx", make, what, "rngs") from error
         if not isinstance(module, nnx.Module):
             raise factory.not_a_module("from_nnx", make, module, "an nnx.Module")
-        # While it is traced, NNX takes a plain array for a setting and not for data.
+        # During tracing, NNX takes a plain array for static metadata and not for data.
         for _, node in list(nnx.iter_graph(module)):
             for name, value in list(vars(node).items()) if isinstance(node, nnx.Pytree) else ():
                 if isinstance(value, jax.core.Tracer):
                     setattr(node, name, nnx.data(value))
         return module
 
-    # The structure holds no arrays, so one trace tells it for all keys.
+    # The structure holds no arrays, so one trace is enough for all keys.
     structure: list[Any] = []
 
-    def look(key: Array, other_key: Array) -> list[Flat]:
+    def inspect_module(key: Array, other_key: Array) -> list[Flat]:
         module, other = new(key), new(other_key)
         seen = {id(x) for _, x in nnx.iter_graph(other) if isinstance(x, nnx.Variable)}
         for path, node in nnx.iter_graph(module):
@@ -86,7 +85,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         structure[:] = graph, _options(module)
         return flat
 
-    params_like, streams_like, stats_like = factory.trace("from_nnx", make, "rngs", look)
+    params_like, streams_like, stats_like = factory.trace("from_nnx", make, "rngs", inspect_module)
     graph, options = structure
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
@@ -94,16 +93,16 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         return _nested(params), _nested(stats)
 
     def apply(params: PyTree, stats: PyTree, x: PyTree, *, train: bool, key: Array | None = None):
-        # Without a key the streams hold another one; that nothing was drawn is seen afterwards.
+        # Without a key the streams start from a dummy key; a check below finds draws from them.
         root = jax.random.key(0) if key is None else key
         streams = _streams(streams_like, root)
         arrays = streams | _flat(params, params_like) | _flat(stats, stats_like)
         module = nnx.merge(graph, nnx.State(unflatten_dict(arrays)))
         module.train() if train else module.eval()
-        given: dict[str, Any] = {"train": train, "rngs": None}
+        values: dict[str, Any] = {"train": train, "rngs": None}
         if key is not None and "rngs" in options:
-            given["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(streams)))
-        y = module(x, **{name: given[name] for name in options})
+            values["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(streams)))
+        y = module(x, **{name: values[name] for name in options})
 
         _, _, drawn, after = _split(module)
         if key is None and any(drawn[path] is not streams[path] for path in streams):
@@ -115,7 +114,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
             changed = sorted(".".join(map(str, p)) for p in after.keys() ^ stats_like.keys())
             raise ValueError(
                 f"{type(module).__name__} adds or removes the variables {changed} in its call; "
-                f"make them in its __init__, so that a state has the same arrays after each step"
+                f"make them in its __init__, so that the state has the same arrays after each step"
             )
         return y, _nested(after) if train else stats
 
@@ -123,18 +122,18 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
 
 
 def to_nnx(module: Any, params: PyTree, stats: PyTree) -> Any:
-    """A Flax NNX module with the weights of a state, for use outside of this package.
+    """Put the weights of a state into a Flax NNX module, for use outside this package.
 
     Args:
       module: made as `from_nnx` makes it; its arrays are replaced in place.
-      params: of the network that `from_nnx` gave, as in `state.generator.params`.
-      stats: likewise.
+      params: parameters of the network from `from_nnx`, such as `state.generator.params`.
+      stats: its statistics, such as `state.generator.stats`.
 
     Returns:
       The module.
 
     Raises:
-      ValueError: the arrays are not those of such a module.
+      ValueError: the arrays do not match the module.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -150,12 +149,12 @@ def to_nnx(module: Any, params: PyTree, stats: PyTree) -> Any:
     arrays: Flat = {}
     for kind, given, like in (("params", params, params_like), ("stats", stats, stats_like)):
         shapes = {tuple(map(str, path)): jnp.shape(x) for path, x in like.items()}
-        found = {path: jnp.shape(x) for path, x in flatten_dict(given).items()}
-        if wrong := sorted(".".join(path) for path, _ in shapes.items() ^ found.items()):
+        listed = {path: jnp.shape(x) for path, x in flatten_dict(given).items()}
+        if wrong := sorted(".".join(path) for path, _ in shapes.items() ^ listed.items()):
             raise ValueError(
                 f"these {kind} are of another module than {type(module).__name__}, whose "
                 f"{', '.join(dict.fromkeys(wrong))} are missing or have other shapes: make it "
-                f"with the arguments that from_nnx was given"
+                f"with the arguments passed to from_nnx"
             )
         arrays |= _flat(given, like)
     nnx.update(module, nnx.State(unflatten_dict(arrays)))
@@ -163,7 +162,7 @@ def to_nnx(module: Any, params: PyTree, stats: PyTree) -> Any:
 
 
 def _split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
-    """The structure; then parameters, random streams and all other arrays by path."""
+    """Split into structure, parameters, random streams and all other arrays by path."""
     from flax import nnx
 
     graph, *states = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
@@ -172,17 +171,17 @@ def _split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
 
 
 def _options(module: Any) -> list[str]:
-    """What the module wants to know beside its input."""
+    """Return the optional arguments that the module takes."""
     parameters = inspect.signature(type(module).__call__).parameters
     return [name for name in ("train", "rngs") if name in parameters]
 
 
 def _streams(like: Flat, key: Array) -> Flat:
-    """Random streams that start from `key`, no two of them alike."""
+    """Start the random streams from `key`, each from a different one."""
 
     def start(number: int, path: tuple, shape: jax.ShapeDtypeStruct) -> Array:
         if path[-1] != "key":
-            return jnp.zeros(shape.shape, shape.dtype)  # the count of draws
+            return jnp.zeros(shape.shape, shape.dtype)  # the number of draws
         own = jax.random.fold_in(key, number)
         return jax.random.split(own, shape.shape) if shape.shape else own
 
@@ -190,7 +189,7 @@ def _streams(like: Flat, key: Array) -> Flat:
 
 
 def _nested(flat: Flat) -> PyTree:
-    """A dict of dicts by name, of arrays without weak types; layers of a list by number."""
+    """Nest arrays without weak types in dicts by name; layers of a list by number."""
     named = {tuple(map(str, path)): x for path, x in flat.items()}
     return unflatten_dict(factory.without_weak_types(named))
 

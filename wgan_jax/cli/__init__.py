@@ -1,4 +1,4 @@
-"""The command line, one file per command."""
+"""The command-line interface, one file per command."""
 
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.train import train

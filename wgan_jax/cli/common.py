@@ -1,4 +1,4 @@
-"""Shared by commands: errors in one line, messages on the console, common arguments."""
+"""Error handling, console logging and arguments shared by the commands."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LARGEST = 2**32 - 1
 def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
     """Run a command; bad input becomes one line on stderr and exit status 2.
 
-    Messages go to stderr, those of `train` to stdout.
+    Log messages go to stderr, except those of `train`, which go to stdout.
     """
     keep_compiled_programs()
     _log_to("stdout" if command.__name__ == "train" else "stderr")
@@ -35,15 +35,14 @@ def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
         return command(args)
     except UserError as error:
         return _refuse(str(error))
-    except OSError as error:  # of a path that no system takes, or a disk that goes away
+    except OSError as error:  # such as a path that is too long, or a disk that disappears
         name = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{name}{error.strerror or error}")
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
             raise
         return _refuse(
-            f"more memory is asked for than there is: make the batch, the networks or the number "
-            f"of samples smaller ({error})"
+            f"out of memory: reduce the batch size, the networks or the number of samples ({error})"
         )
     except KeyboardInterrupt:
         return 130
@@ -56,10 +55,11 @@ def _refuse(reason: str) -> int:
 
 
 def workdir(command: str, args: list[str]) -> Path:
-    """The only argument of a command, the folder of a run.
+    """Return the workdir that is the only argument of a command.
 
     Raises:
-      UserError: none or several arguments, no such folder, or one that is not plain.
+      UserError: there are no or several arguments, the folder does not exist, or its own
+        files are links or devices.
     """
     if len(args) != 1 or args[0].startswith("-"):
         raise UserError(f"{command} takes one workdir, got {' '.join(args) or 'none'}")
@@ -72,10 +72,10 @@ def workdir(command: str, args: list[str]) -> Path:
 
 
 def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
-    """The value of `--name`.
+    """Parse the value of `--name`.
 
     Raises:
-      UserError: no whole number, or one out of range.
+      UserError: it is not an integer, or out of range.
     """
     is_number = text.isascii() and text.isdecimal() and len(text) < 20
     if not is_number or not least <= int(text) <= _LARGEST:
@@ -88,16 +88,16 @@ def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
 def features_file(
     args: list[str],
 ) -> tuple[Callable[[], Features | None], list[str]]:
-    """How to open what `--features`, `--sha256` and `--scaling` name, and the rest of `args`.
+    """Parse `--features`, `--sha256` and `--scaling` into a function that opens them, and the rest.
 
     Raises:
-      UserError: one of the others without `--features`; opening it, what `open_features` refuses.
+      UserError: `--sha256` or `--scaling` is given without `--features`.
     """
     file, args = flags.path_option(args, "features")
     sha256, args = flags.option(args, "sha256")
     scaling, args = flags.option(args, "scaling")
     if file is None and (sha256 or scaling):
-        raise UserError(f"--{'sha256' if sha256 else 'scaling'} goes with --features FILE")
+        raise UserError(f"--{'sha256' if sha256 else 'scaling'} requires --features FILE")
 
     def open_file() -> Features | None:
         from wgan_jax.experiment.evaluation.features import open_features
@@ -108,10 +108,10 @@ def features_file(
 
 
 def require_writable(path: Path) -> None:
-    """Refuse a file that cannot be written before the work for it is done.
+    """Check that a file can be written, before doing the work for it.
 
     Raises:
-      UserError: its folder cannot be made, or takes no files.
+      UserError: its folder cannot be created, or no file can be written into it.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -121,10 +121,10 @@ def require_writable(path: Path) -> None:
 
 
 def require_local_data(config: Config, flag: str) -> None:
-    """Refuse to open an address that a config.json names and nobody asked for.
+    """Refuse to open a remote address that only a config.json names.
 
     Raises:
-      UserError: its data set is at an address, and there is no copy of it here.
+      UserError: the data set is at an address, and there is no local copy of it.
     """
     if url := config.dataset.address_to_copy():
         raise UserError(
@@ -134,7 +134,7 @@ def require_local_data(config: Config, flag: str) -> None:
 
 
 class _ConsoleHandler(logging.Handler):
-    """Prints messages as plain lines, above a progress bar if there is one."""
+    """Prints messages as plain lines, above the progress bar if there is one."""
 
     def __init__(self, stream: str):
         super().__init__(logging.INFO)

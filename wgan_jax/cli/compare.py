@@ -27,43 +27,44 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_FORMS = (".json", ".png", ".html")
-_ASIDE = {"labels", "label", "condition"}  # of data whose samples are the same without
+_SUFFIXES = (".json", ".png", ".html")
+_IGNORED = {"labels", "label", "condition"}  # fields that do not change the examples
 
 
 def compare(args: list[str]) -> int:
-    """Tell which generators are nearer to the data: bounds of W1 that hold for all at once.
+    """Compare generators by their W1 to the data, with bounds that all hold at once.
 
     usage: python -m wgan_jax compare RUN RUN... [--data DATA] [--num N] [--confidence C]
                                      [--seed S] [--features FILE [--sha256 HEX] [--scaling NAME]]
                                      [--out FILE]
 
-    A RUN is a workdir, at its newest checkpoint, or a file of samples as `sample` writes them:
-    .npy, .npz, .csv or .parquet. Two differ for certain where their intervals do not overlap. The
-    data are those of the first workdir, held out from training where some are.
+    Each RUN is a workdir, at its newest checkpoint, or a file of samples as written by `sample`:
+    .npy, .npz, .csv or .parquet. Two generators certainly differ if their intervals do not
+    overlap. The data are those of the first workdir, and held-out data if it has any.
 
-    --data        where these data are now; with files alone, what to compare them with: a
+    --data        where the data are now; if only files are compared, what to compare them with: a
                   workdir, a config, or a file of data
-    --num         samples of each kind, at most (20,000); of data without end 262,144 at first
-    --confidence  that all bounds hold at once (0.95)
-    --seed        the same seed gives the same bounds (0)
-    --features    a file of `features`, or weights of Inception: distances between what it sees
-    --sha256      of a features file that carries no digest of its own
-    --scaling     whose way of scaling images Inception sees: pytorch-fid (the default),
-                  clean-fid, or tensorflow (as torch-fidelity)
+    --num         maximum samples of each kind (20,000; 262,144 at first for unlimited data)
+    --confidence  probability that all bounds hold at once (0.95)
+    --seed        random seed; the same seed gives the same bounds (0)
+    --features    measure distances between features: a file written by `features`, or weights
+                  of Inception
+    --sha256      SHA-256 of a features file that contains no digest of its own
+    --scaling     how images are resized for Inception: pytorch-fid (the default), clean-fid,
+                  or tensorflow (as in torch-fidelity)
     --out         FILE.json, FILE.png (the intervals) or FILE.html (with the curves of the runs);
                   may be repeated
     """
-    outs, args = flags.repeated_option(args, "out")
+    outputs, args = flags.repeated_option(args, "out")
     data, args = flags.path_option(args, "data")
-    chosen, args = flags.option(args, "num")
-    wanted, args = flags.option(args, "confidence")
+    count, args = flags.option(args, "num")
+    level, args = flags.option(args, "confidence")
     seed, args = flags.option(args, "seed")
     open_features, args = features_file(args)
-    num = None if chosen is None else parse_nonnegative_int("num", chosen, 16)
-    confidence = _confidence(wanted or "0.95")
+    num = None if count is None else parse_nonnegative_int("num", count, 16)
+    confidence = _confidence(level or "0.95")
     key = jax.random.key(parse_nonnegative_int("seed", seed or "0"))
-    paths = [_out(out) for out in outs]
+    paths = [_out(out) for out in outputs]
     names = _names(args)
     from wgan_jax.experiment.evaluation import comparison
     from wgan_jax.experiment.sampling.read_samples import read_samples
@@ -78,22 +79,22 @@ def compare(args: list[str]) -> int:
     features = open_features()
     candidates = []
     for i, name in enumerate(names):
-        one = jax.random.fold_in(on_samples, i)
+        sample_key = jax.random.fold_in(on_samples, i)
         if name in runs:
-            candidates.append(comparison.Candidate.of(name, runs[name], reference, one))
+            candidates.append(comparison.Candidate.of(name, runs[name], reference, sample_key))
         else:
             samples = read_samples(Path(expand_user(name)), dataset, opened)
             candidates.append(comparison.Candidate(name, samples))
     held_out = {} if num is None else {"held_out": num}
     try:
-        found = comparison.compare(
+        result = comparison.compare(
             candidates, reference, on_bounds, confidence=confidence, features=features, **held_out
         )
     except ValueError as error:
         raise UserError(str(error)) from error
-    print(comparison.table(found))
+    print(comparison.table(result))
     for path in paths:
-        _write(path, found, [Path(expand_user(name)) for name in runs])
+        _write(path, result, [Path(expand_user(name)) for name in runs])
         print(path)
     return 0
 
@@ -101,8 +102,8 @@ def compare(args: list[str]) -> int:
 def _names(args: list[str]) -> list[str]:
     if not args:
         raise UserError("compare takes workdirs and files of samples, got none")
-    places = [Path(expand_user(name)).resolve() for name in args]
-    if twice := next((n for n, at in zip(args, places, strict=True) if places.count(at) > 1), None):
+    paths = [Path(expand_user(name)).resolve() for name in args]
+    if twice := next((n for n, p in zip(args, paths, strict=True) if paths.count(p) > 1), None):
         raise UserError(f"compare takes each run once, got {twice} twice")
     for name in args:
         if name.startswith("-") or not Path(expand_user(name)).exists():
@@ -111,7 +112,7 @@ def _names(args: list[str]) -> list[str]:
 
 
 def _open(name: str, data: str | None) -> Run:
-    """The run of a workdir at its newest checkpoint."""
+    """Open the run of a workdir at its newest checkpoint."""
     from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
     from wgan_jax.experiment.run import open_run
 
@@ -136,32 +137,32 @@ def _moved(dataset: Any, data: str) -> Any:
 
 
 def _same_data(runs: dict[str, Run]) -> DatasetConfig:
-    """The data set of all runs.
+    """Return the data set that all runs share.
 
     Raises:
-      UserError: they have different ones.
+      UserError: they were trained on different data sets.
     """
     (first, run), *others = runs.items()
     for name, other in others:
         theirs, ours = to_dict(other.config.dataset), to_dict(run.config.dataset)
-        differ = set(diff(ours, theirs)) - _ASIDE
+        differ = set(diff(ours, theirs)) - _IGNORED
         if not differ and not set(diff(ours, theirs)) and run.data.size is not None:
             differ = {"content"} if run.data.fingerprint() != other.data.fingerprint() else set()
         if differ:
-            what = f"{run.config.dataset.title} and {other.config.dataset.title}"
+            titles = f"{run.config.dataset.title} and {other.config.dataset.title}"
             raise UserError(
-                f"{first} and {name} were trained on different data ({what}: "
-                f"{', '.join(sorted(differ)) or 'other kinds'}), so their distances do not compare"
+                f"{first} and {name} were trained on different data ({titles}: "
+                f"{', '.join(sorted(differ)) or 'other kinds'}), so they cannot be compared"
             )
     return run.config.dataset
 
 
 def _data_of_files(data: str | None) -> tuple[Any, bool]:
-    """The data that files of samples are compared with, and whether they were trained on them."""
+    """Return the data to compare files of samples with, and whether generators trained on them."""
     from wgan_jax.data import array_files, own_arrays, table, table_files, table_parts
 
     if data is None:
-        raise UserError("files of samples need --data, a workdir, a config or a file of data")
+        raise UserError("files of samples need --data: a workdir, a config or a file of data")
     path = Path(data)
     if table_files.is_table(path) or table_parts.parts_of(data)[1]:
         return table.Table(path=data), False
@@ -182,13 +183,13 @@ def _confidence(text: str) -> float:
 
 def _out(out: str) -> Path:
     path = Path(expand_user(out))
-    if path.suffix not in _FORMS:
-        raise UserError(f"{out} should end in {', '.join(_FORMS)}")
+    if path.suffix not in _SUFFIXES:
+        raise UserError(f"{out} should end in {', '.join(_SUFFIXES)}")
     require_writable(path)
     return path
 
 
-def _write(path: Path, found: Any, folders: list[Path]) -> None:
+def _write(path: Path, result: Any, folders: list[Path]) -> None:
     from wgan_jax.experiment import plots
     from wgan_jax.experiment.evaluation.comparison import short_names, statements
     from wgan_jax.experiment.report.several import write_page
@@ -196,12 +197,12 @@ def _write(path: Path, found: Any, folders: list[Path]) -> None:
     from wgan_jax.files import atomic_write
 
     if path.suffix == ".json":
-        write_json(path, found.to_json())
+        write_json(path, result.to_json())
     elif path.suffix == ".html":
-        write_page(path, folders, found)
+        write_page(path, folders, result)
     else:
-        names = short_names([candidate.name for candidate, _ in found.rows])
-        bounds = [(e.lower, e.value, e.upper) for _, e in found.rows]
-        title = f"W1 to {found.reference.title}"
+        names = short_names([candidate.name for candidate, _ in result.rows])
+        bounds = [(e.lower, e.value, e.upper) for _, e in result.rows]
+        title = f"W1 to {result.reference.title}"
         with atomic_write(path) as file:
-            plots.intervals(names, bounds, title, statements(found)[-1], file)
+            plots.intervals(names, bounds, title, statements(result)[-1], file)

@@ -1,4 +1,4 @@
-"""Keeps compiled programs on disk, so that the second start of a run need not compile."""
+"""Caches compiled programs on disk, so that restarting a run does not recompile."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from wgan_jax.files import cache_folder
 def keep_compiled_programs() -> None:
     """Turn on JAX's persistent compilation cache, in the user's cache folder.
 
-    For processes that own themselves, before they compile anything. The folder is
-    `wgan_jax/compiled` in XDG_CACHE_HOME, `~/.cache` by default; one that
-    JAX_COMPILATION_CACHE_DIR names is used instead. JAX_ENABLE_COMPILATION_CACHE=false
-    turns it off. What cannot be read there is compiled anew, with a warning; where the
-    folder cannot be written, or the user has no home, nothing is kept.
+    For entry points only, before anything is compiled. The folder is `wgan_jax/compiled`
+    in XDG_CACHE_HOME (`~/.cache` by default), unless JAX_COMPILATION_CACHE_DIR names
+    another. JAX_ENABLE_COMPILATION_CACHE=false turns the cache off. Entries that cannot
+    be read are recompiled, with a warning. If the folder cannot be written, or the user
+    has no home folder, nothing is cached.
 
-    What is kept are native programs, which JAX runs as they are. So the folder has to
-    be the user's own and closed to others; one that is not is left alone, with a word.
+    The entries are native programs that JAX runs as is. The folder must therefore belong
+    to the user and not be writable by others; otherwise it is not used, with a warning.
     """
     named = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     folder = named or _default_folder()
@@ -32,8 +32,8 @@ def keep_compiled_programs() -> None:
         folder = ""
     elif "://" not in folder and (fault := _fault(Path(folder), is_ours=not named)):
         print(
-            f"warning: compiled programs are not kept: {folder} {fault}, and what it holds would "
-            f"be run; remove it, and the next run makes one of its own",
+            f"warning: compiled programs are not cached: {folder} {fault}, and its contents would "
+            f"be executed; remove it, and the next run creates a new one",
             file=sys.stderr,
         )
         folder = ""
@@ -43,7 +43,7 @@ def keep_compiled_programs() -> None:
 
 
 def _default_folder() -> str:
-    """Empty for a user without a home."""
+    """Return the default cache folder; empty for a user without a home folder."""
     try:
         return str(cache_folder() / "compiled")
     except UserError:
@@ -51,7 +51,7 @@ def _default_folder() -> str:
 
 
 def _is_writable(folder: str) -> bool:
-    """Whether there is such a folder, made if need be, that takes files."""
+    """Create the folder if needed; return whether files can be written into it."""
     try:
         os.makedirs(folder, mode=0o700, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
@@ -61,9 +61,9 @@ def _is_writable(folder: str) -> bool:
 
 
 def _fault(folder: Path, *, is_ours: bool) -> str:
-    """What lets others put programs into a folder, empty if nothing.
+    """Return why others can put programs into a folder; empty if they cannot.
 
-    One that was made by us, now or before, is closed to readers as well.
+    A folder that this package created is closed to other readers as well.
     """
     for place in (folder.parent, folder) if is_ours else (folder,):
         info = place.lstat()

@@ -11,16 +11,16 @@ from wgan_jax.errors import UserError
 
 
 def export(args: list[str]) -> int:
-    """Write a trained generator for use without this package: a program, or weights.
+    """Export a trained generator for use without this package: a program, or weights.
 
     usage: python -m wgan_jax export WORKDIR --out FILE [--weights ema|raw] [--member K] [--force]
 
-    --out      FILE.jax, a program of jax.export for CPU, CUDA and TPU: it takes noise, labels and
-               conditions of any number of samples and gives samples, in the units of your own
-               data; FILE.json beside it says what each is. FILE.safetensors, the weights by name
-    --weights  averaged or last; averaged where the run keeps an average, if not given
-    --member   of a sweep, counted from 0
-    --force    replace what is there
+    --out      FILE.jax, a program of jax.export for CPU, CUDA and TPU: it maps noise, labels and
+               conditions, for any number of samples, to samples in the units of your own data;
+               FILE.json next to it describes each of them. FILE.safetensors, the weights by name
+    --weights  averaged (ema) or last (raw); averaged by default if the run keeps an average
+    --member   member of a sweep, counted from 0
+    --force    overwrite existing files
     """
     out, args = flags.path_option(args, "out")
     member, args = flags.option(args, "member")

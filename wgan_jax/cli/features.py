@@ -13,15 +13,15 @@ _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
 
 
 def features(args: list[str]) -> int:
-    """Train a small classifier on a labelled data set; its features judge samples.
+    """Train a small classifier on a labeled data set, for metrics on its features.
 
     usage: python -m wgan_jax features DATASET --out FILE [--force] [--data-dir DIR]
                                       [--image-size N] [--channels N]
 
-    DATASET       digits, or a prepared data set of TFDS, such as fashion_mnist
-    --out         FILE.safetensors or FILE.npz; --force replaces one that exists
-    --image-size  as the runs that it is to judge (32)
-    --channels    of the images (1 for mnist and fashion_mnist, else 3)
+    DATASET       digits, or a prepared TFDS data set such as fashion_mnist
+    --out         FILE.safetensors or FILE.npz; --force overwrites an existing file
+    --image-size  image size of the runs to evaluate (32)
+    --channels    channels of the images (1 for mnist and fashion_mnist, else 3)
     """
     from wgan_jax.experiment.evaluation.features import train_lenet
     from wgan_jax.experiment.evaluation.weights import require_suffix
@@ -32,7 +32,7 @@ def features(args: list[str]) -> int:
     channels, args = flags.option(args, "channels")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     if len(args) != 1 or args[0].startswith("-"):
-        raise UserError("features takes one data set: digits, fashion_mnist or another of TFDS")
+        raise UserError("features takes one data set: digits, fashion_mnist or another from TFDS")
     if out is None:
         raise UserError("features needs --out FILE.safetensors or --out FILE.npz")
     require_suffix(Path(out))
@@ -40,8 +40,8 @@ def features(args: list[str]) -> int:
         raise UserError(f"{out} exists; choose another --out, or add --force to replace it")
     require_writable(Path(out))
     dataset = _dataset(args[0], data_dir, size, channels)
-    made = train_lenet(dataset, Path(out))
-    print(f"{out}  SHA-256 of the arrays {made.about['sha256']}")
+    trained = train_lenet(dataset, Path(out))
+    print(f"{out}  SHA-256 of the arrays {trained.about['sha256']}")
     return 0
 
 

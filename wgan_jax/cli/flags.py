@@ -1,4 +1,4 @@
-"""Command lines to configs: a config file, then `--FIELD NAME` and `--FIELD.SUBFIELD VALUE`."""
+"""Parses command lines into configs: a config file, `--FIELD NAME`, `--FIELD.SUBFIELD VALUE`."""
 
 from __future__ import annotations
 
@@ -27,15 +27,15 @@ from wgan_jax.experiment.workdir import read_config
 
 
 def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
-    """The config that `args` make of `config`.
+    """Apply the flags in `args` to `config`.
 
-    `--penalty NAME` first exchanges a whole node for another kind with its
-    defaults (`none` removes it where it may be absent). An absent node of one
-    kind only is made by its own flags, as `--sweep.seeds 8`. All other
-    flags are tyro's, typed by the fields.
+    `--penalty NAME` first replaces a node by another kind with its defaults
+    (`none` removes an optional node). An absent node with only one kind is
+    created by its own flags, such as `--sweep.seeds 8`. All other flags are
+    parsed by tyro, typed by the fields.
 
     Raises:
-      UserError: an unknown flag or kind (with the nearest known name), a value
+      UserError: an unknown flag or kind (with the nearest known name), or a value
         of the wrong type or out of range.
     """
     import tyro
@@ -63,21 +63,21 @@ def parse(args: list[str], config: Config, *, prog: str, about: str) -> Config:
 
 
 def load(path: str | Path) -> Config:
-    """The config of a Python file's `get_config()`, or of a config.json.
+    """Load the config from a Python file's `get_config()`, or from a config.json.
 
-    A config in Python is code and runs as such; a config.json is data. After a colon comes the
-    argument of `get_config`, as in `configs/ring.py:wgan_gp`. The project's own examples go by
-    name as well: `digits`, `ring:wgan_gp`.
+    A Python config is code and is executed; a config.json is data. A colon separates the
+    argument of `get_config`, as in `configs/ring.py:wgan_gp`. The bundled examples can be
+    given by name: `digits`, `ring:wgan_gp`.
 
     Raises:
-      UserError: no such file, no `get_config`, or what it raises.
+      UserError: the file or its `get_config` is missing, or `get_config` raises.
     """
     name, argument = split_argument(expand_user(str(path)))
     path = Path(name)
     if path.suffix == ".json":
         return read_config(path, follow=True)
     if path.is_dir():
-        raise UserError(f"{path} is a folder: give a configs/NAME.py, or the config.json in it")
+        raise UserError(f"{path} is a folder: give a Python file, or the config.json in it")
     if not path.is_file():
         raise UserError(f"there is no config file {path}{_neighbors(path)}")
     try:
@@ -99,7 +99,7 @@ def load(path: str | Path) -> Config:
 
 
 def split_argument(path: str) -> tuple[str, list[str]]:
-    """The file of `FILE.py:ARGUMENT` or `NAME:ARGUMENT`, and the argument if there is one."""
+    """Split `FILE.py:ARGUMENT` or `NAME:ARGUMENT` into the file and the argument, if any."""
     if Path(path).is_file():
         return path, []
     name, _, rest = path.partition(":")
@@ -110,20 +110,20 @@ def split_argument(path: str) -> tuple[str, list[str]]:
 
 
 def _as_from_json(config: Config, path: Path) -> Config:
-    """The config as config.json will hold it, so that what it cannot hold is refused now."""
+    """Return the config as config.json will store it; refuse one that it cannot store."""
     try:
         read = from_dict(json.loads(json.dumps(to_dict(config))))
     except (UserError, TypeError, ValueError, RecursionError) as error:
         raise UserError(
-            f"get_config() of {path} has a part that config.json cannot hold: {error} (parts of "
-            f"your own train with the library: wgan_jax.gan and scan_steps)"
+            f"get_config() of {path} has a part that config.json cannot store: {error} (to train "
+            f"with parts of your own, use the library: wgan_jax.gan and scan_steps)"
         ) from error
     for own, known in zip(_classes(config), _classes(read), strict=True):
         if own is not known:
             raise UserError(
                 f"get_config() of {path} has a class {own.__name__} of its own, which config.json "
-                f"cannot hold: parts of your own train with the library, wgan_jax.gan and "
-                f"scan_steps"
+                f"cannot store: to train with parts of your own, use the library, wgan_jax.gan "
+                f"and scan_steps"
             )
     return read
 
@@ -136,7 +136,7 @@ def _classes(node: Any) -> list[type]:
 
 
 def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of `--name VALUE` or `--name=VALUE`, the last if repeated, and the other args."""
+    """Return the value of `--name VALUE` or `--name=VALUE` (the last one), and the other args."""
     value, rest, words = None, [], iter(args)
     for word in words:
         if word == f"--{name}":
@@ -151,10 +151,10 @@ def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
 
 
 def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
-    """All values of `--name VALUE` or `--name=VALUE`, in their order, and the other args."""
+    """Return all values of `--name VALUE` or `--name=VALUE` in order, and the other args."""
     values: list[str] = []
     while any(word == f"--{name}" or word.startswith(f"--{name}=") for word in args):
-        # The last one is taken out, until none is left.
+        # Remove the last one until none is left.
         at = max(i for i, word in enumerate(args) if word.split("=", 1)[0] == f"--{name}")
         value, rest = option(args[at:], name)
         values, args = [str(value), *values], [*args[:at], *rest]
@@ -162,10 +162,10 @@ def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
 
 
 def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
-    """As `option`, for a path or URL: `~` is expanded, and nothing at all is no path.
+    """Like `option`, for a path or URL: expand `~` and refuse an empty value.
 
     Raises:
-      UserError: it is empty, or there is no home folder.
+      UserError: the value is empty, or there is no such home folder.
     """
     value, args = option(args, name)
     if value is not None and not value.strip():
@@ -174,14 +174,14 @@ def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
 
 
 def kinds(field: str) -> dict[str, type | None]:
-    """The kinds of node that a field of Config offers, by the name that a flag takes."""
+    """Return the kinds of node that a field of Config offers, by their names as flag values."""
     kind = field_types(Config)[field]
     nodes: dict[str, type | None] = {_kebab(node.__name__): node for node in node_kinds(kind)}
     return nodes | ({"none": None} if nodes and type(None) in alternatives(kind) else {})
 
 
 def _renamed(word: str) -> str:
-    """A flag with the name that its field has now."""
+    """Replace a former field name in a flag by the current one."""
     field, rest = re.fullmatch(r"(?s)(--\w*)?(.*)", word).groups(default="")  # type: ignore[union-attr]
     return f"--{FORMER_NAMES[field[2:]]}{rest}" if field[2:] in FORMER_NAMES else word
 
@@ -203,20 +203,20 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         if _plain(name) not in plain:
             raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
         node = offered[plain[_plain(name)]]
-        exchanged: dict[str, Any] = {field: node() if node else None}
+        replacement: dict[str, Any] = {field: node() if node else None}
         try:
-            config = dataclasses.replace(config, **exchanged)
+            config = dataclasses.replace(config, **replacement)
         except ValueError as error:
             raise UserError(str(error)) from error
     return config, args
 
 
 def _implied(field: str, offered: dict[str, type | None], args: list[str]) -> str | None:
-    """The kind of an absent part that its own flags call for: the only one that there is."""
+    """Return the only kind of an absent node if flags of its fields are given."""
     named = [name for name, node in offered.items() if node]
     prefixes = tuple(f"--{name}." for name in (field, field.replace("_", "-")))
-    is_called_for = any(word.startswith(prefixes) for word in args)
-    return named[0] if is_called_for and len(named) == 1 else None
+    has_flags = any(word.startswith(prefixes) for word in args)
+    return named[0] if has_flags and len(named) == 1 else None
 
 
 def _kinds_help() -> str:
@@ -225,7 +225,7 @@ def _kinds_help() -> str:
         offered = kinds(field)
         if len(offered) > 1:
             rows.append(f"--{field.replace('_', '-')} {{{','.join(offered)}}}")
-    return "Exchange a whole part, with its defaults, before its own flags:\n" + "\n".join(rows)
+    return "Choose the kind of a part; its own flags apply to its defaults:\n" + "\n".join(rows)
 
 
 def _kebab(name: str) -> str:
@@ -237,7 +237,7 @@ def _plain(name: str) -> str:
 
 
 def _flatten(message: str) -> str:
-    """tyro's framed message on one line, without its heading, frame and rules."""
+    """Put tyro's framed message on one line, without its heading, frame and rules."""
     sections = [""]
     for line in re.sub(r"\x1b\[[0-9;]*m", "", message).splitlines():
         text = line.strip("│╭╮╰╯ \t")
@@ -245,12 +245,12 @@ def _flatten(message: str) -> str:
             sections += [text.strip("─- "), ""]
         else:
             sections[-1] += f" {text}"
-    stated = [" ".join(section.split()) for section in sections if section.strip()]
-    return "; ".join(stated[1:] or stated)
+    texts = [" ".join(section.split()) for section in sections if section.strip()]
+    return "; ".join(texts[1:] or texts)
 
 
 def _neighbors(path: Path) -> str:
-    """What might have been meant: files in the same folder, or examples of this project."""
+    """Suggest files in the same folder, or bundled examples, for a file that does not exist."""
     if path.suffix:
         known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
     else:

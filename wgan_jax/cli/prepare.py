@@ -7,13 +7,13 @@ from wgan_jax.errors import UserError
 
 
 def prepare(args: list[str]) -> int:
-    """Write a data set for training, without TensorFlow.
+    """Prepare a data set for training, without TensorFlow.
 
     usage: python -m wgan_jax prepare DATASET [--manual-dir DIR] [--data-dir DIR]
 
     DATASET           mnist, fashion_mnist or cifar10
-    --manual-dir DIR  holds the official files, for a machine without a network
-    --data-dir DIR    where it goes, if not TFDS's own folder
+    --manual-dir DIR  folder of the official files, for a machine without network access
+    --data-dir DIR    folder to write to (default: that of TFDS)
     """
     manual_dir, args = flags.path_option(args, "manual-dir")
     data_dir, args = flags.path_option(args, "data-dir")

@@ -10,17 +10,17 @@ from wgan_jax.errors import UserError
 
 
 def report(args: list[str]) -> int:
-    """Write WORKDIR/report.html: the run on one page, to open in a browser or to send.
+    """Write WORKDIR/report.html, a self-contained page about the run.
 
     usage: python -m wgan_jax report WORKDIR
            python -m wgan_jax report WORKDIR WORKDIR... --out FILE.html
 
-    Training keeps the same page up to date. It holds samples over time, the estimate with its
-    bounds and floor, losses, the critic's health in words, the settings; it needs no network.
-    Of several runs a page shows the curves over each other and their evaluations side by side;
-    `compare` adds bounds of their distance to the data.
+    Training keeps the same page up to date. It shows samples over time, the estimate with its
+    bounds and noise floor, losses, the critic's health in words and the settings, and needs no
+    network access. A page of several runs overlays their curves and puts their evaluations
+    side by side; `compare` adds bounds on their distance to the data.
 
-    --out  the page of several runs
+    --out  file for the page of several runs
     """
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.report.several import LARGEST, write_page

@@ -10,17 +10,17 @@ from wgan_jax.errors import UserError
 
 
 def reproduce(args: list[str]) -> int:
-    """Compute a figure of the papers anew: a picture, and the numbers behind it.
+    """Reproduce a figure of the papers: an image, and the numbers behind it.
 
     usage: python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]
                                                [--data-dir DIR] [--note TEXT]
 
-    --out DIR       where FIGURE.png and FIGURE.json go (figures)
+    --out DIR       folder for FIGURE.png and FIGURE.json (figures)
     --size SIZE     quick, default, real (images with the paper's 64 filters: hours on two cores)
                     or full
-    --seeds N       how many runs a figure's means are over
-    --data-dir DIR  where prepare wrote the data sets
-    --note TEXT     kept in FIGURE.json: what its reader should know of this run
+    --seeds N       number of runs that the means in a figure are over
+    --data-dir DIR  folder that `prepare` wrote the data sets to
+    --note TEXT     remark about this run, stored in FIGURE.json for its readers
     """
     out, args = flags.path_option(args, "out")
     size, args = flags.option(args, "size")

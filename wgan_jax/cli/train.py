@@ -23,37 +23,37 @@ from wgan_jax.experiment.sweep import members
 
 _ABOUT = """Train a Wasserstein GAN.
 
-With no arguments: the 8 Gaussians, no download, under a minute on two cores.
---config FILE    an example by name (digits, ring:wgan_gp), a file of your own (FILE.py, or
+Without arguments: the ring of 8 Gaussians, no download, under a minute on two cores.
+--config FILE    an example by name (digits, ring:wgan_gp), your own Python file (FILE.py, or
                  FILE.py:ARGUMENT), or the config.json of a workdir
---workdir DIR    where the run is kept; one that holds a checkpoint goes on from it;
-                 gs://BUCKET/FOLDER is worked on in runs/ and copied there at each checkpoint
---dry-run        tell what the run would take in memory and time; train and write nothing
---devices N      share the batch among the first N devices of this host, not all
---sweep.seeds N  train N seeds as one program; --sweep sweep --help tells more
+--workdir DIR    folder of the run; if it holds a checkpoint, the run resumes from it;
+                 gs://BUCKET/FOLDER: train in runs/ and upload at each checkpoint
+--dry-run        report the memory and time that the run would take; train and write nothing
+--devices N      split the batch over the first N devices of this host instead of all
+--sweep.seeds N  train N seeds as one program; see also --sweep sweep --help
 
 Several hosts, each with the same command:
 --distributed auto|on|off    find the others on Cloud TPU, Slurm, Kubernetes or MPI (auto)
 --coordinator HOST:PORT --process-count N --process-index I    anywhere else
 --join-timeout SECONDS    how long to wait for the others (300)"""
 
-# Configs of data that the default networks are not for.
+# Configs for data sets that the default networks do not fit.
 _OWN_CONFIG = {"folder": "folder", "huggingface": "folder", "table": "table", "arrays": "table"}
 
 
 def train(args: list[str]) -> int:
-    """Train: exit status 0 done, 1 another host stopped responding, 2 bad input.
+    """Train; exit status 0: done, 1: another host stopped responding, 2: bad input.
 
-    143 is that of a run stopped by SIGTERM with everything saved; other signals give 128 and
-    their number as well.
+    A run that is stopped by a signal saves everything and exits with 128 plus the signal's
+    number: 143 for SIGTERM.
     """
-    told, args = _topology(args)
-    with shutdown.distributed_context(**told):
+    topology, args = _topology(args)
+    with shutdown.distributed_context(**topology):
         return _train(args)
 
 
 def _train(args: list[str]) -> int:
-    given, args = flags.path_option(args, "workdir")
+    workdir, args = flags.path_option(args, "workdir")
     devices, args = flags.option(args, "devices")
     dry, args = "--dry-run" in args, [word for word in args if word != "--dry-run"]
     name, config = processes.run_on_all(lambda: _config(args))
@@ -68,27 +68,27 @@ def _train(args: list[str]) -> int:
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.sweep is not None and (processes.process_count() > 1 or is_remote(given or "")):
-        raise UserError("a sweep trains on one host, in a folder of that host")
+    if config.sweep is not None and (processes.process_count() > 1 or is_remote(workdir or "")):
+        raise UserError("a sweep trains on one host, in a local folder")
     if dry:
         from wgan_jax.experiment.dry_run import describe_run
 
-        where = given or f"runs/{name}-{config_hash(config)}"
+        where = workdir or f"runs/{name}-{config_hash(config)}"
         try:
             print(processes.run_on_all(lambda: describe_run(config, where, count)))
         except ValueError as error:
             raise UserError(str(error)) from error
         return 0
-    mirror = Mirror(given) if given is not None and is_remote(given) else None
-    folder = Path(given) if given else Path("runs") / f"{name}-{config_hash(config)}"
+    mirror = Mirror(workdir) if workdir is not None and is_remote(workdir) else None
+    folder = Path(workdir) if workdir else Path("runs") / f"{name}-{config_hash(config)}"
     if mirror is not None:
         folder = mirror.folder
         processes.run_on_all(lambda: mirror.pull() if processes.is_primary() else None)
-    pushed = mirror.push if mirror else lambda: None
+    push = mirror.push if mirror else lambda: None
     try:
         with catch_signals():
             try:
-                run = loop.train(config, folder, devices=count, on_save=pushed)
+                run = loop.train(config, folder, devices=count, on_save=push)
             except Stopped as stop:
                 print(stop, file=sys.stderr, flush=True)
                 return stop.exit_status
@@ -110,7 +110,7 @@ def _train(args: list[str]) -> int:
 
 
 def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
-    """The flags that say which hosts train together; asking for help needs none."""
+    """Parse the flags that say which hosts train together; --help ignores them."""
     mode, args = flags.option(args, "distributed")
     coordinator, args = flags.option(args, "coordinator")
     numbers = {}
@@ -133,7 +133,7 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
 
 
 def _config(args: list[str]) -> tuple[str, Config]:
-    """The config that a command line asks for, and a name for it."""
+    """Return a name for the config of a command line, and the config."""
     file, args = flags.path_option(args, "config")
     kind, _ = flags.option(args, "dataset")
     source = (
@@ -154,7 +154,7 @@ def _config(args: list[str]) -> tuple[str, Config]:
 
 
 def _require_harmless_loggers(config: Config) -> None:
-    """Refuse to import what a config.json names, or log to a server, if nobody asked for it."""
+    """Refuse loggers that import modules or contact servers if only a config.json names them."""
     if named := [name for name in config.loggers if name not in HARMLESS]:
         raise UserError(
             f"the config logs to {', '.join(named)}, which is done only if you name it yourself: "

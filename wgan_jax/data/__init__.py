@@ -11,7 +11,7 @@ _NODES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Data sets of the user's, whose modules are imported when they are asked for."""
+    """Import the configs of user-supplied data on first access."""
     from importlib import import_module
 
     if name not in _NODES:

@@ -1,4 +1,4 @@
-"""Arrays in files, .npy, .npz and HDF5: memory-mapped where they can be, and never pickled."""
+"""Arrays in .npy, .npz and HDF5 files: memory-mapped if possible, never unpickled."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from wgan_jax.files import open_regular
 
 HDF5 = (".h5", ".hdf5")
 SUFFIXES = (".npy", ".npz", *HDF5)
-# What unpacks to more than this may do so at this ratio at most: images reach 20, bombs 1,000.
+# Limit on the compression ratio above a size: images reach 20, bombs 1,000.
 _SMALL, _LARGEST_RATIO = 2**28, 100
 _MOST_ARRAYS, _BLOCK = 10_000, 2**24
 
 
 def open_array(path: str, key: str | None, option: str) -> np.ndarray:
-    """An array of a file: the one of the name `key`, which may be None where there is only one.
+    """Open an array of a file: the one named `key`, which may be None if there is only one.
 
     Args:
       path: of a .npy, .npz or HDF5 file.
-      key: the name of an array in a .npz or HDF5 file.
+      key: name of an array in a .npz or HDF5 file.
       option: the flag that gives `key`, for messages.
 
     Raises:
-      UserError: no such file or array, one of Python objects, or one that is not whole.
+      UserError: no such file or array, one of Python objects, or an incomplete one.
     """
     require_local(path)
     file = Path(expand_user(path))
@@ -40,7 +40,7 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
     try:
         if suffix == ".npy":
             if key is not None:
-                raise UserError(f"{path} holds one array, so {option} {key} names none in it")
+                raise UserError(f"{path} holds one array without a name: leave out {option} {key}")
             return _mapped(file)
         read = _read_npz if suffix == ".npz" else _read_hdf5
         with open_regular(file, follow=True) as opened:
@@ -57,23 +57,23 @@ def open_array(path: str, key: str | None, option: str) -> np.ndarray:
 
 
 def samples_key(path: str) -> str | None:
-    """The key of samples in a file that `sample` wrote; None for a file of one array."""
+    """Return the key of samples in a file that `sample` wrote; None for a file of one array."""
     try:
         names = zipfile.ZipFile(path).namelist() if path.endswith(".npz") else []
     except (OSError, zipfile.BadZipFile):
-        return None  # whoever reads it says what is wrong
+        return None  # reported when the file is read
     return "samples" if "samples.npy" in names else None
 
 
 def _mapped(path: Path) -> np.ndarray:
-    open_regular(path, follow=True).close()  # a pipe would be waited for
+    open_regular(path, follow=True).close()  # opening a pipe would block
     if path.stat().st_size == 0:
         raise ValueError("it is empty")
     with open(path, "rb") as file:
         if file.read(6) != b"\x93NUMPY":
-            raise ValueError("it is no .npy file")
+            raise ValueError("it is not a .npy file")
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    # A plain array over the same pages: what is computed of it is no memory map.
+    # A plain array over the same pages, so that results derived from it are not memmaps.
     return np.asarray(array)
 
 
@@ -96,11 +96,11 @@ def _read_npz(path: Path, file: BinaryIO, key: str | None, option: str) -> np.nd
 
 
 def _unpack(packed: Any, size: int) -> np.ndarray:
-    """An array of exactly the bytes that its entry has, read into memory of that size."""
+    """Read an array into memory of exactly the size of its entry."""
     version = np.lib.format.read_magic(packed)
     if version not in ((1, 0), (2, 0), (3, 0)):
-        raise ValueError(f"it holds an array of the format's version {version}")
-    # The third version differs from the second in the names of fields alone, which are refused.
+        raise ValueError(f"it holds an array in version {version} of the format")
+    # Version 3 differs from version 2 only in the encoding of field names, which are refused.
     if version == (1, 0):
         shape, by_columns, dtype = np.lib.format.read_array_header_1_0(packed)
     else:
@@ -113,10 +113,10 @@ def _unpack(packed: Any, size: int) -> np.ndarray:
     flat = np.empty(count, np.uint8)
     view, start = memoryview(flat.data), 0
     while start < count:
-        got = packed.readinto(view[start : start + _BLOCK])
-        if not got:
+        count_read = packed.readinto(view[start : start + _BLOCK])
+        if not count_read:
             raise ValueError("it ends early")
-        start += got
+        start += count_read
     if not count:
         return np.empty(shape, dtype)
     return flat.view(dtype).reshape(shape, order="F" if by_columns else "C")
@@ -136,10 +136,10 @@ def _read_hdf5(path: Path, file: BinaryIO, key: str | None, option: str) -> np.n
     except ImportError as error:
         raise UserError(f"HDF5 needs an extra; run: {install_extra('hdf5')}") from error
     with h5py.File(file, "r") as opened:
-        found = dict(_arrays_of(h5py, opened))
-        data = found[pick(list(found), key, option, str(path))]
+        arrays = dict(_arrays_of(h5py, opened))
+        data = arrays[pick(list(arrays), key, option, str(path))]
         if data.is_virtual or data.external:
-            raise ValueError("its values lie in other files, which are not followed")
+            raise ValueError("its values are in other files, which are not followed")
         if data.dtype.hasobject:
             if h5py.check_string_dtype(data.dtype) is None:
                 raise ValueError("it holds Python objects")
@@ -152,7 +152,7 @@ def _read_hdf5(path: Path, file: BinaryIO, key: str | None, option: str) -> np.n
 def _arrays_of(
     h5py: Any, group: Any, prefix: str = "", depth: int = 0
 ) -> Iterator[tuple[str, Any]]:
-    """The arrays of a file by path, but for links, which may lead out of it or in a circle."""
+    """Yield the arrays of a file by path. Links are skipped: they may leave the file or loop."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink) or depth > 16:
             continue
@@ -164,16 +164,17 @@ def _arrays_of(
 
 
 def pick(names: list[str], key: str | None, option: str, where: str) -> str:
-    """The name of the array that is meant.
+    """Return the name of the selected array.
 
     Raises:
-      UserError: there is none of that name, or several to choose from.
+      UserError: no array has that name, or there are several to choose from.
     """
     if key is not None and key.strip("/") in names:
         return key.strip("/")
-    told = ", ".join(names)[:300] or "no arrays"
+    listed = ", ".join(names)[:300] or "no arrays"
     if key is not None:
-        raise UserError(f"{where} has no array {key!r}; {suggest(key, names, f'it holds {told}')}")
+        hint = suggest(key, names, f"it holds {listed}")
+        raise UserError(f"{where} has no array {key!r}; {hint}")
     if len(names) != 1:
-        raise UserError(f"{where} holds {told}: name one with {option}")
+        raise UserError(f"{where} holds {listed}: name one with {option}")
     return names[0]

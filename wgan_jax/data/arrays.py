@@ -20,18 +20,18 @@ _ROUNDS = 6
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class ArrayDataset(Dataset):
-    """Examples held as arrays, drawn so that an epoch visits each of them once.
+    """Examples stored as arrays; an epoch visits each of them once.
 
-    uint8 arrays are images and come out as float32 in [-1, 1]; other dtypes,
-    labels for instance, come out as they are.
+    uint8 arrays are images and are returned as float32 in [-1, 1]; other dtypes, such as labels,
+    are returned unchanged.
 
     Attributes:
-      examples: a pytree of arrays with one leading axis, the example.
-      config: the node that it was opened from, which knows of held-out data; None without.
-      class_names: of the classes 0, 1, ..., where they have names.
-      units: the way back to the units of the user's data, where there is one.
-      condition_units: the way back to those of conditions, where there are any.
-      label_name: what the labels are called.
+      examples: pytree of arrays whose leading axis is the example.
+      config: config node that it was opened from, which knows the held-out data, or None.
+      class_names: of the classes 0, 1, ..., if they have names.
+      units: conversion to the units of the user's data, if any.
+      condition_units: conversion to the units of the conditions, if any.
+      label_name: column name of the labels.
 
     Example:
       >>> import jax, numpy as np
@@ -71,24 +71,24 @@ class ArrayDataset(Dataset):
             yield self.at(key, i, n)
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this data set from others: its size, and a digest of evenly spaced examples.
+        """Return what identifies this data set: its size and a digest of evenly spaced examples.
 
-        Of all of them, where they take less than 64 MiB.
+        The digest covers all examples if they take less than 64 MiB.
 
         Example:
           >>> import numpy as np
-          >>> one, other = (ArrayDataset(np.arange(10) % n).fingerprint() for n in (10, 9))
-          >>> one["size"], one == other
+          >>> a, b = (ArrayDataset(np.arange(10) % n).fingerprint() for n in (10, 9))
+          >>> a["size"], a == b
           (10, False)
         """
         return fingerprint_of(self.size, jax.tree.leaves(self.examples))
 
     def __call__(self, key: Array, n: int) -> PyTree:
-        """`n` examples drawn independently."""
+        """Draw `n` examples independently."""
         return self._take(jax.random.randint(key, (n,), 0, self.size))
 
     def at(self, key: Array, step: Array | int, n: int) -> PyTree:
-        """The batch of `n` at `step`: batches follow each other through shuffled epochs."""
+        """Return the batch of `n` at `step`; successive batches run through shuffled epochs."""
         return self._take(epoch_order(key, step, n, self.size))
 
     def _take(self, index: Array) -> PyTree:
@@ -101,7 +101,7 @@ def _struct(x: Array, n: int) -> jax.ShapeDtypeStruct:
 
 
 def to_unit_range(x: Array) -> Array:
-    """uint8 pixels as float32 in [-1, 1]; other dtypes unchanged.
+    """Scale uint8 pixels to float32 in [-1, 1]; return other dtypes unchanged.
 
     Example:
       >>> to_unit_range(jnp.array([0, 255], jnp.uint8)).tolist()
@@ -111,11 +111,11 @@ def to_unit_range(x: Array) -> Array:
 
 
 def epoch_order(key: Array, step: Array | int, n: int, size: int) -> Array:
-    """Which of `size` examples make up the batch of `n` at `step`, int32 [n].
+    """Return the indices, int32 [n], of the batch of `n` at `step` among `size` examples.
 
-    A pure function of its arguments with no permutation to store: position
-    `step * n + i` of an endless row of epochs, each a pseudo-random permutation
-    keyed by its number. A batch may straddle two epochs; nothing is dropped.
+    A pure function that stores no permutation: element `i` is position `step * n + i` of an
+    endless sequence of epochs, each a pseudo-random permutation keyed by its number. A batch may
+    straddle two epochs; nothing is dropped.
 
     Raises:
       ValueError: a batch is larger than the data set.
@@ -129,7 +129,7 @@ def epoch_order(key: Array, step: Array | int, n: int, size: int) -> Array:
         raise ValueError(f"a batch of {n} cannot be drawn from {size} examples without repetition")
     if n * size >= 2**32:
         raise ValueError(f"batch times examples must be below 2^32, got {n} x {size}")
-    # step * n may not fit 32 bits, but with step = a * size + b it is a * n epochs and b * n.
+    # step * n may overflow 32 bits; with step = a * size + b it is a * n epochs plus b * n.
     a, b = jnp.divmod(jnp.asarray(step, jnp.uint32), jnp.uint32(size))
     position = b * jnp.uint32(n) + jnp.arange(n, dtype=jnp.uint32)
     epoch = a * jnp.uint32(n) + position // jnp.uint32(size)
@@ -138,7 +138,7 @@ def epoch_order(key: Array, step: Array | int, n: int, size: int) -> Array:
 
 
 def _permute(index: Array, round_keys: Array, size: int) -> Array:
-    """A Feistel network on the next power of four, walked until it lands below `size`."""
+    """Permute by a Feistel network on the next power of four, cycle-walking to below `size`."""
     half_bits = max(2, -(-(size - 1).bit_length() // 2))
 
     def shuffle(index: Array) -> Array:
@@ -158,7 +158,7 @@ def _permute(index: Array, round_keys: Array, size: int) -> Array:
 
 
 def _mix(x: Array) -> Array:
-    """The 32-bit finaliser of MurmurHash3: every input bit reaches every output bit."""
+    """Apply the 32-bit finalizer of MurmurHash3: every input bit affects every output bit."""
     x = (x ^ (x >> 16)) * jnp.uint32(0x85EBCA6B)
     x = (x ^ (x >> 13)) * jnp.uint32(0xC2B2AE35)
     return x ^ (x >> 16)

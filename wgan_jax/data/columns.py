@@ -1,4 +1,4 @@
-"""Columns of a table: encoded as numbers that networks learn from, decoded into their own units."""
+"""Columns of a table: encoded as numbers for networks, and decoded into their own units."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _MOST_CATEGORIES, _MOST_WIDTH = 1_000, 2**16
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One column, and how its values become numbers.
+    """One column and the encoding of its values.
 
     Attributes:
       name: of the column.
-      kind: numbers, whole numbers and flags are standardized, `(x - center) / scale`; each value
-        of a category becomes a number of its own, 1 where it is the value and 0 elsewhere.
+      kind: numbers, integers and flags are standardized, `(x - center) / scale`; categories are
+        one-hot encoded.
       center, scale: mean and standard deviation of the training data.
-      low, high: the range of the data, which whole numbers keep to when they are decoded.
-      values: the values of a category, or how a flag spells false and true.
+      low, high: range of the data, to which decoded integers are clipped.
+      values: the values of a category, or the spellings of false and true of a flag.
     """
 
     name: str
@@ -43,20 +43,20 @@ class Column:
 
     @classmethod
     def fit(cls, name: str, kind: Kind, x: np.ndarray, values: tuple[str, ...] = ()) -> Column:
-        """The column that standardizes `x`: numbers [n], or indices of the values of a category."""
+        """Fit a column to `x`: numbers [n], or indices into the values of a category."""
         if kind == "category":
             return cls(name, kind, values=values)
         center, scale = moments(x)
         return cls(name, kind, center, scale, float(x.min()), float(x.max()), values)
 
     def encode(self, x: np.ndarray) -> np.ndarray:
-        """Numbers [n] as float32 [n, width]."""
+        """Encode numbers [n] as float32 [n, width]."""
         if self.kind == "category":
             return np.eye(self.width, dtype=np.float32)[x.astype(int)]
         return ((x.astype(np.float64) - self.center) / self.scale).astype(np.float32)[:, None]
 
     def numbers(self, encoded: np.ndarray) -> np.ndarray:
-        """What `encode` was given, or the nearest to it: [n, width] to [n] in float64."""
+        """Invert `encode`, to the nearest valid number: [n, width] to [n] in float64."""
         if self.kind == "category":
             return encoded.argmax(1).astype(np.float64)
         x = encoded[:, 0].astype(np.float64) * self.scale + self.center
@@ -65,10 +65,10 @@ class Column:
         return np.clip(np.rint(x), self.low, self.high)
 
     def decode(self, encoded: np.ndarray) -> np.ndarray:
-        """Values [n] as they stood in the table: floats, integers, booleans or strings."""
+        """Return values [n] as in the table: floats, integers, booleans or strings."""
         x = self.numbers(encoded)
         if self.kind == "number":
-            # float32 has about 7 digits, so that what comes after the eighth says nothing.
+            # float32 has about 7 digits, so decimals after the eighth are noise.
             decimals = 7 - math.floor(math.log10(self.scale))
             return x.round(decimals) if abs(decimals) < 16 else x
         if self.values:
@@ -79,10 +79,10 @@ class Column:
         return np.minimum(x, np.nextafter(2.0**63, 0)).astype(np.int64)
 
     def parse(self, text: str) -> float:
-        """The number that a text stands for, as `encode` takes it.
+        """Parse text into the number that `encode` takes.
 
         Raises:
-          UserError: it is no value of this column.
+          UserError: it is not a value of this column.
         """
         if self.kind == "category" or (self.kind == "flag" and text in self.values):
             if text not in self.values:
@@ -128,20 +128,20 @@ class Columns:
         return sum(column.width for column in self.columns)
 
     def encode(self, table: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Numbers by the names of their columns as float32 [n, width]."""
+        """Encode numbers by column name as float32 [n, width]."""
         return np.concatenate([c.encode(np.asarray(table[c.name])) for c in self.columns], 1)
 
     def split(self, encoded: np.ndarray) -> list[tuple[Column, np.ndarray]]:
-        """Each column with its part [n, width] of encoded rows."""
+        """Return each column with its part [n, width] of encoded rows."""
         ends = np.cumsum([column.width for column in self.columns])
         return list(zip(self.columns, np.split(encoded, ends[:-1], axis=1), strict=True))
 
     def decode(self, encoded: np.ndarray) -> dict[str, np.ndarray]:
-        """Encoded rows [n, width] as values by the names of their columns."""
+        """Decode rows [n, width] into values by column name."""
         return {column.name: column.decode(part) for column, part in self.split(encoded)}
 
     def to_json(self) -> list[dict[str, Any]]:
-        """The columns as JSON values."""
+        """Return the columns as JSON values."""
         return [
             {key: list(v) if isinstance(v, tuple) else v for key, v in vars(column).items()}
             | {key: None for key in ("low", "high") if not math.isfinite(vars(column)[key])}
@@ -150,16 +150,16 @@ class Columns:
 
     @classmethod
     def from_json(cls, data: Any) -> Columns:
-        """The columns that `to_json` told of.
+        """Restore columns from the values of `to_json`.
 
         Raises:
-          ValueError: it did not; the data may come from anybody.
+          ValueError: the values, which may be untrusted, are invalid.
         """
         if not isinstance(data, list) or not data:
             raise ValueError("they list no columns")
-        columns = cls(tuple(_column(each) for each in data))
+        columns = cls(tuple(_column(fields) for fields in data))
         if columns.width > _MOST_WIDTH or len(set(columns.names)) != len(columns.names):
-            raise ValueError("they are too many, or two have one name")
+            raise ValueError("they are too many, or two share a name")
         return columns
 
 
@@ -183,20 +183,20 @@ def _column(data: Any) -> Column:
 
 
 def require_few_categories(name: str, count: int) -> None:
-    """Refuse a category of so many values that each becomes a number of its own.
+    """Refuse a category with too many values for one-hot encoding.
 
     Raises:
       UserError: it has more than a thousand.
     """
     if count > _MOST_CATEGORIES:
         raise UserError(
-            f"the column {name!r} has {count:,} different values, where a category has at most "
+            f"the column {name!r} has {count:,} different values, but a category has at most "
             f"{_MOST_CATEGORIES:,}: leave it out of --dataset.one-hot and --dataset.columns"
         )
 
 
 def moments(x: np.ndarray) -> tuple[float, float]:
-    """Mean and standard deviation, 1 for a constant, of numbers however large.
+    """Return mean and standard deviation (1 for a constant) without overflow.
 
     Example:
       >>> import numpy as np
@@ -208,15 +208,15 @@ def moments(x: np.ndarray) -> tuple[float, float]:
     x = np.asarray(x, np.float64)
     peak = float(np.abs(x).max()) or 1.0
     center, scale = float((x / peak).mean() * peak), float((x / peak).std() * peak)
-    # Rounding spreads equal numbers a little, and what is that small in itself is no spread.
+    # A deviation this small is rounding error of equal numbers.
     return center, scale if scale > 1e-14 * peak and scale > 1e-300 else 1.0
 
 
 def chosen(names: Sequence[str], known: Sequence[str], option: str, where: str) -> None:
-    """Refuse names of columns that there are not.
+    """Refuse names of columns that do not exist.
 
     Raises:
-      UserError: with the nearest known name.
+      UserError: one does not; suggests the closest known name.
     """
     import difflib
 
@@ -224,4 +224,4 @@ def chosen(names: Sequence[str], known: Sequence[str], option: str, where: str) 
         if name not in known:
             near = difflib.get_close_matches(name, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(known)[:300]}"
-            raise UserError(f"{option} names a column {name!r}, which {where} has not: {hint}")
+            raise UserError(f"{option} names a column {name!r}, but {where} has none: {hint}")

@@ -1,4 +1,4 @@
-"""Conditions in a file of the user's, in the units of the data that a run was trained on."""
+"""Conditions in a user-supplied file, in the units of the training data of a run."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from wgan_jax.errors import UserError
 def read_conditions(
     file: str, units: Units | None, label: str | None, class_names: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Vectors [m, k] of a file as networks take them, and labels [m] where they are asked for.
+    """Read encoded condition vectors [m, k] from a file, and labels [m] if requested.
 
     Args:
-      file: in the units of the conditions: a table with their columns, or an array.
+      file: a table with the columns of the conditions, or an array, in their units.
       units: of the conditions.
-      label: the column of classes to read as well; None for none.
+      label: the column of classes to read as well, or None.
       class_names: of the classes 0, 1, ...
 
     Raises:
-      UserError: the file cannot be read, lacks columns or values, or holds other ones.
+      UserError: the file cannot be read, lacks columns or values, or has unknown ones.
     """
     if isinstance(units, ArrayUnits):
         if label is not None:
-            raise UserError("--conditions FILE needs --label, the class of all of its samples")
+            raise UserError("--conditions FILE needs --label, the class of all its samples")
         is_array = file.lower().endswith(SUFFIXES)
         if not is_array and not table_files.is_table(Path(expand_user(file))):
             raise UserError(
@@ -42,7 +42,7 @@ def read_conditions(
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or array.shape[1:] != units.shape or not len(array):
             raise UserError(
-                f"{file} has the shape {list(array.shape)}, and conditions of this run are "
+                f"{file} has the shape {list(array.shape)}, but conditions of this run are "
                 f"[n, {units.shape[0]}]"
             )
         require_finite(array, file)
@@ -57,7 +57,7 @@ def read_conditions(
         texts = (str(value) for value in raw[column.name].values)
         numbers[column.name] = np.array([column.parse(text) for text in texts])
     if not len(numbers[units.columns.names[0]]):
-        raise UserError(f"{file} has no row")
+        raise UserError(f"{file} has no rows")
     if label is None:
         return units.columns.encode(numbers), None
     labels, known = raw[label].values.astype(str), list(class_names)
@@ -70,13 +70,13 @@ def read_conditions(
 
 
 def _from_table(file: str, units: ArrayUnits) -> np.ndarray:
-    """Numbers [n, k] of a table: of the columns c0, c1, ..., or of the only one where k is 1."""
+    """Read numbers [n, k] from columns c0, c1, ... of a table, or from its only one if k is 1."""
     raw = table_files.read_table(file, (), "--conditions")
     names = [field["name"] for field in units.fields()]
     if len(raw) == len(names) == 1:
         names = list(raw)
     if absent := [name for name in names if name not in raw]:
-        raise UserError(f"{file} has no column {absent[0]!r}, and the conditions are {names}")
+        raise UserError(f"{file} has no column {absent[0]!r}, but the conditions are {names}")
     for name in names:
         if raw[name].missing.any() or raw[name].values.dtype.kind not in "biuf":
             raise UserError(f"{file} has rows without a number in {name!r}")

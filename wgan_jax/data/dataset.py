@@ -1,8 +1,8 @@
-"""The protocol of data sets: all that training and evaluation ask of them, whatever their kind.
+"""The interface between data sets of any kind and training and evaluation.
 
-A `DatasetConfig` is the node of a config that says what to read, and `open` reads it. A `Dataset`
-is open: a distribution that the compiled program samples, arrays on the device
-(`data.arrays`), or a stream that the host reads while the last chunk trains (`data.stream`).
+A `DatasetConfig` is a config node that describes what to read; `open` reads it. A `Dataset` is
+open: a distribution that the compiled program samples, arrays on the device (`data.arrays`), or a
+stream that the host reads while the previous chunk trains (`data.stream`).
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from wgan_jax.errors import UserError
 from wgan_jax.loop import as_pytree, shuffle_rows
 from wgan_jax.types import Array, PyTree
 
-# Names of the parts of data that come divided: of the second kind the first one there is counts.
+# Split names of data that come divided; the first of the held-out names that exists is used.
 TRAIN, HELD_OUT = "train", ("validation", "valid", "val", "test")
 MOST_CONDITIONS = 2**16  # they are constants of the compiled program
 _DIGESTED_BYTES = 2**26
 
 
 class Mixture(NamedTuple):
-    """Gaussians of equal weight, whose modes samples can be counted in.
+    """Gaussians of equal weight, for counting the modes that samples reach.
 
     Attributes:
       centers: [modes, d].
-      std: standard deviation of each along every axis.
+      std: standard deviation of each Gaussian along every axis.
     """
 
     centers: np.ndarray
@@ -39,141 +39,141 @@ class Mixture(NamedTuple):
 
 
 class Units(Protocol):
-    """A map from what networks are trained on to the units that the user's data came in."""
+    """Conversion between the encoded examples of the networks and the units of the user's data."""
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """The shape of one example of the networks."""
+        """Shape of one encoded example."""
 
     @property
     def scale(self) -> float | None:
-        """What turns distances of the networks into units; None where they have no one unit."""
+        """Factor from distances of encoded examples to units; None without a common unit."""
 
     def to_units(self, x: np.ndarray) -> np.ndarray:
-        """Examples [n, ...] of the networks in the units of the data."""
+        """Convert encoded examples [n, ...] to the units of the data."""
 
     def as_written(self, x: np.ndarray) -> np.ndarray:
-        """Examples [n, ...] of the networks that have gone through a file of samples."""
+        """Return encoded examples [n, ...] as a round trip through a sample file leaves them."""
 
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Points [n, d] of the networks as values by the names of their columns, in units."""
+        """Convert encoded points [n, d] to values in units by column name."""
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Where in an encoded row the value of a column stands, and its numbers."""
+        """Return the slice of an encoded row that a column takes, and its encoded value."""
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
-        """Name, place in an encoded row, center and scale of each column that is a number."""
+        """Return name, index in an encoded row, center and scale of each numeric column."""
 
     def decode_traced(self, x: Array) -> Array:
-        """As `to_units`, in a program and in float32: values [n, ...], or columns [n, k]."""
+        """As `to_units`, but traceable and in float32: values [n, ...], or columns [n, k]."""
 
     def encode_traced(self, values: Array) -> Array:
-        """Values [n, d] in units as encoded rows, in a program."""
+        """Encode values [n, d] in units; traceable."""
 
     def fields(self) -> list[dict[str, Any]]:
-        """What is known of each column, as JSON values; nothing of images."""
+        """Describe each column by JSON values; empty for images."""
 
     def to_json(self) -> dict[str, Any]:
-        """All of it as JSON values."""
+        """Return the conversion as JSON values."""
 
 
 class DatasetConfig:
-    """Which data to read. All but `open` and `open_held_out` can be asked before data are read."""
+    """Config node for the data to read. All but `open` and `open_held_out` work before reading."""
 
     location_field: ClassVar[str] = "data_dir"
-    """Field of the folder or address that data are read from."""
+    """Name of the field with the folder or address that data are read from."""
 
     @property
     def labels(self) -> bool | str | None:
-        """Whether examples are pairs with class labels, be it by the name of the labels."""
+        """Whether examples are pairs with class labels; may be the name of the labels."""
         return False
 
     @property
     def title(self) -> str:
-        """A short name for people."""
+        """Short name for display."""
         return type(self).__name__.lower()
 
     @property
     def mixture(self) -> Mixture | None:
-        """The Gaussians that the data are drawn from; None for all other data."""
+        """Gaussians that the data are drawn from; None for all other data."""
         return None
 
     @property
     def native_size(self) -> int | None:
-        """Height and width of images without a margin that was put around them; None without."""
+        """Height and width of images without the margin added around them; None without one."""
         return None
 
     def open(self) -> Dataset:
-        """Reads the data.
+        """Read the data.
 
         Raises:
-          UserError: they are missing, damaged, or not what the config says.
+          UserError: they are missing, damaged, or do not match the config.
         """
         raise NotImplementedError
 
     def open_held_out(self) -> Dataset | None:
-        """Data that a run on these does not train on; None where there are none here."""
+        """Open data that a run on these does not train on; None if none are available."""
         return None
 
     def struct(self, n: int) -> PyTree:
-        """Shapes and dtypes of a batch of `n`."""
+        """Return shapes and dtypes of a batch of `n`."""
         return self.open().struct(n)
 
     def example_shape(self) -> tuple[int, ...] | None:
-        """Shape of one example, of data that networks are fitted to; None of all others."""
+        """Return the shape of one example if networks adapt to it, else None."""
         return None
 
     def num_classes(self) -> int:
-        """How many classes these data have; 0 where they have none, or none that they tell."""
+        """Return the number of classes; 0 if there are none or it is not known."""
         return 0
 
     def condition_rows(self) -> PyTree | None:
-        """Conditions of the data, vectors [m, k] or pairs (labels [m], vectors); None without.
+        """Return conditions of the data: vectors [m, k], or pairs (labels [m], vectors), or None.
 
-        At most `MOST_CONDITIONS` evenly spaced ones, from which those of fakes are drawn.
+        At most `MOST_CONDITIONS` evenly spaced ones; conditions of fakes are drawn from them.
         """
         return None
 
     def condition_dim(self) -> int:
-        """How many numbers the vectors of conditions have; 0 without."""
+        """Return the length of condition vectors; 0 without conditions."""
         rows = self.condition_rows()
         return 0 if rows is None else jax.tree.leaves(rows)[-1].shape[1]
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
-        """The number of examples, None for a distribution, and the names of the classes."""
+        """Return the number of examples (None for a distribution) and the class names."""
         data = self.open()
         return data.size, data.class_names
 
     def with_labels(self) -> DatasetConfig:
-        """The same data as pairs with class labels.
+        """Return the config of the same data as pairs with class labels.
 
         Raises:
-          UserError: they have none.
+          UserError: the data have no labels.
         """
         raise UserError(f"{type(self).__name__} has no labels to train features with")
 
     def at_location(self, location: str) -> DatasetConfig:
-        """The same data, read from another folder or address.
+        """Return the config of the same data in another folder or at another address.
 
         Raises:
-          UserError: they are read from nowhere.
+          UserError: the data have no location.
         """
         raise UserError(f"{type(self).__name__} has no --data-dir")
 
     def open_samples(self, path: str, units: Units) -> Dataset:
-        """A generator's samples of such data in a file, in the numbers of its networks.
+        """Open a file of generated samples of such data, encoded by `units`.
 
         Raises:
-          UserError: there are no files of samples in units of these data.
+          UserError: samples of such data have no files in units.
         """
         raise UserError(f"{type(self).__name__} has no samples in units")
 
     def address_to_copy(self) -> str | None:
-        """The address that `open` would fetch data from; None where all is on this machine."""
+        """Return the address that `open` would download from; None if all data are local."""
         return None
 
     def kept_beside(self) -> Path | None:
-        """Start of the names of files that belong to these data; None without a place for them."""
+        """Return the path prefix of files derived from these data; None without a place."""
         return None
 
 
@@ -182,64 +182,64 @@ class Dataset:
 
     @property
     def size(self) -> int | None:
-        """The number of examples; None for a distribution, which has no end."""
+        """Number of examples; None for a distribution, which is unlimited."""
         return None
 
     @property
     def is_stream(self) -> bool:
-        """Whether the host reads `batches`; else the data set is itself a sampler."""
+        """Whether the host reads `batches`; otherwise the data set itself is a sampler."""
         return False
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes 0, 1, ...; empty where they have none."""
+        """Names of the classes 0, 1, ...; empty if they have none."""
         return ()
 
     @property
     def label_name(self) -> str:
-        """What the labels are called, as the name of a column."""
+        """Column name of the labels."""
         return "label"
 
     @property
     def units(self) -> Units | None:
-        """The way back to the units of the user's data; None where data are as they came."""
+        """Conversion to the units of the user's data; None if data are used as is."""
         return None
 
     @property
     def condition_units(self) -> Units | None:
-        """The way back to the units of conditions; None where the data have none."""
+        """Conversion to the units of the conditions; None without conditions."""
         return None
 
     def in_units(self, units: Units | None) -> Dataset:
-        """The same data in the units that a run began with; as they are where there are none."""
+        """Return the same data in the units that a run started with; unchanged without units."""
         return self
 
     def class_labels(self) -> np.ndarray | None:
-        """The label of each example, int32 [size]; None where there are none."""
+        """Return the label of each example, int32 [size]; None without labels."""
         return None
 
     def __call__(self, key: Array, n: int) -> PyTree:
-        """`n` samples."""
+        """Draw `n` samples."""
         return next(self.draws(key, n, 1))
 
     def struct(self, n: int) -> PyTree:
-        """Shapes and dtypes of a batch of `n`, as networks take it."""
+        """Return shapes and dtypes of a batch of `n`, as networks take it."""
         raise NotImplementedError
 
     def on_device(self) -> Dataset:
-        """The data set with its arrays on the default device."""
+        """Return the data set with its arrays on the default device."""
         return self
 
     def held_out(self) -> Dataset | None:
-        """Data of the same distribution that no training step sees; None where there are none."""
+        """Return data of the same distribution that no training step sees; None without any."""
         raise NotImplementedError
 
     def fingerprint(self) -> dict[str, Any] | None:
-        """What tells this data set from others; None where the config alone tells it."""
+        """Return what identifies this data set; None if the config alone does."""
         return None
 
     def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
-        """`count` sets of exactly `n` samples, rows in random order; finite data repeat none.
+        """Yield `count` sets of exactly `n` samples in random order; finite data repeat none.
 
         Raises:
           ValueError: a finite data set holds fewer than `n`.
@@ -247,23 +247,23 @@ class Dataset:
         raise NotImplementedError
 
     def sampler(self, key: Array, n: int, count: int) -> Any:
-        """A sampler for `count` steps of `n` in one compiled program: of a stream, a few batches.
+        """Return a sampler for `count` steps of `n` in one compiled program.
 
-        `key` chooses which.
+        A stream preloads a few batches, chosen by `key`.
         """
         return self
 
     def batches(
         self, seed: int, batch_size: int, first: int, part: int = 0, parts: int = 1
     ) -> Iterator[PyTree]:
-        """Batches that the host reads, of a stream; see `data.stream`."""
+        """Iterate over batches of a stream, read by the host; see `data.stream`."""
         raise TypeError(f"{type(self).__name__} is sampled on the device and not read in batches")
 
 
 class Distribution(Dataset):
-    """A distribution: a callable pytree `(key, n) -> real[n, ...]`, so a sampler of `scan_steps`.
+    """A distribution: a callable pytree `(key, n) -> real[n, ...]`, and a sampler of `scan_steps`.
 
-    Each draw is new, and so it is its own held-out data.
+    Every draw is new, so it is its own held-out data.
     """
 
     def __call__(self, key: Array, n: int) -> PyTree:
@@ -276,7 +276,7 @@ class Distribution(Dataset):
         return self
 
     def draws(self, key: Array, n: int, count: int) -> Iterator[PyTree]:
-        # A sampler may give rows that are independent of each other but sorted.
+        # A sampler may return its rows sorted.
         for on_rows, on_order in jax.random.split(key, (count, 2)):
             yield shuffle_rows(on_order, self(on_rows, n))
 
@@ -284,7 +284,7 @@ class Distribution(Dataset):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Sampled(Distribution):
-    """The distribution that a sampler of the user's own draws from."""
+    """The distribution of a user-supplied sampler."""
 
     draw: Any
 
@@ -293,7 +293,7 @@ class Sampled(Distribution):
 
 
 def as_dataset(data: Dataset | Callable[[Array, int], PyTree]) -> Dataset:
-    """A sampler `(key, n) -> real[n, ...]` as a data set; data sets as they are.
+    """Wrap a sampler `(key, n) -> real[n, ...]` as a data set; return data sets unchanged.
 
     Example:
       >>> as_dataset(lambda key, n: jax.random.normal(key, (n, 2))).struct(3).shape
@@ -303,7 +303,7 @@ def as_dataset(data: Dataset | Callable[[Array, int], PyTree]) -> Dataset:
 
 
 def fingerprint_of(size: int, leaves: Sequence[Any]) -> dict[str, Any]:
-    """What tells a data set from others, of arrays or what is indexed as they are."""
+    """Return what identifies a data set of arrays, or of objects indexed like arrays."""
     stride = max(1, -(-sum(x.nbytes for x in leaves) // _DIGESTED_BYTES))
     digest = hashlib.sha256()
     for x in leaves:

@@ -1,4 +1,4 @@
-"""Images decoded once, in parallel, into one file of uint8 rows in the user's cache folder."""
+"""Cache of images, decoded in parallel into one file of uint8 rows in the user's cache folder."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ from wgan_jax.files import cache_folder, temporary_folder
 logger = logging.getLogger(__name__)
 
 _FORMAT = 2
-_BLOCK = 64  # files that a thread decodes at a time
+_BLOCK = 64  # files per task of a thread
 _ROWS, _INDEX = "images.npy", "index.json"
 
 
 @dataclasses.dataclass(frozen=True)
 class Decoded:
-    """Images of one size.
+    """Decoded images of one size.
 
     Attributes:
       path: of the file of rows, in NumPy's format.
       shape: [n, height, width, channels] of all rows.
       names: of the files, by row; those in `faults` have no pixels.
       hashes: uint64 [n], of the files' contents.
-      faults: why a file is no image, by its name.
-      passed_over: how many other files there are, by kind.
+      faults: why a file is not an image, by its name.
+      passed_over: number of skipped files, by kind.
     """
 
     path: Path
@@ -56,13 +56,13 @@ class Decoded:
 def decoded(
     source: Source, about: Any, shape: tuple[int, ...], decode: Callable[[bytes, str], np.ndarray]
 ) -> Decoded:
-    """The images of a source, decoded now or at an earlier start.
+    """Return the images of a source, decoded now or by an earlier run.
 
     Args:
       source: the files.
-      about: JSON values, all that their pixels depend on but for the files themselves.
+      about: JSON values of everything besides the files that the pixels depend on.
       shape: of one image.
-      decode: the content and name of a file to uint8 pixels.
+      decode: maps content and name of a file to uint8 pixels.
 
     Raises:
       UserError: the files cannot be listed, or the cache folder cannot be written.
@@ -75,20 +75,20 @@ def decoded(
     prefix, version = _digest(place), _digest(stamp)
     folder = cache_folder() / f"images-{prefix}-{version}"
     if (known := _read(folder)) is not None:
-        # Other files may come and go without a change of the images.
-        now = known.passed_over if source.in_order else source.find().passed_over
-        return dataclasses.replace(known, passed_over=now)
-    found = source.find()
-    names = [file.name for file in found.files]
+        # Other files may have changed while the images have not.
+        skipped = known.passed_over if source.in_order else source.find().passed_over
+        return dataclasses.replace(known, passed_over=skipped)
+    listing = source.find()
+    names = [file.name for file in listing.files]
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder.parent) as unfinished:
             hashes, faults = _decode_all(source, names, unfinished / _ROWS, shape, decode)
-            index = {"names": names, "shape": shape, "passed_over": found.passed_over}
+            index = {"names": names, "shape": shape, "passed_over": listing.passed_over}
             index |= {"hashes": [f"{value:x}" for value in hashes], "faults": faults}
             (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
-            # What files were before they changed is of no use; but another process may have come
-            # to the same end as this one.
+            # Remove images of former versions of the files, but not those that another process
+            # has just completed.
             for former in folder.parent.glob(f"images-{prefix}-*"):
                 if former != folder or _read(folder) is None:
                     shutil.rmtree(former, ignore_errors=True)
@@ -97,7 +97,7 @@ def decoded(
     except OSError as error:
         raise UserError(
             f"{folder}, where decoded images are kept, cannot be written: "
-            f"{error.strerror or error}; XDG_CACHE_HOME names another place"
+            f"{error.strerror or error}; set XDG_CACHE_HOME to another folder"
         ) from error
     if (ready := _read(folder)) is None:
         raise UserError(f"{folder} changed while it was read: start again")
@@ -114,7 +114,7 @@ def _move(unfinished: Path, folder: Path) -> None:
 
 
 def _read(folder: Path) -> Decoded | None:
-    """What was decoded at an earlier start; None where that is not there as a whole."""
+    """Return the images decoded by an earlier run; None if they are missing or incomplete."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         faults, names = index["faults"], index["names"]
@@ -140,7 +140,7 @@ def _decode_all(
     shape: tuple[int, ...],
     decode: Callable[[bytes, str], np.ndarray],
 ) -> tuple[list[int], dict[str, str]]:
-    """Writes the rows of all files; returns their hashes and what is wrong with which."""
+    """Write the rows of all files; return their hashes and the faults by name."""
     from tqdm import tqdm
 
     row, hashes, faults = int(np.prod(shape)), [0] * len(names), dict[str, str]()
@@ -169,7 +169,7 @@ def _decode_all(
                     faults[name] = str(error)
                 except OSError as error:
                     faults[name] = f"{name} cannot be read: {error.strerror or error}"
-                except Exception as error:  # of a file that is odd in a way unheard of
+                except Exception as error:  # from a file that is broken in an unexpected way
                     faults[name] = f"{name} cannot be used: {type(error).__name__}: {error}"
                 else:
                     os.pwrite(file.fileno(), pixels.tobytes(), start + i * row)
@@ -180,14 +180,14 @@ def _decode_all(
         quiet = not sys.stderr.isatty()
         bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=quiet, leave=False)
         with bar, ThreadPoolExecutor(threads) as pool:
-            at_work: set[Any] = set()
+            pending: set[Any] = set()
             try:
                 for block in blocks:
-                    at_work.add(pool.submit(work, block))
-                    if len(at_work) >= 2 * threads:
-                        done, at_work = wait(at_work, return_when=FIRST_COMPLETED)
+                    pending.add(pool.submit(work, block))
+                    if len(pending) >= 2 * threads:
+                        done, pending = wait(pending, return_when=FIRST_COMPLETED)
                         bar.update(sum(future.result() for future in done))
-                bar.update(sum(future.result() for future in at_work))
+                bar.update(sum(future.result() for future in pending))
             except BaseException:
                 stopped.set()
                 raise
@@ -206,13 +206,13 @@ def _digest(values: Any) -> str:
 
 
 class StoredRows:
-    """Some rows of a file, read when they are asked for, as arrays are indexed."""
+    """Array-like view of some rows of a file, which are read when they are indexed."""
 
     def __init__(self, path: Path, shape: tuple[int, ...], index: np.ndarray):
         with open(path, "rb") as file:
             _header(file)
             self._start, self._row = file.tell(), int(np.prod(shape[1:]))
-        # Open as long as it is used, whatever becomes of the cache.
+        # Kept open while in use, even if the cache is deleted.
         self._file, self._index = os.open(path, os.O_RDONLY), index
         weakref.finalize(self, os.close, self._file)
         self.shape, self.dtype = (len(index), *shape[1:]), np.dtype(np.uint8)

@@ -1,7 +1,7 @@
-"""Images of the user's that were decoded into a file of rows, as data sets.
+"""Data sets of user-supplied images, decoded into a file of rows.
 
-What they have in common, wherever the images come from: a folder (`data.folder`) or a data set of
-Hugging Face (`data.huggingface`).
+Shared by all sources of images: a folder (`data.folder`) and a Hugging Face data set
+(`data.huggingface`).
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from wgan_jax.types import Array, PyTree
 
 logger = logging.getLogger(__name__)
 
-_LARGEST_SIDE, _TOLD = 1_024, 20
+_LARGEST_SIDE, _LISTED = 1_024, 20
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DecodedImages(DatasetConfig):
-    """Images of any size and kind, decoded once and kept in the cache folder."""
+    """Images of any size and format, decoded once and kept in the cache folder."""
 
     path: str = ""
-    """Place of the images."""
+    """Location of the images."""
     image_size: int | tuple[int, ...] = 32
-    """Height and width of the images that come out; one number for both."""
+    """Height and width that images are brought to; one number for both."""
     channels: int = 3
-    """Channels that images are converted to: 1 for grey, 3 for color."""
+    """Channels that images are converted to: 1 for gray, 3 for color."""
     labels: bool = False
     """Read pairs of image and label, for class-conditional networks."""
     held_out: float = 0.0
     """Fraction of the images kept for evaluation, chosen by a hash of each file's content."""
     fit: Fit = "crop"
-    """How images get the size: crop the middle, pad with the background, stretch, or keep pixels
-    as they are."""
+    """How images are brought to the size: crop to the center, pad with the background, stretch, or
+    keep the pixels of small images."""
     background: str = "black"
-    """Color behind transparent and around padded images, by name or #rrggbb."""
+    """Color behind transparent images and around padded ones, by name or #rrggbb."""
     flip: bool = False
-    """Train on the mirror image of each image, too."""
+    """Also train on the mirror image of each image."""
     broken: Literal["refuse", "skip"] = "refuse"
     """What to do about images that cannot be read: refuse to train, or skip and count them."""
 
@@ -99,7 +99,7 @@ class DecodedImages(DatasetConfig):
         return dataclasses.replace(self, path=location)
 
     def read(self) -> Parts:
-        """All of the images, decoded now or at an earlier start.
+        """Return all images, decoded now or by an earlier run.
 
         Raises:
           UserError: they cannot be read, or are too few.
@@ -117,17 +117,17 @@ class DecodedImages(DatasetConfig):
         return None if len(parts.held_out) < 2 else self._dataset(parts, parts.held_out, flip=False)
 
     def _opened(self) -> Parts:
-        """What `open` has read last, so that files which come and go later make no difference."""
+        """Return what `open` last read, so that later changes of the files make no difference."""
         for config, parts in _last:
             if config == self and parts.images.path.exists():
                 return parts
         return self.read()
 
     def decoded(self, source: Source, *about: Any) -> Decoded:
-        """The images of a source; `about` is what they depend on beside the fields above.
+        """Decode the images of a source; `about` is what they depend on besides the fields above.
 
         Raises:
-          UserError: they cannot be listed or kept, or some are broken and not to be skipped.
+          UserError: they cannot be listed or cached, or some are broken and not to be skipped.
         """
         shape = self.example_shape()
 
@@ -139,15 +139,15 @@ class DecodedImages(DatasetConfig):
         images = decoded(source, [shape, self.fit, self.background, *about], shape, pixels)
         if images.faults and self.broken == "refuse":
             faults = images.faults
-            others = f" (and {len(faults) - 1:,} others)" if len(faults) > 1 else ""
+            more = f" (and {len(faults) - 1:,} others)" if len(faults) > 1 else ""
             raise UserError(
-                f"{faults[min(faults)]}{others}, in {self.path}: mend or remove it, or leave such "
-                f"images out with --dataset.broken skip"
+                f"{faults[min(faults)]}{more}, in {self.path}: fix or remove it, or skip such "
+                f"images with --dataset.broken skip"
             )
         if len(images.names) - len(images.faults) < 2:
             good = [name for name in images.names if name not in images.faults]
-            beside = sum(images.passed_over.values()) + len(images.faults)
-            raise too_few(self.path, good, beside)
+            others = sum(images.passed_over.values()) + len(images.faults)
+            raise too_few(self.path, good, others)
         return images
 
     def _dataset(self, parts: Parts, rows: np.ndarray, *, flip: bool) -> Dataset:
@@ -166,7 +166,7 @@ _last: list[tuple[DecodedImages, Parts]] = []
 
 
 class Parts(NamedTuple):
-    """Decoded images, and which of them are for what."""
+    """Decoded images, with the rows for training and those held out."""
 
     images: Decoded
     train: np.ndarray
@@ -184,12 +184,12 @@ class Parts(NamedTuple):
         labels: np.ndarray | None = None,
         class_names: tuple[str, ...] = (),
     ) -> Parts:
-        """Those of the images that can be read.
+        """Select the images that can be read.
 
         Args:
-          images: all of them.
+          images: all images.
           config: where they come from.
-          train, held_out: [n], which are for what.
+          train, held_out: boolean masks [n] of the two parts.
           labels: of all images.
           class_names: of the classes 0, 1, ...
 
@@ -198,39 +198,37 @@ class Parts(NamedTuple):
         """
         good = np.array([name not in images.faults for name in images.names], bool)
         if (left := int((train & good).sum())) < 2:
-            raise UserError(
-                f"{config.path} has {left} images left to train on: hold fewer of them out"
-            )
+            raise UserError(f"{config.path} has {left} images left to train on: hold out fewer")
         labels = np.zeros(len(good)) if labels is None else labels
         parts = np.flatnonzero(train & good), np.flatnonzero(held_out & good)
         return cls(images, *parts, labels.astype(np.int32), class_names)
 
     def describe(self, config: DecodedImages) -> None:
-        """Tells what there is, a line each."""
+        """Log the numbers of images, classes and skipped files."""
         held_out = f", {len(self.held_out):,} of them held out" if len(self.held_out) else ""
         used = len(self.train) + len(self.held_out)
         logger.info(f"{config.path}: {used:,} images{held_out}")
         if config.labels:
             counts = np.bincount(self.labels[self.train], minlength=len(self.class_names))
-            told = [
+            listed = [
                 f"{' '.join(name.split())} {count:,}"
                 for name, count in zip(self.class_names, counts, strict=True)
             ]
-            more = f" and {len(told) - _TOLD:,} more" if len(told) > _TOLD else ""
-            logger.info(f"classes: {', '.join(told[:_TOLD])}{more}")
-        if passed := {kind: n for kind, n in self.images.passed_over.items() if n}:
-            kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(passed.items())[:_TOLD])
-            logger.info(f"passed over {sum(passed.values()):,} files that are no images: {kinds}")
+            more = f" and {len(listed) - _LISTED:,} more" if len(listed) > _LISTED else ""
+            logger.info(f"classes: {', '.join(listed[:_LISTED])}{more}")
+        if skipped := {kind: n for kind, n in self.images.passed_over.items() if n}:
+            kinds = ", ".join(f"{kind} {n:,}" for kind, n in sorted(skipped.items())[:_LISTED])
+            logger.info(f"skipped {sum(skipped.values()):,} files that are not images: {kinds}")
         if self.images.faults:
             first = " ".join(min(self.images.faults.values()).split())
-            logger.warning(f"left out {len(self.images.faults):,} broken images, such as {first}")
+            logger.warning(f"skipped {len(self.images.faults):,} broken images, such as {first}")
 
 
 def too_few(path: str, names: list[str], others: int) -> UserError:
-    """The error of a place with one image or none, and `others` that are no images."""
-    held = f"one image, {names[0]}" if names else "no images"
-    beside = f" ({others:,} other files)" if others else ""
-    return UserError(f"{path} holds {held}{beside}: training takes more")
+    """Return the error for at most one image, with `others` that are not images."""
+    images = f"one image, {names[0]}" if names else "no images"
+    rest = f" ({others:,} other files)" if others else ""
+    return UserError(f"{path} holds {images}{rest}: training needs more")
 
 
 @jax.tree_util.register_dataclass
@@ -255,7 +253,7 @@ class MirroredDataset(ArrayDataset):
 
 
 class DecodedStream(Stream):
-    """Images that do not fit on the device, read from the file of decoded ones."""
+    """Images that do not fit on the device, read from the file of decoded images."""
 
     def __init__(
         self,
@@ -280,7 +278,7 @@ class DecodedStream(Stream):
         return fingerprint_of(self.size, [self._images, *labels])
 
     def decoded(self, records: Any, n: int) -> Any:
-        return records.batch(n).map(self._examples)  # a batch at a time, since each is little work
+        return records.batch(n).map(self._examples)  # by batch: one record is little work
 
     def _examples(self, records: np.ndarray) -> PyTree:
         mirrored, rows = np.divmod(records, len(self._images))

@@ -1,4 +1,4 @@
-"""A folder of the user's images, or a zip or tar of them, as a data set."""
+"""Data set of user-supplied images in a folder, zip or tar."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from wgan_jax.errors import UserError
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Folder(DecodedImages):
-    """Images in a folder and the folders in it, or in a zip or tar, of any size and kind.
+    """Images of any size and format in a folder and its subfolders, or in a zip or tar.
 
-    They are decoded once and kept in the cache folder; on the device, where they fit, and streamed
-    where they do not. A folder with `train` and `test` (or `validation`) is used as it is: the
+    They are decoded once into the cache folder, and kept on the device if they fit, else streamed.
+    If the folder contains `train` and `test` (or `validation`), that split is used: the
     other part is held out.
 
     Example:
@@ -32,19 +32,19 @@ class Folder(DecodedImages):
     path: str = ""
     """Folder, zip or tar of images."""
     labels: bool = False
-    """Pairs of image and label, the classes being the sub-folders, in the order of their names."""
+    """Read pairs of image and label; the classes are the top-level subfolders, sorted by name."""
 
     def num_classes(self) -> int:
         return len(self.summary()[1]) if self.labels else 0
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
-        """From the names of the files, before any of them is decoded."""
+        """Count files and classes by file name, without decoding."""
         with contextlib.closing(self._source()) as source:
-            found = source.find()
+            listing = source.find()
             _listed[:] = [source]
-        names = [file.name for file in found.files]
+        names = [file.name for file in listing.files]
         if len(names) < 2:
-            raise too_few(self.path, names, sum(found.passed_over.values()))
+            raise too_few(self.path, names, sum(listing.passed_over.values()))
         if not self.labels:
             return len(names), ()
         classes = class_names(names, self.path)
@@ -54,7 +54,7 @@ class Folder(DecodedImages):
 
     def read(self) -> Parts:
         with contextlib.closing(self._source()) as source:
-            _listed.clear()  # what is read later is listed anew
+            _listed.clear()  # a later read lists the files again
             return divide(self.decoded(source), self)
 
     def _source(self) -> Source:
@@ -67,15 +67,15 @@ class Folder(DecodedImages):
         return open_source(expand_user(self.path))
 
 
-# The folder that was listed last to count its classes, which takes long, and is about to be read.
+# The source that `summary` listed last: listing is slow, and the same source is read next.
 _listed: list[Source] = []
 
 
 def divide(images: Decoded, config: Folder) -> Parts:
-    """Which images are trained on and which held out, and of which class they are.
+    """Split images into training and held-out ones, and label them by class folder.
 
     Raises:
-      UserError: there are too few of them, or they lie in no class.
+      UserError: there are too few images, or some are in no class folder.
     """
     if (other := _other_part(images.names)) is not None:
         part = np.array([name.partition("/")[0].lower() for name in images.names])
@@ -95,7 +95,7 @@ def divide(images: Decoded, config: Folder) -> Parts:
     if not trained_on.all():
         raise UserError(
             f"all images of the class {names[int(trained_on.argmin())]} of {config.path} are held "
-            f"out: hold fewer out, or take the class away"
+            f"out: hold out fewer, or remove the class"
         )
     return parts
 
@@ -105,40 +105,40 @@ def _require_two(classes: tuple[str, ...], counts: np.ndarray, where: str) -> No
         few = classes[int(counts.argmin())]
         raise UserError(
             f"the class {few} of {where} has {'one image' if counts.min() else 'no image'} "
-            f"that can be read, and a class takes two at least: add to it, or take its folder away"
+            f"that can be read, but a class needs at least two: add images, or remove its folder"
         )
 
 
 def class_names(names: list[str], where: str) -> tuple[str, ...]:
-    """The folders that images lie in, sorted.
+    """Return the class folders of images, sorted.
 
     Raises:
-      UserError: some lie in none.
+      UserError: some images are in no class folder.
     """
     relative = _relative(names)
     loose = [name for name in relative if "/" not in name]
     if loose:
-        lie = "one image lies" if len(loose) == 1 else f"{len(loose):,} images lie"
+        images_are = "one image is" if len(loose) == 1 else f"{len(loose):,} images are"
         raise UserError(
-            f"{lie} in no class folder of {where}, such as {loose[0]}: put each class into a "
-            f"folder of its own, or train without --dataset.labels"
+            f"{images_are} in no class folder of {where}, such as {loose[0]}: put each class into "
+            f"its own folder, or train without --dataset.labels"
         )
     return tuple(sorted({_class(name) for name in relative}))
 
 
 def _parts(names: list[str]) -> set[str]:
-    """`train` and what lies beside it, where a folder is divided so; else empty."""
+    """Return the top-level folders if they are `train` and held-out splits, else an empty set."""
     tops = {name.partition("/")[0].lower() if "/" in name else "" for name in names}
     return tops if TRAIN in tops and tops <= {TRAIN, *HELD_OUT} else set()
 
 
 def _other_part(names: list[str]) -> str | None:
-    """The folder next to `train` that is held out; None without."""
+    """Return the folder next to `train` that is held out; None without."""
     return next((top for top in HELD_OUT if top in _parts(names)), None)
 
 
 def _relative(names: list[str]) -> list[str]:
-    """Names without `train` or `test` in front."""
+    """Strip a leading `train` or `test` from names."""
     return [name.partition("/")[2] for name in names] if _parts(names) else names
 
 

@@ -1,12 +1,12 @@
-"""Pairs of distributions with a known W1 in any dimension: the funnels of Wasserstein1Benchmark.
+"""Pairs of distributions with known W1 in any dimension: the funnels of Wasserstein1Benchmark.
 
-With u(x) = min_j |x - a_j| + b_j and y uniform in a box, y is moved toward the
-center a_j of its own funnel along the ray on which u falls fastest:
+With u(x) = min_j |x - a_j| + b_j and y uniform in a box, y is moved toward the center a_j of its
+own funnel along the ray of steepest descent of u:
 
     x = a_j + t^8 ray,   t = |y - a_j| / |ray|
 
-where the ray goes from a_j through y to where another funnel takes over or the
-box ends. u is then optimal for the pair, and W1 = E |y - x|.
+The ray goes from a_j through y to the point where another funnel takes over or the box ends. u is
+then optimal for the pair, and W1 = E |y - x|.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TINY = 1e-9
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Funnels:
-    """The source of a pair, a sampler `(key, n) -> x[n, d]`; `target` samples the other one.
+    """Source of a pair, a sampler `(key, n) -> x[n, d]`; `target` samples the other distribution.
 
     Attributes:
       centers: a, [k, d], inside the box [-2.5, 2.5]^d.
@@ -49,7 +49,7 @@ class Funnels:
 
     @classmethod
     def draw(cls, dim: int, count: int, seed: int = 0) -> Funnels:
-        """A random pair by the recipe of the benchmark.
+        """Draw a random pair as in the benchmark.
 
         Raises:
           ValueError: `dim` or `count` below 1.
@@ -64,11 +64,11 @@ class Funnels:
         return self.transport(self.target(key, n))[0]
 
     def target(self, key: Array, n: int) -> Array:
-        """Uniform samples [n, d] of the box."""
+        """Draw uniform samples [n, d] from the box."""
         return jax.random.uniform(key, (n, self.centers.shape[1]), minval=-_HALF, maxval=_HALF)
 
     def transport(self, y: Array) -> tuple[Array, Array]:
-        """Points y [n, d] moved to x [n, d], and the distances |y - x| [n]."""
+        """Move points y [n, d] to x [n, d]; return x and the distances |y - x| [n]."""
         a, b = self.centers, self.offsets
         square = (y**2).sum(1)[:, None] - 2 * y @ a.T + (a**2).sum(1)[None, :]
         own = (jnp.sqrt(jnp.maximum(square, 0)) + b[None, :]).argmin(1)
@@ -80,7 +80,7 @@ class Funnels:
         return center + (t**_POWER * end)[:, None] * unit, length - t**_POWER * end
 
     def _takeover(self, own: Array, unit: Array) -> Array:
-        """Where |a_j + s e - a_k| + b_k = s + b_j first: s = (|D|^2 - B^2) / 2(B - D.e)."""
+        """Smallest s with |a_j + s e - a_k| + b_k = s + b_j: s = (|D|^2 - B^2) / 2(B - D.e)."""
         a, b = self.centers, self.offsets
         square = ((a[:, None] - a[None, :]) ** 2).sum(-1)[own]
         along = (a[own] * unit).sum(1)[:, None] - unit @ a.T
@@ -97,7 +97,7 @@ class Funnels:
         return jnp.where(moving, (wall - center) / jnp.where(moving, unit, 1), jnp.inf).min(1)
 
     def w1(self, key: Array, n: int = 1_000_000) -> tuple[float, float]:
-        """The truth by Monte Carlo over `n` points, and its standard error.
+        """Estimate the true W1 by Monte Carlo over `n` points; return it and its standard error.
 
         Example:
           >>> import jax

@@ -1,4 +1,4 @@
-"""Images of a data set of Hugging Face: one of this machine's, or one of the Hub by its name."""
+"""Data set of images from Hugging Face: a local folder, or a data set of the Hub by name."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ _NEEDS = "--dataset huggingface"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HuggingFace(DecodedImages):
-    """Images of a data set of Hugging Face's `datasets`, saved by `save_to_disk` or on the Hub.
+    """Images of a Hugging Face data set, saved by `save_to_disk` or on the Hub.
 
-    They are decoded once, as those of a folder are. The code that a data set may come with is
-    never run. One of the Hub is downloaded where its name was given on the command line, and kept.
+    They are decoded once, like those of a folder. Code that comes with a data set is never run.
+    A Hub data set is downloaded if its name was given on the command line, and kept.
 
     Example:
       >>> HuggingFace(path="ylecun/mnist", channels=1, labels=True).struct(8)[0].shape
@@ -52,19 +52,19 @@ class HuggingFace(DecodedImages):
     path: str = ""
     """Folder that save_to_disk wrote, or OWNER/NAME of a data set on the Hub."""
     subset: str | None = None
-    """Name of the subset (configuration) on the Hub, of data sets that have several."""
+    """Name of the subset (configuration) on the Hub, for data sets that have several."""
     split: str = "train"
     """Name of the split to train on."""
     image: str | None = None
-    """Name of the column of images; not needed where there is one."""
+    """Name of the column of images; not needed if there is only one."""
     label: str | None = None
-    """Name of the column of classes, which turns labels on; not needed where there is one of class
-    labels."""
+    """Name of the column of classes, which turns labels on; not needed if there is only one column
+    of class labels."""
     labels: bool = False
     """Read pairs of image and label, for class-conditional networks."""
     held_out: float = 0.0
-    """Fraction of the images kept for evaluation, chosen by a hash of their content; where it is 0,
-    a split called validation or test is."""
+    """Fraction of the images kept for evaluation, chosen by a hash of their content; if 0, a split
+    called validation or test is held out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -103,47 +103,47 @@ class HuggingFace(DecodedImages):
             return Parts.of(images, self, ~held_out, held_out)
         good = np.array([name not in images.faults for name in images.names], bool)
         labels = np.zeros(len(good), np.int32)
-        # Another split has the classes of the one that is trained on.
+        # A held-out split has the classes of the training split.
         names = self._class_names(self._rows(self.split)[0])
         labels[good] = self._numbers(rows, names, np.flatnonzero(good))
         return Parts.of(images, self, ~held_out, held_out, labels, names)
 
     def _image_column(self, rows: Any) -> str:
-        """The column of images."""
-        found = [name for name, kind in rows.features.items() if _kind(kind) == "Image"]
+        """Return the column of images."""
+        images = [name for name, kind in rows.features.items() if _kind(kind) == "Image"]
         if self.image is not None:
             chosen([self.image], list(rows.features), "--dataset.image", self.path)
-            if self.image not in found and "binary" not in str(rows.features[self.image]):
+            if self.image not in images and "binary" not in str(rows.features[self.image]):
                 raise UserError(
                     f"the column {self.image!r} of {self.path} holds no images"
-                    f"{f', but {found[0]!r} does' if found else ''}"
+                    f"{f', but {images[0]!r} does' if images else ''}"
                 )
             return self.image
-        if len(found) != 1:
+        if len(images) != 1:
             columns = ", ".join(f"{name} ({_kind(kind)})" for name, kind in rows.features.items())
-            hint = "; rows of numbers are --dataset table"
+            hint = "; for rows of numbers, use --dataset table"
             raise UserError(
                 f"{self.path} has the columns {columns[:300]}: "
-                f"{'name one of images in --dataset.image' if found else f'none of images{hint}'}"
+                f"{'name one of images in --dataset.image' if images else f'none of images{hint}'}"
             )
-        return found[0]
+        return images[0]
 
     def _label_column(self, rows: Any) -> str:
-        """The column of classes."""
+        """Return the column of classes."""
         features = rows.features
-        found = [name for name, kind in features.items() if _kind(kind) == "ClassLabel"]
+        labels = [name for name, kind in features.items() if _kind(kind) == "ClassLabel"]
         if self.label is not None:
             chosen([self.label], list(features), "--dataset.label", self.path)
-        elif len(found) != 1:
-            several = f"several columns of class labels, {', '.join(found)[:300]}"
+        elif len(labels) != 1:
+            several = f"several columns of class labels, {', '.join(labels)[:300]}"
             none = f"no column of class labels among {', '.join(features)[:300]}"
             raise UserError(
-                f"{self.path} has {several if found else none}: name one in --dataset.label"
+                f"{self.path} has {several if labels else none}: name one in --dataset.label"
             )
-        return self.label or found[0]
+        return self.label or labels[0]
 
     def _class_names(self, rows: Any) -> tuple[str, ...]:
-        """Names of the classes 0, 1, ...: as the column has them, or else its values in order."""
+        """Return the names of the classes 0, 1, ...: those of the column, or its sorted values."""
         column = self._label_column(rows)
         if _kind(feature := rows.features[column]) == "ClassLabel":
             return tuple(map(str, feature.names or ()))
@@ -151,7 +151,7 @@ class HuggingFace(DecodedImages):
         return classes(np.array(_values(rows, column, what)), what)[1]
 
     def _numbers(self, rows: Any, names: tuple[str, ...], index: np.ndarray) -> np.ndarray:
-        """The class of some rows, int32 [n]."""
+        """Return the class of each row in `index`, int32 [n]."""
         column = self._label_column(rows)
         what = f"the column {column!r} of {self.path}"
         values = _values(rows, column, what)
@@ -169,7 +169,7 @@ class HuggingFace(DecodedImages):
         return np.array([known[values[i]] for i in index], np.int32)
 
     def _rows(self, split: str) -> tuple[Any, Path]:
-        """A split as `datasets.Dataset`, and its folder; downloaded first where that was asked."""
+        """Open a split as `datasets.Dataset`, downloaded if need be; return it and its folder."""
         splits = self._splits()
         if split not in splits:
             hint = suggest(split, list(splits), f"it has {', '.join(splits)[:300]}")
@@ -177,7 +177,7 @@ class HuggingFace(DecodedImages):
         return open_saved_set(splits[split], _NEEDS), splits[split]
 
     def _splits(self) -> dict[str, Path]:
-        """The folder of each split; of a data set without splits, all is one of any name."""
+        """Return the folder of each split; a data set without splits is one split of any name."""
         if not self.path:
             raise UserError("--dataset huggingface needs a --dataset.path, a folder or a name")
         name = self._hub_name()
@@ -193,42 +193,42 @@ class HuggingFace(DecodedImages):
             )
         if not (folder / "dataset_dict.json").exists():
             raise UserError(
-                f"{self.path} is no folder that save_to_disk of `datasets` wrote (images in "
-                f"folders are --dataset folder, .parquet files --dataset table)"
+                f"{self.path} is not a folder that save_to_disk of `datasets` wrote (for images in "
+                f"folders, use --dataset folder; for .parquet files, --dataset table)"
             )
         return saved_splits(folder)
 
     def _hub_name(self) -> str:
-        """The name of a data set of the Hub; empty where the path is one of this machine."""
+        """Return the name of a data set of the Hub; empty if the path is local."""
         name = self.path.removeprefix(_HUB).rstrip("/")
         is_address = self.path.startswith(_HUB)
         if not is_address:
             require_local(self.path)
         if not _HUB_NAME.fullmatch(name):
             return ""
-        # A folder that is missing beside others is no name.
+        # A missing folder in an existing one is a mistyped path, not a name.
         here = Path(name)
         return name if is_address or not (here.exists() or here.parent.exists()) else ""
 
     def _copy(self) -> Path:
-        """Where a data set of the Hub is kept on this machine."""
+        """Return the local folder of a data set of the Hub."""
         subset = re.sub(r"[^\w.-]", "_", self.subset or "default")
         return local_copy(f"{_HUB}{self._hub_name()}") / f"set-{subset}"
 
     def _downloaded(self, name: str) -> Path:
-        """The folder of a data set of the Hub, downloaded once."""
+        """Download a data set of the Hub once; return its folder."""
         copy = self._copy()
         if copy.is_dir():
             return copy
         datasets = import_datasets(_NEEDS)
-        logger.info(f"{name} is downloaded from the Hub, once")
+        logger.info(f"downloading {name} from the Hub, once")
         try:
-            found = datasets.load_dataset(name, self.subset)
+            splits = datasets.load_dataset(name, self.subset)
             copy.parent.mkdir(parents=True, exist_ok=True)
             with temporary_folder(copy.parent) as unfinished:
-                found.save_to_disk(str(unfinished / "set"))
+                splits.save_to_disk(str(unfinished / "set"))
                 (unfinished / "set").rename(copy)
-        except Exception as error:  # of the network, the Hub, its files or the disk
+        except Exception as error:  # from the network, the Hub, its files or the disk
             raise UserError(
                 f"{name} could not be downloaded from the Hub ({type(error).__name__}: "
                 f"{one_line(error)}), and there is no such folder"
@@ -237,7 +237,7 @@ class HuggingFace(DecodedImages):
 
 
 class _Images:
-    """The column of images of a split, as files: see `image_files.Source`."""
+    """The column of images of a split, as an `image_files.Source`."""
 
     in_order = False
 
@@ -268,7 +268,7 @@ class _Images:
         index = [int(name.rpartition(" ")[2]) for name in names]
         try:
             values = self._rows[index].column(self._column).to_pylist()
-        except Exception as error:  # of Arrow, whose files are not checked when they are opened
+        except Exception as error:  # from Arrow, which does not validate files when it opens them
             yield from ((name, OSError(None, one_line(error))) for name in names)
             return
         for name, value in zip(names, values, strict=True):
@@ -276,8 +276,8 @@ class _Images:
             if isinstance(content, bytes):
                 yield name, content
             else:  # a path or address in a data set is not followed
-                named = "only names a file" if value and value.get("path") else "is missing"
-                yield name, OSError(None, f"the image itself {named}")
+                reason = "only names a file" if value and value.get("path") else "is missing"
+                yield name, OSError(None, f"the image itself {reason}")
 
     def _name(self, row: int) -> str:
         return f"{self._split} image {row}"
@@ -288,7 +288,7 @@ def _kind(feature: Any) -> str:
 
 
 def _values(rows: Any, column: str, what: str) -> list[Any]:
-    """A column of whole numbers or of text."""
+    """Read a column of integers or text."""
     values = rows.select_columns([column]).with_format("arrow")[:].column(column).to_pylist()
     for i, value in enumerate(values):
         if not isinstance(value, int | str):

@@ -1,4 +1,4 @@
-"""Image files in a folder, a zip or a tar: found by name, and read one by one, never extracted."""
+"""Image files in a folder, zip or tar: listed by name and read one by one, never extracted."""
 
 from __future__ import annotations
 
@@ -21,66 +21,66 @@ _SUFFIXES = (
     *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".bmp", ".dib", ".gif"),
     *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm"),
 )
-# How files of these formats begin; asked of files without a suffix alone.
+# Magic numbers of image formats, checked only for files without a suffix.
 _STARTS = (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 _SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
-# How archives begin, also those that are too damaged to be told by Python's own test.
+# Magic numbers of archives, also of those too damaged for Python's own test.
 _ARCHIVES = {b"PK": "zip", b"BZh": "tar", b"\xfd7zXZ": "tar", b"\x1f\x8b": "tar"}
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 _LARGEST = 2**28  # bytes of one image file
-_MOST_UNPACKED, _MOST_RATIO = 2**30, 1_000  # what archives may hold, and how tightly
+_MOST_UNPACKED, _MOST_RATIO = 2**30, 1_000  # bytes, or times the size of the archive
 
 
 class ImageFile(NamedTuple):
-    """A file by its name, `/` between the parts, and what changes when its content does."""
+    """Name of a file, with `/` as separator, and a stamp that changes with its content."""
 
     name: str
     stamp: tuple[int, ...] = ()
 
 
 class Found(NamedTuple):
-    """Image files sorted by name, and how many files of which kind are none."""
+    """Image files sorted by name, and the number of skipped files of each kind."""
 
     files: list[ImageFile]
     passed_over: dict[str, int]
 
 
 class Source(Protocol):
-    """Where image files are.
+    """A folder or archive of image files.
 
     Attributes:
       path: of the folder or archive, for messages.
-      in_order: whether files are best read in one thread, in the order of `contents`.
+      in_order: whether files are best read by one thread, in the order of `contents`.
     """
 
     path: str
     in_order: bool
 
     def stamp(self) -> Any:
-        """JSON values that change when any of the files does."""
+        """Return JSON values that change when any of the files does."""
 
     def find(self) -> Found:
-        """All files, listed once."""
+        """List all files, once."""
 
     def is_current(self) -> bool:
-        """Whether what was found is still all that there is, as far as that is told at once."""
+        """Return whether the listing is still complete, as far as a quick check can show."""
 
     def read(self, name: str) -> bytes:
-        """The content of one file.
+        """Return the content of one file.
 
         Raises:
           OSError: it cannot be read.
         """
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close open files."""
 
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
-        """Name and content of files, in the order that is cheapest, or why one is not read."""
+        """Yield name and content, or the read error, of files in the cheapest order."""
 
 
 def open_source(path: str) -> Source:
-    """The files in a folder, a zip or a tar.
+    """Open a folder, a zip or a tar.
 
     Raises:
       UserError: there is no such folder or archive.
@@ -91,7 +91,7 @@ def open_source(path: str) -> Source:
         if stat.S_ISDIR(mode):
             return Directory(path)
         if not stat.S_ISREG(mode):
-            raise UserError(f"{path} is {kind_of(mode)}, and neither a folder nor a zip or tar")
+            raise UserError(f"{path} is {kind_of(mode)}, not a folder, zip or tar")
         if zipfile.is_zipfile(place):
             return ZipArchive(path)
         if tarfile.is_tarfile(place):
@@ -102,14 +102,14 @@ def open_source(path: str) -> Source:
         raise UserError(f"there is no folder, zip or tar of images at {path}") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    for begins, kind in _ARCHIVES.items():
-        if start.startswith(begins):
-            raise UserError(f"{path} begins as a {kind} does and cannot be read: it is damaged")
-    raise UserError(f"{path} is a file, and neither a zip nor a tar of images")
+    for magic, kind in _ARCHIVES.items():
+        if start.startswith(magic):
+            raise UserError(f"{path} starts like a {kind} but cannot be read: it is damaged")
+    raise UserError(f"{path} is a file, but neither a zip nor a tar of images")
 
 
 class Directory:
-    """Files in a folder and the folders in it, those behind links included."""
+    """Files in a folder and its subfolders, including those behind links."""
 
     in_order = False
 
@@ -144,7 +144,7 @@ class Directory:
     ) -> None:
         try:
             info = os.stat(folder)
-            if (info.st_dev, info.st_ino) in seen:  # a link back, or a second way to it
+            if (info.st_dev, info.st_ino) in seen:  # a link back, or a second path to it
                 return
             seen.add((info.st_dev, info.st_ino))
             self._folders[folder] = info.st_mtime_ns
@@ -158,7 +158,7 @@ class Directory:
                     self._walk(entry.path, f"{name}/", seen, files, passed)
                 elif (_is(entry.is_file) or entry.is_symlink()) and self._is_image(
                     entry
-                ):  # a link to nothing is told when it is read
+                ):  # a dangling link is reported when it is read
                     files.append(ImageFile(name, _stamp(entry)))
                 else:
                     passed[_kind(name)] += 1
@@ -175,7 +175,7 @@ class Directory:
             return _starts_as_image(file.read(12))
 
     def read(self, name: str) -> bytes:
-        descriptor = os.open(f"{self.path}/{name}", _FLAGS)  # for many small files, without frills
+        descriptor = os.open(f"{self.path}/{name}", _FLAGS)  # fast for many small files
         try:
             info = os.fstat(descriptor)
             if not stat.S_ISREG(info.st_mode):
@@ -226,7 +226,7 @@ class _Archive:
             unpacked += size
             if unpacked > most:
                 raise UserError(
-                    f"{self.path} unpacks to more than {most:,} bytes, which no images do: it is "
+                    f"{self.path} unpacks to more than {most:,} bytes, too many for images: it is "
                     f"not read"
                 )
             parts = PurePosixPath(plain).parts
@@ -235,7 +235,7 @@ class _Archive:
             if any(map(_is_hidden, parts)) or not self._is_image(plain, kind, member):
                 passed_over[_kind(plain) if kind == "file" else kind] += 1
             elif size > _LARGEST:
-                raise UserError(f"{plain} in {self.path} has {size:,} bytes: no image is so large")
+                raise UserError(f"{plain} in {self.path} has {size:,} bytes, too many for an image")
             else:
                 members[plain] = member
         shared = _shared_folder(list(members))
@@ -260,11 +260,11 @@ class _Archive:
         return "/".join(part for part in parts if part != ".")
 
     def _members(self) -> Iterator[tuple[str, int, str, Any]]:
-        """Name, size, kind (`file`, `folder` or what else it is), and what `_content` takes."""
+        """Yield name, size, kind (`file`, `folder`, ...) and the argument of `_content`."""
         raise NotImplementedError
 
     def _content(self, member: Any, most: int | None = None) -> bytes:
-        """All of a file, or its first bytes."""
+        """Return the content of a file, or its first `most` bytes."""
         raise NotImplementedError
 
     def read(self, name: str) -> bytes:
@@ -275,7 +275,7 @@ class _Archive:
 
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
         wanted = set(names)
-        for name in self._by_name:  # as they follow each other in the file
+        for name in self._by_name:  # in the order of the archive
             if name in wanted:
                 try:
                     yield name, self.read(name)
@@ -293,7 +293,7 @@ class ZipArchive(_Archive):
             raise UserError(f"{self.path} is a damaged zip: {error}") from error
         for info in self._file.infolist():
             if info.flag_bits & 1:
-                raise UserError(f"{self.path} is encrypted: unpack it, and give the folder")
+                raise UserError(f"{self.path} is encrypted: unpack it and give the folder")
             mode = stat.S_IFMT(info.external_attr >> 16)
             is_file = mode in (0, stat.S_IFREG)
             kind = "folder" if info.is_dir() else "file" if is_file else kind_of(mode)
@@ -301,16 +301,16 @@ class ZipArchive(_Archive):
 
     def _content(self, member: zipfile.ZipInfo, most: int | None = None) -> bytes:
         with self._file.open(member) as file:
-            return file.read(most or member.file_size + 1)  # and no more than it says
+            return file.read(most or member.file_size + 1)  # no more than its header claims
 
 
 class TarArchive(_Archive):
-    """Files in a tar, compressed or not; a hard link is the file that it leads to."""
+    """Files in a tar, compressed or not; a hard link stands for its target."""
 
     def _members(self) -> Iterator[tuple[str, int, str, Any]]:
         files: dict[str, tarfile.TarInfo] = {}
         try:
-            self._file = tarfile.open(self.path)  # noqa: SIM115  read from later
+            self._file = tarfile.open(self.path)  # noqa: SIM115  read later
             for info in self._file:
                 file = files.get(info.linkname) if info.islnk() else info
                 if file is not None and file.isfile():
@@ -318,7 +318,7 @@ class TarArchive(_Archive):
                     yield info.name, file.size, "file", file
                 else:
                     yield info.name, 0, "folder" if info.isdir() else _kind_in_tar(info), info
-            # Where a header is damaged, Python takes what came before for all that there is.
+            # After a damaged header, Python takes the members before it as the complete archive.
             self._file.fileobj.seek(self._file.offset)
             if self._file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
                 raise EOFError(f"there is no end after {len(files):,} files")
@@ -342,7 +342,7 @@ def _starts_as_image(start: bytes) -> bool:
 
 
 def _is(what: Callable[[], bool]) -> bool:
-    """What an entry says of itself; a link that leads back to itself is nothing."""
+    """Return `what()`; False for a link that leads back to itself."""
     try:
         return what()
     except OSError as error:
@@ -352,7 +352,7 @@ def _is(what: Callable[[], bool]) -> bool:
 
 
 def _shared_folder(names: list[str]) -> str:
-    """The folders around all that an archive holds, which are no classes: `pets/` of
+    """Return the common parent folders of an archive, which are not classes: `pets/` for
     `pets/cat/1.png` and `pets/dog/2.png`."""
     shared = ""
     while names:
@@ -369,7 +369,7 @@ def _is_hidden(name: str) -> bool:
 
 
 def _kind(name: str) -> str:
-    """What to call a file that is passed over: its whole name if that is telling, or its suffix."""
+    """Return the kind of a skipped file: its name if that is well known, or its suffix."""
     path = PurePosixPath(name)
     if _is_hidden(path.name) and not path.suffix:
         return path.name if path.name in (".DS_Store",) else "hidden"
@@ -381,6 +381,6 @@ def _kind(name: str) -> str:
 def _stamp(entry: os.DirEntry[str]) -> tuple[int, ...]:
     try:
         info = entry.stat()
-    except OSError:  # a link to nothing
+    except OSError:  # a dangling link
         return ()
     return info.st_size, info.st_mtime_ns, info.st_ctime_ns

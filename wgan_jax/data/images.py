@@ -1,4 +1,4 @@
-"""Image data sets as config nodes: what to read; `open` reads it for the device."""
+"""Config nodes of image data sets that are kept on the device."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.types import PyTree
 
-# Whose images are smaller than the networks' and get a black margin.
+# Images of these data sets are smaller than the networks' and get a black margin.
 _NATIVE_SIZES = {"mnist": 28, "fashion_mnist": 28, "kmnist": 28, "emnist": 28}
-_DECODED_AT_A_TIME = 100  # images, by a thread
+_DECODED_AT_A_TIME = 100  # images per task of a thread
 _DIGITS = {"train": slice(1_500), "test": slice(1_500, None), "all": slice(None)}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Digits(DatasetConfig):
-    """1,797 handwritten digits of 8 x 8 pixels that come with scikit-learn: no download.
+    """1,797 handwritten digits of 8 x 8 pixels, included in scikit-learn: no download.
 
     References:
       Alpaydin and Kaynak, Optical Recognition of Handwritten Digits, UCI, 1998.
@@ -62,7 +62,7 @@ class Digits(DatasetConfig):
         return self._dataset(images[part], digits.target[part])
 
     def open_held_out(self) -> ArrayDataset | None:
-        """The other split, which a run on this one does not train on; None for `all`."""
+        """Open the other split, which a run on this one does not train on; None for `all`."""
         others: dict[str, Literal["train", "test"]] = {"train": "test", "test": "train"}
         other = others.get(self.split)
         return None if other is None else dataclasses.replace(self, split=other).open()
@@ -77,7 +77,7 @@ class Digits(DatasetConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Prepared(DatasetConfig):
-    """What the nodes of images that TFDS has prepared have in common."""
+    """Base of the config nodes for images that TFDS has prepared."""
 
     name: str
     split: str
@@ -86,11 +86,11 @@ class Prepared(DatasetConfig):
     labels: bool = False
     """Read pairs of image and label, for class-conditional networks."""
     label: str | None = None
-    """Name of the feature with the classes, which turns labels on; the one called label if not
-    given."""
+    """Name of the feature with the classes, which turns labels on; by default the feature called
+    label."""
     condition: tuple[str, ...] | None = None
-    """Names of features that samples are conditioned on: attributes/Smiling, or attributes for
-    all that are nested in it."""
+    """Names of features that samples are conditioned on, such as attributes/Smiling, or attributes
+    for all features nested in it."""
     data_dir: str | None
 
     def __post_init__(self) -> None:
@@ -123,21 +123,21 @@ class Prepared(DatasetConfig):
         return self.open_with(None)
 
     def open_with(self, columns: Columns | None) -> Dataset:
-        """The data with conditions encoded by `columns`, or by what the data themselves need."""
+        """Open the data with conditions encoded by `columns`, or by columns fitted to the data."""
         raise NotImplementedError
 
     def open_held_out(self) -> Dataset | None:
-        """A split that a run on this one does not train on; None where there is none here."""
+        """Open a split that a run on this one does not train on; None if none is available."""
         try:
             other = other_split(self.name, self.split, self.data_dir)
             columns = self.targets().columns() if other is not None else None
             held_out = dataclasses.replace(self, split=other or self.split)
             return None if other is None else held_out.open_with(columns)
-        except UserError:  # it is not on this machine
+        except UserError:  # not on this machine
             return None
 
     def targets(self) -> Targets:
-        """Labels and conditions of all examples; of neither, without reading them."""
+        """Return labels and conditions of all examples; reads nothing if there are neither."""
         if not self.labels and not self.condition:
             return Targets(None, (), {})
         label = (self.label or "label") if self.labels else None
@@ -149,9 +149,9 @@ class Prepared(DatasetConfig):
     def num_classes(self) -> int:
         if not self.labels:
             return 0
-        told = count_labels(label_of(self.name, self.data_dir, self.label or "label"))
-        labels = None if told else self.targets().labels()
-        return told if labels is None else int(labels.max()) + 1
+        count = count_labels(label_of(self.name, self.data_dir, self.label or "label"))
+        labels = None if count else self.targets().labels()
+        return count if labels is None else int(labels.max()) + 1
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
         names: tuple[str, ...] = ()
@@ -183,22 +183,21 @@ class Prepared(DatasetConfig):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFDS(Prepared):
-    """A prepared TFDS data set with a feature `image`, and others as labels or conditions.
+    """A prepared TFDS data set with a feature `image`; other features are labels or conditions.
 
-    It is decoded once and kept on the device as uint8. Images are padded or
-    cut to a square.
+    Images are decoded once, padded or cropped to a square, and kept on the device as uint8.
     """
 
     name: str = "fashion_mnist"
-    """Name of the data set in TFDS, with its config if it has one: mnist, lsun/bedroom."""
+    """Name of the data set in TFDS, with its config if it has one, such as lsun/bedroom."""
     split: str = "train"
-    """Split of the data set, as TFDS writes it: train, or train[:10%]."""
+    """Split of the data set in TFDS notation, such as train or train[:10%]."""
     image_size: int = 32
-    """Height and width of the images in pixels; others are resized."""
+    """Height and width in pixels that images are brought to."""
     channels: int = 1
-    """Channels of the images: 1 for grey, 3 for color; others are converted."""
+    """Channels that images are converted to: 1 for gray, 3 for color."""
     data_dir: str | None = None
-    """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
+    """TFDS data folder, or its URL (gs://, copied once); by default that of TFDS."""
 
     @property
     def native_size(self) -> int:
@@ -216,7 +215,7 @@ class TFDS(Prepared):
         shape = (len(source), self.image_size, self.image_size, self.channels)
         try:
             images = np.empty(shape, np.uint8)
-        except (MemoryError, ValueError) as error:  # ValueError: beyond all addresses
+        except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
             raise UserError(f"{self.name} takes {shape} bytes of memory: too many") from error
 
         def read(index: range) -> None:
@@ -239,6 +238,6 @@ class TFDS(Prepared):
 
 
 def image_struct(n: int, size: tuple[int, int], channels: int, labels: bool) -> PyTree:
-    """Shapes and dtypes of `n` images as networks take them, in pairs with labels if asked for."""
+    """Return shapes and dtypes of `n` images as networks take them, optionally with labels."""
     images = jax.ShapeDtypeStruct((n, *size, channels), np.float32)
     return (images, jax.ShapeDtypeStruct((n,), np.int32)) if labels else images

@@ -1,4 +1,4 @@
-"""Class labels of a data set: checked, and how many examples each class has."""
+"""Class labels of a data set: validation and counts per class."""
 
 from __future__ import annotations
 
@@ -10,22 +10,22 @@ from wgan_jax.errors import UserError
 
 
 def class_labels(labels: Any) -> np.ndarray:
-    """Labels as int32 [n].
+    """Return labels as int32 [n].
 
     Raises:
-      UserError: not one whole number from 0 on for each example.
+      UserError: they are not one nonnegative integer for each example.
     """
     array = np.asarray(labels)
-    array = array.astype(np.int32) if array.shape == (0,) else array  # of [] NumPy makes floats
+    array = array.astype(np.int32) if array.shape == (0,) else array  # NumPy makes [] floats
     if array.ndim != 1 or array.dtype.kind not in "iub":
         raise UserError(
-            f"labels must be whole numbers [n], counted from 0, got {array.dtype} of shape "
+            f"labels must be integers [n], counted from 0, got {array.dtype} of shape "
             f"{list(array.shape)}{_first(array)}"
         )
     if len(array) and not 0 <= int(array.min()) <= int(array.max()) < 2**31:
         out = array[(array < 0) | (array >= 2**31)]
         raise UserError(
-            f"labels must be whole numbers from 0 on, got {out[0]} ({len(out)} of {len(array)} "
+            f"labels must be nonnegative integers, got {out[0]} ({len(out)} of {len(array)} "
             f"are out of range)"
         )
     return array.astype(np.int32)
@@ -36,10 +36,10 @@ def _first(array: np.ndarray) -> str:
 
 
 def count_classes(labels: Any, num_classes: int) -> tuple[int, ...]:
-    """How many examples each of `num_classes` classes has.
+    """Count the examples of each of `num_classes` classes.
 
     Raises:
-      UserError: a label is no class, or there are no labels.
+      UserError: a label is not a class, or there are no labels.
 
     Example:
       >>> count_classes([1, 1, 3], 4)
@@ -56,7 +56,7 @@ def count_classes(labels: Any, num_classes: int) -> tuple[int, ...]:
 
 
 def describe_counts(counts: tuple[int, ...]) -> str:
-    """Classes and examples in one line.
+    """Describe classes and their numbers of examples in one line.
 
     Example:
       >>> describe_counts((0, 20, 980, 0, 0))
@@ -64,19 +64,19 @@ def describe_counts(counts: tuple[int, ...]) -> str:
       >>> describe_counts((5, 5))
       '2 classes, 5 examples each'
     """
-    there = sorted(count for count in counts if count)
-    each = str(there[0]) if there[0] == there[-1] else f"{there[0]:,} to {there[-1]:,}"
-    if len(there) == len(counts):
+    sizes = sorted(count for count in counts if count)
+    each = str(sizes[0]) if sizes[0] == sizes[-1] else f"{sizes[0]:,} to {sizes[-1]:,}"
+    if len(sizes) == len(counts):
         return f"{len(counts)} classes, {each} examples each"
     missing = ranges([i for i, count in enumerate(counts) if not count])
     return (
-        f"{len(there)} of {len(counts)} classes, {each} examples each; none of class {missing}: "
+        f"{len(sizes)} of {len(counts)} classes, {each} examples each; none of class {missing}: "
         "no samples are drawn of these"
     )
 
 
 def ranges(numbers: list[int]) -> str:
-    """Rising whole numbers in short.
+    """Format ascending integers compactly.
 
     Example:
       >>> ranges([0, 2, 3, 4, 9])

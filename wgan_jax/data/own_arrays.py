@@ -1,4 +1,4 @@
-"""Arrays of the user's as a data set: images or points, with labels where they have some."""
+"""User-supplied arrays as a data set: images or points, optionally with labels."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ from wgan_jax.data.units import ArrayUnits, standardizing
 from wgan_jax.errors import UserError
 
 _CHANNELS = (1, 3)
-_RANGES = (0, 1), (-1, 1), (0, 255), (0, 65535)  # of black and white, the usual ones
+_RANGES = (0, 1), (-1, 1), (0, 255), (0, 65535)  # common values of black and white
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Arrays(FileConfig):
-    """An array of a .npy, .npz or HDF5 file: points [n, d], or images [n, h, w] or [n, h, w, c].
+    """An array in a .npy, .npz or HDF5 file: points [n, d], or images [n, h, w] or [n, h, w, c].
 
-    Samples come back in the units and the dtype of the array.
+    Samples have the units and the dtype of the array.
 
     Example:
       >>> import tempfile
@@ -49,16 +49,16 @@ class Arrays(FileConfig):
     path: str = ""
     """File of the array: .npy, .npz, .h5 or .hdf5."""
     key: str | None = None
-    """Name of the array in its file; not needed where the file holds one."""
+    """Name of the array in its file; not needed if the file holds only one."""
     labels: str | None = None
-    """Name of an array of class labels in the same file, or another file with one."""
+    """Name of an array of class labels in the same file, or a file with such an array."""
     condition: str | None = None
-    """Name of an array [n] or [n, k] of numbers that samples are conditioned on, or its file."""
+    """Name of an array [n] or [n, k] of numbers to condition samples on, or a file with one."""
     value_range: tuple[float, ...] = ()
-    """Lowest and highest value of images that are not uint8, say 0 1; they become -1 and 1."""
+    """Values of black and white for images that are not uint8, such as 0 1; mapped to -1 and 1."""
     standardize: Literal["common", "columns", "none"] = "common"
-    """Standardize points by one scale for all columns, which keeps distances; by one for each
-    column, where they have different units; or not at all."""
+    """Standardize points by one scale for all columns, which preserves distances; by one for each
+    column, if they have different units; or not at all."""
     held_out: float = 0.0
     """Fraction of the examples kept for evaluation, chosen by a hash of their content."""
 
@@ -71,28 +71,27 @@ class Arrays(FileConfig):
             )
 
     def read(self, units: Units | None, *, again: bool) -> Rows:
-        found = _last(self, stamp(self.path, self.labels, self.condition), again=again)
-        mine = found.units
+        opened = _last(self, stamp(self.path, self.labels, self.condition), again=again)
+        current = opened.units
         if units is not None:
-            if not isinstance(units, ArrayUnits) or units.example_shape != mine.example_shape:
+            if not isinstance(units, ArrayUnits) or units.example_shape != current.example_shape:
                 raise UserError(
-                    f"{found.name} holds examples of another shape than its run began with"
+                    f"{opened.name} holds examples of another shape than its run started with"
                 )
-            mine = dataclasses.replace(units, dtype=mine.dtype)
+            current = dataclasses.replace(units, dtype=current.dtype)
         rows = Rows(
-            _encoded(found.array, mine, found.name),
-            mine,
-            found.held_out,
-            found.digest,
-            found.labels,
-            found.class_names,
+            _encoded(opened.array, current, opened.name),
+            current,
+            opened.held_out,
+            opened.digest,
+            opened.labels,
+            opened.class_names,
         )
-        if found.conditions is None:
+        if opened.conditions is None:
             return rows
-        units = found.condition_units
-        return rows._replace(
-            conditions=_encoded(found.conditions, units, str(self.condition)), condition_units=units
-        )
+        units = opened.condition_units
+        encoded = _encoded(opened.conditions, units, str(self.condition))
+        return rows._replace(conditions=encoded, condition_units=units)
 
     def config_of_samples(self, path: str) -> Arrays:
         config = super().config_of_samples(path)
@@ -100,7 +99,7 @@ class Arrays(FileConfig):
 
 
 class _Opened(NamedTuple):
-    """An array of a file, with what follows from all of it."""
+    """An array of a file, with everything derived from it."""
 
     array: np.ndarray
     name: str
@@ -114,13 +113,13 @@ class _Opened(NamedTuple):
 
 
 def _open(config: Arrays) -> _Opened:
-    """The array of a file."""
+    """Open the array of a file."""
     array = open_array(config.path, config.key, "--dataset.key")
     what = config.path if config.key is None else f"{config.path}[{config.key}]"
     if array.dtype.kind not in "biuf":
-        raise UserError(f"{what} holds {array.dtype}, and networks learn numbers")
+        raise UserError(f"{what} holds {array.dtype}, but networks learn numbers")
     if 0 in array.shape:
-        raise UserError(f"{what} of shape {list(array.shape)} is empty, and training takes rows")
+        raise UserError(f"{what} of shape {list(array.shape)} is empty, but training needs rows")
     if array.ndim not in (2, 3, 4):
         raise UserError(
             f"{what} has the shape {list(array.shape)}: give points [n, d], or images [n, h, w] "
@@ -146,7 +145,7 @@ _last = LastRead(_open)
 
 
 def _encoded(array: np.ndarray, units: ArrayUnits, what: str) -> np.ndarray:
-    """Examples as networks take them; images of uint8 stay so, and become floats on the device."""
+    """Encode examples for the networks; uint8 images stay uint8 until they are on the device."""
     examples = array.reshape(len(array), *units.example_shape)
     if array.ndim > 2 and array.dtype == np.uint8 and units.center == (127.5,) == units.scales:
         return examples
@@ -157,16 +156,16 @@ def _encoded(array: np.ndarray, units: ArrayUnits, what: str) -> np.ndarray:
 
 
 def _points(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) -> ArrayUnits:
-    """Units in which the training data are about 0, with a variance of 1, be it on average."""
+    """Units with mean 0 and variance 1, possibly on average over columns, of the training data."""
     if config.value_range:
-        raise UserError(f"{what} holds points, and --dataset.value-range is for images")
-    kept, name, shape = array[~held_out], array.dtype.name, array.shape[1:]
+        raise UserError(f"{what} holds points, but --dataset.value-range is for images")
+    train, name, shape = array[~held_out], array.dtype.name, array.shape[1:]
     if config.standardize == "none":
         return ArrayUnits((0.0,), (1.0,), name, shape)
     units = standardizing(array, ~held_out)
     if config.standardize == "columns":
         return units
-    varying = np.array(units.scales)[kept.min(0) < kept.max(0)]
+    varying = np.array(units.scales)[train.min(0) < train.max(0)]
     peak = varying.max(initial=0) or 1.0
     common = peak * float(np.square(varying / peak).mean()) ** 0.5 if len(varying) else 1.0
     return dataclasses.replace(units, scales=(common,) * len(units.scales))
@@ -185,8 +184,8 @@ def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
             least, most = float(array.min()), float(array.max())
             likely = next((r for r in _RANGES if r[0] <= least <= most <= r[1]), (least, most))
             raise UserError(
-                f"{what} holds images of {array.dtype}, from {least:g} to {most:g}: say which "
-                f"values are black and white, such as --dataset.value-range {likely[0]:g} "
+                f"{what} holds images of {array.dtype}, from {least:g} to {most:g}: give the "
+                f"values of black and white, such as --dataset.value-range {likely[0]:g} "
                 f"{likely[1]:g}"
             )
         bounds = known[array.dtype.name]
@@ -203,15 +202,14 @@ def _images(config: Arrays, array: np.ndarray, held_out: np.ndarray, what: str) 
 
 
 def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels as int32 [n] and the names of classes, which are () where labels are their numbers."""
-    labels, name = _beside(config, str(config.labels), "--dataset.labels")
+    """Read labels as int32 [n], and class names: () if labels are class numbers."""
+    labels, name = _companion(config, str(config.labels), "--dataset.labels")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        hint = "; of one-hot rows save labels.argmax(1)" if labels.ndim == 2 else ""
+        hint = "; for one-hot rows, save labels.argmax(1)" if labels.ndim == 2 else ""
         raise UserError(
-            f"{name} has the shape {list(labels.shape)}, and labels are one for each example, [n]"
-            f"{hint}"
+            f"{name} has the shape {list(labels.shape)}, but labels are one per example, [n]{hint}"
         )
     if len(labels) != count:
         raise UserError(f"{what} holds {count:,} examples, and {name} {len(labels):,} labels")
@@ -224,12 +222,12 @@ def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[st
 
 
 def _conditions(config: Arrays, what: str, count: int) -> np.ndarray:
-    """Numbers [n, k] that examples are conditioned on."""
-    conditions, name = _beside(config, str(config.condition), "--dataset.condition")
+    """Read the numbers [n, k] that examples are conditioned on."""
+    conditions, name = _companion(config, str(config.condition), "--dataset.condition")
     conditions = conditions[:, None] if conditions.ndim == 1 else conditions
     if conditions.ndim != 2 or conditions.dtype.kind not in "biuf" or 0 in conditions.shape:
         raise UserError(
-            f"{name} has the shape {list(conditions.shape)} of {conditions.dtype}, and conditions "
+            f"{name} has the shape {list(conditions.shape)} of {conditions.dtype}, but conditions "
             f"are numbers [n] or [n, k] (classes are --dataset.labels)"
         )
     if len(conditions) != count:
@@ -238,14 +236,14 @@ def _conditions(config: Arrays, what: str, count: int) -> np.ndarray:
     return conditions
 
 
-def _beside(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
-    """An array that belongs to the examples, in their file or in one of its own; and its name."""
+def _companion(config: Arrays, name: str, option: str) -> tuple[np.ndarray, str]:
+    """Read an array that goes with the examples, from their file or its own; and its name."""
     holds_one = config.path.lower().endswith(".npy")
     is_file = Path(expand_user(name)).is_file()
     if holds_one and not is_file and not name.lower().endswith(SUFFIXES):
         raise UserError(
-            f"{option} {name} names no file, and {config.path} holds no array but the examples: "
-            f"give the file of it, {name}.npy say"
+            f"{option} {name} names no file, and {config.path} holds only the examples: "
+            f"give a file, such as {name}.npy"
         )
     if holds_one or is_file:
         return open_array(name, None, option), name

@@ -1,7 +1,7 @@
-"""Encoded images of any kind to uint8 arrays of one size and number of channels.
+"""Conversion of encoded images of any format to uint8 arrays of one size and channel count.
 
-`decode` does all of it: `open_image` (upright and in memory), `to_channels` (grey, color or
-color with alpha, 8 bits each) and `fit_image` (one size), then an array.
+`decode` runs all steps: `open_image` (upright and in memory), `to_channels` (gray, color or color
+with alpha, 8 bits each), `fit_image` (one size), and conversion to an array.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ _FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "BMP", "DIB", "GIF", "TIFF", "PPM")
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 _LARGEST_PIXELS = 2**26
 _RESAMPLING = Image.Resampling
-_LONGEST = 16  # times the side that is kept, before what is cut off anyway is left out
-# What undoes each EXIF orientation but the first, which is upright.
+_LONGEST = 16  # times the output side: longer images are cropped before they are scaled
+# Inverse of each EXIF orientation except 1, which is upright.
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -42,26 +42,26 @@ def decode(
     background: str = "black",
     name: str = "an image",
 ) -> np.ndarray:
-    """One encoded image to uint8 [height, width, channels], as a person sees it.
+    """Decode an image to uint8 [height, width, channels], as an image viewer shows it.
 
-    PNG, JPEG, WebP, BMP, GIF, TIFF and PPM; the first frame of several; turned as its EXIF
-    orientation says. Palettes, 1 bit, 16 bits, CMYK and premultiplied alpha are resolved.
+    Supports PNG, JPEG, WebP, BMP, GIF, TIFF and PPM. Takes the first of several frames and applies
+    the EXIF orientation. Palettes, 1 bit, 16 bits, CMYK and premultiplied alpha are converted.
 
     Args:
-      encoded: the content of the file.
+      encoded: content of the file.
       image_size: height and width, or one number for both.
-      channels: 1 for grey, 3 for color, 4 for color with alpha.
-      fit: how the image gets the size. "crop" scales it until it covers all and cuts the
-        middle out; "pad" scales it until all of it is inside and puts `background` around it;
-        "stretch" scales each side alone; "keep" puts `background` around an image that
-        fits as it is, and crops a larger one.
-      background: behind what is transparent where `channels` has no alpha, and around images:
-        a name or `#rrggbb`.
-      name: of the image, for the error.
+      channels: 1 for gray, 3 for color, 4 for color with alpha.
+      fit: how the image is brought to the size. "crop" scales it to cover the output and crops to
+        the center; "pad" scales it to fit inside and pads it with `background`; "stretch" scales
+        each side separately; "keep" pads an image that fits without scaling, and crops a larger
+        one.
+      background: color behind transparent pixels if `channels` has no alpha, and of padding: a
+        name or `#rrggbb`.
+      name: of the image, for error messages.
 
     Raises:
-      UserError: no image in one of these formats, damaged, too large to be opened safely,
-        or with values in a range that is not known.
+      UserError: not an image in one of these formats, damaged, too large to be opened safely,
+        or with values in an unknown range.
       ValueError: `channels`, `fit` or `background` is unknown.
 
     Example:
@@ -77,10 +77,10 @@ def decode(
 
 
 def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
-    """The first frame of an encoded image, in memory and upright.
+    """Return the first frame of an encoded image, in memory and upright.
 
     Raises:
-      UserError: no image in a known format, damaged, or too large to be opened safely.
+      UserError: not an image in a known format, damaged, or too large to be opened safely.
     """
     Image.init()
     try:
@@ -92,18 +92,17 @@ def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
         image.load()
         _scale_transparency(image, encoded)
     except UnidentifiedImageError as error:
-        what = "it is in no known format" if encoded else "it is empty"
-        raise UserError(f"{name} cannot be decoded: {what}") from error
+        reason = "it is in no known format" if encoded else "it is empty"
+        raise UserError(f"{name} cannot be decoded: {reason}") from error
     except UserError:
         raise
-    except Exception as error:  # damaged files make Pillow raise errors of a dozen types
-        detail = one_line(error)
-        raise UserError(f"{name} cannot be decoded: {detail}") from error
+    except Exception as error:  # Pillow raises a dozen error types on damaged files
+        raise UserError(f"{name} cannot be decoded: {one_line(error)}") from error
     return _upright(image)
 
 
 def _scale_transparency(image: Image.Image, encoded: bytes) -> None:
-    """Bring the transparent color of a PNG to the 8 bits that Pillow brings its pixels to."""
+    """Scale the transparent color of a PNG to 8 bits, as Pillow scales the pixels."""
     clear, depth = image.info.get("transparency"), encoded[24] if len(encoded) > 24 else 8
     if image.format != "PNG" or not 1 <= depth <= 16:
         return
@@ -116,7 +115,7 @@ def _scale_transparency(image: Image.Image, encoded: bytes) -> None:
 def _upright(image: Image.Image) -> Image.Image:
     try:
         turn = _UPRIGHT.get(image.getexif().get(0x0112, 1))
-    except Exception:  # a picture is none the worse for damaged metadata
+    except Exception:  # damaged metadata do not matter
         return image
     if turn is None:
         return image
@@ -128,11 +127,11 @@ def _upright(image: Image.Image) -> Image.Image:
 def to_channels(
     image: Image.Image, channels: int, background: str = "black", name: str = "an image"
 ) -> Image.Image:
-    """An image of any mode as 8-bit grey (1), color (3) or color with alpha (4).
+    """Convert an image of any mode to 8-bit gray (1), color (3) or color with alpha (4).
 
-    Where there is no room for alpha, the image is laid over `background`. 16 bits are divided
-    by 257. 32-bit values are taken to be in [0, 255], or beyond it in [0, 65535]; those
-    that are not whole numbers, in [0, 1] where none exceeds 1.
+    Without an alpha channel, the image is composited over `background`. 16-bit values are divided
+    by 257. 32-bit values are taken to be in [0, 255], or in [0, 65535] if any exceeds 255;
+    floating-point values in [0, 1] if none exceeds 1.
 
     Raises:
       UserError: values beyond these, or a mode that cannot be converted.
@@ -146,10 +145,10 @@ def to_channels(
         if not image.has_transparency_data:
             if image.mode == _MODES[channels]:
                 return image
-            # A palette or CMYK goes by way of colors; grey stays as it is.
+            # A palette or CMYK is converted to RGB first; gray stays gray.
             image = image if image.mode == "L" else image.convert("RGB")
             return image.convert(_MODES[channels])
-        if image.mode == "La":  # premultiplied, which converts to its own kind alone
+        if image.mode == "La":  # premultiplied, which Pillow converts only to LA
             image = image.convert("LA")
         image = image.convert("RGBA")
     except ValueError as error:
@@ -161,7 +160,7 @@ def to_channels(
 
 
 def _eight_bits(image: Image.Image, name: str) -> Image.Image:
-    """Grey of more than 8 bits as grey of 8, with alpha if one value stands for transparency."""
+    """Convert gray of more than 8 bits to 8, with alpha if one value means transparency."""
     values = np.asarray(image)
     least, most = float(values.min()), float(values.max())  # NaN if there is one
     if image.mode.startswith("I;") or (image.mode == "I" and image.format in ("PNG", "PPM")):
@@ -172,8 +171,8 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
         unit = 1.0 if most <= 255 else 257.0
     if not 0 <= least <= most <= 255 * unit:
         raise UserError(
-            f"{name} has values from {least:.6g} to {most:.6g} (mode {image.mode}): known are "
-            "those in [0, 1], [0, 255] and [0, 65535]"
+            f"{name} has values from {least:.6g} to {most:.6g} (mode {image.mode}): known "
+            "ranges are [0, 1], [0, 255] and [0, 65535]"
         )
     gray = Image.fromarray(np.round(values / unit).astype(np.uint8))
     clear = image.info.get("transparency")
@@ -184,10 +183,10 @@ def _eight_bits(image: Image.Image, name: str) -> Image.Image:
 
 
 def color(background: str) -> tuple[int, int, int]:
-    """The red, green and blue of a color by name or `#rrggbb`.
+    """Return red, green and blue of a color given by name or `#rrggbb`.
 
     Raises:
-      ValueError: it is unknown.
+      ValueError: the color is unknown.
 
     Example:
       >>> color("white"), color("#ff8000")
@@ -200,9 +199,9 @@ def color(background: str) -> tuple[int, int, int]:
 def fit_image(
     image: Image.Image, size: tuple[int, int], fit: Fit, background: str = "black"
 ) -> Image.Image:
-    """An image of mode L, RGB or RGBA in the size (height, width); see `decode` for `fit`.
+    """Bring an image of mode L, RGB or RGBA to the size (height, width); see `decode` for `fit`.
 
-    Smaller images are averages over the pixels that they stand for, so nothing aliases.
+    Downscaling averages pixels and does not alias.
 
     Raises:
       ValueError: `fit` or `background` is unknown.
@@ -231,7 +230,7 @@ def fit_image(
 
 def _crop(image: Image.Image, height: int, width: int, method: Image.Resampling) -> Image.Image:
     scale = max(height / image.height, width / image.width)
-    # Of a very long image only the middle is scaled: all of it might not fit in memory.
+    # Scale only the center of a very long image: all of it might not fit in memory.
     most = [int(_LONGEST * side / scale) + 1 for side in (width, height)]
     image = _middle(image, min(image.width, most[0]), min(image.height, most[1]))
     covering = (max(width, round(image.width * scale)), max(height, round(image.height * scale)))
@@ -244,6 +243,6 @@ def _middle(image: Image.Image, width: int, height: int) -> Image.Image:
 
 
 def cut_to_middle(pixels: np.ndarray, size: int) -> np.ndarray:
-    """Images [..., h, w, channels] without what `fit_image` put around them."""
+    """Crop images [..., h, w, channels] to the center, removing the padding of `fit_image`."""
     top, left = ((side - size) // 2 for side in pixels.shape[-3:-1])
     return pixels[..., top : top + size, left : left + size, :]

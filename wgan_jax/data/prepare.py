@@ -1,4 +1,4 @@
-"""Prepare TFDS image data sets as ArrayRecord files, without TensorFlow."""
+"""Preparation of TFDS image data sets as ArrayRecord files, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ _IDX_IMAGE_HEADER, _IDX_LABEL_HEADER = 16, 8
 
 
 def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = None) -> Path:
-    """Write a data set where `tfds_images` will find it; nothing to do if it is there.
+    """Write a data set to the data folder of TFDS, unless it is already there.
 
     Args:
       name: one of `PREPARABLE`.
-      data_dir: TFDS's data folder; its default (~/tensorflow_datasets) if None.
-      manual_dir: a folder that already holds the official files, by their
-        official names. Their SHA-256 is checked and nothing is downloaded.
+      data_dir: data folder of TFDS; its default (~/tensorflow_datasets) if None.
+      manual_dir: folder with the official files under their official names. Their SHA-256 is
+        checked, and nothing is downloaded.
 
     Returns:
       The folder of the prepared data set.
 
     Raises:
-      UserError: an unknown name, a file that is missing or is not the official
-        one, or a download that failed.
+      UserError: the name is unknown, a file is missing or not the official one, or a download
+        failed.
     """
     if name not in PREPARABLE:
         raise UserError(
@@ -57,7 +57,7 @@ def prepare(name: str, *, data_dir: str | None = None, manual_dir: str | None = 
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(
-            f"{name} was not prepared: {reason[0]} (with the official files at hand, "
+            f"{name} was not prepared: {reason[0]} (if you have the official files, "
             f"use --manual-dir DIR)"
         ) from error
     return Path(builder.data_path)
@@ -80,7 +80,7 @@ def _builder(name: str, data_dir: str | None) -> Any:
 
 
 class _IdxBuilder:
-    """Reads the gzipped IDX files with the standard library where TFDS would use TensorFlow."""
+    """Reader of gzipped IDX files that uses the standard library instead of TensorFlow."""
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         def files(prefix: str) -> dict[str, str]:
@@ -101,7 +101,7 @@ class _IdxBuilder:
 
 
 class _CifarBuilder:
-    """Reads CIFAR-10's tar in memory: nothing of it is extracted, so no member leads anywhere."""
+    """Reader of CIFAR-10's tar in memory: without extraction, member paths are harmless."""
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
         info = self._cifar_info  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Records of data sets that TFDS has prepared: which there are, and how they are read."""
+"""Records of data sets that TFDS has prepared, and their splits."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wgan_jax.data.remote import cached, expand_user, is_remote
 from wgan_jax.data.tfds import Scalar, folder_of, read_builder, read_scalars, require_files
 from wgan_jax.errors import UserError, one_line
 
-# Where examples that no training step sees are looked for, in this order.
+# Splits to search for held-out examples, in this order.
 _HELD_OUT = ("validation", "test", "train")
 
 
 def other_split(name: str, split: str, data_dir: str | None) -> str | None:
-    """A split that shares no example with `split`: another one, or the rest of a slice.
+    """Return a split without examples of `split`: another one, or the rest of a slice; or None.
 
     Raises:
       UserError: the data set is not prepared.
@@ -26,7 +26,7 @@ def other_split(name: str, split: str, data_dir: str | None) -> str | None:
     splits = open_builder(name, data_dir).info.splits
     known = {name for name, info in splits.items() if info.num_examples}
     named = {part.strip() for part in re.sub(r"\[[^]]*\]", "", split).split("+")}
-    if not named <= known:  # `all`, or a form that is not told apart here
+    if not named <= known:  # `all`, or a form that is not parsed here
         return None
     other = next((name for name in _HELD_OUT if name in known - named), None)
     rest = re.fullmatch(r"(\w+)\[(:?)([^:\]]+)(:?)\]", split)
@@ -43,11 +43,12 @@ def open_source(
     *,
     images: bool = True,
 ) -> Records:
-    """A random-access source of records: an `image`, still encoded, and scalars by name.
+    """Open a random-access source of records: an encoded `image`, and scalars by name.
+
+    Nothing is downloaded.
 
     Raises:
-      UserError: the data set is not prepared, has no such split, or its
-        features are not those of images. Nothing is downloaded.
+      UserError: the data set is not prepared, has no such split, or has no images.
     """
     import tensorflow_datasets as tfds
 
@@ -55,7 +56,7 @@ def open_source(
     form = builder.info.file_format.value
     if form != "array_record":
         raise UserError(
-            f"{name} is stored as {form} and not as array_record; "
+            f"{name} is stored as {form}, not as array_record; "
             f"run: {_how_to_prepare(name, data_dir)}"
         )
     decoders = {"image": tfds.decode.SkipDecoding()} if images else {}
@@ -77,7 +78,7 @@ def open_source(
 def open_builder(
     name: str, data_dir: str | None, scalars: Sequence[Scalar] = (), *, images: bool = True
 ) -> Any:
-    """TFDS's builder of a prepared data set, as far as images and some scalars go.
+    """Return TFDS's builder of a prepared data set, reduced to images and `scalars`.
 
     Raises:
       UserError: it is not prepared, or damaged.
@@ -86,7 +87,7 @@ def open_builder(
 
 
 def scalars_of(name: str, data_dir: str | None) -> dict[str, Scalar]:
-    """The numbers, flags and classes that a prepared data set has for each example, by name.
+    """Return the numbers, flags and classes that a prepared data set has per example, by name.
 
     Raises:
       UserError: it is not prepared, or damaged.
@@ -95,7 +96,7 @@ def scalars_of(name: str, data_dir: str | None) -> dict[str, Scalar]:
 
 
 def _folder(name: str, data_dir: str | None) -> Path:
-    """The folder of a prepared data set; says how to prepare it where there is none."""
+    """Return the folder of a prepared data set; the error shows how to prepare it."""
     data_dir = data_dir or os.environ.get("TFDS_DATA_DIR")
     if data_dir is not None:
         is_url = is_remote(data_dir)
@@ -113,7 +114,7 @@ def _folder(name: str, data_dir: str | None) -> Path:
 
 
 class Records:
-    """A TFDS source whose errors say what is wrong in one line."""
+    """A TFDS source that raises one-line errors."""
 
     def __init__(self, name: str, source: Any):
         self._name, self._source = name, source

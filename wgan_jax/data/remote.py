@@ -1,4 +1,4 @@
-"""Folders in a bucket, by URL: `gs://bucket/folder`, or any other that fsspec knows."""
+"""Remote folders by URL: `gs://bucket/folder`, or any other URL that fsspec supports."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from wgan_jax.files import cache_folder
 
 
 def is_remote(name: str) -> bool:
-    """Whether it is a URL and no path of this machine."""
+    """Return whether `name` is a URL rather than a local path."""
     return "://" in name
 
 
 def require_local(path: str) -> None:
-    """Raise UserError where a file or folder of data is named by an address."""
+    """Raise UserError if a file or folder of data is given by its address."""
     if is_remote(path):
         name = redacted(path)
-        how = f", say by: gcloud storage cp -r {name} ." if path.startswith("gs://") else ""
+        how = f", e.g. with: gcloud storage cp -r {name} ." if path.startswith("gs://") else ""
         raise UserError(f"{name} is an address: copy it to this machine first{how}")
 
 
 def expand_user(name: str) -> str:
-    """A path with the home folder in place of `~`; URLs stay as they are.
+    """Replace a leading `~` by the home folder; URLs are returned unchanged.
 
     Raises:
       UserError: there is no such home folder.
@@ -37,12 +37,12 @@ def expand_user(name: str) -> str:
         return name
     expanded = os.path.expanduser(name)
     if expanded == name:
-        raise UserError(f"there is no home folder for the ~ of {name}; give the whole path")
+        raise UserError(f"there is no home folder for the ~ of {name}; give the full path")
     return expanded
 
 
 def redacted(text: str) -> str:
-    """Text whose addresses have no password and no query left, where secrets stand.
+    """Remove passwords and queries, which may hold secrets, from addresses in text.
 
     Example:
       >>> redacted("ftp://me:secret@host/a?token=1 and gs://bucket/b")
@@ -53,24 +53,24 @@ def redacted(text: str) -> str:
 
 
 def require_no_password(name: str, value: str | None) -> None:
-    """Raise ValueError where a field holds an address with a password: configs are passed on."""
+    """Raise ValueError if a field holds an address with a password, since configs are shared."""
     if value is not None and re.search(r"://[^\s/@]*:\S*@", value):
         raise ValueError(
-            f"{name} holds a password, which would be kept in config.json: leave it out, and put "
+            f"{name} holds a password, which would be saved in config.json: leave it out, and put "
             f"it where fsspec looks for it (its configuration files, or the environment)"
         )
 
 
 def is_cached(url: str, part: str) -> bool:
-    """Whether there is a copy of the folder `url/part` on this machine."""
+    """Return whether there is a local copy of the folder `url/part`."""
     return (local_copy(url) / part).is_dir()
 
 
 def cached(url: str, part: str) -> Path:
-    """A copy of the folder `url/part` on this machine, made once; returns that of `url`.
+    """Copy the folder `url/part` to this machine, once; return the local folder of `url`.
 
     Raises:
-      UserError: it is not there, or cannot be read.
+      UserError: the folder does not exist or cannot be read.
     """
     local = local_copy(url)
     if local.resolve() not in (local / part).resolve().parents:
@@ -86,7 +86,7 @@ def cached(url: str, part: str) -> Path:
 
 
 def download(files: Any, root: str, folder: Path) -> None:
-    """All files below `root` into a folder; those that are there already are overwritten."""
+    """Download all files below `root` into a folder, overwriting existing ones."""
     root = root.rstrip("/")
     for path in files.find(root):
         target = folder / path[len(root) :].lstrip("/")
@@ -98,7 +98,7 @@ def download(files: Any, root: str, folder: Path) -> None:
 
 @contextlib.contextmanager
 def reached(url: str) -> Iterator[tuple[Any, str]]:
-    """The file system of a URL and the path in it; what goes wrong there becomes a UserError."""
+    """Open the file system of a URL and the path in it; turn its errors into UserErrors."""
     try:
         import fsspec
 
@@ -116,10 +116,10 @@ def reached(url: str) -> Iterator[tuple[Any, str]]:
 
 
 def local_copy(url: str) -> Path:
-    """The folder of this machine that holds copies of what is at a URL."""
+    """Return the local folder for copies of what is at a URL."""
     return cache_folder() / short_name(url)
 
 
 def short_name(url: str) -> str:
-    """Eight letters that name a URL on this machine."""
+    """Return eight characters that identify a URL on this machine."""
     return hashlib.sha256(url.rstrip("/").encode()).hexdigest()[:8]

@@ -1,4 +1,4 @@
-"""Rows of a file of the user's: which are held out, which cannot be used, and their classes."""
+"""Rows of a user-supplied file: held-out split, validation, and class labels."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 Node = TypeVar("Node")
 Content = TypeVar("Content")
 
-_TOLD, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
+_LISTED, _BLOCK_BYTES, _MOST_CLASSES = 10, 2**26, 1_000
 
 
 def is_held_out(rows: Iterable[bytes], fraction: float) -> np.ndarray:
-    """Whether each row is held out: by a hash of its content, the same on every machine.
+    """Return whether each row is held out, by a hash of its content; the same on every machine.
 
-    Equal rows are on the same side, so that nothing held out was trained on, and rows that are
-    added later leave the others where they are.
+    Equal rows stay on the same side, so nothing held out was trained on, and adding rows does not
+    move the others.
 
     Example:
       >>> held_out = is_held_out((str(i).encode() for i in range(10_000)), 0.1)
@@ -46,26 +46,26 @@ def is_held_out(rows: Iterable[bytes], fraction: float) -> np.ndarray:
 
 
 def require_both_parts(held_out: np.ndarray, fraction: float, where: str) -> None:
-    """Refuse a division that leaves fewer than two rows for training or for evaluation.
+    """Refuse a split that leaves fewer than two rows for training or for evaluation.
 
     Raises:
       UserError: it does.
     """
-    kept, out = int((~held_out).sum()), int(held_out.sum())
-    if fraction and min(kept, out) < 2:
+    train, test = int((~held_out).sum()), int(held_out.sum())
+    if fraction and min(train, test) < 2:
         raise UserError(
-            f"--dataset.held-out {fraction} leaves {kept:,} rows of {where} for training and "
-            f"{out:,} for evaluation, where each part needs two: choose another fraction"
+            f"--dataset.held-out {fraction} leaves {train:,} rows of {where} for training and "
+            f"{test:,} for evaluation, but each part needs two: choose another fraction"
         )
 
 
 def require_finite(x: np.ndarray, what: str) -> None:
-    """Refuse an array [n, ...] with NaN or infinity, and tell in which rows; read in blocks.
+    """Refuse an array [n, ...] with NaN or infinity, listing the rows; it is read in blocks.
 
     Raises:
       UserError: it has some.
     """
-    if x.dtype.kind not in "fcmM":  # NaT is no time
+    if x.dtype.kind not in "fcmM":  # including NaT
         return
     step = max(1, _BLOCK_BYTES // max(1, x[:1].nbytes))
     blocks = [
@@ -78,28 +78,28 @@ def require_finite(x: np.ndarray, what: str) -> None:
 
 
 def rows_in_words(rows: np.ndarray, of: int, first: int = 0) -> str:
-    """Numbers of rows in short, counted from `first`.
+    """Format row numbers compactly, counted from `first`.
 
     Example:
       >>> import numpy as np
       >>> rows_in_words(np.array([3, 4, 5, 9]), 20)
       '4 of 20 rows: 3-5, 9'
     """
-    told = ranges((rows[:_TOLD] + first).tolist())
-    more = f" and {len(rows) - _TOLD:,} more" if len(rows) > _TOLD else ""
-    return f"{len(rows):,} of {of:,} rows: {told}{more}"
+    listed = ranges((rows[:_LISTED] + first).tolist())
+    more = f" and {len(rows) - _LISTED:,} more" if len(rows) > _LISTED else ""
+    return f"{len(rows):,} of {of:,} rows: {listed}{more}"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class FileConfig(DatasetConfig):
-    """Examples in a file of the user's, a part of which may be held out."""
+    """Examples in a user-supplied file, part of which may be held out."""
 
     path: str = ""
     """File of the data."""
     held_out: float = 0.0
     """Fraction of the examples kept for evaluation, chosen by a hash of their content."""
     condition: Any = None
-    """What samples are conditioned on, by name."""
+    """Names of what samples are conditioned on."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.held_out < 1:
@@ -117,22 +117,22 @@ class FileConfig(DatasetConfig):
 
     @property
     def holds_out(self) -> bool:
-        """Whether a part is held out."""
+        """Whether part of the examples is held out."""
         return self.held_out > 0
 
     def open_part(
         self, units: Units | None = None, *, held_out: bool = False
     ) -> RowsDataset | RowsStream:
-        """The examples for training or those for evaluation, encoded by `units` where given."""
+        """Open the examples for training or for evaluation, encoded by `units` if given."""
         if not self.path:
             raise UserError(f"--dataset {type(self).__name__.lower()} needs a --dataset.path FILE")
         is_first = units is None and not held_out
         return self.read(units, again=is_first).part(self, held_out=held_out)
 
     def read(self, units: Units | None, *, again: bool) -> Rows:
-        """All of the file, encoded by `units` or by those that its training data have.
+        """Return the complete file, encoded by `units` or by those fitted to its training data.
 
-        With `again` a file that has changed is read anew; else it is as it was opened.
+        With `again`, a changed file is read again; otherwise it stays as first read.
         """
         raise NotImplementedError
 
@@ -153,7 +153,7 @@ class FileConfig(DatasetConfig):
         return jax.tree.map(lambda x: x[index], rows.examples[1])
 
     def with_labels(self) -> DatasetConfig:
-        # A classifier learns of images and labels; points are compared as they are.
+        # Only images need a classifier's features; points are compared as is.
         is_pair = self.labels and self.condition is None
         return self if is_pair and len(self.example_shape()) == 3 else super().with_labels()
 
@@ -164,12 +164,12 @@ class FileConfig(DatasetConfig):
         return self.config_of_samples(path).open_part(units)
 
     def config_of_samples(self, path: str) -> Self:
-        """The config that reads samples from a file: all its rows, and of each what is learned."""
+        """Return the config that reads samples from a file: all rows, without conditions."""
         return dataclasses.replace(self, path=path, held_out=0.0, condition=None)
 
 
 class _Part(Dataset):
-    """Some rows of a file, which knows of the others."""
+    """Some rows of a file, with access to the others."""
 
     config: Any
 
@@ -177,17 +177,17 @@ class _Part(Dataset):
         return self.config.open_part(self.units, held_out=True) if self.config.holds_out else None
 
     def in_units(self, units: Units | None) -> Dataset:
-        # Another machine may round the mean in another way.
+        # The mean may be rounded differently on another machine.
         return self if units in (None, self.units) else self.config.open_part(units)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class RowsDataset(_Part, ArrayDataset):
-    """Rows of a file of the user's, in the numbers of networks.
+    """Rows of a user-supplied file, encoded for the networks.
 
     Attributes:
-      digest: SHA-256 of the rows as the file has them, in which no rounding of ours is.
+      digest: SHA-256 of the rows in the file, before any rounding by the encoding.
     """
 
     config: FileConfig = dataclasses.field(default=FileConfig(), metadata={"static": True})
@@ -199,12 +199,12 @@ class RowsDataset(_Part, ArrayDataset):
 
 
 class RowsStream(_Part, Stream):
-    """Rows of a file that do not fit on the device, read while the last chunk trains.
+    """Rows of a file that do not fit on the device, read while the previous chunk trains.
 
     Args:
-      config: which file.
-      rows: all that it holds.
-      index: the rows that this data set is of.
+      config: of the file.
+      rows: the complete file.
+      index: of the rows of this data set.
     """
 
     def __init__(self, config: FileConfig, rows: Rows, index: np.ndarray):
@@ -247,17 +247,17 @@ class RowsStream(_Part, Stream):
 
 
 class Rows(NamedTuple):
-    """What a file holds, read and encoded, before it is divided.
+    """The content of a file, read and encoded, before it is split.
 
     Attributes:
       x: examples [n, ...].
       units: of the examples.
-      held_out: [n], which of them are for evaluation.
+      held_out: mask [n] of the examples for evaluation.
       digest: SHA-256 of the content.
-      labels: int32 [n], where there are classes.
-      class_names: of the classes 0, 1, ...; empty where they are called by their numbers.
-      label_name: what the labels are called.
-      conditions: float32 [n, k], where there are vectors of conditions.
+      labels: int32 [n], if there are classes.
+      class_names: of the classes 0, 1, ...; empty if they have no names.
+      label_name: column name of the labels.
+      conditions: float32 [n, k], if there are condition vectors.
       condition_units: of the conditions.
     """
 
@@ -279,7 +279,7 @@ class Rows(NamedTuple):
         return (self.x, condition) if rest else self.x
 
     def part(self, config: FileConfig, *, held_out: bool) -> RowsDataset | RowsStream:
-        """The rows for training, or those for evaluation; as a stream where they are too many."""
+        """Return the rows for training or for evaluation; as a stream if the file is too large."""
         mask = self.held_out if held_out else ~self.held_out
         if self.x.nbytes > device_room():
             return RowsStream(config, self, np.flatnonzero(mask))
@@ -298,9 +298,9 @@ class Rows(NamedTuple):
 
 
 class LastRead(Generic[Node, Content]):
-    """Keeps what was read for the last config: parts that are asked for later come out of it.
+    """Cache of the content read for the last config, which also serves later requests for parts.
 
-    A run is so not stopped by a file that goes away or changes under it.
+    A file that disappears or changes during a run therefore does not stop the run.
     """
 
     def __init__(self, read: Callable[[Node], Content]):
@@ -308,30 +308,30 @@ class LastRead(Generic[Node, Content]):
         self._last: tuple[Node, object, Content] | None = None
 
     def __call__(self, config: Node, files: object, *, again: bool) -> Content:
-        """What there is to read for a config; `files` tells whether it has changed."""
+        """Return the content for a config; `files` are stamps that show whether it has changed."""
         if self._last is not None:
-            former, stamped, content = self._last
-            if former == config and (not again or stamped == files):
+            last_config, last_files, content = self._last
+            if last_config == config and (not again or last_files == files):
                 return content
         self._last = (config, files, self._read(config))
         return self._last[2]
 
 
 def stamp(*paths: str | None) -> tuple[tuple[int, ...] | None, ...]:
-    """What tells whether files have changed since they were read; None for a missing one."""
-    found = []
+    """Return stamps that show whether files have changed since; None for a missing file."""
+    stamps = []
     for path in paths:
         file = None if path is None else Path(expand_user(path))
         info = file.stat() if file is not None and file.is_file() else None
-        found.append(info and (info.st_mtime_ns, info.st_size, info.st_ino))
-    return tuple(found)
+        stamps.append(info and (info.st_mtime_ns, info.st_size, info.st_ino))
+    return tuple(stamps)
 
 
 def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels of any kind as int32 [n], and the names of the classes, in sorted order.
+    """Return labels of any type as int32 [n], and the class names in sorted order.
 
     Raises:
-      UserError: there are as many classes as measurements have values.
+      UserError: there are so many classes that the values look like measurements.
 
     Example:
       >>> import numpy as np
@@ -344,11 +344,11 @@ def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]
     values, numbers = np.unique(labels, return_inverse=True)
     if len(values) > _MOST_CLASSES:
         raise UserError(
-            f"{what} has {len(values):,} different values, where {_MOST_CLASSES:,} classes are the "
-            f"most: numbers that are measured can be a condition"
+            f"{what} has {len(values):,} different values, but at most {_MOST_CLASSES:,} classes "
+            f"are possible: use measured numbers as a condition"
         )
     if values.dtype.kind == "f":
-        wide = values.astype(np.float64)  # float16 has no 2^62
+        wide = values.astype(np.float64)  # float16 cannot represent 2^62
         if (np.abs(wide) < 2**62).all() and (wide % 1 == 0).all():
             values = wide.astype(np.int64)
     names = tuple(str(value) for value in values)
@@ -356,7 +356,7 @@ def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]
 
 
 def log_classes(names: tuple[str, ...], what: str) -> None:
-    """Tell which class is which number."""
-    told = ", ".join(f"{i} is {name}" for i, name in enumerate(names[:_TOLD]))
-    more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
-    logger.info("classes of %s: %s%s", what, told, more)
+    """Log the name of each class number."""
+    listed = ", ".join(f"{i} is {name}" for i, name in enumerate(names[:_LISTED]))
+    more = f" and {len(names) - _LISTED:,} more" if len(names) > _LISTED else ""
+    logger.info("classes of %s: %s%s", what, listed, more)

@@ -1,4 +1,4 @@
-"""Folders that `save_to_disk` of Hugging Face's `datasets` wrote, opened without trust."""
+"""Folders that `save_to_disk` of Hugging Face's `datasets` wrote, opened as untrusted input."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ LARGEST_JSON, _MOST_FILES = 2**24, 2**16
 
 
 def is_saved_set(folder: Path) -> bool:
-    """Whether a folder holds a data set without splits, or one split."""
+    """Return whether a folder holds a data set without splits, or one split."""
     return (folder / "state.json").exists()
 
 
 def saved_splits(folder: Path) -> dict[str, Path]:
-    """The folders of the splits of a data set, by name."""
+    """Return the folders of the splits of a data set, by name."""
     return {path.parent.name: path.parent for path in sorted(folder.glob("*/state.json"))}
 
 
 def open_saved_set(folder: Path, what: str) -> Any:
-    """A data set without splits, or one split, as `datasets.Dataset`.
+    """Open a data set without splits, or one split, as `datasets.Dataset`.
 
     Raises:
       UserError: it cannot be used, or `what` needs a package that is not installed.
@@ -34,12 +34,12 @@ def open_saved_set(folder: Path, what: str) -> Any:
     _require_plain(folder)
     try:
         return datasets.load_from_disk(str(folder))
-    except Exception as error:  # of its parsers, its features and Arrow
+    except Exception as error:  # from its parsers, its features and Arrow
         raise UserError(f"{folder} cannot be used: {one_line(error)}") from error
 
 
 def _require_plain(folder: Path) -> None:
-    """Refuse a split whose files are elsewhere, or no files.
+    """Refuse a split whose files are outside of its folder or not regular files.
 
     Raises:
       UserError: they are.
@@ -47,7 +47,7 @@ def _require_plain(folder: Path) -> None:
     try:
         read_json_object(folder / "dataset_info.json", LARGEST_JSON)
         files = read_json_object(folder / "state.json", LARGEST_JSON)["_data_files"]
-        names = [each["filename"] for each in files]
+        names = [file["filename"] for file in files]
         if len(names) > _MOST_FILES or not all(Path(name).name == name for name in names):
             raise ValueError("its files are not those of its folder")
         if not names:
@@ -60,10 +60,10 @@ def _require_plain(folder: Path) -> None:
 
 
 def import_datasets(what: str) -> Any:
-    """The package, quiet.
+    """Import the package `datasets` with its logging silenced.
 
     Raises:
-      UserError: it is not installed, which `what` needs.
+      UserError: it is not installed, but `what` needs it.
     """
     try:
         import datasets
@@ -72,5 +72,5 @@ def import_datasets(what: str) -> Any:
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     datasets.logging.set_verbosity_error()
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # that it tries again
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # no messages about retries
     return datasets

@@ -1,4 +1,4 @@
-"""Image data sets that do not fit on the device, read while the last chunk trains."""
+"""Image data sets that do not fit on the device, read while the previous chunk trains."""
 
 from __future__ import annotations
 
@@ -24,51 +24,51 @@ from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.types import Array, PyTree
 
-_MOST_EXAMPLES = 2**48  # of a run
+_MOST_EXAMPLES = 2**48  # in a run
 _DIGESTED = 64
-_PRELOADED_VALUES = 2**25  # of a few batches that a compiled program takes
+_PRELOADED_VALUES = 2**25  # of the batches in a `Cycle`
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TFDSStream(Prepared):
-    """A prepared TFDS data set of images, decoded while it is used.
+    """A prepared TFDS data set of images, decoded on the fly.
 
-    The order is a function of the seed and the step alone, so a run that goes on
-    reads what it would have read.
+    The order depends only on the seed and the step, so a resumed run reads the same batches as an
+    uninterrupted one.
     """
 
     name: str = "lsun/bedroom"
-    """Name of the data set in TFDS, with its config if it has one: lsun/bedroom."""
+    """Name of the data set in TFDS, with its config if it has one, such as lsun/bedroom."""
     split: str = "train"
-    """Split of the data set, as TFDS writes it: train, or train[:10%]."""
+    """Split of the data set in TFDS notation, such as train or train[:10%]."""
     image_size: int = 64
-    """Height and width of the images in pixels: the shorter side is scaled to it, the middle cut
-    out."""
+    """Height and width in pixels: the shorter side is scaled to it, and the image cropped to the
+    center."""
     channels: int = 3
-    """Channels of the images: 1 for grey, 3 for color; others are converted."""
+    """Channels that images are converted to: 1 for gray, 3 for color."""
     data_dir: str | None = None
-    """TFDS's data folder, or its URL (gs://, copied once); its own default if not given."""
+    """TFDS data folder, or its URL (gs://, copied once); by default that of TFDS."""
 
     def open_with(self, columns: Columns | None) -> ImageStream:
         return ImageStream(self, columns)
 
 
 class Stream(Dataset):
-    """Shuffled epochs of encoded or stored examples, by position.
+    """Shuffled epochs over encoded or stored examples.
 
-    What is read is `self.source`, of random access; `decode` makes an example of one of its
-    records: uint8 pixels, or a pair with a label.
+    `self.source` gives random access to records; `decode` turns a record into an example: uint8
+    pixels, or a pair with a label.
     """
 
     config: DatasetConfig
     source: Any
 
     def decode(self, record: Any) -> PyTree:
-        """An example of a record."""
+        """Decode a record into an example."""
         raise NotImplementedError
 
     def decoded(self, records: Any, n: int) -> Any:
-        """Batches of `n` examples of a `grain.MapDataset` of records."""
+        """Map a `grain.MapDataset` of records to batches of `n` examples."""
         return records.map(self.decode).batch(n)
 
     @property
@@ -92,28 +92,28 @@ class Stream(Dataset):
     def sampler(self, key: Array, n: int, count: int) -> Cycle:
         values = sum(int(np.prod(x.shape)) for x in jax.tree.leaves(self.struct(n)))
         count, order = max(1, min(count, _PRELOADED_VALUES // values)), int(jax.random.bits(key))
-        few = islice(self.batches(order, n, 0), count)
-        return Cycle(jax.tree.map(lambda *batch: np.stack(batch), *few))
+        batches = islice(self.batches(order, n, 0), count)
+        return Cycle(jax.tree.map(lambda *batch: np.stack(batch), *batches))
 
     def batches(
         self, seed: int, batch_size: int, first: int, part: int = 0, parts: int = 1
     ) -> Iterator[PyTree]:
-        """uint8 batches [batch_size / parts, height, width, channels], from number `first` on.
+        """Iterate over uint8 batches [batch_size / parts, height, width, channels] from `first` on.
 
-        Of labelled data, pairs with int32 labels. Example `i` of batch `t` is number
-        `t * batch_size + i` of an endless row of epochs, each shuffled anew: a function of the
-        seed alone. A host reads and decodes consecutive examples of each batch, its own part; the
-        batch is the same however many hosts share it.
+        Labeled data give pairs with int32 labels. Example `i` of batch `t` is number
+        `t * batch_size + i` of an endless sequence of epochs, each with a new shuffle; the order
+        depends on the seed alone. Each host reads and decodes its own consecutive part of a batch;
+        the batch is the same for any number of hosts.
 
         Args:
           seed: of the order.
           batch_size: of all parts together.
-          first: the first batch.
-          part, parts: which share of each batch, of how many.
+          first: number of the first batch.
+          part, parts: index of this host's part of each batch, and the number of parts.
 
         Raises:
-          UserError: a batch is larger than the data set; when they are read,
-            records that are no images.
+          UserError: a batch is larger than the data set; while iterating, a record is not an
+            image.
         """
         import grain
 
@@ -121,7 +121,7 @@ class Stream(Dataset):
             raise UserError(f"a batch of {batch_size} is larger than the {self.size} examples")
         if batch_size % parts:
             raise UserError(f"{parts} hosts cannot share a batch of {batch_size} evenly")
-        # Grain's own "for ever" is a length that overflows where parts of it are taken.
+        # Grain's infinite repeat is a length that overflows when it is sliced.
         epochs = _MOST_EXAMPLES // self.size + 1
         examples = grain.MapDataset.source(self.source).seed(seed).shuffle().repeat(epochs)
         shares = self.decoded(examples, batch_size // parts)[part::parts]
@@ -161,7 +161,7 @@ class ImageStream(Stream):
         return self._targets.labels()
 
     def fingerprint(self) -> dict[str, Any]:
-        """What tells this data set from others: name, size, and a digest of a few records."""
+        """Return what identifies this data set: name, size, and a digest of a few records."""
         digest = hashlib.sha256()
         for i in np.linspace(0, self.size - 1, min(self.size, _DIGESTED)).astype(int):
             digest.update(hashlib.sha256(self._records[int(i)]["image"]).digest())
@@ -194,25 +194,25 @@ class _Numbered:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class PreloadedBatches:
-    """Consecutive batches [batches, batch, ...] as a sampler, from the batch `first` on."""
+    """Consecutive batches [batches, batch, ...] as a sampler, starting at batch `first`."""
 
     batches: PyTree
     first: Array | np.ndarray
 
     def __call__(self, key: Array, n: int) -> PyTree:
-        raise TypeError("a Chunk is drawn from by step: use scan_steps")
+        raise TypeError("PreloadedBatches are drawn from by step: use scan_steps")
 
     def at(self, key: Array, step: Array, n: int) -> PyTree:
         batch = _batch(self.batches, step - self.first)
         if (size := len(jax.tree.leaves(batch)[0])) != n:
-            raise ValueError(f"the chunk holds batches of {size}, not {n}")
+            raise ValueError(f"the preloaded batches have size {size}, not {n}")
         return batch
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Cycle:
-    """Batches [batches, batch, ...] by step, over and over."""
+    """Batches [batches, batch, ...] by step, repeated cyclically."""
 
     batches: PyTree
 

@@ -1,4 +1,4 @@
-"""Tables of the user's as points whose columns have units."""
+"""User-supplied tables as points with per-column units."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ from wgan_jax.errors import UserError
 logger = logging.getLogger(__name__)
 
 _STRANGE_SHARE = 0.2  # of a column: more than that is text
-_PLAIN = "; numbers go without separators of thousands, signs and units"
+_PLAIN = "; write numbers without thousands separators, signs and units"
 _AMOUNT = re.compile(r"^\W*\d[\d.,' ]*\W*$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Table(FileConfig):
-    """Rows of a table as points: a .csv, .tsv, .parquet or data set of `datasets`, by its columns.
+    """Rows of a .csv, .tsv or .parquet table, or of a data set of `datasets`, as points.
 
-    Numbers and flags (true, false) are standardized for training. Samples come back in the
-    units, categories and names of the table.
+    Numbers and flags (true, false) are standardized for training. Samples have the units,
+    categories and column names of the table.
 
     Example:
       >>> import pathlib, tempfile
@@ -55,20 +55,20 @@ class Table(FileConfig):
 
     path: str = ""
     """File of the table: .csv, .tsv, .csv.gz, .tsv.gz or .parquet, or a folder of save_to_disk; or
-    a folder of two of them, called train and test, of which test is held out."""
+    a folder with two of these, called train and test, of which test is held out."""
     columns: tuple[str, ...] | None = None
-    """Names of the columns to learn; all but label and condition if not given."""
+    """Names of the columns to learn; by default all but label and condition."""
     one_hot: tuple[str, ...] = ()
-    """Names of the columns that are categories: each of their values becomes a 0 or 1."""
+    """Names of the columns that are categories, to be encoded as one 0 or 1 per value."""
     label: str | None = None
-    """Name of the column with the classes, for class-conditional networks."""
+    """Name of the column with the class labels, for class-conditional networks."""
     condition: tuple[str, ...] | None = None
-    """Names of the columns that samples are conditioned on, by their numbers."""
+    """Names of the columns that samples are conditioned on."""
     missing: Literal["refuse", "skip"] = "refuse"
-    """What to do about rows without a value: refuse the table, or skip these rows."""
+    """What to do about rows with missing values: refuse the table, or skip these rows."""
     held_out: float = 0.0
-    """Fraction of the rows kept for evaluation, chosen by a hash of their content; where it is 0, a
-    part called validation or test is."""
+    """Fraction of the rows kept for evaluation, chosen by a hash of their content; if 0, a part
+    called validation or test is held out."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -108,7 +108,7 @@ class Table(FileConfig):
 
 
 class _Parsed(NamedTuple):
-    """A table as numbers by column, with what follows from all of it."""
+    """A table as numbers by column, with everything derived from it."""
 
     numbers: dict[str, np.ndarray]
     columns: Columns
@@ -120,7 +120,7 @@ class _Parsed(NamedTuple):
 
 
 def _parse(table: Table) -> _Parsed:
-    """The table of a file, or of two."""
+    """Parse a table in one file, or in two parts."""
     condition = table.condition or ()
     parts = [path for path in parts_of(table.path) if path]
     if table.held_out:
@@ -134,14 +134,14 @@ def _parse(table: Table) -> _Parsed:
         raise UserError(f"{table.path} has no column left to learn")
     coded = {name: _coded(column, name in table.one_hot, name) for name, column in raw.items()}
     _require_numbers(table, {name: raw[name] for name in raw if coded[name] is None})
-    known = {name: each for name, each in coded.items() if each is not None}
+    known = {name: column for name, column in coded.items() if column is not None}
     held_out, digest = _divide(table, known, label, is_second)
     fitted = {
-        name: Column.fit(name, each.kind, each.numbers[~held_out], each.values)
-        for name, each in known.items()
+        name: Column.fit(name, column.kind, column.numbers[~held_out], column.values)
+        for name, column in known.items()
     }
     conditions = Columns(tuple(fitted.pop(name) for name in condition))
-    numbers = {name: each.numbers for name, each in known.items()}
+    numbers = {name: column.numbers for name, column in known.items()}
     columns = Columns(tuple(fitted.values()))
     if label is None:
         return _Parsed(numbers, columns, conditions, held_out, digest, None, ())
@@ -151,7 +151,7 @@ def _parse(table: Table) -> _Parsed:
 
 
 def _read(table: Table) -> dict[str, RawColumn]:
-    """The columns that are asked for, without the rows that are to be skipped."""
+    """Read the requested columns, without the rows to skip."""
     condition = table.condition or ()
     wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
     given = [name for name in ("columns", "label", "condition") if getattr(table, name)]
@@ -165,13 +165,13 @@ def _read(table: Table) -> dict[str, RawColumn]:
 _last = LastRead(_parse)
 
 
-def _former(units: Units, mine: Columns, table: Table) -> Columns:
-    """The columns that a run began with, where the table still has them with the same values."""
+def _former(units: Units, new: Columns, table: Table) -> Columns:
+    """Return the columns that a run started with, if the table still has them and their values."""
     former = units.columns if isinstance(units, TableUnits) else Columns(())
-    if [(c.name, c.kind, c.values) for c in former] != [(c.name, c.kind, c.values) for c in mine]:
+    if [(c.name, c.kind, c.values) for c in former] != [(c.name, c.kind, c.values) for c in new]:
         raise UserError(
-            f"{table.path} has other columns or categories than its run began with: put the former "
-            f"table back, or choose another --workdir"
+            f"{table.path} has other columns or categories than its run started with: restore the "
+            f"former table, or choose another --workdir"
         )
     return former
 
@@ -181,23 +181,23 @@ def _label(table: Table) -> tuple[str, ...]:
 
 
 def _without_missing(table: Table, raw: dict[str, RawColumn]) -> dict[str, RawColumn]:
-    """The columns without the rows that lack a value, where these are to be skipped.
+    """Drop rows with missing values if they are to be skipped.
 
     Raises:
-      UserError: there are such rows, and they are not; or no row is left.
+      UserError: there are such rows and they are to be refused, or no row is left.
     """
     missing = np.logical_or.reduce([column.missing for column in raw.values()])
     if table.missing == "refuse":
         for name, column in raw.items():
             if len(rows := np.flatnonzero(column.missing)):
-                told = rows_in_words(rows, len(missing), first_row(table.path))
+                where = rows_in_words(rows, len(missing), first_row(table.path))
                 raise UserError(
-                    f"{table.path} has no value of {name!r} in {told} (--dataset.missing skip "
-                    f"leaves such rows out)"
+                    f"{table.path} has no value of {name!r} in {where} (--dataset.missing skip "
+                    f"skips such rows)"
                 )
     if missing.any():
         logger.info(
-            "%s: %s of %s rows lack a value and are skipped",
+            "%s: %s of %s rows have missing values and are skipped",
             table.path,
             f"{missing.sum():,}",
             f"{len(missing):,}",
@@ -211,15 +211,15 @@ def _without_missing(table: Table, raw: dict[str, RawColumn]) -> dict[str, RawCo
         if column.values.dtype.kind == "f":
             bad = np.flatnonzero(~np.isfinite(column.values))
             if len(bad):
-                told = rows_in_words(
+                where = rows_in_words(
                     np.flatnonzero(~missing)[bad], len(missing), first_row(table.path)
                 )
-                raise UserError(f"{table.path} has infinity in {name!r}, in {told}")
+                raise UserError(f"{table.path} has infinity in {name!r}, in {where}")
     return raw
 
 
 class _Coded(NamedTuple):
-    """A column as numbers [n]; of a category, as indices of its values."""
+    """A column as numbers [n]; a category as indices of its values."""
 
     kind: Kind
     numbers: np.ndarray
@@ -227,7 +227,7 @@ class _Coded(NamedTuple):
 
 
 def _coded(column: RawColumn, is_category: bool, name: str) -> _Coded | None:
-    """A column as numbers; None where it is text that nobody called a category."""
+    """Return a column as numbers; None for text that is not declared a category."""
     values = column.values
     if is_category:
         different, index = np.unique(spelled(column), return_inverse=True)
@@ -241,34 +241,34 @@ def _coded(column: RawColumn, is_category: bool, name: str) -> _Coded | None:
 
 
 def _require_numbers(table: Table, text: dict[str, RawColumn]) -> None:
-    """Refuse columns of text that are not said to be categories."""
-    told = []
+    """Refuse text columns that are not declared categories."""
+    described = []
     for name, column in text.items():
         if strange := _not_numbers(column.values):
-            more = f" (and {len(strange) - 1:,} more that are no numbers)" if strange[1:] else ""
+            more = f" (and {len(strange) - 1:,} more that are not numbers)" if strange[1:] else ""
             todo = (
                 "name the column in --dataset.one-hot if it holds categories, or leave the cell "
-                "empty and the row out with --dataset.missing skip"
+                "empty and skip the row with --dataset.missing skip"
             )
             raise UserError(
                 f"{table.path} has {strange[0][:60]!r}{more} in {name!r}, whose other values are "
-                f"numbers: mend it{_PLAIN if _AMOUNT.search(strange[0]) else f', {todo}'}"
+                f"numbers: fix it{_PLAIN if _AMOUNT.search(strange[0]) else f', {todo}'}"
             )
         values = np.unique(column.values)
         few = ", ".join(map(repr, values[:3].tolist())) + (", ..." if len(values) > 3 else "")
-        told.append(f"{name!r} ({few[:60]}: {len(values):,} values)")
-    # 1,234 or 10 % or $5 in each row
+        described.append(f"{name!r} ({few[:60]}: {len(values):,} values)")
+    # 1,234 or 10 % or $5 in every row
     is_amount = any(all(_AMOUNT.search(str(x)) for x in c.values[:99]) for c in text.values())
     hint = _PLAIN if is_amount else ""
-    if told:
+    if described:
         raise UserError(
-            f"{table.path} has text in {', '.join(told)}: name a column of categories in "
-            f"--dataset.one-hot, or those to learn without it in --dataset.columns{hint}"
+            f"{table.path} has text in {', '.join(described)}: name a column of categories in "
+            f"--dataset.one-hot, or list the columns to learn in --dataset.columns{hint}"
         )
 
 
 def _not_numbers(values: np.ndarray) -> list[str]:
-    """The few values that keep a column from being numbers; none where many do."""
+    """Return the few values that are not numbers; empty if there are many."""
     for point in (".", ","):
         strange = [str(x) for x in values if not is_number(str(x).replace(point, "."))]
         if 0 < len(strange) <= _STRANGE_SHARE * len(values):
@@ -282,16 +282,16 @@ def _divide(
     label: np.ndarray | None,
     is_second: np.ndarray | None,
 ) -> tuple[np.ndarray, str]:
-    """Which rows are held out, by their part or the hash of each; and the digest of all."""
-    numbers = np.stack([each.numbers.astype("<f8") for each in columns.values()], 1)
+    """Return which rows are held out, by part or by hash, and the digest of all rows."""
+    numbers = np.stack([column.numbers.astype("<f8") for column in columns.values()], 1)
     texts = [
-        np.array(each.values, object)[each.numbers]
-        for each in columns.values()
-        if each.kind == "category"
+        np.array(column.values, object)[column.numbers]
+        for column in columns.values()
+        if column.kind == "category"
     ]
     texts += [] if label is None else [label]
-    # Of a category the value counts and not its number, which other rows may change.
-    numbers[:, [each.kind == "category" for each in columns.values()]] = 0
+    # Hash the value of a category, not its index, which depends on the other rows.
+    numbers[:, [column.kind == "category" for column in columns.values()]] = 0
     rows = [row.tobytes() for row in numbers]
     if texts:
         words = ("\0".join(map(str, values)).encode() for values in zip(*texts, strict=True))

@@ -1,4 +1,4 @@
-"""Tables in files, .csv, .parquet and those of `datasets`, as columns of numbers or of text."""
+"""Tables in .csv, .parquet and `datasets` files, as columns of numbers or text."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ _DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
 _DELIMITERS = ",;\t|"
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null"})
-_NO_NUMBER = frozenset({"none", "-", "?", "."})  # which are values of a column of words
+_NO_NUMBER = frozenset({"none", "-", "?", "."})  # regular values in a column of text
 _PANDAS_INDEX = "__index_level_"
 _MOST_CELLS_PER_BYTE, _SMALL_CELLS = 1_000, 2**25
 _MOST_TEXT_PER_BYTE, _SMALL_TEXT = 200, 2**28
 
 
 class RawColumn(NamedTuple):
-    """A column as it stands in a file.
+    """A column as stored in a file.
 
     Attributes:
       values: [n] of float64, int64 or bool, or of str (as objects).
-      missing: whether each is absent; its value then says nothing.
-      spelling: how the file spells false and true, of a column of text that holds nothing else.
+      missing: mask [n] of absent values, whose entries are arbitrary.
+      spelling: how the file spells false and true, if a column of text holds nothing else.
     """
 
     values: np.ndarray
@@ -49,12 +49,12 @@ class RawColumn(NamedTuple):
 
 
 def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
-    """The columns `wanted` of a file, in that order; all of them if none is named.
+    """Read the columns `wanted` of a file, in that order; all columns if none is named.
 
-    A folder that `save_to_disk` of `datasets` wrote is a file, too.
+    A folder that `save_to_disk` of `datasets` wrote counts as a file.
 
     Raises:
-      UserError: no such file, none of these kinds, no such column, or damaged.
+      UserError: no such file, an unknown format, no such column, or damaged.
     """
     require_local(path)
     file = Path(expand_user(path))
@@ -64,7 +64,7 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
         if not is_table(file):
             raise UserError(
                 f"--dataset.path takes a {', '.join(SUFFIXES)} or a folder of save_to_disk for a "
-                f"table, got {path!r}{'' if file.exists() else ', which is not there'}"
+                f"table, got {path!r}{'' if file.exists() else ', which does not exist'}"
             )
         if file.suffix.lower() == ".parquet":
             return _read_parquet(file, wanted, option)
@@ -74,19 +74,19 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
 
 
 def first_row(path: str) -> int:
-    """The number that people give to the first row of data: spreadsheets count the header as 1."""
+    """Return the number of the first data row in messages; spreadsheets count the header as 1."""
     is_text = path.lower().endswith(SUFFIXES[:-1]) and not Path(expand_user(path)).is_dir()
     return 2 if is_text else 0
 
 
 def is_table(path: Path) -> bool:
-    """Whether a file is taken for a table, by its name or by what is in the folder."""
+    """Return whether a path is taken for a table, by its name or the content of the folder."""
     return path.name.lower().endswith(SUFFIXES) or is_saved_set(path)
 
 
 def files_of(path: str) -> list[str]:
-    """The files that a table is read from."""
-    with contextlib.suppress(OSError):  # no folder, or one that cannot be listed
+    """Return the files that a table is read from."""
+    with contextlib.suppress(OSError):  # not a folder, or one that cannot be listed
         return sorted(map(str, Path(expand_user(path)).iterdir()))
     return [path]
 
@@ -95,7 +95,7 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
     with _open_text(path) as file:
         start = file.read(2)
         file.seek(0)
-        # Spreadsheets write UTF-16 with a mark of its order, or UTF-8 with one or without.
+        # Spreadsheets write UTF-16 with a byte order mark, or UTF-8 with or without one.
         is_wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", newline="") as text:
             try:
@@ -105,13 +105,13 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
                     f"{path} is not text in UTF-8 (byte {error.start:,}): save it as CSV UTF-8"
                 ) from error
             except csv.Error as error:
-                raise UserError(f"{path} is no table that can be read: {error}") from error
+                raise UserError(f"{path} is not a table that can be read: {error}") from error
     named = wanted or names
     chosen(named, names, option, str(path))
     if not all(name.strip() for name in named):
         raise UserError(
             f"column {names.index('') + 1} of {path} has no name (an index?): give it one in the "
-            f"first row, or choose columns with --dataset.columns"
+            f"first row, or select columns with --dataset.columns"
         )
     index = [names.index(name) for name in named]
     columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
@@ -120,7 +120,7 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
 
 @contextlib.contextmanager
 def _open_text(path: Path) -> Iterator[BinaryIO]:
-    """The bytes of a file of text, unpacked where it is a gzip file, whatever its name."""
+    """Open a text file in binary, decompressed if it is a gzip file, whatever its name."""
     with open_regular(path, follow=True) as file:
         start = file.read(2)
         file.seek(0)
@@ -138,14 +138,14 @@ def _open_text(path: Path) -> Iterator[BinaryIO]:
 
 
 def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], str]:
-    """The names of the columns, the rows, all of one length, and what cuts them.
+    """Return column names, rows, all of the same length, and the delimiter.
 
-    Lines without a value are left out.
+    Lines without values are skipped.
     """
     lines = (line for line in text if line.strip())
     first = list(itertools.islice(lines, 2))
-    if first and (told := re.fullmatch(r"sep=(.)\s*", first[0])):  # of spreadsheets
-        first, delimiter = first[1:], told[1]
+    if first and (match := re.fullmatch(r"sep=(.)\s*", first[0])):  # from spreadsheets
+        first, delimiter = first[1:], match[1]
     else:
         delimiter = _delimiter(first)
     text.seek(0)
@@ -157,22 +157,22 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
         raise UserError(f"{path} is empty")
     names = [name.strip() for name in row]
     if any("\0" in name for name in names):
-        raise UserError(f"{path} is no text in UTF-8: save it as CSV UTF-8")
+        raise UserError(f"{path} is not text in UTF-8: save it as CSV UTF-8")
     if all(is_number(name) for name in names):
         raise UserError(
-            f"{path} starts with numbers ({', '.join(names)[:60]}): the first row of a table holds "
-            f"the names of its columns; numbers without names can be an array in a .npy"
+            f"{path} starts with numbers ({', '.join(names)[:60]}): the first row of a table must "
+            f"hold column names; save numbers without names as an array in a .npy"
         )
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
+        raise UserError(f"{path} has two columns named {twice[0]!r}: rename one")
     rows = []
     for row in reader:
         if len(row) != len(names):
             if not any(map(str.strip, row)):
                 continue
             raise UserError(
-                f"line {reader.line_num:,} of {path} has {len(row)} values, where the first row "
+                f"line {reader.line_num:,} of {path} has {len(row)} values, but the first row "
                 f"names {len(names)} columns"
             )
         if any(map(str.strip, row)):
@@ -181,7 +181,7 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
 
 
 def _delimiter(lines: list[str]) -> str:
-    """What cuts lines into columns: what makes the first two equally many, and most of them."""
+    """Guess the delimiter: the one that cuts both lines into equally many columns, and the most."""
 
     def cut(delimiter: str) -> tuple[bool, int]:
         rows = list(csv.reader(lines, delimiter=delimiter))
@@ -192,7 +192,7 @@ def _delimiter(lines: list[str]) -> str:
 
 
 def is_number(text: str) -> bool:
-    """Whether Python reads a text as a number."""
+    """Return whether Python parses text as a number."""
     try:
         float(text)
     except ValueError:
@@ -201,7 +201,7 @@ def is_number(text: str) -> bool:
 
 
 def _typed(texts: list[str], delimiter: str) -> RawColumn:
-    """Whole numbers, numbers, flags or text: the first of these that all texts are."""
+    """Parse a column as the first type that fits all texts: integers, numbers, flags or text."""
     texts = [text.strip() for text in texts]
     missing = np.array([text.casefold() in _MISSING for text in texts], bool)
     column = _numbers(texts, missing, delimiter)
@@ -212,22 +212,22 @@ def _typed(texts: list[str], delimiter: str) -> RawColumn:
 
 
 def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn | None:
-    """Whole numbers or numbers, of which some are missing; None if one is no number.
+    """Parse integers or numbers with missing values; None if a text is not a number.
 
-    Where commas do not cut columns they may be decimal points: always beside semicolons, and
-    elsewhere unless all could as well stand for thousands.
+    Commas that do not separate columns may be decimal commas: always if semicolons separate the
+    columns, otherwise unless all of them could be thousands separators.
     """
-    there = [text for text, absent in zip(texts, missing, strict=True) if not absent]
-    with_comma = [text for text in there if "," in text]
+    present = [text for text, absent in zip(texts, missing, strict=True) if not absent]
+    with_comma = [text for text in present if "," in text]
     is_decimal = delimiter == ";" or not all(map(_THOUSANDS.fullmatch, with_comma))
     if with_comma and delimiter != "," and is_decimal:
-        if not all(map(_DECIMAL_COMMA.fullmatch, there)):
+        if not all(map(_DECIMAL_COMMA.fullmatch, present)):
             return None
-        there = [text.replace(",", ".") for text in there]
+        present = [text.replace(",", ".") for text in present]
     for parse, dtype in ((int, np.int64), (float, np.float64)):
         try:
-            # Python takes 1_000 as a number; a file that says so means a name.
-            numbers = [parse("x" if "_" in text else text) for text in there]
+            # Python parses 1_000 as a number; in a file it is a name.
+            numbers = [parse("x" if "_" in text else text) for text in present]
             values = np.zeros(len(texts), dtype)
             values[~missing] = numbers
         except (ValueError, OverflowError):
@@ -237,10 +237,10 @@ def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn
 
 
 def flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
-    """Text as it is, or as booleans where it holds nothing but one spelling of true and false."""
-    there = {text for text, absent in zip(texts, missing, strict=True) if not absent}
-    spelled = {text.casefold(): text for text in there}
-    if not there or len(spelled) < len(there) or not spelled.keys() <= {"true", "false"}:
+    """Return text unchanged, or as booleans if it is only one spelling of true and false."""
+    present = {text for text, absent in zip(texts, missing, strict=True) if not absent}
+    spelled = {text.casefold(): text for text in present}
+    if not present or len(spelled) < len(present) or not spelled.keys() <= {"true", "false"}:
         return RawColumn(np.array(texts, object), missing)
     values = np.array([text.casefold() == "true" for text in texts], bool)
     return RawColumn(values, missing, (spelled.get("false", "False"), spelled.get("true", "True")))
@@ -260,17 +260,17 @@ def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, R
             _require_size(table.metadata.num_rows * len(named), size, path)
             read = table.read(columns=named)
         except (pyarrow.ArrowException, ValueError, OSError) as error:
-            raise UserError(f"{path} is no table that can be read: {one_line(error)}") from error
+            raise UserError(f"{path} is not a table that can be read: {one_line(error)}") from error
     return {name: _from_arrow(pyarrow, read.column(name), name, path) for name in named}
 
 
 def _named(names: Sequence[str], wanted: Sequence[str], option: str, path: Path) -> list[str]:
-    """The columns to read, of those that there are."""
-    # What pandas calls the rows by is no column of theirs.
+    """Return the names of the columns to read."""
+    # The index that pandas stores is not a column of the data.
     named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
     twice = [name for name in named if names.count(name) > 1]
     if twice:
-        raise UserError(f"{path} has two columns of the name {twice[0]!r}: rename one")
+        raise UserError(f"{path} has two columns named {twice[0]!r}: rename one")
     chosen(named, names, option, str(path))
     return named
 
@@ -286,7 +286,7 @@ def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[st
         raise UserError(
             f"{folder} has the splits {', '.join(splits)[:300]}: choose one, {folder / splits[0]}"
             if splits
-            else f"{folder} is no folder that save_to_disk of `datasets` wrote, and no table"
+            else f"{folder} is not a folder that save_to_disk of `datasets` wrote, nor a table"
         )
     rows = open_saved_set(folder, "a folder of save_to_disk")
     import pyarrow  # which `datasets` depends on
@@ -297,26 +297,26 @@ def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[st
     try:
         read = rows.select_columns(named).with_format("arrow")[:]
         read.validate(full=True)
-    except Exception as error:  # of Arrow, whose files are not checked when they are opened
-        raise UserError(f"{folder} is no table that can be read: {one_line(error)}") from error
+    except Exception as error:  # from Arrow, which does not validate files when it opens them
+        raise UserError(f"{folder} is not a table that can be read: {one_line(error)}") from error
     columns = {}
     for name in named:
         columns[name] = _from_arrow(pyarrow, read.column(name), name, folder)
-        classes = getattr(rows.features[name], "names", None)  # of class labels
+        classes = getattr(rows.features[name], "names", None)  # for class labels
         if classes:
             columns[name] = _class_names(columns[name], classes, name, folder)
     return columns
 
 
 def _class_names(column: RawColumn, names: Sequence[str], what: str, path: Path) -> RawColumn:
-    """Class labels as text; -1 stands for none."""
+    """Convert class labels to text; -1 means missing."""
     missing = column.missing | (column.values == -1)
     index = np.where(missing, 0, column.values)
     strange = index[(index < 0) | (index >= len(names))]
     if len(strange):
         raise UserError(
-            f"the column {what!r} of {path} holds {strange[0]}, which is none of its "
-            f"{len(names):,} classes"
+            f"the column {what!r} of {path} holds {strange[0]}, which is not one of "
+            f"its {len(names):,} classes"
         )
     return RawColumn(np.array(names, object)[index], missing)
 
@@ -335,12 +335,12 @@ def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
         return RawColumn(column.fill_null(False).to_numpy().astype(bool), missing)
     if types.is_integer(kind):
         values = column.fill_null(0).to_numpy()
-        is_wide = values.max(initial=0) > np.iinfo(np.int64).max  # of uint64
+        is_wide = values.max(initial=0) > np.iinfo(np.int64).max  # uint64
         return RawColumn(values.astype(np.float64 if is_wide else np.int64), missing)
     if types.is_floating(kind) or types.is_decimal(kind):
         values = column.cast(pyarrow.float64(), safe=False).fill_null(0.0).to_numpy()
         return RawColumn(values, missing | np.isnan(values))
     raise UserError(
-        f"the column {name!r} of {path} holds {kind}: convert it to numbers or text, or choose "
-        f"others with --dataset.columns"
+        f"the column {name!r} of {path} holds {kind}: convert it to numbers or text, or select "
+        f"other columns with --dataset.columns"
     )

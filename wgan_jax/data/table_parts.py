@@ -1,4 +1,4 @@
-"""Tables that come in two parts, one to train on and one to hold out."""
+"""Tables in two parts, one for training and one held out."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from wgan_jax.errors import UserError
 
 
 def parts_of(path: str) -> tuple[str, str | None]:
-    """The table to train on, and the one to hold out, if there is one.
+    """Return the table to train on, and the held-out one or None.
 
-    A folder is divided where it holds a table called train and another called test (or
-    validation): files such as train.csv, or the splits of a data set of `datasets`.
+    A folder has two parts if it holds a table called train and another called test (or
+    validation): files such as train.csv, or the splits of a `datasets` data set.
 
     Example:
       >>> parts_of("people.csv")
@@ -27,11 +27,11 @@ def parts_of(path: str) -> tuple[str, str | None]:
     try:
         if not folder.is_dir() or is_saved_set(folder):
             return path, None
-        found = {_stem(each): str(each) for each in sorted(folder.iterdir()) if is_table(each)}
-    except OSError:  # which is told by who reads it
+        tables = {_stem(file): str(file) for file in sorted(folder.iterdir()) if is_table(file)}
+    except OSError:  # reported when the table is read
         return path, None
-    other = next((found[name] for name in HELD_OUT if name in found), None)
-    return (found[TRAIN], other) if TRAIN in found and other else (path, None)
+    held_out = next((tables[name] for name in HELD_OUT if name in tables), None)
+    return (tables[TRAIN], held_out) if TRAIN in tables and held_out else (path, None)
 
 
 def _stem(path: Path) -> str:
@@ -42,7 +42,7 @@ def _stem(path: Path) -> str:
 def join(
     first: dict[str, RawColumn], second: dict[str, RawColumn], where: str
 ) -> dict[str, RawColumn]:
-    """The rows of two tables, which lack no values, as one.
+    """Concatenate the rows of two tables without missing values.
 
     Raises:
       UserError: their columns differ, or hold text in one and numbers in the other.
@@ -50,8 +50,8 @@ def join(
     if alone := sorted(first.keys() ^ second.keys()):
         which = "training" if alone[0] in first else "held-out"
         raise UserError(
-            f"of the two parts of {where} only the {which} one has a column {alone[0]!r}: choose "
-            f"those that both have with --dataset.columns"
+            f"of the two parts of {where}, only the {which} one has a column {alone[0]!r}: select "
+            f"the columns that both have with --dataset.columns"
         )
     return {name: _joined(column, second[name], name, where) for name, column in first.items()}
 
@@ -66,12 +66,12 @@ def _joined(a: RawColumn, b: RawColumn, name: str, where: str) -> RawColumn:
         )
     both = np.concatenate(values)
     missing = np.zeros(len(both), bool)
-    # Of flags one part may hold but one value, and so not know how the other is spelled.
+    # A part with a single flag value does not know how the other value is spelled.
     return flags_or_text(both.tolist(), missing) if kinds == {"O"} else RawColumn(both, missing)
 
 
 def spelled(column: RawColumn) -> np.ndarray:
-    """The values of a column, flags as the file spells them."""
+    """Return the values of a column, with flags spelled as in the file."""
     if not column.spelling:
         return column.values
     return np.array(column.spelling, object)[column.values.astype(int)]

@@ -1,4 +1,4 @@
-"""Labels and conditions of the images of a prepared data set, by the names of their features."""
+"""Labels and conditions of the images of a prepared data set, by feature name."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from wgan_jax.data.tfds import Scalar
 from wgan_jax.errors import UserError
 from wgan_jax.types import PyTree
 
-_BLOCK = 1_000  # records that are read at a time
+_BLOCK = 1_000  # records read at a time
 _FLAG = ("false", "true")
 
 
 class Targets(NamedTuple):
-    """What the images of a split are to be conditioned on.
+    """Labels and conditions of the images of a split.
 
     Attributes:
       label: the feature of classes; None without labels.
-      conditions: the features that make up vectors of conditions.
+      conditions: the features that make up the condition vectors.
       values: [n] for each feature.
     """
 
@@ -34,23 +34,23 @@ class Targets(NamedTuple):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """Names of the classes 0, 1, ..., where they have names."""
+        """Names of the classes 0, 1, ..., if they have names."""
         return () if self.label is None else class_names(self.label)
 
     def columns(self) -> Columns:
-        """How the conditions are encoded: flags as 0 and 1, classes one-hot, numbers standardized.
+        """Fit the encoding of conditions: flags as 0 and 1, classes one-hot, numbers standardized.
 
         Raises:
-          UserError: a feature has too many classes for that, or values that are no numbers.
+          UserError: a feature has too many classes for one-hot, or values that are not finite.
         """
-        return Columns(tuple(_column(each, self.values[each.name]) for each in self.conditions))
+        return Columns(tuple(_column(x, self.values[x.name]) for x in self.conditions))
 
     def labels(self) -> np.ndarray | None:
-        """The class of each example, int32 [n]; None without labels."""
+        """Return the class of each example, int32 [n]; None without labels."""
         return None if self.label is None else class_labels(self.values[self.label.name])
 
     def condition(self, columns: Columns) -> PyTree | None:
-        """Labels [n], vectors [n, k], or the pair of both; None without conditions."""
+        """Return labels [n], vectors [n, k], or the pair of both; None without conditions."""
         labels = self.labels()
         vectors = columns.encode(self.values) if self.conditions else None
         both = [x for x in (labels, vectors) if x is not None]
@@ -58,46 +58,46 @@ class Targets(NamedTuple):
 
 
 def class_names(label: Scalar) -> tuple[str, ...]:
-    """Names of the classes of a feature; flags have the classes false and true."""
+    """Return the class names of a feature; flags have the classes false and true."""
     return _FLAG if label.dtype == "bool" else label.class_names
 
 
 def count_labels(label: Scalar) -> int:
-    """How many classes a feature has; 0 where its metadata do not tell."""
+    """Return the number of classes of a feature; 0 if its metadata do not give it."""
     return len(_FLAG) if label.dtype == "bool" else label.num_classes
 
 
 def label_of(name: str, data_dir: str | None, label: str) -> Scalar:
-    """The feature of classes of a prepared data set.
+    """Return the feature of classes of a prepared data set.
 
     Raises:
-      UserError: there is none of this name, or it holds no classes.
+      UserError: no feature has this name, or it holds no classes.
     """
-    found, *others = chosen_scalars(name, data_dir, [label], "--dataset.label")
-    if others or found.name != label or found.dtype.startswith("float"):
+    scalar, *others = chosen_scalars(name, data_dir, [label], "--dataset.label")
+    if others or scalar.name != label or scalar.dtype.startswith("float"):
         raise UserError(f"the feature {label!r} of {name} holds no classes")
-    return found
+    return scalar
 
 
 def chosen_scalars(
     name: str, data_dir: str | None, names: Sequence[str], option: str
 ) -> tuple[Scalar, ...]:
-    """The features of these names; of a name that others are nested in, all of those.
+    """Return the features of these names; a name with nested features stands for all of them.
 
     Raises:
-      UserError: there are none.
+      UserError: a name has no features.
     """
-    known, found = scalars_of(name, data_dir), dict[str, Scalar]()
+    known, scalars = scalars_of(name, data_dir), dict[str, Scalar]()
     for wanted in names:
         inner = {k: v for k, v in known.items() if k == wanted or k.startswith(f"{wanted}/")}
         if not inner:
             near = difflib.get_close_matches(wanted, known, n=1)
-            near = near or [each for each in known if each.endswith(f"/{wanted}")]
-            told = f"it has {', '.join(known)[:300] or 'none of numbers or classes'}"
-            hint = f"did you mean {near[0]}?" if near else told
-            raise UserError(f"{option} names a feature {wanted!r}, which {name} has not: {hint}")
-        found |= inner
-    return tuple(found.values())
+            near = near or [feature for feature in known if feature.endswith(f"/{wanted}")]
+            listed = f"it has {', '.join(known)[:300] or 'none of numbers or classes'}"
+            hint = f"did you mean {near[0]}?" if near else listed
+            raise UserError(f"{option} names a feature {wanted!r}, but {name} has none: {hint}")
+        scalars |= inner
+    return tuple(scalars.values())
 
 
 def read_targets(
@@ -107,7 +107,7 @@ def read_targets(
     label: str | None,
     conditions: tuple[str, ...],
 ) -> Targets:
-    """Labels and conditions of all examples of a split, read without their images.
+    """Read labels and conditions of all examples of a split, without their images.
 
     Raises:
       UserError: there are no such features, or the data set cannot be read.
@@ -116,26 +116,26 @@ def read_targets(
     vectors = chosen_scalars(name, data_dir, conditions, "--dataset.condition")
     scalars = dict.fromkeys([*([] if classes is None else [classes]), *vectors])
     key = (name, split, data_dir, tuple(scalars))
-    for former, values in _last:
-        if former == key:
+    for last_key, values in _last:
+        if last_key == key:
             return Targets(classes, vectors, values)
     source = open_source(name, split, data_dir, tuple(scalars), images=False)
-    values = {each.name: np.empty(len(source), each.dtype) for each in scalars}
+    values = {scalar.name: np.empty(len(source), scalar.dtype) for scalar in scalars}
     for start in range(0, len(source), _BLOCK):
         index = range(start, min(start + _BLOCK, len(source)))
         for i, record in zip(index, source.__getitems__(index), strict=True):
-            for each in values:
-                values[each][i] = nested(record, each)
+            for feature in values:
+                values[feature][i] = nested(record, feature)
     _last[:] = [(key, values)]
     return Targets(classes, vectors, values)
 
 
-# What was read last: a run asks for it several times.
+# Cache of the last read: a run needs it several times.
 _last: list[tuple[Any, dict[str, np.ndarray]]] = []
 
 
 def nested(record: Any, name: str) -> Any:
-    """The value of a feature by its name, `/` between those that it is nested in.
+    """Return the value of a feature by its name, with `/` between nested names.
 
     Example:
       >>> nested({"attributes": {"Smiling": True}}, "attributes/Smiling")
@@ -153,7 +153,7 @@ def _column(scalar: Scalar, values: np.ndarray) -> Column:
         require_few_categories(scalar.name, scalar.num_classes)
         numbers = class_labels(values)
         if numbers.max() >= scalar.num_classes:
-            raise UserError(f"{scalar.name} has the value {numbers.max()}, which is no class")
+            raise UserError(f"{scalar.name} has the value {numbers.max()}, which is not a class")
         names = scalar.class_names or tuple(map(str, range(scalar.num_classes)))
         return Column(scalar.name, "category", values=names)
     if bad := int((~np.isfinite(values)).sum()):

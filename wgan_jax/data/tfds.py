@@ -1,8 +1,8 @@
-"""Data sets that TFDS has prepared, opened without trust in what they say of themselves.
+"""Data sets that TFDS has prepared, opened without trusting their metadata.
 
-TFDS imports the module of every class that their metadata name, follows their paths
-and formats names by their templates. So their JSON is read here, and TFDS is told
-nothing of it but what is needed and was checked.
+TFDS imports the module of every class that the metadata name, follows their paths and formats
+names by their templates. So the JSON is read here, and only what is needed and has been checked
+is passed to TFDS.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _LARGEST_JSON, _MOST_SHARDS, _MOST_EXAMPLES = 2**22, 2**16, 2**48
 
 
 def require_name(name: str) -> None:
-    """Raise ValueError unless it names a data set: no path, no address."""
+    """Raise ValueError unless `name` is the name of a data set, not a path or an address."""
     if not _NAME.fullmatch(name):
         raise ValueError(
             f"dataset.name takes NAME, NAME/CONFIG or NAME/CONFIG:VERSION of TFDS, got {name!r}"
@@ -42,13 +42,13 @@ def require_name(name: str) -> None:
 
 
 class Scalar(NamedTuple):
-    """A number of each example, as the metadata of a data set tell of it.
+    """A scalar feature of the examples, as described by the metadata of a data set.
 
     Attributes:
-      name: of the feature, with those that it is nested in: attributes/Smiling.
+      name: of the feature, including the features that it is nested in: attributes/Smiling.
       dtype: of its values.
-      num_classes: of a feature of classes; 0 of others.
-      class_names: of the classes 0, 1, ..., where they are told.
+      num_classes: of a feature of classes; 0 for others.
+      class_names: of the classes 0, 1, ..., if they are known.
     """
 
     name: str
@@ -58,57 +58,57 @@ class Scalar(NamedTuple):
 
 
 def read_builder(name: str, folder: Path, scalars: Sequence[Scalar], *, images: bool) -> Any:
-    """TFDS's builder of a prepared data set, whose features are images and `scalars`.
+    """Return TFDS's builder of a prepared data set, reduced to images and `scalars`.
 
     Raises:
-      UserError: its metadata are damaged, or ask for what a data set of images has no need of.
+      UserError: its metadata are damaged, or ask for more than a data set of images needs.
     """
     from tensorflow_datasets.core import dataset_info, read_only_builder
 
-    with _damage_told(name, folder):
+    with _report_damage(name, folder):
         _require_known_classes(
             read_json_object(folder / "dataset_info.json", _LARGEST_JSON).get("features", {})
         )
         info = dataset_info.read_proto_from_builder_dir(folder)
         _check(info)
-        # TFDS reads features.json itself only where it is told of none.
+        # TFDS reads features.json itself only if the info has no features.
         info.features.CopyFrom(_needed(name, _features(folder), scalars, images=images))
         return read_only_builder.builder_from_metadata(folder, info)
 
 
 def read_scalars(name: str, folder: Path) -> dict[str, Scalar]:
-    """The scalars that a prepared data set has for each example.
+    """Return the scalars that a prepared data set has for each example, by name.
 
     Raises:
       UserError: its metadata are damaged.
     """
-    with _damage_told(name, folder):
-        found = _scalars(_features(folder), "")
-        for scalar in found.values():
+    with _report_damage(name, folder):
+        scalars = _scalars(_features(folder), "")
+        for scalar in scalars.values():
             if scalar.num_classes > _MOST_CLASSES:
                 raise ValueError(f"{scalar.name} has {scalar.num_classes:,} classes")
         return {
             key: scalar._replace(class_names=_class_names(folder, scalar))
-            for key, scalar in found.items()
+            for key, scalar in scalars.items()
         }
 
 
 @contextlib.contextmanager
-def _damage_told(name: str, folder: Path) -> Iterator[None]:
+def _report_damage(name: str, folder: Path) -> Iterator[None]:
     try:
         yield
     except UserError:
         raise
-    except Exception as error:  # of TFDS's parsers, and what damaged JSON makes of ours
+    except Exception as error:  # from TFDS's parsers, or from ours on damaged JSON
         reason = getattr(error, "strerror", None) or one_line(error)
         raise UserError(f"{name} is damaged, in {folder} ({reason})") from error
 
 
 def require_files(builder: Any, split: str) -> None:
-    """Check that the files of a split are there, and large enough for what they should hold.
+    """Check that the files of a split exist and are large enough for their examples.
 
     Raises:
-      UserError: they are not.
+      UserError: a file is missing or too small.
     """
     for part in builder.info.splits[split].file_instructions:
         path = Path(part.filename)
@@ -117,26 +117,26 @@ def require_files(builder: Any, split: str) -> None:
         except OSError as error:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
         if not stat.S_ISREG(info.st_mode) or info.st_size < part.examples_in_shard:
-            raise UserError(f"{path} is no file of {part.examples_in_shard:,} examples")
+            raise UserError(f"{path} is not a file of {part.examples_in_shard:,} examples")
 
 
 def folder_of(name: str, data_dir: str | None) -> Path:
-    """Where a data set is: of its configs the default or only one, of its versions the newest.
+    """Return the folder of a data set: by default its default or only config, newest version.
 
     Raises:
       FileNotFoundError: it is not prepared.
-      UserError: it has several configs, and none is named.
+      UserError: it has several configs and none is named.
     """
     from tensorflow_datasets.core import constants, naming
     from tensorflow_datasets.core.utils import version as versions
 
     require_name(name)
-    parsed, asked = naming.parse_builder_name_kwargs(name)
+    parsed, requested = naming.parse_builder_name_kwargs(name)
     root = Path(data_dir or constants.DATA_DIR).expanduser() / parsed.name
-    if "config" not in asked and not versions.list_all_versions(root):
-        asked["config"] = _only_config(root)
-    folder = root / str(asked.get("config", ""))
-    wanted = asked.get("version")
+    if "config" not in requested and not versions.list_all_versions(root):
+        requested["config"] = _only_config(root)
+    folder = root / str(requested.get("config", ""))
+    wanted = requested.get("version")
     for version in reversed(versions.list_all_versions(folder)):
         if wanted is None or version.match(wanted):
             return folder / str(version)
@@ -144,9 +144,9 @@ def folder_of(name: str, data_dir: str | None) -> Path:
 
 
 def _only_config(root: Path) -> str:
-    told = root / ".config" / "metadata.json"
-    if told.exists():
-        name = read_json_object(told, _LARGEST_JSON).get("default_config_name")
+    metadata = root / ".config" / "metadata.json"
+    if metadata.exists():
+        name = read_json_object(metadata, _LARGEST_JSON).get("default_config_name")
         if isinstance(name, str) and _PLAIN.fullmatch(name):
             return name
     configs = [p.name for p in root.iterdir() if p.is_dir() and _PLAIN.fullmatch(p.name)]
@@ -156,13 +156,13 @@ def _only_config(root: Path) -> str:
 
 
 def _check(info: Any) -> None:
-    """Raise ValueError where names lead out of the folder, or claims are out of all measure."""
+    """Raise ValueError if names lead out of the folder or sizes are implausible."""
     for name in (info.name, *(split.name for split in info.splits)):
         if not _PLAIN.fullmatch(name):
-            raise ValueError(f"{name!r} is no name")
+            raise ValueError(f"{name!r} is not a name")
     for split in info.splits:
         if not _TEMPLATE.fullmatch(split.filepath_template):
-            raise ValueError(f"{split.filepath_template!r} names files of no data set")
+            raise ValueError(f"{split.filepath_template!r} is not a template of data set files")
         if not all(0 <= length < _MOST_EXAMPLES for length in split.shard_lengths):
             raise ValueError(f"{split.name} has a shard of impossible length")
     if (shards := sum(len(split.shard_lengths) for split in info.splits)) > _MOST_SHARDS:
@@ -170,19 +170,19 @@ def _check(info: Any) -> None:
 
 
 def _require_known_classes(features: Any) -> None:
-    """Raise UserError where features, however nested, are of a class that is not TFDS's own.
+    """Raise UserError if features, however nested, have a class that is not TFDS's own.
 
-    Those that are not needed are not even read by TFDS; this is to tell what is foul.
+    TFDS does not even read those that are not needed; this check reports tampering.
     """
-    left = [features]
-    while left:
-        node = left.pop()
+    nodes = [features]
+    while nodes:
+        node = nodes.pop()
         children = node.values() if isinstance(node, dict) else node
-        left += [child for child in children if isinstance(child, dict | list)]
+        nodes += [child for child in children if isinstance(child, dict | list)]
         for key in ("pythonClassName", "python_class_name", "type"):
             name = node.get(key) if isinstance(node, dict) else None
             if isinstance(name, str) and not name.startswith(_FEATURES):
-                raise UserError(f"a feature is of the class {name!r}, which is none of TFDS's own")
+                raise UserError(f"a feature has the class {name!r}, which is not one of TFDS's own")
 
 
 def _features(folder: Path) -> dict[str, Any]:
@@ -192,25 +192,25 @@ def _features(folder: Path) -> dict[str, Any]:
 
 
 def _scalars(features: dict[str, Any], prefix: str) -> dict[str, Scalar]:
-    """Scalars by name, those of nested features included."""
-    found = dict[str, Scalar]()
+    """Return scalars by name, including those of nested features."""
+    scalars = dict[str, Scalar]()
     for key, feature in features.items():
         name, kind = prefix + key, feature.get("pythonClassName")
         if kind == f"{_FEATURES}features_dict.FeaturesDict":
-            found |= _scalars(feature["featuresDict"]["features"], f"{name}/")
+            scalars |= _scalars(feature["featuresDict"]["features"], f"{name}/")
         elif kind == _CLASSES:
             classes = int(feature["classLabel"].get("numClasses", 0))
-            found[name] = Scalar(name, "int64", classes)
+            scalars[name] = Scalar(name, "int64", classes)
         elif kind in _NUMBERS:
-            told = feature.get("tensor", {})
-            dtype = told.get("dtype", "int64")
-            if dtype in _DTYPES and not told.get("shape"):
-                found[name] = Scalar(name, dtype)
-    return found
+            tensor = feature.get("tensor", {})
+            dtype = tensor.get("dtype", "int64")
+            if dtype in _DTYPES and not tensor.get("shape"):
+                scalars[name] = Scalar(name, dtype)
+    return scalars
 
 
 def _class_names(folder: Path, scalar: Scalar) -> tuple[str, ...]:
-    """The names beside the metadata, where they are as many as the classes."""
+    """Read the class names next to the metadata, if there are as many as classes."""
     *parents, key = scalar.name.split("/")
     path = folder / f"{'-'.join([*parents, key])}.labels.txt"
     if not scalar.num_classes or not path.exists():
@@ -221,7 +221,7 @@ def _class_names(folder: Path, scalar: Scalar) -> tuple[str, ...]:
 
 
 def _needed(name: str, features: dict[str, Any], scalars: Sequence[Scalar], *, images: bool) -> Any:
-    """`image` and scalars of TFDS's own making, where they are what these names promise."""
+    """Build TFDS features for `image` and `scalars`, instead of those that the metadata give."""
     import numpy as np
     import tensorflow_datasets as tfds
 

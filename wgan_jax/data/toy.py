@@ -1,7 +1,7 @@
 """Toy distributions in the plane, sampled inside the compiled program.
 
 Each is a frozen dataclass, a static pytree and a sampler `(key, n) -> [n, 2]`
-in float32. Mixtures also tell their `centers` and `std` for mode counting.
+in float32. Mixtures also have `centers` and `std`, for counting modes.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ import numpy as np
 from wgan_jax.data.dataset import DatasetConfig, Distribution, Mixture
 from wgan_jax.types import Array
 
-_MOST_MODES = 2**16  # all of them are constants of the compiled program
+_MOST_MODES = 2**16  # they are constants of the compiled program
 
 
 @partial(jax.jit, static_argnames="n", inline=True)
 def _mixture(key: Array, centers: Array | np.ndarray, std: float, n: int) -> Array:
-    which, where = jax.random.split(key)
-    mode = jax.random.randint(which, (n,), 0, len(centers))
-    return jnp.asarray(centers)[mode] + std * jax.random.normal(where, (n, 2))
+    on_mode, on_noise = jax.random.split(key)
+    mode = jax.random.randint(on_mode, (n,), 0, len(centers))
+    return jnp.asarray(centers)[mode] + std * jax.random.normal(on_noise, (n, 2))
 
 
 class Toy(DatasetConfig, Distribution):
-    """A distribution in the plane: the node of a config, and the sampler that it opens.
+    """A distribution in the plane: both the config node and the sampler that it opens.
 
     Example:
       >>> Ring().open() == Ring(), Ring().size
@@ -48,7 +48,7 @@ class Toy(DatasetConfig, Distribution):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Ring(Toy):
-    """A ring of equal Gaussians, the first on the positive horizontal axis.
+    """A ring of equal Gaussians, the first one on the positive horizontal axis.
 
     Example:
       >>> import jax
@@ -124,7 +124,7 @@ class Grid(Toy):
 @jax.tree_util.register_static
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SwissRoll(Toy):
-    """A spiral of 1.5 turns, blurred: t (cos t, sin t) with t from 1.5 pi to 4.5 pi.
+    """A spiral of 1.5 turns with noise: t (cos t, sin t) for t from 1.5 pi to 4.5 pi.
 
     Example:
       >>> import jax
@@ -138,16 +138,16 @@ class SwissRoll(Toy):
     noise: float = 0.25
     """Standard deviation of the noise, before scaling."""
     scale: float = 7.5
-    """Divisor of all coordinates."""
+    """Divisor of all coordinates, noise included."""
 
     def __post_init__(self) -> None:
         _check(self, noise=self.noise, scale=self.scale)
 
     def __call__(self, key: Array, n: int) -> Array:
-        along, blur = jax.random.split(key)
-        t = 1.5 * math.pi * (1 + 2 * jax.random.uniform(along, (n,)))
+        on_curve, on_noise = jax.random.split(key)
+        t = 1.5 * math.pi * (1 + 2 * jax.random.uniform(on_curve, (n,)))
         curve = jnp.stack([t * jnp.cos(t), t * jnp.sin(t)], -1)
-        return (curve + self.noise * jax.random.normal(blur, (n, 2))) / self.scale
+        return (curve + self.noise * jax.random.normal(on_noise, (n, 2))) / self.scale
 
 
 def _check_count(toy: object, modes: int) -> None:

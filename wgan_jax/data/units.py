@@ -1,4 +1,4 @@
-"""Units of the user's data: the way back from the numbers that networks are trained on."""
+"""Conversion between the encoded examples of the networks and the units of the user's data."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ _DTYPES |= {f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 
 
 @dataclasses.dataclass(frozen=True)
 class TableUnits:
-    """Rows of a table: each column has a unit of its own.
+    """Units of a table, one for each column.
 
     Attributes:
-      columns: how they are encoded.
+      columns: the columns and their encoding.
     """
 
     columns: Columns
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Shape of one example of the networks."""
+        """Shape of one encoded example."""
         return (self.columns.width,)
 
     @property
     def scale(self) -> None:
-        """No factor turns distances between encoded rows into one unit."""
+        """None: distances between encoded rows have no common unit."""
         return None
 
     def to_units(self, x: np.ndarray) -> np.ndarray:
-        """Encoded rows [n, width] as a structured array [n] with a field for each column."""
+        """Decode rows [n, width] into a structured array [n] with a field for each column."""
         decoded = self.columns.decode(x)
         dtype = [(name, values.dtype) for name, values in decoded.items()]
         rows = np.empty(len(x), dtype)
@@ -47,19 +47,19 @@ class TableUnits:
         return rows
 
     def as_written(self, x: np.ndarray) -> np.ndarray:
-        """Encoded rows [n, width] that have gone through a file of samples: whole categories."""
+        """Return encoded rows [n, width] as a sample file leaves them: categories one-hot."""
         parts = self.columns.split(x)
         return self.columns.encode({column.name: column.numbers(part) for column, part in parts})
 
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Encoded rows [n, width] as values by the names of their columns."""
+        """Decode rows [n, width] into values by column name."""
         return self.columns.decode(x)
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Where in an encoded row the value of a column stands, and its numbers.
+        """Return the slice of an encoded row that a column takes, and its encoded value.
 
         Raises:
-          UserError: no such column, or no value of it.
+          UserError: no such column, or not a value of it.
         """
         chosen([name], self.columns.names, "--condition", "the run")
         start = 0
@@ -70,7 +70,7 @@ class TableUnits:
         return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
-        """Name, place in an encoded row, center and scale of each number; no categories."""
+        """Return name, index in an encoded row, center and scale of each column but categories."""
         ends = np.cumsum([column.width for column in self.columns])
         return [
             (column.name, int(end) - 1, column.center, column.scale)
@@ -79,13 +79,13 @@ class TableUnits:
         ]
 
     def decode_traced(self, x: Array) -> Array:
-        """As `to_units`, in a program: float32 [n, columns], categories by number."""
+        """As `to_units`, but traceable: float32 [n, columns], categories by index."""
         ends = np.cumsum([column.width for column in self.columns])[:-1]
         parts = zip(self.columns, jnp.split(x, ends, axis=1), strict=True)
         return jnp.stack([_decode_traced(column, part) for column, part in parts], 1)
 
     def encode_traced(self, values: Array) -> Array:
-        """Encoded rows [n, width] of rows [n, width] in units, categories as 0 and 1 by value."""
+        """Encode rows [n, width] in units, whose categories are one-hot already; traceable."""
         per_number = [
             (0.0, 1.0) if column.kind == "category" else (column.center, column.scale)
             for column in self.columns
@@ -95,7 +95,7 @@ class TableUnits:
         return (values - center[None]) / scale[None]
 
     def fields(self) -> list[dict[str, Any]]:
-        """Name, kind and values of each column, as JSON values."""
+        """Return name, kind and values of each column as JSON values."""
         return [
             {"name": c.name, "kind": c.kind} | ({"values": list(c.values)} if c.values else {})
             for c in self.columns
@@ -107,13 +107,13 @@ class TableUnits:
 
 @dataclasses.dataclass(frozen=True)
 class ArrayUnits:
-    """Points [n, d], or images in [-1, 1] whose values had another range.
+    """Units of points [n, d], or of images that are scaled to [-1, 1].
 
     Attributes:
-      center, scale: of a value of each axis, or one for all, `x = (value - center) / scale`.
+      center, scales: for each axis, or one for all: `x = (value - center) / scale`.
       dtype: of the array in the file.
       shape: of one example in the file: [d], [h, w] or [h, w, c].
-      prefix: of the names of columns, which are numbered.
+      prefix: of the column names, which are numbered.
     """
 
     center: tuple[float, ...]
@@ -124,25 +124,25 @@ class ArrayUnits:
 
     @property
     def example_shape(self) -> tuple[int, ...]:
-        """Shape of one example of the networks, whose images have channels."""
+        """Shape of one encoded example; images always have a channel axis."""
         return (*self.shape, 1) if len(self.shape) == 2 else self.shape
 
     @property
     def scale(self) -> float | None:
-        """What turns distances between points into units; None where each axis has its own.
+        """Factor from distances between encoded points to units; None if each axis has its own.
 
         Distances between images are those of pixels in [-1, 1].
         """
         return self.scales[0] if len(set(self.scales)) == 1 and len(self.shape) == 1 else None
 
     def to_numbers(self, x: np.ndarray) -> np.ndarray:
-        """Values of the file as networks take them."""
+        """Encode values of the file for the networks."""
         center, scales = (np.array(v, np.float64) for v in (self.center, self.scales))
-        with np.errstate(over="ignore"):  # the caller looks for infinity
+        with np.errstate(over="ignore"):  # the caller checks for infinity
             return ((np.asarray(x, np.float64) - center) / scales).astype(np.float32)
 
     def to_units(self, x: np.ndarray) -> np.ndarray:
-        """What networks make, as the file held it: whole numbers stay whole and in range."""
+        """Decode examples to the values and dtype of the file; integers are rounded and clipped."""
         center, scales = (np.array(v, np.float64) for v in (self.center, self.scales))
         values, dtype = x.astype(np.float64) * scales + center, np.dtype(self.dtype)
         values = values.reshape(len(x), *self.shape)
@@ -156,7 +156,7 @@ class ArrayUnits:
         return values.astype(dtype)
 
     def decode_traced(self, x: Array) -> Array:
-        """As `to_units`, in a program: floats and 64-bit integers as float32."""
+        """As `to_units`, but traceable: floats and 64-bit integers as float32."""
         lead = (1,) * (x.ndim - 1)
         center, scales = (
             np.array(v, np.float32).reshape(*lead, -1) for v in (self.center, self.scales)
@@ -171,41 +171,41 @@ class ArrayUnits:
         if dtype.itemsize > 4:
             return values
         info = np.iinfo(dtype)
-        # Of the numbers that float32 has: the largest of int32 is none.
+        # Clip to a float32 in range: the largest int32 rounds up to one out of range.
         high = np.float32(info.max)
         high = high if float(high) <= info.max else np.nextafter(high, np.float32(0))
         return jnp.clip(values, np.float32(info.min), high).astype(dtype)
 
     def encode_traced(self, values: Array) -> Array:
-        """Points [n, d] of the networks of values [n, d] in units."""
+        """Encode points [n, d] in units; traceable."""
         center, scales = (np.array([v], np.float32) for v in (self.center, self.scales))
         return (values - center) / scales
 
     def fields(self) -> list[dict[str, Any]]:
-        """Name and kind of each axis of points, as JSON values; images have none."""
+        """Return name and kind of each axis of points as JSON values; empty for images."""
         kinds = {"b": "flag", "i": "integer", "u": "integer"}
         kind = kinds.get(np.dtype(self.dtype).kind, "number")
         axes = range(self.shape[0]) if len(self.shape) == 1 else ()
         return [{"name": f"{self.prefix}{i}", "kind": kind} for i in axes]
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
-        """Name, place in an encoded row, center and scale of each axis of points."""
+        """Return name, index in an encoded row, center and scale of each axis of points."""
         names = [field["name"] for field in self.fields()]
         return list(zip(names, range(len(names)), self.center, self.scales, strict=True))
 
     def as_written(self, x: np.ndarray) -> np.ndarray:
-        """Examples [n, ...] that have gone through a file of samples: whole numbers in range."""
+        """Return encoded examples [n, ...] as a sample file leaves them, integers rounded."""
         return self.to_numbers(self.to_units(x)).reshape(x.shape)
 
     def by_column(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Points [n, d] as values by the names x0, x1, ... of their axes."""
+        """Decode points [n, d] into values by axis name, x0, x1, ..."""
         return axes(self.to_units(x), self.prefix)
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Where in an encoded row the value of a column stands, and its numbers.
+        """Return the slice of an encoded row that a column takes, and its encoded value.
 
         Raises:
-          UserError: no such column, or no number.
+          UserError: no such column, or not a number.
         """
         names = [f"{self.prefix}{i}" for i in range(self.shape[0])]
         chosen([name], names, "--condition", "the run")
@@ -218,7 +218,7 @@ class ArrayUnits:
 
 
 def _decode_traced(column: Column, x: Array) -> Array:
-    """One column [n, width] of encoded rows in its unit, float32 [n]."""
+    """Decode one column [n, width] to its unit, float32 [n]."""
     if column.kind == "category":
         return jnp.argmax(x, 1).astype(jnp.float32)
     values = x[:, 0] * np.float32(column.scale) + np.float32(column.center)
@@ -229,31 +229,31 @@ def _decode_traced(column: Column, x: Array) -> Array:
 
 
 def standardizing(array: np.ndarray, rows: np.ndarray, prefix: str = "x") -> ArrayUnits:
-    """Units in which each column of an array [n, d] has mean 0 and variance 1 over some rows."""
+    """Fit units in which each column of `array` [n, d] has mean 0 and variance 1 over `rows`."""
     columns = [moments(array[rows, i]) for i in range(array.shape[1])]
     center, scales = zip(*columns, strict=True)
     return ArrayUnits(center, scales, array.dtype.name, array.shape[1:], prefix)
 
 
 def axes(points: np.ndarray, prefix: str = "x") -> dict[str, np.ndarray]:
-    """Points [n, d] as values by the names x0, x1, ... of their axes."""
+    """Return points [n, d] as values by axis name, x0, x1, ..."""
     return {f"{prefix}{i}": values for i, values in enumerate(points.T)}
 
 
 def from_json(data: Any) -> TableUnits | ArrayUnits:
-    """The units that `to_json` told of.
+    """Restore units from the values of `to_json`.
 
     Raises:
-      ValueError: it did not; the data may come from anybody.
+      ValueError: the values, which may be untrusted, are invalid.
     """
     if not isinstance(data, dict):
-        raise ValueError("they are no object")
+        raise ValueError("they are not an object")
     if data.keys() == {"columns"}:
         return TableUnits(Columns.from_json(data["columns"]))
     if data.keys() != {"center", "scales", "dtype", "shape", "prefix"}:
         raise ValueError("they have other fields")
     lists = [data[name] for name in ("center", "scales", "shape")]
-    if not all(isinstance(each, list) and len(each) <= _MOST_VALUES for each in lists):
+    if not all(isinstance(x, list) and len(x) <= _MOST_VALUES for x in lists):
         raise ValueError("they have a field of another kind")
     center, scales, shape = lists
     numbers = [x for x in center + scales if type(x) in (int, float) and math.isfinite(x)]
@@ -264,7 +264,7 @@ def from_json(data: Any) -> TableUnits | ArrayUnits:
     if len(shape) not in (1, 2, 3) or len(center) not in (1, shape[-1]):
         raise ValueError("they are of another shape")
     if data["dtype"] not in _DTYPES or data["prefix"] not in ("x", "c"):
-        raise ValueError("they are those of no numbers")
+        raise ValueError("they have an unknown dtype or prefix")
     return ArrayUnits(
         tuple(map(float, center)),
         tuple(map(float, scales)),

@@ -1,4 +1,4 @@
-"""W1 where it can be written down: the truths that estimates are held to."""
+"""Closed forms of W1: reference values for estimates."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from wgan_jax.types import Array
 
 
 def w1_sorted(x: Array, y: Array) -> Array:
-    """W1 of two equal samples on the line: the mean distance of the sorted values.
+    """W1 between two equally large samples on the line: mean distance of the sorted values.
 
     Args:
-      x: samples [n], or [n, ...] for one distance for each of the other axes.
+      x: samples [n], or [n, ...] for one distance per remaining index.
       y: likewise, of the same shape.
 
     Returns:
-      W1 in the units of the samples, a scalar, or [...].
+      W1 in the units of the samples, a scalar or [...].
 
     Raises:
       ValueError: shapes differ.
@@ -42,7 +42,7 @@ def w1_on_grid(p: Array, q: Array, positions: Array, *, density: bool = False) -
       p: masses at the positions, or values of a density there, [..., k].
       q: likewise, of the same shape.
       positions: ascending, [k].
-      density: values of densities, integrated by the trapezoidal rule.
+      density: whether `p` and `q` are densities, integrated by the trapezoidal rule.
 
     Returns:
       W1 in the units of `positions`, [...].
@@ -73,9 +73,9 @@ def w1_on_grid(p: Array, q: Array, positions: Array, *, density: bool = False) -
 
 
 def w1_translation(shift: Array) -> Array:
-    """W1 of any distribution and itself moved by `shift` [...]: the length |shift|.
+    """W1 between any distribution and itself moved by `shift` [...]: the length |shift|.
 
-    Its gradient is 0 at no shift, the least of the slopes there.
+    The gradient at a shift of 0 is 0, the subgradient of least norm.
 
     Example:
       >>> import jax.numpy as jnp
@@ -87,7 +87,7 @@ def w1_translation(shift: Array) -> Array:
 
 
 def w1_gaussians(dim: int, std_p: float = 1.0, std_q: float = 1.0) -> float:
-    """W1 of N(0, std_p² I) and N(0, std_q² I) in `dim` dimensions.
+    """W1 between N(0, std_p² I) and N(0, std_q² I) in `dim` dimensions.
 
     |std_p - std_q| E|z| = |std_p - std_q| sqrt(2) Gamma((d + 1) / 2) / Gamma(d / 2):
     moving each point along its ray is optimal, with the potential |x|.
@@ -106,7 +106,7 @@ def w1_gaussians(dim: int, std_p: float = 1.0, std_q: float = 1.0) -> float:
 
 
 def w1_spheres(radius_p: float, radius_q: float) -> float:
-    """W1 of the uniform distributions on two spheres about one center: the difference of the radii.
+    """W1 between uniform distributions on two concentric spheres: the difference of the radii.
 
     Example:
       >>> w1_spheres(1.0, 2.5)

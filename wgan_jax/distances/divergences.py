@@ -1,7 +1,7 @@
-"""Divergences that the WGAN paper compares W1 with, on densities and histograms.
+"""Divergences that the WGAN paper compares W1 with, for densities and histograms.
 
-A histogram holds the mass of each cell and needs no `dx`. A density holds its
-values on a grid, and `dx` is the volume of a cell of that grid.
+A histogram holds the mass of each cell and needs no `dx`. A density holds values
+on a grid, and `dx` is the volume of a grid cell.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def kl(p: Array, q: Array, dx: float = 1.0) -> Array:
       dx: volume of a cell; 1 for histograms.
 
     Returns:
-      One value for each row, [...].
+      One value per row, [...].
 
     Raises:
       ValueError: shapes differ.
@@ -41,10 +41,10 @@ def kl(p: Array, q: Array, dx: float = 1.0) -> Array:
 def js(p: Array, q: Array, dx: float = 1.0) -> Array:
     """JS(p, q) = KL(p || m) / 2 + KL(q || m) / 2 with m = (p + q) / 2, in nats.
 
-    Between 0 and log 2, which it reaches for any two distributions that do not overlap,
-    near or far: the reason to prefer W1.
+    Between 0 and log 2. It is log 2 for any two distributions that do not overlap, however
+    close they are, which is the reason to prefer W1.
 
-    Args, returns and errors as for `kl`. (The WGAN paper leaves the halves out.)
+    Args, returns and errors as for `kl`. (The WGAN paper omits the halves.)
 
     Example:
       >>> import jax.numpy as jnp
@@ -60,7 +60,7 @@ def js(p: Array, q: Array, dx: float = 1.0) -> Array:
 
 
 def total_variation(p: Array, q: Array, dx: float = 1.0) -> Array:
-    """TV(p, q) = sum |p - q| dx / 2: the largest difference of a probability, in [0, 1].
+    """TV(p, q) = sum |p - q| dx / 2: the largest difference in probability, in [0, 1].
 
     Args, returns and errors as for `kl`.
 

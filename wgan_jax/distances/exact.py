@@ -1,4 +1,4 @@
-"""Exact W1 between samples, and how far samples of one law are from each other.
+"""Exact W1 between samples, and its noise floor.
 
 W1(P_n, Q_m) = min over plans pi with marginals a, b of sum_ij pi_ij |x_i - y_j|
 """
@@ -14,13 +14,13 @@ from typing import NamedTuple
 
 import jax
 import numpy as np
-import scipy  # its parts are loaded when first used: half a second each
+import scipy  # submodules load on first use, half a second each
 
 from wgan_jax.distances.plans import optimal_plan
 from wgan_jax.types import Array
 
 _CHUNK = 512
-_CANCELLED = 1e-7  # of the squares: what is less is the difference of two large numbers
+_CANCELLED = 1e-7  # of the squares; smaller results suffer from cancellation
 _PAIRS = 1 << 22  # values in a block of pairs
 
 
@@ -32,33 +32,33 @@ def exact_w1(
     *,
     chunk: int | None = None,
 ) -> float:
-    """Exact W1 of two weighted clouds of points, with the Euclidean distance.
+    """Exact W1 between two weighted point clouds, with the Euclidean distance.
 
     Equal sizes without weights are an assignment problem: 1,000 points take
     under a second, 4,000 about six, with n² · 8 bytes of memory. One dimension
-    is solved by sorting. Everything else is a network flow, for which POT is used
-    where it is installed (`pip install "wgan_jax[transport]"`), and otherwise a
-    linear program, practical up to about 500 by 500 points. A plan is never taken
-    unchecked: its cost meets a lower bound to within 1e-7 of itself, whichever
-    way it was found and however far apart some points may lie.
+    is solved by sorting. Everything else is a network flow, solved by POT if it is
+    installed (`pip install "wgan_jax[transport]"`), otherwise by a linear
+    program, practical up to about 500 by 500 points. Every plan is checked: its
+    cost is within a relative 1e-7 of a lower bound, whichever solver found it and
+    however far apart some points lie.
 
     Args:
       x: points [n, ...]; each is flattened.
       y: points [m, ...] with as many values each.
-      x_weights: weights [n], not negative, divided by their sum; equal if not given.
+      x_weights: non-negative weights [n], normalized to sum to 1; equal by default.
       y_weights: weights [m], likewise.
-      chunk: for clouds of equal size without weights that are too large: the mean over
-        chunks of this many points, each against the chunk at its place in the other.
-        Never below W1 of the whole clouds, in a share n / chunk of their memory.
+      chunk: for unweighted clouds of equal size that are too large: the mean over
+        chunks of this many points, each paired with the corresponding chunk of the other
+        cloud. Never below W1 between the full clouds; memory is that of one chunk.
 
     Returns:
       W1 in the units of the points, a Python float.
 
     Raises:
       ValueError: points of different sizes, no points, values that are not
-        finite, bad weights, chunks of clouds of unequal sizes or with weights, a
-        linear program of more than 4 million pairs, more points than memory holds
-        the distances of, or no plan that could be checked.
+        finite, bad weights, chunks of clouds with weights or unequal sizes, a
+        linear program of more than 4 million pairs, distances that do not fit in
+        memory, or no plan that passes the check.
 
     Example:
       >>> import numpy as np
@@ -91,12 +91,12 @@ def exact_w1(
 
 
 def transport_potentials(x: np.ndarray, y: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
-    """Exact W1 of two clouds of n points, and Kantorovich potentials that attain it.
+    """Exact W1 between two clouds of n points, and Kantorovich potentials that attain it.
 
     The potentials satisfy phi_i + psi_j <= |x_i - y_j|, with equality on the
     optimal pairs, so W1 = mean phi + mean psi. They are shortest paths between
-    the optimal pairs; of numbers, in one dimension, they fall where the distribution
-    function of x is above that of y and rise where it is below.
+    the optimal pairs. In one dimension they fall where the distribution function of
+    x is above that of y and rise where it is below.
 
     Args:
       x: points [n, ...].
@@ -139,7 +139,7 @@ def _potentials_on_a_line(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.
 
 
 class Potentials(NamedTuple):
-    """The best pairing of rows with columns, what it costs a row, and potentials that attain it."""
+    """The optimal pairing of rows with columns, its mean cost, and potentials that attain it."""
 
     cost: float
     phi: np.ndarray
@@ -148,7 +148,7 @@ class Potentials(NamedTuple):
 
 
 def optimal_potentials(cost: np.ndarray) -> Potentials:
-    """Pair the rows of costs [n, n] with its columns, with phi_i + psi_j <= cost_ij.
+    """Pair rows with columns of a cost matrix [n, n], with potentials phi_i + psi_j <= cost_ij.
 
     Example:
       >>> import numpy as np
@@ -175,10 +175,10 @@ def optimal_potentials(cost: np.ndarray) -> Potentials:
 def w1_floor(
     sampler: Callable[[Array, int], Array], n: int, key: Array, *, repeats: int = 1
 ) -> float:
-    """What exact W1 reads between two independent clouds of n points of one law.
+    """Noise floor: mean exact W1 between two independent n-point samples of one distribution.
 
-    The truth is 0. The empirical W1 of n points cannot be told from noise
-    below this floor; it falls as slowly as n^(-1/d) in dimension d.
+    The true distance is 0. Below this floor, the empirical W1 of n points cannot be
+    distinguished from noise. It falls as slowly as n^(-1/d) in dimension d.
 
     Args:
       sampler: `(key, n) -> x[n, ...]`.
@@ -204,17 +204,16 @@ def w1_floor(
     if n < 1 or repeats < 1:
         raise ValueError(f"n and repeats must be at least 1, got n={n} and repeats={repeats}")
     keys = jax.random.split(key, (repeats, 2))
-    floors = [exact_w1(sampler(one, n), sampler(two, n)) for one, two in keys]
+    floors = [exact_w1(sampler(left, n), sampler(right, n)) for left, right in keys]
     return float(np.mean(floors))
 
 
 def pairwise_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Euclidean distances [n, m] of float64 points [n, d] and [m, d], a block of rows at a time.
 
-    |x - y|² = |x|² - 2 x·y + |y|² about a common median: as fast as a matrix product.
-    Where little is left of these squares, as where points coincide, and in few
-    dimensions, the differences are taken as they are: no distance is off by more
-    than about 1e-8 of itself.
+    Uses |x - y|² = |x|² - 2 x·y + |y|² about a common median, as fast as a matrix
+    product. In few dimensions, and where the terms cancel (coinciding points), it takes
+    the differences themselves. The relative error of a distance is at most about 1e-8.
 
     Example:
       >>> import numpy as np
@@ -223,8 +222,8 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     if x.shape[1] <= 16:
         return scipy.spatial.distance.cdist(x, y)
-    some = [z[:: max(1, len(z) // 256)] for z in (x, y)]
-    center = np.median(np.concatenate(some), axis=0)  # far points do not move it
+    subsets = [z[:: max(1, len(z) // 256)] for z in (x, y)]
+    center = np.median(np.concatenate(subsets), axis=0)  # robust to far points
     near_x, near_y = x - center, y - center
     squares = (near_y**2).sum(1)
     d = np.empty((len(x), len(y)))
@@ -246,7 +245,7 @@ def _take_differences(square: np.ndarray, where: np.ndarray, x: np.ndarray, y: n
 
 
 def cloud(x: Array | np.ndarray, name: str) -> np.ndarray:
-    """Points [n, ...] as float64 [n, d], checked.
+    """Validate points [n, ...] and return them as float64 [n, d].
 
     Example:
       >>> import numpy as np
@@ -276,13 +275,13 @@ def _in_chunks(x: np.ndarray, y: np.ndarray, chunk: int, equal: bool) -> float:
         )
     starts = range(0, len(x), chunk)
     parts = [(x[start : start + chunk], y[start : start + chunk]) for start in starts]
-    return sum(len(one) * exact_w1(one, other) for one, other in parts) / len(x)
+    return sum(len(left) * exact_w1(left, right) for left, right in parts) / len(x)
 
 
 def _masses(
     x_weights: Array | np.ndarray | None, n: int, y_weights: Array | np.ndarray | None, m: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Masses [n] and [m] of one sum: whole numbers where the weights are equal or whole."""
+    """Masses [n] and [m] with equal sums: integers if the weights are equal or integers."""
     a, b = _weights(x_weights, n, "x"), _weights(y_weights, m, "y")
     if a is None and b is None:
         common = math.gcd(n, m)
@@ -302,7 +301,7 @@ def _weights(weights: Array | np.ndarray | None, n: int, name: str) -> np.ndarra
         raise ValueError(f"{name}_weights must be finite, not negative and not all zero, got {w}")
     if (w == w[0]).all():
         return None
-    # The sum of very large weights overflows; a power of two is divided by without rounding.
+    # The sum of very large weights would overflow; dividing by a power of two is exact.
     return w if (w == np.round(w)).all() and w.sum() < 2**26 else w / 2.0 ** np.frexp(w.max())[1]
 
 
@@ -312,38 +311,38 @@ def _sorted_w1(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> fl
     points = np.concatenate([x, y])
     order = np.argsort(points, kind="stable")
     gap = np.abs(np.cumsum(np.concatenate([a, -b])[order])[:-1])
-    # What rounding leaves of masses that balance must not be carried to a far point.
+    # Rounding residue of balanced masses must not be carried to a far point.
     gap[gap <= len(points) * np.finfo(np.float64).eps * a.sum()] = 0
     return float(np.sum(gap * np.diff(points[order])) / a.sum())
 
 
 def _require_memory(n: int, m: int, copies: int) -> None:
-    """Refuse what the system would end the process for."""
+    """Raise instead of letting the system kill the process."""
     needed, free = 8.0 * n * m * copies, _free_memory()
     if needed > free:
         raise ValueError(
             f"the distances of {n} by {m} points take {needed / 2**30:.3g} GiB where "
             f"{free / 2**30:.3g} GiB are free; take fewer points, chunks of them "
-            "(exact_w1(x, y, chunk=4_000), never below W1 of the whole), or sliced_w1"
+            "(exact_w1(x, y, chunk=4_000), never below the exact value), or sliced_w1"
         )
 
 
 def _free_memory() -> float:
-    """Bytes, as far as the system tells."""
-    found = [math.inf]
+    """Free memory in bytes, as far as the system reports it."""
+    limits = [math.inf]
     if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        found.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
+        limits.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
         line = next(line for line in lines if line.startswith("MemAvailable"))
-        found.append(1024.0 * int(line.split()[1]))
-    with contextlib.suppress(OSError, ValueError):  # a container's limit, if it is a number
-        found.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))))
-    with contextlib.suppress(ImportError, OSError, ValueError):  # a limit of this process
+        limits.append(1024.0 * int(line.split()[1]))
+    with contextlib.suppress(OSError, ValueError):  # the container's limit, if numeric
+        limits.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))))
+    with contextlib.suppress(ImportError, OSError, ValueError):  # the process limit
         import resource
 
         limit = resource.getrlimit(resource.RLIMIT_AS)[0]
         if limit != resource.RLIM_INFINITY:
-            taken = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-            found.append(float(limit - taken * resource.getpagesize()))
-    return min(found)
+            used_pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
+            limits.append(float(limit - used_pages * resource.getpagesize()))
+    return min(limits)

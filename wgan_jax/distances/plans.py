@@ -1,8 +1,8 @@
-"""Optimal plans between clouds: solvers, and the check of what they give.
+"""Optimal transport plans between point clouds: solvers, and a check of their results.
 
-Solvers lose what is small beside the largest cost: one point at 1e16 swallows the
-distances of all others. So costs that no optimal plan can use are capped and the plan is
-found again, and no plan is believed unless its cost meets a lower bound.
+Solvers lose precision relative to the largest cost: one point at 1e16 swamps the distances
+of all others. So costs that no optimal plan can use are capped and the plan is solved
+again, and a plan is accepted only if its cost meets a lower bound.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ import scipy
 
 from wgan_jax.errors import install_extra
 
-_RANGE = 1e7  # of the largest cost over the mean one that float64 solvers are trusted with
-_TOLERANCE = 1e-7  # of the plan's cost, by which it may exceed a lower bound
+_RANGE = 1e7  # largest ratio of maximum to mean cost trusted to float64 solvers
+_TOLERANCE = 1e-7  # relative excess of a plan's cost over the lower bound
 _TRIES = 24
 _LARGEST_PROGRAM = 4_000_000
 
 
 class Plan(NamedTuple):
-    """Where mass goes: `mass[k]` from point `rows[k]` to point `columns[k]`.
+    """A transport plan: `mass[k]` moves from point `rows[k]` to point `columns[k]`.
 
-    `low` is a lower bound of the least cost.
+    `low` is a lower bound on the optimal cost.
     """
 
     rows: np.ndarray
@@ -42,13 +42,13 @@ Solver = Callable[[np.ndarray], Plan]
 def optimal_plan(
     cost: np.ndarray, a: np.ndarray | None = None, b: np.ndarray | None = None
 ) -> Plan:
-    """The plan of least cost [n, m] from masses a [n] to masses b [m], checked.
+    """Compute and check the plan of least cost, for a cost matrix [n, m] and masses a [n], b [m].
 
-    Without masses, the assignment of n to n points with a mass of 1 each. The masses must have
-    one sum. Whole numbers are best: they are moved without rounding.
+    Without masses, it is the assignment of n to n points with a mass of 1 each. The masses must
+    have equal sums. Integers are best: they are moved without rounding.
 
     Raises:
-      ValueError: no plan that meets its lower bound, or too many points for a linear program.
+      ValueError: no plan meets its lower bound, or too many points for a linear program.
 
     Example:
       >>> import numpy as np
@@ -58,7 +58,7 @@ def optimal_plan(
       (array([2, 0, 1]), 4.0)
     """
     if not np.isfinite(cost).all():
-        raise ValueError("points are too far apart for their distances to be numbers; rescale them")
+        raise ValueError("points are so far apart that their distances overflow; rescale them")
     solve = _assignment if a is None or b is None else _flow(a, b)
     total = len(cost) if a is None else float(a.sum())
     least = 1.0 if a is None or b is None else _least_mass(a, b)
@@ -69,28 +69,28 @@ def optimal_plan(
         capped = cost if cap >= largest else np.minimum(cost, cap)
         plan = solve(capped / scale)
         plan = plan._replace(low=plan.low * scale)
-        found = plan.paid(cost)
-        if best is None or found <= paid:
-            best, paid = plan, found
+        plan_cost = plan.paid(cost)
+        if best is None or plan_cost <= paid:
+            best, paid = plan, plan_cost
         if paid == 0 or (cap <= _RANGE * paid / total and paid - plan.low <= _TOLERANCE * paid):
             return best._replace(low=plan.low)
-        # No optimal plan moves a unit of mass at a higher cost than it pays for all.
+        # No optimal plan moves a unit of mass at more than the total cost.
         if cap > paid / least:
             cap = min(1.01 * paid / least, largest)
         elif scale <= paid / total:
             cap = min(100 * cap, largest)
         scale = paid / total
     raise ValueError(
-        f"no plan between {cost.shape[0]} and {cost.shape[1]} points could be checked: distances "
-        f"go up to {largest:.3g} and the best plan found pays {paid / total:.6g}; leave out the "
-        "points that lie apart"
+        f"no plan between {cost.shape[0]} and {cost.shape[1]} points passed the check: distances "
+        f"go up to {largest:.3g} and the best plan costs {paid / total:.6g}; leave out the "
+        "outlying points"
     )
 
 
 def _least_mass(a: np.ndarray, b: np.ndarray) -> float:
-    """What a basic plan moves at least: masses that are whole numbers are never divided."""
-    whole = all((z == np.round(z)).all() for z in (a, b))
-    return 1.0 if whole else 10 * float(a.sum()) / _RANGE
+    """The smallest mass that a basic plan moves: integer masses are never divided."""
+    are_integers = all((z == np.round(z)).all() for z in (a, b))
+    return 1.0 if are_integers else 10 * float(a.sum()) / _RANGE
 
 
 def _assignment(cost: np.ndarray) -> Plan:
@@ -134,11 +134,11 @@ def _linear_program(cost: np.ndarray, a: np.ndarray, b: np.ndarray) -> Plan:
 
 
 def _plan(flow: np.ndarray, cost: np.ndarray, u: np.ndarray, a: np.ndarray, b: np.ndarray) -> Plan:
-    """The plan that moves `flow` [n, m], beside the dual value of potentials that start from u."""
+    """The plan that moves `flow` [n, m], with the dual value of potentials improved from u."""
     moved = [np.abs(flow.sum(1) - a).max(), np.abs(flow.sum(0) - b).max()]
     if not max(moved) <= _TOLERANCE * max(a.max(), b.max()):
         raise ValueError(
-            f"the plan between {len(a)} and {len(b)} points does not move their masses"
+            f"the plan between {len(a)} and {len(b)} points does not preserve their masses"
         )
     v = np.min(cost - u[:, None], axis=0)
     u = np.min(cost - v[None, :], axis=1)

@@ -1,4 +1,4 @@
-"""Sliced W1: the mean, or the largest, of W1 over projections to a line. Jittable.
+"""Sliced W1: the mean or maximum of W1 over projections to a line. Jittable.
 
 sliced_w1 <= max_sliced_w1 <= exact W1 of the same points
 """
@@ -16,7 +16,7 @@ from wgan_jax.types import Array
 
 
 def sliced_w1(x: Array, y: Array, key: Array, *, projections: int = 128) -> Array:
-    """The mean of W1 over random directions.
+    """Mean W1 over random directions.
 
     Args:
       x: points [n, ...]; each is flattened.
@@ -46,24 +46,24 @@ def sliced_w1(x: Array, y: Array, key: Array, *, projections: int = 128) -> Arra
     return _along(x, y, directions).mean()
 
 
-# Outside a jit its loop would be compiled again at every call.
+# Without jit, its loop would be recompiled at every call.
 @partial(jax.jit, static_argnames=("projections", "steps"))
 def max_sliced_w1(
     x: Array, y: Array, key: Array, *, projections: int = 128, steps: int = 32
 ) -> Array:
-    """The largest W1 over directions that an ascent finds.
+    """Maximum W1 over directions, found by gradient ascent.
 
-    It starts from the best random direction and the direction of the means,
-    and follows theta <- g / |g| with g the gradient of the projected W1. Its own
-    gradient is that of W1 along the direction found, which is held fixed: at the
-    largest one it does not move to first order.
+    Starts from the better of the best random direction and the direction between the
+    means, and iterates theta <- g / |g| with g the gradient of the projected W1. The
+    gradient of the result is that of W1 along the resulting direction, held fixed,
+    which is exact at the maximum (envelope theorem).
 
     Args:
       x: points [n, ...]; each is flattened.
       y: points [n, ...] of the same shape.
       key: a typed key.
       projections: random directions to choose the start from, static under jit.
-      steps: of the ascent, static under jit.
+      steps: steps of the ascent, static under jit.
 
     Returns:
       A scalar in the units of the points. It never exceeds the exact W1.
@@ -81,8 +81,8 @@ def max_sliced_w1(
       Deshpande et al., Max-sliced Wasserstein distance and its use for GANs, 2019.
     """
     x, y = _flat(x, y)
-    found = _largest_direction(*lax.stop_gradient((x, y)), key, projections, steps)
-    return _along(x, y, found)
+    direction_of_max = _largest_direction(*lax.stop_gradient((x, y)), key, projections, steps)
+    return _along(x, y, direction_of_max)
 
 
 def _largest_direction(x: Array, y: Array, key: Array, projections: int, steps: int) -> Array:
@@ -101,7 +101,7 @@ def _largest_direction(x: Array, y: Array, key: Array, projections: int, steps: 
 
 
 def _along(x: Array, y: Array, directions: Array) -> Array:
-    """W1 along directions [d] or [d, k]; at full precision: it must not exceed W1 in space."""
+    """W1 along directions [d] or [d, k], at full precision so that it never exceeds W1 itself."""
     on_line = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
     return w1_sorted(on_line(x, directions), on_line(y, directions))
 

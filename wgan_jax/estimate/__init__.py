@@ -1,4 +1,4 @@
-"""W1 between two laws, with bounds that hold."""
+"""W1 between two distributions, with bounds that hold."""
 
 from wgan_jax.estimate.plot import plot_bounds
 from wgan_jax.estimate.result import W1Estimate

@@ -1,4 +1,4 @@
-"""Both bounds of W1 in standard units, with their margins."""
+"""Both bounds of W1 in standardized units, with their margins."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array
 
-_ENOUGH = 0.01  # of a score, for its margin
-_FACTOR = 4  # from one look at held-out draws to the next
+_ENOUGH = 0.01  # margin relative to the score
+_FACTOR = 4  # growth of held-out draws from one look to the next
 _BLOCKS = 4  # drawn and scored at a time
 
 
 class Dual(NamedTuple):
-    """The clipped critic's mean difference on unseen samples, and its margin.
+    """The clipped critic's mean difference on held-out samples, and its margin.
 
-    `sizes` are the numbers of samples; `reach` is how far from the center any of them lies.
+    `sizes` are the numbers of samples, `reach` their largest distances from the center.
     """
 
     score: float
@@ -39,23 +39,23 @@ class Dual(NamedTuple):
 
 
 def denoised(score: float, margin: float) -> float:
-    """A score where it is well above its margin, falling to 0 where it is within it."""
+    """The score if it is well above its margin, falling to 0 within the margin."""
     return max(max(score, 0.0) ** 4 - margin**4, 0.0) ** 0.25
 
 
 def dual_score(
     pair: Pair, critic: Any, held_out: int, looks: int, alpha: float, rounding: float
 ) -> Dual:
-    """Score the critic on samples that it was not fitted to, with scores off by `rounding`.
+    """Score the critic on held-out samples, with scores off by at most `rounding`.
 
-    Draws of samplers are looked at up to `looks` times, four times as many each time, until
-    the margin is a small share of the score or the last look has no hope to see more than
-    noise. Half of the risk is that of the first look, the others share the rest.
+    Samplers are drawn from in up to `looks` looks, with four times as many draws each, until
+    the margin is a small fraction of the score, or even the last look could not distinguish it
+    from noise. The first look gets half of the risk; the others share the rest.
     """
     fitted = pair.part(0, SEEN)
     seen = [
-        scores(critic, side.x if isinstance(side, Rows) else draw(side, one, 2 * BLOCK))
-        for side, one in zip(fitted, pair.keys(2, 2), strict=True)
+        scores(critic, side.x if isinstance(side, Rows) else draw(side, key, 2 * BLOCK))
+        for side, key in zip(fitted, pair.keys(2, 2), strict=True)
     ]
     low, high = (
         _HeldOut(critic, side, key) for side, key in zip(pair[:2], pair.keys(1, 2), strict=True)
@@ -75,40 +75,40 @@ def dual_score(
 
 
 class _HeldOut:
-    """Scores of held-out rows of an array, or of as many draws of a sampler as are asked for."""
+    """Scores of held-out rows of an array, or of any number of draws of a sampler."""
 
     def __init__(self, critic: Any, side: Any, key: Array):
         self._critic, self._side, self._key = critic, side, key
-        self._found: list[np.ndarray] = []
+        self._scored: list[np.ndarray] = []
         self.reach = 0.0
         if not callable(side):
-            self._found, self.reach = [scores(critic, side[int(SEEN * len(side)) :])], _reach(side)
+            self._scored, self.reach = [scores(critic, side[int(SEEN * len(side)) :])], _reach(side)
 
     def scores(self, n: int) -> np.ndarray:
         if not callable(self._side):
-            return self._found[0]
-        while len(self._found) * _BLOCKS * BLOCK < n:
-            first = len(self._found) * _BLOCKS
-            found, reach = _score_draws(self._critic, self._side, self._key, first)
-            self._found.append(np.asarray(found))
+            return self._scored[0]
+        while len(self._scored) * _BLOCKS * BLOCK < n:
+            first = len(self._scored) * _BLOCKS
+            scored, reach = _score_draws(self._critic, self._side, self._key, first)
+            self._scored.append(np.asarray(scored))
             self.reach = max(self.reach, float(reach))
-            if not np.isfinite(self._found[-1]).all():
-                raise ValueError("a sampler gave values that are not finite")
-        found = np.concatenate(self._found)
-        # Rows of a block may be sorted, so that the first of them are no draws of the law.
-        return found if n == len(found) else np.random.default_rng(0).choice(found, n, False)
+            if not np.isfinite(self._scored[-1]).all():
+                raise ValueError("a sampler returned values that are not finite")
+        scored = np.concatenate(self._scored)
+        # A block may be sorted, so its first rows alone are not draws of the distribution.
+        return scored if n == len(scored) else np.random.default_rng(0).choice(scored, n, False)
 
 
 @jax.jit
 def _score_draws(critic: Any, side: Any, key: Array, first: Array) -> tuple[Array, Array]:
-    """The scores of some blocks of draws, and how far from the center any draw lies."""
+    """Scores of a few blocks of draws, and their largest distance from the center."""
 
-    def one(block: Array) -> tuple[Array, Array]:
+    def score_block(block: Array) -> tuple[Array, Array]:
         x = side(jax.random.fold_in(key, block), BLOCK)
         return critic(x), jnp.sqrt((x**2).sum(1).max())
 
-    found, reach = lax.map(one, first + jnp.arange(_BLOCKS))
-    return found.reshape(-1), reach.max()
+    scored, reach = lax.map(score_block, first + jnp.arange(_BLOCKS))
+    return scored.reshape(-1), reach.max()
 
 
 def _reach(x: np.ndarray) -> float:
@@ -116,10 +116,10 @@ def _reach(x: np.ndarray) -> float:
 
 
 class Transport(NamedTuple):
-    """Exact W1 between samples: of each draw, their mean, and what follows from it.
+    """Exact W1 between samples: per draw, on average, and the bounds that follow.
 
     `uppers` are the upper bounds from the first draw, the first two, ...; the last one counts.
-    `debiased` is the mean less its floor and twice the noise of both.
+    `debiased` is the mean minus its floor and twice the noise of both.
     """
 
     draws: list[float]
@@ -147,12 +147,12 @@ def transport_between_samples(
 ) -> Transport:
     """W1(p_n, q_n) of independent batches of n points, and the bounds that follow.
 
-    With the optimal potential u of the laws, W1(p_n, q_n) >= E_qn u - E_pn u, whose
-    expectation is W1: the mean of all batches falls short of W1 no more than the mean of
-    all their values u(y_i) - u(x_i) does. For u stand the potentials of each batch, so
-    what lies far away counts wherever it was drawn; and none of these values exceeds
-    |x_i - y_i|, so none that may have been missed is larger than the samples of both
-    laws reach apart, `reach` from the center for each, those outside the batches included.
+    With the optimal potential u of the distributions, W1(p_n, q_n) >= E_qn u - E_pn u, and
+    the expectation of the right side is W1. So the mean of all batches falls short of W1 by no
+    more than the mean of all values u(y_i) - u(x_i) does. The potentials of each batch stand in
+    for u, so far points count wherever they were drawn. None of these values exceeds
+    |x_i - y_i|, so unobserved ones are taken to be no larger than the extent of the samples
+    of both distributions: the sum of `reach`, which includes samples outside the batches.
     """
     n, batches = _batches(min(pair.sizes), size, transports)
     keys = pair.keys(3, 4)
@@ -166,8 +166,8 @@ def transport_between_samples(
         _check_diameter(diameter, np.concatenate([*xs, *ys]), float(pair.scale))
         margins = [bounded_differences_margin(diameter, k * n, alpha) for k in _counts(draws)]
     else:
-        apart = sum(max(r, _reach(np.concatenate(z))) for r, z in zip(reach, (xs, ys), strict=True))
-        margins = [unseen_margin(np.concatenate(values[:k]), alpha, apart) for k in _counts(draws)]
+        span = sum(max(r, _reach(np.concatenate(z))) for r, z in zip(reach, (xs, ys), strict=True))
+        margins = [unseen_margin(np.concatenate(values[:k]), alpha, span) for k in _counts(draws)]
     uppers = [float(np.mean(draws[:k])) + margins[k - 1] for k in _counts(draws)]
     noise = float(np.concatenate(values).std()) * math.sqrt(2 / n)
     x1, x2 = _clouds(pair.p, n // 2, 2, keys[2])
@@ -178,7 +178,7 @@ def transport_between_samples(
 
 
 def _batches(available: float, size: int, transports: int) -> tuple[int, int]:
-    """Points per batch and batches: all rows are used where that many batches can hold them."""
+    """Points per batch and number of batches; all rows are used if the batches can hold them."""
     batches = max(1, round(min(available / size, transports)))
     return int(size if batches * size < available else available // batches), batches
 
@@ -188,15 +188,15 @@ def _counts(draws: list[float]) -> range:
 
 
 def _check_diameter(diameter: float, points: np.ndarray, scale: float) -> None:
-    apart = float(np.linalg.norm(points - points[:1], axis=1).max())
-    if not diameter >= apart * (1 - 1e-5):
+    observed = float(np.linalg.norm(points - points[:1], axis=1).max())
+    if not diameter >= observed * (1 - 1e-5):
         raise ValueError(
             f"diameter must bound the distance between samples, got {diameter * scale:.6g} "
-            f"where samples are {apart * scale:.6g} apart"
+            f"where samples are {observed * scale:.6g} apart"
         )
 
 
 def _clouds(side: Any, n: int, count: int, key: Array) -> list[np.ndarray]:
     if callable(side):
-        return [draw(side, one, n) for one in jax.random.split(key, count)]
+        return [draw(side, subkey, n) for subkey in jax.random.split(key, count)]
     return [side[start * n : (start + 1) * n] for start in range(count)]

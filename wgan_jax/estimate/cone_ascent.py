@@ -1,10 +1,10 @@
-"""The largest mean difference of a minimum of cones, by annealed ascent.
+"""Annealed ascent for the largest mean difference of a minimum of cones.
 
     max over a, b of  E_q f - E_p f,   f(x) = sign * min_j |sign x - a_j| + b_j
 
-The minimum is smoothed at a temperature that falls in geometric steps from the
-scale at which cones compete to one far below it: cells form one after the
-other as it cools, which a cold start misses in high dimension.
+The minimum is smoothed at a temperature that falls geometrically from the scale at
+which cones compete to one far below it. Cells form one after the other as it cools,
+which a cold start misses in high dimension.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from wgan_jax.types import Array
 
 _adam = optax.scale_by_adam(b1=0.5)
 _FEW_COLUMNS = 8
-_AWAY = 1e30  # the offset of a cone that is lowest nowhere
+_AWAY = 1e30  # offset of a removed cone, which is lowest nowhere
 
 
 class ConeParams(NamedTuple):
@@ -34,8 +34,8 @@ class ConeParams(NamedTuple):
     Attributes:
       centers: [k, d].
       offsets: [k].
-      sign: 1, or -1 for a maximum of downward cones; a scalar.
-      cap: a scalar, infinite where there is none.
+      sign: a scalar: 1, or -1 for a maximum of downward cones.
+      cap: a scalar, infinite if there is no cap.
     """
 
     centers: Array
@@ -48,7 +48,7 @@ class ConeParams(NamedTuple):
         return self.sign * jnp.minimum(lowest(x, self.centers, self.offsets), self.cap)
 
     def quick(self, x: Array) -> Array:
-        """The score but for what rounding does near centers: enough to choose between cones."""
+        """The score with larger rounding near centers, accurate enough to compare cones."""
         if x.shape[1] <= _FEW_COLUMNS:
             return self(x)
         heights = expanded_heights(x, lax.stop_gradient(self.centers), self.offsets)
@@ -56,7 +56,7 @@ class ConeParams(NamedTuple):
 
 
 def _min_one_by_one(x: Array, centers: Array, offsets: Array) -> Array:
-    """`min_of_cones` of points with few columns: faster, as no heights [n, k] go through memory."""
+    """`min_of_cones` of points with few columns, faster without heights [n, k] in memory."""
 
     def lower(lowest: Array, cone: tuple[Array, Array]) -> tuple[Array, None]:
         center, offset = cone
@@ -71,8 +71,8 @@ def lowest_cone(cones: ConeParams, x: Array) -> Array:
     if x.shape[1] > _FEW_COLUMNS:
         return expanded_heights(x, cones.centers, cones.offsets).argmin(1).astype(jnp.int32)
 
-    def lower(found: tuple[Array, Array], cone: Any) -> tuple[tuple[Array, Array], None]:
-        (lowest, at), (center, offset, i) = found, cone
+    def lower(best: tuple[Array, Array], cone: Any) -> tuple[tuple[Array, Array], None]:
+        (lowest, at), (center, offset, i) = best, cone
         height = cone_heights(x, center[None], offset[None])[:, 0]
         return (jnp.minimum(lowest, height), jnp.where(height < lowest, i, at)), None
 
@@ -83,7 +83,7 @@ def lowest_cone(cones: ConeParams, x: Array) -> Array:
 
 @jax.jit
 def worth(cones: ConeParams, x: Array, y: Array) -> Array:
-    """What the mean difference of samples x ~ p and y ~ q loses [k] without each of the cones."""
+    """Loss [k] of the mean difference of samples x ~ p and y ~ q without each cone."""
 
     def rise(z: Array) -> Array:
         heights = expanded_heights(z, cones.centers, cones.offsets)
@@ -95,7 +95,7 @@ def worth(cones: ConeParams, x: Array, y: Array) -> Array:
 
 
 def keep_best(cones: ConeParams, worth: np.ndarray, n: int) -> ConeParams:
-    """The n cones that are worth most; the others stay, as shapes do, but out of the way."""
+    """Keep the n cones that are worth most; the others are moved away, so shapes do not change."""
     offsets = np.array(cones.offsets)
     worth = np.where(offsets < _AWAY, worth, -np.inf)
     offsets[np.argsort(-worth, kind="stable")[n:]] = _AWAY
@@ -103,7 +103,7 @@ def keep_best(cones: ConeParams, worth: np.ndarray, n: int) -> ConeParams:
 
 
 class Start(NamedTuple):
-    """Where an ascent starts, and how warm, in units of the gap between the lowest two cones."""
+    """The start of an ascent, and its temperature in units of the gap of the lowest two cones."""
 
     cones: ConeParams
     warmth: float
@@ -123,7 +123,7 @@ class Rows:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Standardized:
-    """A sampler, flattened, moved and scaled: (x - center) / scale, [n, d]."""
+    """A sampler, flattened and standardized: (x - center) / scale, [n, d]."""
 
     sampler: Any
     center: Array
@@ -135,19 +135,19 @@ class Standardized:
 
 
 def starts(x: np.ndarray, y: np.ndarray, step: np.ndarray) -> list[Start]:
-    """Where to start from: samples x ~ p and y ~ q, [k, d] each, of unit scale.
+    """Starts of an ascent from samples x ~ p and y ~ q, [k, d] each, of unit scale.
 
-    `step` [d] goes from the mean of p to that of q; it is worth more samples than k.
+    `step` [d] goes from the mean of p to that of q, best estimated from more than k samples.
 
-    - cones at samples of p, upward, or of q, downward. In high dimension they
-      are drawn in toward the mean, where each still sees most of the data;
-    - cones far behind p, which make a nearly linear function;
+    - cones at samples of p, upward, or of q, downward. In high dimension they are
+      contracted toward the mean, where each one still sees most of the data;
+    - cones far behind p, which form a nearly linear function;
     - the exact potentials of the two clouds, which are minima of cones.
     """
     (k, d), one = x.shape, jnp.ones(())
     contraction = min(1.0, (12 / d) ** 0.5)
 
-    def drawn_in(z: np.ndarray, sign: Any) -> ConeParams:
+    def contracted(z: np.ndarray, sign: Any) -> ConeParams:
         mean = z.mean(0)
         return _cones(mean + contraction * (z - mean), np.zeros(k), sign)
 
@@ -155,8 +155,8 @@ def starts(x: np.ndarray, y: np.ndarray, step: np.ndarray) -> list[Start]:
     behind = x.mean(0) + contraction * (x - x.mean(0)) - 30 * d**0.5 * direction
     _, phi, psi = transport_potentials(x, y)
     return [
-        Start(drawn_in(x, one), 1.2),
-        Start(drawn_in(y, -one), 1.2),
+        Start(contracted(x, one), 1.2),
+        Start(contracted(y, -one), 1.2),
         Start(_cones(behind, np.zeros(k), one), 0.3),
         Start(_cones(x, -phi, one), 0.3),
         Start(_cones(y, -psi, -one), 0.3),
@@ -164,8 +164,8 @@ def starts(x: np.ndarray, y: np.ndarray, step: np.ndarray) -> list[Start]:
 
 
 def _cones(centers: np.ndarray, offsets: np.ndarray, sign: Array) -> ConeParams:
-    parts = centers, offsets, sign, np.inf
-    return ConeParams(*(jnp.asarray(part, jnp.float32) for part in parts))
+    leaves = centers, offsets, sign, np.inf
+    return ConeParams(*(jnp.asarray(leaf, jnp.float32) for leaf in leaves))
 
 
 @jax.jit
@@ -190,13 +190,13 @@ def begin(cones: ConeParams) -> Ascent:
 
 
 class Schedule(NamedTuple):
-    """Traced, so that all schedules share one program.
+    """A temperature and learning rate schedule; traced, so all schedules share one program.
 
     Attributes:
       hot: temperature at the start, in units of distance.
       cold: temperature at the end.
-      rate: of Adam at the start; it falls as a cosine to a fiftieth.
-      steps: until the end.
+      rate: learning rate of Adam at the start, with cosine decay to a fiftieth.
+      steps: length of the schedule.
     """
 
     hot: Array
@@ -216,9 +216,9 @@ def schedule(gap: float, warmth: float, steps: int) -> Schedule:
 def ascend(
     ascent: Ascent, plan: Schedule, p: Any, q: Any, key: Array, *, length: int, batch_size: int
 ) -> Ascent:
-    """`length` steps of Adam on fresh batches of the samplers p and q."""
+    """Take `length` steps of Adam on fresh batches of the samplers p and q."""
 
-    def one(ascent: Ascent, _: None) -> tuple[Ascent, None]:
+    def update(ascent: Ascent, _: None) -> tuple[Ascent, None]:
         for_p, for_q = jax.random.split(jax.random.fold_in(key, ascent.step))
         x, y = p(for_p, batch_size), q(for_q, batch_size)
         done = jnp.minimum(ascent.step.astype(jnp.float32) / plan.steps, 1)
@@ -233,10 +233,10 @@ def ascend(
 
             return sign * (f(x) - f(y))
 
-        slope = jax.grad(loss)(ascent.cones)._replace(sign=jnp.zeros_like(sign))  # no cap in it
+        slope = jax.grad(loss)(ascent.cones)._replace(sign=jnp.zeros_like(sign))  # loss has no cap
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an integer power
-            update, moments = _adam.update(slope, ascent.moments)
-        cones = jax.tree.map(lambda w, u: w - rate * u, ascent.cones, update)
+            updates, moments = _adam.update(slope, ascent.moments)
+        cones = jax.tree.map(lambda w, u: w - rate * u, ascent.cones, updates)
         return Ascent(cones._replace(sign=sign), moments, ascent.step + 1), None
 
-    return lax.scan(one, ascent, length=length)[0]
+    return lax.scan(update, ascent, length=length)[0]

@@ -1,4 +1,4 @@
-"""Both laws as a function of features sees them."""
+"""Samples and samplers mapped to the space of user-supplied features."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wgan_jax.estimate.samples import as_samples
 from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array
 
-_VALUES = 1 << 22  # of samples in one block
+_VALUES = 1 << 22  # in one block of samples
 
 
 @jax.tree_util.register_dataclass
@@ -43,10 +43,10 @@ class _FeatureSampler:
 
 
 def features_of(source: Any, features: Any, name: str) -> Any:
-    """The features [n, ...] of an array's rows, a block at a time, or of a sampler's draws.
+    """Features [n, ...] of an array's rows, computed in blocks, or a sampler of features.
 
     Raises:
-      ValueError: they are no single array with a row for each sample.
+      ValueError: the features are not a single array with one row per sample.
     """
     function = _Features(as_pytree(features))
     if callable(source):
@@ -64,7 +64,7 @@ def features_of(source: Any, features: Any, name: str) -> Any:
         raise ValueError(
             f"features map samples {(size, *x.shape[1:])} to one array [{size}, ...], got {what}"
         )
-    # The last block is filled up, so that there is one program; what fills it is cut off.
+    # The last block is padded, so that one program is compiled; padding is cut off.
     blocks = [x[np.arange(i, i + size) % len(x)] for i in range(0, len(x), size)]
     return np.concatenate([np.asarray(apply(block)) for block in blocks])[: len(x)]
 
@@ -75,7 +75,7 @@ def _apply(features: _Features, x: Array) -> Array:
 
 
 def name_of(features: Callable[..., Any]) -> str:
-    """What to call features: their `name`, or that of the function.
+    """Name of the features: their `name`, or that of the function.
 
     Example:
       >>> import functools

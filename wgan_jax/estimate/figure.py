@@ -1,4 +1,4 @@
-"""A matplotlib figure that shows itself in a notebook."""
+"""A matplotlib figure that notebooks display."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import matplotlib.figure
 
 
 class Figure(matplotlib.figure.Figure):
-    """A figure that a notebook draws whether or not pyplot was imported in it."""
+    """A figure that a notebook displays even if pyplot was not imported."""
 
     def _repr_png_(self) -> bytes:
         file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""A critic of the user's in place of fitted cones: what is believed of it, and what is measured."""
+"""Standardizes and checks a user-supplied critic, used in place of fitted cones."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
 from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array
 
-_POINTS = 512  # of each law, from which slopes are taken
+_POINTS = 512  # of each distribution, at which slopes are measured
 _STEP = 1e-2  # of finite differences, in standard deviations of the samples
-_JITTER = (1e-6, 1e-5, 1e-4, 1e-3)  # over which rounding is told from slopes
+_JITTER = (1e-6, 1e-5, 1e-4, 1e-3)  # steps over which rounding is measured
 _EPSILON = float(np.finfo(np.float32).eps)
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Standardized:
-    """A critic of samples [n, *shape] as one of their standard units [n, d], times a factor."""
+    """A critic of samples [n, *shape] applied to standardized samples [n, d], times a factor."""
 
     critic: Any
     factor: Array
@@ -40,10 +40,10 @@ class _Standardized:
 
 
 def given(pair: Pair, critic: Any, lipschitz: float | None) -> Fit:
-    """The critic, 1-Lipschitz in standard units, turned so that it is higher on q.
+    """Return the critic, 1-Lipschitz in standardized units, with the sign that scores q higher.
 
-    It is evaluated at full float32 precision on every platform. `lipschitz` is believed where no
-    difference of scores contradicts it; what scores move beyond it over tiny steps is rounding.
+    It is evaluated at full float32 precision on every platform. `lipschitz` is accepted unless a
+    difference of scores contradicts it; excess over tiny steps is treated as rounding.
 
     Raises:
       ValueError: no bound, or one that differences of scores exceed; a critic that is
@@ -54,32 +54,32 @@ def given(pair: Pair, critic: Any, lipschitz: float | None) -> Fit:
     _check(_at_full_precision(critic), pair.shape)
 
     def standard(factor: float) -> _Standardized:
-        parts = as_pytree(critic), jnp.float32(factor / float(pair.scale))
-        return _Standardized(*parts, pair.center, pair.scale, pair.shape)
+        scaled = as_pytree(critic), jnp.float32(factor / float(pair.scale))
+        return _Standardized(*scaled, pair.center, pair.scale, pair.shape)
 
     seen = [
-        np.asarray(s.x) if isinstance(s, Rows) else draw(s, one, BLOCK)
-        for s, one in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
+        np.asarray(s.x) if isinstance(s, Rows) else draw(s, key, BLOCK)
+        for s, key in zip(pair.part(0, SEEN), pair.keys(0, 2), strict=True)
     ]
-    some = [x[:_POINTS] for x in seen]
+    subsets = [x[:_POINTS] for x in seen]
     if lipschitz is None:
-        slope = _steepest(standard(1.0), some, rounding=0.0)
+        slope = _steepest(standard(1.0), subsets, rounding=0.0)
         raise ValueError(
             "a critic needs lipschitz=, a bound of its slopes by which its scores are divided: "
             f"differences of its scores show {slope:.4g} at least; lipschitz_bound(module, "
             "variables).value certifies one"
         )
-    upright = standard(1 / lipschitz)
-    rounding = _rounding(upright, np.concatenate(some))
-    if _steepest(upright, some, rounding=rounding) > 1 + 1e-3:
-        slope = lipschitz * _steepest(upright, some, rounding=0.0)
+    scaled_critic = standard(1 / lipschitz)
+    rounding = _rounding(scaled_critic, np.concatenate(subsets))
+    if _steepest(scaled_critic, subsets, rounding=rounding) > 1 + 1e-3:
+        slope = lipschitz * _steepest(scaled_critic, subsets, rounding=0.0)
         raise ValueError(
             f"lipschitz={lipschitz:.6g} does not bound the critic: its score changes by "
             f"{slope:.6g} per unit of distance between two points; lipschitz_bound(module, "
             "variables).value certifies a bound"
         )
-    low, high = (scores(upright, x).mean(dtype=np.float64) for x in seen)
-    return Fit(upright if high >= low else standard(-1 / lipschitz), 0, True, [], rounding)
+    low, high = (scores(scaled_critic, x).mean(dtype=np.float64) for x in seen)
+    return Fit(scaled_critic if high >= low else standard(-1 / lipschitz), 0, True, [], rounding)
 
 
 def _at_full_precision(critic: Callable[[Array], Array]) -> Callable[[Array], Array]:
@@ -104,14 +104,14 @@ def _check(critic: Callable[[Array], Array], shape: tuple[int, ...]) -> None:
         if half or not _is_precise(equation.params.get("precision")):
             what = half[0] if half else f"precision {equation.params['precision']}"
             raise ValueError(
-                f"the critic computes in {what}, whose rounding makes slopes of any size: no "
+                f"the critic computes in {what}, whose rounding causes slopes of any size: no "
                 "bound can be certified; evaluate it in float32, for instance "
                 'module.clone(dtype="float32")'
             )
 
 
 def _equations(jaxpr: Any) -> Iterator[Any]:
-    """All equations of a program and of those inside it."""
+    """Yield all equations of a jaxpr and of nested ones."""
     for equation in jaxpr.eqns:
         yield equation
         for value in equation.params.values():
@@ -137,7 +137,7 @@ def _steepest(critic: Any, samples: list[np.ndarray], rounding: float) -> float:
     x, y = samples
     z = np.concatenate(samples)
     slope = np.asarray(jax.jit(jax.grad(lambda z: critic(z).sum()))(z), np.float64)
-    slope = np.nan_to_num(slope)  # where a critic has no gradient, steps across will do
+    slope = np.nan_to_num(slope)  # where the gradient is undefined, steps across suffice
     size = np.linalg.norm(slope, axis=1, keepdims=True)
     r = np.random.default_rng(0)
     across = r.normal(size=z.shape)
@@ -149,32 +149,32 @@ def _steepest(critic: Any, samples: list[np.ndarray], rounding: float) -> float:
         (x[:n], y[:n]),
         (z[1:], z[:-1]),
     ]
-    found = 0.0
-    for one, other in pairs:
-        moved, apart = _differences(critic, one, other)
-        far = apart >= 0.9 * _STEP  # nearer, differences are those of rounding
-        found = max(found, float(((moved - rounding)[far] / apart[far]).max(initial=0)))
-    return found
+    steepest = 0.0
+    for left, right in pairs:
+        change, distance = _differences(critic, left, right)
+        far = distance >= 0.9 * _STEP  # closer differences are dominated by rounding
+        steepest = max(steepest, float(((change - rounding)[far] / distance[far]).max(initial=0)))
+    return steepest
 
 
 def _rounding(critic: Any, z: np.ndarray) -> float:
-    """By how much scores move more than those of a 1-Lipschitz function, over tiny steps.
+    """The largest excess of score changes over those of a 1-Lipschitz function, for tiny steps.
 
-    A critic whose arithmetic is off by up to e moves by 2 e where two points fall on either
-    side of a step, so the difference of two means is off by no more.
+    A critic with rounding errors of up to e can change by 2 e where two points fall on either
+    side of a rounding step, so the difference of two means is off by no more.
     """
     r, excess = np.random.default_rng(1), 0.0
     for step in _JITTER:
-        aside = r.normal(size=z.shape)
-        aside *= step / np.linalg.norm(aside, axis=1, keepdims=True)
-        moved, apart = _differences(critic, z, z + aside)
-        excess = max(excess, float((moved - apart).max()))
+        offset = r.normal(size=z.shape)
+        offset *= step / np.linalg.norm(offset, axis=1, keepdims=True)
+        change, distance = _differences(critic, z, z + offset)
+        excess = max(excess, float((change - distance).max()))
     return excess
 
 
 def _differences(critic: Any, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """How far scores are apart, and the points in float32."""
+    """Distances between scores, and between the points in float32."""
     x, y = x.astype(np.float32), y.astype(np.float32)
     f, g = (scores(critic, z).astype(np.float64) for z in (x, y))
-    apart = np.linalg.norm(x.astype(np.float64) - y, axis=1)
-    return np.abs(f - g), apart
+    distance = np.linalg.norm(x.astype(np.float64) - y, axis=1)
+    return np.abs(f - g), distance

@@ -1,4 +1,4 @@
-"""Scores of critics on validation samples, which none was fitted to: the best is remembered."""
+"""Model selection: scores critics on validation samples and remembers the best."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from wgan_jax.estimate.pair import Pair, draw, scores
 from wgan_jax.margins import held_out_difference
 from wgan_jax.types import Array
 
-_SHOWN = 1 << 14  # of the validation samples of each law
-FIT, SEEN = 0.4, 0.5  # the rows of an array up to which are fitted to, and up to which validate
+_SHOWN = 1 << 14  # validation samples of each distribution in `Judge.points`
+FIT, SEEN = 0.4, 0.5  # ends of the rows of an array for fitting and for validation
 
 
 class Progress(NamedTuple):
-    """The critic's score on validation samples after some steps, and that less its margin."""
+    """The critic's score on validation samples after some steps, and the score minus its margin."""
 
     step: int
     score: float
@@ -25,7 +25,7 @@ class Progress(NamedTuple):
 
 
 class Fit(NamedTuple):
-    """A critic that is 1-Lipschitz in standard units but for `rounding` of its scores."""
+    """A critic that is 1-Lipschitz in standardized units up to `rounding` of its scores."""
 
     critic: Any
     steps: int
@@ -37,12 +37,13 @@ class Fit(NamedTuple):
 class Judge:
     """Scores critics on validation samples, and remembers the best.
 
-    It doubts a score by a share of its margin: the highest of many noisy scores would be chance,
-    and little noise leaves little margin. Of near laws it takes more samples, and all of it.
+    Critics are ranked by their score minus `doubt` times its margin, since the highest of many
+    noisy scores could be chance. For close distributions, `fit_cones` uses more samples and the
+    full margin.
 
     Attributes:
-      best: critic so far.
-      highest: its score, less what is doubted of it; above 0 where it tells the laws apart.
+      best: best critic so far.
+      highest: its score minus the doubted part; above 0 if it distinguishes the distributions.
     """
 
     def __init__(self, seen: tuple[Any, Any], validation: list[Any], alpha: float, doubt: float):
@@ -62,11 +63,11 @@ class Judge:
 
     @property
     def points(self) -> np.ndarray:
-        """Samples [n, d] that critics are judged by, as many as tell where cones are."""
+        """Samples [n, d] from the range and validation sets, enough to find the active cones."""
         return np.concatenate([self.seen, *(np.asarray(x[:_SHOWN]) for x in self._validation)])
 
     def __call__(self, critic: Any) -> tuple[float, float]:
-        """The score, and that less its margin."""
+        """Return the score, and the score minus its margin."""
         quick = jax.tree_util.Partial(type(critic).quick, critic)
         range_, low, high = (scores(quick, x) for x in (self.seen, *self._validation))
         score = float(high.mean(dtype=np.float64) - low.mean(dtype=np.float64))

@@ -1,4 +1,4 @@
-"""W1 of laws on a line, where it is the area between their distribution functions.
+"""W1 on a line, where it is the area between the distribution functions.
 
 W1(p, q) = ∫ |F_p - F_q| = E_q f - E_p f,   f' = sign(F_p - F_q)
 """
@@ -18,18 +18,18 @@ from wgan_jax.estimate.pair import Pair, draw, scores
 from wgan_jax.estimate.quantised import Quantised
 from wgan_jax.types import Array
 
-_MARGIN = 2.0  # times the mean noise: 1 to 5% of samples of one law read more, of coins 11%
-_DRAWS = 1 << 18  # of a sampler whose law is not quantised
+_MARGIN = 2.0  # times the mean noise; exceeded by 1 to 5% of equal distributions, 11% for coins
+_DRAWS = 1 << 18  # of a sampler that is not quantized
 _FLAT = (0.0, 1.0, 2.0, 4.0)  # standard errors of F_p - F_q within which a critic is flat
-_DOUBT = 1.0  # margins of a score on validation samples of samplers: the highest would be chance
+_DOUBT = 1.0  # margins that are subtracted from validation scores of samplers
 
 
 class LineCritic(NamedTuple):
-    """A function of numbers x [n, 1] that is linear between knots and constant beyond them.
+    """A function of scalars x [n, 1] that is linear between knots and constant beyond them.
 
     Attributes:
       knots: [k], ascending.
-      heights: [k], of which neighbors differ by no more than the knots do.
+      heights: [k]; neighbors differ by no more than their knots do.
     """
 
     knots: Array
@@ -43,9 +43,9 @@ class LineCritic(NamedTuple):
 
 
 def fit_on_a_line(pair: Pair, quantised: Quantised | None, alpha: float, held_out: int) -> Fit:
-    """The critic whose slope is the sign of F_p - F_q, or 0 where that is within its noise.
+    """Fit the critic whose slope is the sign of F_p - F_q, or 0 where that is within its noise.
 
-    Validation samples choose what counts as noise, and whether a straight line is better.
+    Validation samples choose the noise threshold, and whether a straight line is better.
     """
     on_p, on_q, on_seen_p, on_seen_q, at_validation = pair.keys(0, 5)
     p, q = pair.part(0, FIT)
@@ -81,10 +81,10 @@ def fit_on_a_line(pair: Pair, quantised: Quantised | None, alpha: float, held_ou
 
 
 def w1_on_a_line(x: np.ndarray, y: np.ndarray) -> float:
-    """Exact W1 of numbers x [n, 1] and y [m, 1], falling to 0 within what samples of one law read.
+    """Exact W1 of scalars x [n, 1] and y [m, 1], falling to 0 within the noise of equal ones.
 
-    W1(P_n, Q_m) is the area between the distribution functions F and G of the samples, and the
-    noise of F - G at one place is normal in the limit, so its mean area for equal laws is
+    W1(P_n, Q_m) is the area between the distribution functions F and G of the samples. The noise
+    of F - G at one point is normal in the limit, so its mean area for equal distributions is
 
         sqrt(2 / pi) ∫ sqrt(F (1 - F) / n + G (1 - G) / m)
 
@@ -105,5 +105,5 @@ def w1_on_a_line(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _standard_error(f: np.ndarray, n: int, g: np.ndarray, m: int) -> np.ndarray:
-    """That of F - G at some places, F of n samples and G of m."""
+    """Standard error of F - G at some points, with F of n samples and G of m."""
     return np.sqrt(f * (1 - f).clip(0) / n + g * (1 - g).clip(0) / m)

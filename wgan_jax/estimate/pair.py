@@ -1,4 +1,4 @@
-"""Two laws in standard units, as arrays or as samplers."""
+"""Two distributions in standardized units, as arrays or samplers."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ _FEWEST = 8
 
 
 def draw(sampler: Any, key: Array, n: int) -> np.ndarray:
-    """Samples [n, d], drawn in blocks of one size, so that all draws share one program.
+    """Draw samples [n, d] in blocks of one size, so that all draws share one program.
 
-    A block is cut where it is larger than what is asked for, so its rows are in random order:
-    those of a sampler may be sorted, as the halves of a balanced mixture are.
+    The last block may be truncated, so rows are shuffled within blocks: a sampler's own order
+    may be sorted, such as the halves of a balanced mixture.
     """
     keys = [jax.random.fold_in(key, block) for block in range(-(-n // BLOCK))]
-    return np.concatenate([np.asarray(draw_block(sampler, one)) for one in keys])[:n]
+    return np.concatenate([np.asarray(draw_block(sampler, key)) for key in keys])[:n]
 
 
 @jax.jit
@@ -36,14 +36,14 @@ def draw_block(sampler: Any, key: Array) -> Array:
 
 
 def scores(critic: Any, x: np.ndarray | Array) -> np.ndarray:
-    """Scores [n] of samples [n, d], in blocks of few sizes, so that few programs are compiled."""
-    found = []
+    """Compute scores [n] of samples [n, d], in blocks of few sizes to compile few programs."""
+    scored = []
     for start in range(0, len(x), BLOCK):
         part = np.asarray(x[start : start + BLOCK])
         padded = np.zeros((1 << (len(part) - 1).bit_length(), x.shape[1]), np.float32)
         padded[: len(part)] = part
-        found.append(np.asarray(score_block(critic, padded))[: len(part)])
-    return np.concatenate(found)
+        scored.append(np.asarray(score_block(critic, padded))[: len(part)])
+    return np.concatenate(scored)
 
 
 @jax.jit
@@ -52,7 +52,7 @@ def score_block(critic: Any, x: Array) -> Array:
 
 
 class Pair(NamedTuple):
-    """Both laws in standard units, and fresh keys by purpose; `notes` on the samples, in words."""
+    """Both distributions in standardized units, keys by purpose, and `notes` on the samples."""
 
     p: Any
     q: Any
@@ -67,29 +67,29 @@ class Pair(NamedTuple):
     def of(cls, p: Source, q: Source, key: Array) -> Pair:
         peek, order, rest = jax.random.split(key, 3)
         samples = [
-            Samples(_peek(source, name, one)) if callable(source) else _checked(source, name)
-            for source, name, one in zip((p, q), "pq", jax.random.split(peek), strict=True)
+            Samples(_peek(source, name, subkey)) if callable(source) else _checked(source, name)
+            for source, name, subkey in zip((p, q), "pq", jax.random.split(peek), strict=True)
         ]
         draws = [side.x for side in samples]
         if draws[0].shape[1:] != draws[1].shape[1:]:
             raise ValueError(
-                f"samples of p and q must have one shape, got {draws[0].shape} and {draws[1].shape}"
+                f"samples of p and q must match in shape, got {draws[0].shape} and {draws[1].shape}"
             )
         _check_columns(*samples)
         flat = [x.reshape(len(x), -1).astype(np.float64) for x in draws]
         center = (flat[0].mean(0) + flat[1].mean(0)) / 2
         with np.errstate(over="ignore"):
-            spread = sum(((x - center) ** 2).mean() for x in flat) / 2
-        scale = float(spread) ** 0.5 or 1.0
+            variance = sum(((x - center) ** 2).mean() for x in flat) / 2
+        scale = float(variance) ** 0.5 or 1.0
         if not 1e-30 < scale < 1e30:
             raise ValueError(f"samples of scale {scale:.3g} are beyond float32; rescale p and q")
         sides: list[Any] = []
-        for source, x, one in zip((p, q), flat, jax.random.split(order), strict=True):
+        for source, x, subkey in zip((p, q), flat, jax.random.split(order), strict=True):
             if callable(source):
                 middle = jnp.asarray(center[None], jnp.float32)
                 sides.append(Standardized(as_pytree(source), middle, jnp.float32(scale)))
             else:
-                shuffled = x[np.asarray(jax.random.permutation(one, len(x)))]
+                shuffled = x[np.asarray(jax.random.permutation(subkey, len(x)))]
                 sides.append(((shuffled - center) / scale).astype(np.float32))
         sizes = [np.inf if callable(s) else len(s) for s in sides]
         center = jnp.asarray(center, jnp.float32)
@@ -101,7 +101,7 @@ class Pair(NamedTuple):
         return jax.random.split(jax.random.fold_in(self.key, purpose), n)
 
     def part(self, start: float, stop: float) -> list[Any]:
-        """Both laws, restricted to a part of the rows where they are arrays."""
+        """Both distributions, with arrays restricted to a range of their rows."""
 
         def rows(x: np.ndarray) -> Rows:
             return Rows(jnp.asarray(x[int(start * len(x)) : int(stop * len(x))]))
@@ -110,7 +110,7 @@ class Pair(NamedTuple):
 
 
 def _peek(source: Source, name: str, key: Array) -> np.ndarray:
-    """A first block of a sampler, checked."""
+    """Draw and check a first block of a sampler."""
 
     def shape(key: Array) -> Any:
         x = source(key, BLOCK)
@@ -122,8 +122,8 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
         raise ValueError(f"the sampler {name} cannot be traced by JAX: {error}") from error
     if struct is None:
         raise ValueError(
-            f"the sampler {name} must return one array computed by JAX: what is computed outside "
-            "would be drawn once and repeated for ever"
+            f"the sampler {name} must return one array computed by JAX: values computed outside "
+            "JAX would be drawn once and repeated at every call"
         )
     _check_samples(struct, name)
     require_numbers(struct, name)
@@ -157,10 +157,10 @@ def _check_samples(x: Any, name: str) -> None:
 def _finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> np.ndarray:
     bad = ~np.isfinite(x)
     if bad.any():
-        held = [repr(c) for c, is_bad in zip(columns, bad.any(0), strict=False) if is_bad]
-        where = f" (in {', '.join(held[:3])}{', ...' if len(held) > 3 else ''})" if held else ""
+        names = [repr(c) for c, is_bad in zip(columns, bad.any(0), strict=False) if is_bad]
+        where = f" (in {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         raise ValueError(
             f"{name} of shape {x.shape} has {bad.sum()} values that are not finite{where}; "
-            "drop their rows, or fill in what is missing"
+            "drop their rows, or fill in missing values"
         )
     return x

@@ -1,4 +1,4 @@
-"""A picture of an estimate: how its bounds closed in."""
+"""Plots of an estimate: how its bounds converged."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from wgan_jax.estimate.result import W1Estimate
 
 
 def plot_bounds(estimate: W1Estimate) -> Any:
-    """Draw the lower bound over the critic's steps, and the upper one over transports.
+    """Plot the lower bound over critic steps, and the upper bound over exact transports.
 
-    It is `estimate.plot()`.
+    Same as `estimate.plot()`.
 
     Args:
-      estimate: from `estimate_w1`.
+      estimate: result of `estimate_w1`.
 
     Returns:
       A matplotlib `Figure`; `savefig(path)` writes it.

@@ -1,10 +1,10 @@
-"""Transport between two laws of few dimensions, quantised to the leaves of a tree.
+"""Transport between two distributions of few dimensions, quantized to the leaves of a tree.
 
     W1(p, q)  <=  E |x - a(x)|  +  W1(a p, a q)  +  E |y - a(y)|
 
 for any map a to finitely many atoms, here the centers of leaves that a pilot sample fills
-evenly. Counting draws is so cheap that millions of them will do, where exact transport
-between samples ends at thousands.
+evenly. Counting draws is cheap enough for millions of them, where exact transport between
+samples is limited to thousands.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ LARGEST_DIM = 3
 _LEVELS, _LEVELS_OF_CRITICS = 15, 12
 _PER_LEAF = 8  # points of the pilot sample
 _UNITS, _FEWEST_UNITS = 1024, 256  # equal masses that exact transport moves at a time
-_ROUNDS, _SHARE = 4, 0.75  # of the mass goes in each round but the last
-_CAPS = (np.inf, 12.0, 3.0)  # of the potentials' range, in mean distances that mass moves
+_ROUNDS, _SHARE = 4, 0.75  # fraction of the mass moved in each round but the last
+_CAPS = (np.inf, 12.0, 3.0)  # of the potentials' range, in mean distances moved
 
 
 class Quantised(NamedTuple):
-    """Both laws on the leaves of one tree, and a plan between them that is nearly the best.
+    """Both distributions on the leaves of one tree, and a nearly optimal plan between them.
 
     Attributes:
-      centers: of the leaves [k, d].
-      p: draws of p, counted.
-      q: draws of q, counted.
-      cost: of the plan between their weights, never below W1 of them.
-      mass: what of it moves at all.
+      centers: centers of the leaves [k, d].
+      p: counted draws of p.
+      q: counted draws of q.
+      cost: cost of the plan between their weights, never below W1 between them.
+      mass: mass that moves.
     """
 
     centers: np.ndarray
@@ -48,7 +48,7 @@ class Quantised(NamedTuple):
 
     @classmethod
     def of(cls, pair: Pair, draws: int) -> Quantised:
-        """Count `draws` of each of two samplers in a tree that other draws of both have made."""
+        """Count `draws` of each of two samplers in a tree built from separate draws of both."""
         levels = int(np.clip(np.log2(draws / 128), 1, _LEVELS))
         half = _PER_LEAF * 2**levels // 2
         keys = pair.keys(5, 4)
@@ -60,34 +60,34 @@ class Quantised(NamedTuple):
 
     @property
     def step(self) -> np.ndarray:
-        """From the mean of p to that of q."""
+        """The step from the mean of p to that of q."""
         return (self.q.weights - self.p.weights) @ self.centers
 
     def upper(self, alpha: float, diameter: float | None) -> float:
-        """W1 of the laws is not above this but with probability alpha.
+        """An upper bound on W1 that fails with probability at most alpha.
 
-        The cost of the optimal potential of the quantised laws is that of its mean on the
-        draws, so the bounded differences of the atoms, whose diameter is known, give the
-        margin of their transport at every number of draws. That of the distances
-        from the atoms is finite-sample with the `diameter` of the laws. Without, they are taken
-        to be no larger than twice the furthest seen, or than draws of both reach apart.
+        The transport of the counts exceeds that of the quantized distributions on average, and
+        the diameter of the atoms is known, so McDiarmid's margin holds at every number of
+        draws. The margin of the distances from the atoms holds with the `diameter` of the
+        distributions. Without it, none is assumed to exceed twice the furthest observed one or
+        the extent of the draws of both, whichever is larger.
         """
         middle = (self.centers.max(0) + self.centers.min(0)) / 2
         across = 2 * float(np.linalg.norm(self.centers - middle, axis=1).max())
         n = min(self.p.n, self.q.n)
         moved = self.cost + bounded_differences_margin(across, n, alpha / 3)
-        apart = self.p.reach + self.q.reach
+        extent = self.p.reach + self.q.reach
         for side in (self.p, self.q):
-            width = max(2 * side.furthest, apart) if diameter is None else diameter
+            width = max(2 * side.furthest, extent) if diameter is None else diameter
             moved += side.mean + bernstein_margin(side.variance, width, side.n, alpha / 3)
         return moved
 
     def critics(self, k: int) -> list[ConeParams]:
-        """Potentials of the transport of what the laws do not share, k cones each.
+        """Potentials of the transport of the surplus of each distribution, k cones each.
 
-        Without a cap they are the best for the counts, whose noise moves mass between far
-        leaves. With distances capped they vary no more than the cap: that costs what moves
-        further, and spares the variance.
+        Without a cap they are optimal for the counts, whose noise moves mass between far
+        leaves. With distances capped they vary by no more than the cap: this trades the score of
+        mass that moves further for a lower variance.
         """
         merged = 2 ** max(int(np.log2(len(self.centers))) - _LEVELS_OF_CRITICS, 0)
         a, b = (side.weights.reshape(-1, merged).sum(1) for side in (self.p, self.q))
@@ -96,23 +96,23 @@ class Quantised(NamedTuple):
             return []
         middles = np.arange(k) + 0.5
         x, y = (points[_at(ends, middles)] for ends in _ends(a, b, k))
-        distances, found = pairwise_distances(x, y), []
+        distances, candidates = pairwise_distances(x, y), []
         for cap in _CAPS:
             limit = cap * self.cost / self.mass
             best = optimal_potentials(np.minimum(distances, limit))
             for centers, potential, sign in ((x, best.phi, 1.0), (y, best.psi, -1.0)):
-                parts = centers, -potential, sign, limit - potential.max()
-                found.append(ConeParams(*(jnp.asarray(part, jnp.float32) for part in parts)))
-        return found
+                leaves = centers, -potential, sign, limit - potential.max()
+                candidates.append(ConeParams(*(jnp.asarray(z, jnp.float32) for z in leaves)))
+        return candidates
 
 
 def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[float, float]:
-    """The cost of a plan from masses a [n] to masses b [n] at points [n, d], and what moves.
+    """Cost of a plan from masses a [n] to masses b [n] at points [n, d], and the mass it moves.
 
-    What both have in common stays. The surplus of each is cut into units of equal mass along
-    the order of the points, exact transport pairs the units by their middles, and within a
-    pair mass goes in that order. What goes far may do so only because units are coarse: the
-    furthest part is cut again, into finer ones. It is a plan, so it costs at least W1.
+    Common mass stays. The surplus of each is cut into units of equal mass along the order of
+    the points, exact transport pairs the units by their middles, and within a pair mass moves
+    in that order. Mass may move far only because units are coarse, so the furthest part is cut
+    again into finer ones. The result is a plan, so it costs at least W1.
 
     Example:
       >>> import numpy as np
@@ -120,7 +120,7 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
       (1.5, 0.5)
     """
     mass, cost = float(np.maximum(a - b, 0).sum()), 0.0
-    if points.shape[1] == 1:  # where no other order is better
+    if points.shape[1] == 1:  # sorting is optimal
         order = np.argsort(points[:, 0])
         above = np.cumsum((a - b)[order])[:-1]
         return float(np.abs(above) @ np.diff(points[order, 0])), mass
@@ -133,7 +133,7 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
         middles = np.arange(units) + 0.5
         x, y = (points[_at(e, middles)] for e in ends)
         pair = optimal_plan(pairwise_distances(x, y)).columns
-        start, stop, share = _parts(ends, pair)
+        start, stop, share = _moves(ends, pair)
         lengths = np.linalg.norm(points[start] - points[stop], axis=1)
         order = np.argsort(lengths)
         enough = int(np.searchsorted(np.cumsum(share[order]), _SHARE * units))
@@ -146,18 +146,18 @@ def surplus_cost(a: np.ndarray, b: np.ndarray, points: np.ndarray) -> tuple[floa
 
 
 def _ends(a: np.ndarray, b: np.ndarray, units: int) -> list[np.ndarray]:
-    """Where the surplus of each point ends on a line of so many units."""
+    """Where the surplus of each point ends on a line of length `units`."""
     surplus = [np.maximum(z, 0) for z in (a - b, b - a)]
     return [np.cumsum(s) * (units / s.sum()) for s in surplus]
 
 
 def _at(ends: np.ndarray, where: np.ndarray) -> np.ndarray:
-    """The points at places on that line."""
+    """Indices of the points at positions on that line."""
     return np.minimum(np.searchsorted(ends, where, side="right"), len(ends) - 1)
 
 
-def _parts(ends: list[np.ndarray], pair: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Unit i goes to unit pair[i] in order: from which point, to which, and how much."""
+def _moves(ends: list[np.ndarray], pair: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source point, target point and mass of each move, where unit i goes to unit pair[i]."""
     (ends_a, ends_b), units = ends, len(pair)
     back = np.argsort(pair)
     of = np.minimum(ends_b.astype(int), units - 1)

@@ -1,4 +1,4 @@
-"""Samples as users hold them, arrays, tables, sparse or masked, as one array of numbers."""
+"""Conversion of arrays, tables, and sparse or masked samples to numeric arrays."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, NamedTuple
 import jax.numpy as jnp
 import numpy as np
 
-_MOST_VALUES = 1 << 31  # of a sparse matrix that is filled up
+_MAX_VALUES = 1 << 31  # of a sparse matrix that is converted to dense
 _LARGE_SHARE = 0.95  # of the squared distance, for one column
 _FEW_COLUMNS, _FEW_VALUES = 32, 20  # of a table that may hold categories
 
 
 class Samples(NamedTuple):
-    """Rows [n, ...] and, where they come from a table, the names of its columns."""
+    """Rows [n, ...] and, if they come from a table, the names of its columns."""
 
     x: np.ndarray
     columns: tuple[str, ...] = ()
 
 
 def as_samples(source: Any, name: str) -> Samples:
-    """What a user gave for `name`, as an array of any dtype.
+    """Convert the argument `name` to an array of any dtype.
 
     Raises:
-      ValueError: it has masked or missing values, or is nothing that an array can be made of.
+      ValueError: it has masked or missing values, or cannot be converted to an array.
     """
     if not isinstance(source, np.ndarray):
         if hasattr(source, "to_numpy") and hasattr(source, "columns"):
@@ -45,9 +45,9 @@ def as_samples(source: Any, name: str) -> Samples:
         source = source.data
     try:
         x = np.asarray(source)
-    except Exception as error:  # each kind of container raises its own
+    except Exception as error:  # each container type raises its own
         raise ValueError(
-            f"{name} is a {_kind(source)}, of which no one array [n, ...] can be made: {error}"
+            f"{name} is a {_kind(source)}, which cannot be converted to one array [n, ...]: {error}"
         ) from error
     if x.ndim == 0:
         raise ValueError(
@@ -60,22 +60,22 @@ def as_samples(source: Any, name: str) -> Samples:
 
 
 def _dense(source: Any, name: str) -> Any:
-    """Tensors of torch and sparse matrices as what NumPy can take."""
+    """Convert torch tensors and sparse matrices to types that NumPy accepts."""
     if hasattr(source, "detach"):  # torch
         source = source.detach().cpu()
         return source.float() if str(source.dtype) == "torch.bfloat16" else source
     if not hasattr(source, "todense"):
         return source
-    if math.prod(source.shape) > _MOST_VALUES:
+    if math.prod(source.shape) > _MAX_VALUES:
         raise ValueError(
-            f"{name} is a sparse matrix of shape {source.shape}, too large to be filled up; "
+            f"{name} is a sparse matrix of shape {source.shape}, too large to be made dense; "
             "project it to fewer columns first"
         )
     return source.todense()
 
 
 def as_numbers(x: np.ndarray, name: str) -> np.ndarray:
-    """An array of floating point: booleans and whole numbers are taken as they count.
+    """Convert to a floating-point array; booleans and integers become numbers.
 
     Raises:
       ValueError: it holds complex numbers, text, dates or objects.
@@ -87,10 +87,10 @@ def as_numbers(x: np.ndarray, name: str) -> np.ndarray:
 
 
 def require_numbers(x: Any, name: str) -> None:
-    """Refuse what is no array of real numbers, by its dtype.
+    """Raise unless the dtype is that of real numbers.
 
     Raises:
-      ValueError: what it is, and what to do.
+      ValueError: the kind of values, and what to do.
     """
     dtype = x.dtype
     if any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
@@ -105,23 +105,23 @@ def require_numbers(x: Any, name: str) -> None:
     if kind in "mM":
         raise ValueError(f"{name} holds dates or times, {what}; convert them to numbers in a unit")
     if kind in "OUST":
-        found = next((v for v in x.flat if not isinstance(v, numbers.Real)), "text")
+        value = next((v for v in x.flat if not isinstance(v, numbers.Real)), "text")
         raise ValueError(
-            f"{name} holds {_kind(found)} among its values, {what}; drop what is missing, and "
+            f"{name} holds {_kind(value)} among its values, {what}; drop missing values, and "
             "encode categories as one-hot columns, for instance by pandas.get_dummies"
         )
     raise ValueError(f"{name} must hold real numbers, got {what}")
 
 
 def _table(frame: Any, name: str) -> Samples:
-    """The columns of a data frame of pandas or polars."""
+    """Convert the columns of a pandas or polars data frame."""
     if hasattr(frame, "items"):
         return _columns(list(frame.items()), name)
     return _columns([(column, frame[column]) for column in frame.columns], name)
 
 
 def _columns(columns: Sequence[tuple[Any, Any]], name: str) -> Samples:
-    found = []
+    arrays = []
     for column, values in columns:
         where = f"column {str(column)!r} of {name}"
         if (
@@ -134,8 +134,8 @@ def _columns(columns: Sequence[tuple[Any, Any]], name: str) -> Samples:
                 "pandas.get_dummies"
             )
         x = as_numbers(np.asarray(values), where)
-        found.append(x.reshape(len(x), -1).astype(np.float64))
-    x = np.concatenate(found, axis=1) if found else np.zeros((0, 0))
+        arrays.append(x.reshape(len(x), -1).astype(np.float64))
+    x = np.concatenate(arrays, axis=1) if arrays else np.zeros((0, 0))
     names = tuple(str(column) for column, _ in columns)
     return Samples(x, names if len(names) == x.shape[1] else ())
 
@@ -145,7 +145,7 @@ def _kind(value: Any) -> str:
 
 
 def notes_on(p: Samples, q: Samples) -> tuple[str, ...]:
-    """What to know of the columns of two tables [n, d] before their distance is believed."""
+    """Warnings about the columns of two tables [n, d] that affect their distance."""
     if p.x.ndim > 2:
         return ()
     x, y = (z.x.reshape(len(z.x), -1).astype(np.float64) for z in (p, q))
@@ -160,9 +160,9 @@ def _heavy_column(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> str:
     if len(squares) < 2 or total == 0 or squares[column] < _LARGE_SHARE * total:
         return ""
     return (
-        f"column {names[column]} makes {squares[column] / total:.1%} of the squared distance "
-        "between rows of p and q, so that W1 hardly sees the others; if columns have different "
-        "units, divide each by its spread"
+        f"column {names[column]} makes up {squares[column] / total:.1%} of the squared distance "
+        "between rows of p and q, so W1 hardly depends on the others; if columns have different "
+        "units, divide each by its standard deviation"
     )
 
 
@@ -178,6 +178,6 @@ def _categories(x: np.ndarray, y: np.ndarray, names: Sequence[str]) -> str:
         return ""
     which, hold = ("column", "holds") if len(few) == 1 else ("columns", "hold")
     return (
-        f"{which} {', '.join(few)} {hold} few whole numbers; if they stand for categories, encode "
-        "them as one-hot columns: to W1, 0 is nearer to 1 than to 2"
+        f"{which} {', '.join(few)} {hold} few distinct integers; if they stand for categories, "
+        "encode them as one-hot columns: to W1, 0 is closer to 1 than to 2"
     )

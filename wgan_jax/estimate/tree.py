@@ -1,4 +1,4 @@
-"""A tree of halves that quantises a law of few dimensions, and millions of draws counted in it."""
+"""A binary tree that quantizes a distribution of few dimensions, and counts of draws in it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from wgan_jax.types import Array
 
 
 class Tree(NamedTuple):
-    """Halves of halves: from node i a point goes to 2 i + 1, or to 2 i + 2 where x[axis] > cut.
+    """A binary tree: from node i a point goes to 2 i + 1, or to 2 i + 2 if x[axis] > cut.
 
     Attributes:
       axes: [2^levels - 1].
       cuts: [2^levels - 1].
-      centers: of the leaves [2^levels, d]; neighbors are mostly side by side.
+      centers: centers of the leaves [2^levels, d]; adjacent leaves are mostly close in space.
     """
 
     axes: Array
@@ -29,7 +29,7 @@ class Tree(NamedTuple):
 
     @classmethod
     def of(cls, points: np.ndarray, levels: int) -> Tree:
-        """Halve points [n, d] across the widest axis, again and again; 2^levels divides n.
+        """Halve points [n, d] repeatedly across the widest axis; 2^levels divides n.
 
         Example:
           >>> import numpy as np
@@ -55,7 +55,7 @@ class Tree(NamedTuple):
     def leaf(self, x: Array) -> Array:
         """The leaves [n] that points [n, d] fall in."""
 
-        def down(at: int, node: Array) -> Array:  # numbered by levels, from the root
+        def down(at: int, node: Array) -> Array:  # nodes numbered by levels, from the root
             along = jnp.take_along_axis(x, self.axes[node][:, None], 1)[:, 0]
             return 2 * node + 1 + (along > self.cuts[node]).astype(node.dtype)
 
@@ -65,7 +65,7 @@ class Tree(NamedTuple):
 
 
 def _recentered(tree: Tree, points: np.ndarray) -> np.ndarray:
-    """Centers of the leaves; means where equal points went to one side of a cut, as atoms do."""
+    """Centers of the leaves; means where equal points (atoms) all went to one side of a cut."""
     centers = np.array(tree.centers)
     leaf = np.asarray(tree.leaf(jnp.asarray(points)))
     counts = np.bincount(leaf, minlength=len(centers))
@@ -76,15 +76,15 @@ def _recentered(tree: Tree, points: np.ndarray) -> np.ndarray:
 
 
 class Counted(NamedTuple):
-    """What `n` draws are in the leaves: their shares, distances from the centers, and reach.
+    """Statistics of `n` draws in the leaves of a tree.
 
     Attributes:
-      weights: [leaves].
-      n: draws.
-      mean: of the distances from the centers.
-      variance: likewise.
-      furthest: likewise.
-      reach: the largest distance of a draw from the origin.
+      weights: fraction of draws in each leaf, [leaves].
+      n: number of draws.
+      mean: mean distance of a draw from the center of its leaf.
+      variance: variance of these distances.
+      furthest: largest of these distances.
+      reach: largest distance of a draw from the origin.
     """
 
     weights: np.ndarray
@@ -96,14 +96,14 @@ class Counted(NamedTuple):
 
 
 def count(sampler: Any, tree: Tree, key: Array, n: int) -> Counted:
-    """Count draws in leaves, n of them and what fills the last block."""
+    """Count draws in leaves: n of them, rounded up to full blocks."""
     blocks = -(-n // BLOCK)
-    leaves, found = _count(sampler, tree, key, blocks)
+    leaves, statistics = _count(sampler, tree, key, blocks)
     n = blocks * BLOCK
-    sums, squares, furthest, reach = (np.asarray(z, np.float64) for z in found)
+    sums, squares, furthest, reach = (np.asarray(z, np.float64) for z in statistics)
     mean = float(sums.sum() / n)
     if not np.isfinite(mean):
-        raise ValueError("a sampler gave values that are not finite")
+        raise ValueError("a sampler returned values that are not finite")
     variance = max(float(squares.sum() / n) - mean**2, 0.0)
     largest = float(furthest.max()), float(reach.max())
     return Counted(np.asarray(leaves, np.float64) / n, n, mean, variance, *largest)
@@ -111,11 +111,11 @@ def count(sampler: Any, tree: Tree, key: Array, n: int) -> Counted:
 
 @partial(jax.jit, static_argnames="blocks")
 def _count(sampler: Any, tree: Tree, key: Array, blocks: int) -> tuple[Array, Any]:
-    def one(leaves: Array, block: Array) -> tuple[Array, Any]:
+    def count_block(leaves: Array, block: Array) -> tuple[Array, Any]:
         x = sampler(jax.random.fold_in(key, block), BLOCK)
         leaf = tree.leaf(x)
-        apart = jnp.sqrt(((x - tree.centers[leaf]) ** 2).sum(1))
+        distance = jnp.sqrt(((x - tree.centers[leaf]) ** 2).sum(1))
         reach = jnp.sqrt((x**2).sum(1).max())
-        return leaves.at[leaf].add(1), (apart.sum(), (apart**2).sum(), apart.max(), reach)
+        return leaves.at[leaf].add(1), (distance.sum(), (distance**2).sum(), distance.max(), reach)
 
-    return lax.scan(one, jnp.zeros(len(tree.centers), jnp.int32), jnp.arange(blocks))
+    return lax.scan(count_block, jnp.zeros(len(tree.centers), jnp.int32), jnp.arange(blocks))

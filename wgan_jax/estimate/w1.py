@@ -1,9 +1,9 @@
-"""W1 between two laws, with bounds that hold.
+"""W1 between two distributions, with bounds that hold.
 
     E_q f - E_p f  <=  W1(p, q)  <=  E W1(p_n, q_n)      for every 1-Lipschitz f
 
-The left side is a critic's score on samples that it was not fitted to; the
-right side is exact transport between samples. Both come with margins.
+The left side is a critic's score on samples it was not fitted to; the right
+side is exact transport between samples. Both have confidence margins.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from wgan_jax.types import Array
 
 logger = logging.getLogger(__name__)
 
-_MOST_WORK = 1 << 34  # draws times cones times dimensions
-_COUNTED = 16  # times as many draws are counted as are held out
-_MOST_LOOKS = 4  # at held-out draws
+_MAX_WORK = 1 << 34  # draws times cones times dimensions
+_COUNTED_RATIO = 16  # counted draws per held-out draw
+_MAX_LOOKS = 4  # at held-out draws
 
 
 def estimate_w1(
@@ -54,79 +54,76 @@ def estimate_w1(
     diameter: float | None = None,
     progress: bool | None = None,
 ) -> W1Estimate:
-    """Estimate W1 of two laws from arrays or samplers, with a lower and an upper bound.
+    """Estimate W1 between two distributions, given as arrays or samplers, with bounds.
 
-    `lower` is a Kantorovich-Rubinstein score. A minimum of cones, 1-Lipschitz
-    whatever its weights, is fitted on one half of the samples (in one dimension, a
-    function whose slope is the sign of the difference of the distribution functions, which
-    takes no ascent, so that `steps`, `cones` and `batch_size` play no part), clipped to the
-    range it has there (still 1-Lipschitz), and scored on the other half. Its
-    margin comes from betting against a smaller difference: it assumes independent
-    samples and nothing else, and holds for every number of samples.
+    `lower` is a Kantorovich-Rubinstein score. A minimum of cones, which is 1-Lipschitz for
+    any weights, is fitted on one half of the samples, clipped to its range there (still
+    1-Lipschitz), and scored on the other half. In one dimension the critic's slope is the
+    sign of the difference of the distribution functions instead; there is no ascent, and
+    `steps`, `cones` and `batch_size` have no effect. The margin is a betting bound: it
+    assumes only that samples are independent, and holds for any number of them.
 
-    `upper` is exact transport between samples, whose expectation is never below
-    W1. No bound from above can hold for all laws: mass too rare to be sampled may
-    lie as far away as it likes. With a known `diameter` the margin holds at every
-    number of samples. Without one it assumes that the samples show the spread of
-    the laws: it is the betting margin of the transport potentials, as if these reached
-    no further above the samples than once more their range. In high dimension
-    `upper` is loose: it exceeds W1 by about `floor`. Samplers have up to two more such
-    bounds, which share the risk, and the least of them counts: up to dimension 3, transport
-    between millions of draws counted in the cells of a tree, with the distances within
-    the cells; and where one key brings draws of both laws together, as of a generator
-    before and after a step, the mean distance of such draws.
+    `upper` is exact transport between samples, whose expectation is never below W1. No
+    upper bound holds for all distributions: mass too rare to be sampled may lie
+    arbitrarily far away. With a known `diameter` the margin holds for any number of
+    samples. Without one it is the betting margin of the transport potentials, assuming
+    that they exceed the observed maximum by at most the observed range or, if that is more,
+    the extent of the samples. In high dimension `upper` is loose: it exceeds W1 by about
+    `floor`. Samplers get up to two more upper bounds, which share the risk, and the smallest
+    counts: up to dimension 3, transport between millions of draws that are counted in the
+    cells of a tree, plus the distances within the cells; and, where one key yields nearby
+    draws of both distributions (a generator before and after a step), the mean distance
+    between such draws.
 
-    `value` is the held-out score, or transport less its floor where that is larger by more
-    than its noise; both tend to be below W1. Of two arrays of numbers, [n, 1] or [n], it is the
-    exact W1 of all of them. It is kept inside the bounds. What lies within its
-    margin is no evidence of a distance and counts as 0, so that of equal laws reads 0.
+    `value` is the held-out score, or transport minus its floor where that is larger by more
+    than its noise; both tend to be below W1. For two arrays of scalars, [n, 1] or [n], it is
+    the exact W1 of all rows. It is kept inside the bounds. A score within its margin is no
+    evidence of a distance and counts as 0, so `value` of equal distributions is 0.
 
     Args:
-      p: samples [n, ...], or a sampler `(key, n) -> x[n, ...]` that JAX can trace, which
-        gives fresh samples without limit. Rows of an array are taken as independent draws,
-        in any order (they are shuffled), and W1 is that of the laws that they were drawn
-        from: the bounds do not hold for rows that are repeated, or follow one another in
-        time. Tables, sparse matrices and tensors of others are converted; booleans and whole
-        numbers count as numbers.
+      p: samples [n, ...], or a traceable sampler `(key, n) -> x[n, ...]`, which gives unlimited
+        fresh samples. Rows of an array are treated as independent draws, in any order (they
+        are shuffled), and W1 is that of the distributions they were drawn from. The bounds do
+        not hold for rows that are repeated or follow one another in time. Tables, sparse
+        matrices and tensors of other libraries are converted; booleans and integers are used
+        as numbers.
       q: likewise, with samples of the same shape.
       key: a typed key.
-      features: a function x[n, ...] -> features [n, ...] of each row by itself, which JAX can
-        trace. W1, its bounds and `diameter` are then those of the features, and so is what
-        `critic` takes; the estimate carries their name, `features.name` or that of the
-        function.
-      critic: a critic x[n, ...] -> scores [n] or [n, 1] to use as it is, for
-        instance that of a GAN at inference, in place of fitting cones. It must not
-        have seen the held-out half of the samples. It is evaluated at full float32
-        precision; half precision inside it is refused, and the rounding that its scores show
-        over tiny steps widens the margin.
-      lipschitz: a certified bound of `critic`, from `lipschitz_bound`, by which
-        its scores are divided. It is required with a critic, and refused where differences
-        of scores between samples, or along gradients, exceed it.
-      confidence: that lower <= W1 <= upper, half of the risk for each.
-      steps: of the critic's ascent; up to twice as many until it has converged, fewer
-        for samplers of near laws in few dimensions, and for arrays as long as validation rows
-        gain by it.
-        By default 1,000, and 1,500 above 32 dimensions.
-      cones: in the critic; no more than the samples it is fitted on. For arrays the most that
-        are tried: validation rows choose how many stay. By default 1,024, and 512 above 32
+      features: a traceable function x[n, ...] -> features [n, ...] of each row by itself. W1,
+        its bounds, `diameter` and the input of `critic` are then those of the features; the
+        estimate is labeled with their name, `features.name` or that of the function.
+      critic: a critic x[n, ...] -> scores [n] or [n, 1] to use as is, such as that of a GAN at
+        inference, instead of fitting cones. It must not have been fitted to the held-out half
+        of the samples. It is evaluated at full float32 precision; half precision inside it is
+        rejected, and the rounding that its scores show over tiny steps widens the margin.
+      lipschitz: a certified bound of `critic`, from `lipschitz_bound`, by which its scores are
+        divided. It is required with a critic, and rejected where differences of scores,
+        between samples or along gradients, exceed it.
+      confidence: probability that lower <= W1 <= upper; the risk is split evenly.
+      steps: length of the critic's ascent. It takes up to twice as many until convergence,
+        fewer for close samplers in few dimensions, and for arrays stops early on validation
+        rows. By default 1,000, and 1,500 above 32 dimensions.
+      cones: number of cones in the critic, at most the samples that it is fitted on. For
+        arrays, the most that are tried; validation rows choose how many remain. By default
+        1,024, and 512 above 32 dimensions.
+      batch_size: samples per step of the ascent. By default 1,024, and 4,096 above 32
         dimensions.
-      batch_size: of the ascent. By default 1,024, and 4,096 above 32 dimensions.
-      held_out: samples of each law behind `lower`, for samplers. In few dimensions up to 16
-        times as many are drawn, and up to 64 where few cones matter, while the margin is a large
-        share of the score.
-      transport_size: points of one exact transport. By default 1,024, and in one dimension, where
-        sorting is enough, 131,072 or all rows of arrays.
-      transports: how many, where there are samples enough.
-      diameter: of a set that holds both laws, in the units of the samples, if known; for
-        instance sqrt(d) for values in [0, 1].
-      progress: show a progress bar; by default where stderr is a terminal. `plot_bounds`
-        draws how the bounds closed in.
+      held_out: samples of each distribution behind `lower`, for samplers. In few dimensions up
+        to 16 times as many are drawn, and up to 64 where few cones matter, while the margin is
+        a large fraction of the score.
+      transport_size: points per exact transport. By default 1,024, and in one dimension, where
+        sorting suffices, 131,072 or all rows of arrays.
+      transports: number of exact transports, if there are enough samples.
+      diameter: diameter of a set that contains both distributions, in the units of the
+        samples, if known; for instance sqrt(d) for values in [0, 1].
+      progress: whether to show a progress bar; by default if stderr is a terminal.
+        `plot_bounds` draws how the bounds converged.
 
     Returns:
       A `W1Estimate` of Python numbers.
 
     Raises:
-      ValueError: values that are not finite, masked, complex or no numbers, fewer than 8
+      ValueError: values that are not finite, masked, complex or not numeric, fewer than 8
         samples, samples of different shapes, a critic that is not scalar, computes in half
         precision or is steeper than its bound, or settings out of range.
 
@@ -141,12 +138,11 @@ def estimate_w1(
     References:
       Villani, Optimal Transport, Old and New, 2009, theorem 5.10 (duality);
       Waudby-Smith and Ramdas, Estimating means of bounded random variables by
-      betting, 2024 (the margins); del Barrio and Loubes,
-      Central limit theorems for empirical transportation cost in general
-      dimension, 2019 (potentials in the margin of `upper`); McDiarmid, 1989 (that
-      with a diameter).
+      betting, 2024 (the margins); del Barrio and Loubes, Central limit theorems for
+      empirical transportation cost in general dimension, 2019 (potentials in the margin of
+      `upper`); McDiarmid, 1989 (its margin with a diameter).
     """
-    space = "" if features is None else name_of(features)
+    feature_name = "" if features is None else name_of(features)
     if features is not None:
         p, q = features_of(p, features, "p"), features_of(q, features, "q")
     pair = Pair.of(p, q, typed(key))
@@ -161,37 +157,37 @@ def estimate_w1(
     _check_settings(confidence, steps, cones, held_out, transport_size, transports, batch_size)
     alpha = (1 - confidence) / 2
     if critic is None and lipschitz is not None:
-        raise ValueError(f"lipschitz={lipschitz} bounds a critic, and none is given")
+        raise ValueError(f"lipschitz={lipschitz} requires a critic, and none is given")
     quantised = None
     if callable(p) and callable(q) and pair.center.shape[0] <= LARGEST_DIM:
-        quantised = Quantised.of(pair, _COUNTED * held_out)
+        quantised = Quantised.of(pair, _COUNTED_RATIO * held_out)
     looks = 1
     if critic is not None:
         fit = given(pair, critic, lipschitz)
     elif on_a_line:
-        fit, looks = fit_on_a_line(pair, quantised, alpha, held_out), _MOST_LOOKS
+        fit, looks = fit_on_a_line(pair, quantised, alpha, held_out), _MAX_LOOKS
     else:
         fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised, held_out)
         looks = _looks(held_out * fit.critic.centers.size)
     dual = dual_score(pair, fit.critic, held_out, looks, alpha, fit.rounding)
     scale = float(pair.scale)
-    within = None if diameter is None else diameter / scale
-    alike = are_alike(pair)
-    bounds = 1 + (quantised is not None) + alike  # from above, which share the risk
+    standard_diameter = None if diameter is None else diameter / scale
+    share_keys = are_alike(pair)
+    bounds = 1 + (quantised is not None) + share_keys  # upper bounds, which share the risk
     transport = transport_between_samples(
-        pair, transport_size, transports, alpha / bounds, within, dual.reach
+        pair, transport_size, transports, alpha / bounds, standard_diameter, dual.reach
     )
     lower = max(dual.score - dual.margin, 0.0)
     upper = transport.upper
     if quantised is not None:
-        upper = min(upper, quantised.upper(alpha / bounds, within))
-    if alike:
-        upper = min(upper, coupled_upper(pair, alpha / bounds, within))
-    upper = max(upper, lower)  # where they cross, it is the upper one that fails
+        upper = min(upper, quantised.upper(alpha / bounds, standard_diameter))
+    if share_keys:
+        upper = min(upper, coupled_upper(pair, alpha / bounds, standard_diameter))
+    upper = max(upper, lower)  # where they cross, the upper one has failed
     if on_a_line and not (callable(p) or callable(q)):
         value = w1_on_a_line(pair.p, pair.q)
     elif on_a_line and critic is None and quantised is not None:
-        value = dual.denoised  # of millions of draws, whose best critic is known
+        value = dual.denoised  # millions of draws, and the best critic is known
     else:
         value = max(dual.denoised, transport.debiased)
     value = min(max(value, lower), upper)
@@ -215,7 +211,7 @@ def estimate_w1(
             Progress(past.step, past.score * scale, past.lower * scale) for past in fit.history
         ),
         critic=_InUnits(fit.critic, pair.center, pair.scale),
-        features=space,
+        features=feature_name,
         notes=pair.notes,
     )
     return estimate._replace(notes=(*pair.notes, *_note_on_upper(estimate)))
@@ -226,15 +222,15 @@ def _note_on_upper(estimate: W1Estimate) -> tuple[str, ...]:
         return ()
     n = estimate.transport_size // 2
     return (
-        f"the upper bound tells little: two samples of {n:,} points of one law are "
-        f"{estimate.floor:.4g} apart, which is most of it",
+        f"the upper bound is not informative: two samples of {n:,} points of one distribution are "
+        f"{estimate.floor:.4g} apart, which accounts for most of it",
     )
 
 
 def _looks(work: int) -> int:
-    """How often held-out draws may grow fourfold, where scoring the first of them is that much."""
-    looks = _MOST_LOOKS
-    while looks > 1 and work * 4 ** (looks - 1) > _MOST_WORK:
+    """Return how many looks, each at 4 times the draws, are affordable at `work` for the first."""
+    looks = _MAX_LOOKS
+    while looks > 1 and work * 4 ** (looks - 1) > _MAX_WORK:
         looks -= 1
     return looks
 
@@ -252,7 +248,7 @@ def _check_settings(confidence: float, *counts: int) -> None:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class _InUnits:
-    """A critic of standard units as one of samples x[n, ...]."""
+    """A critic of standardized samples, applied to samples x[n, ...] in their own units."""
 
     standard: Any
     center: Array

@@ -1,4 +1,4 @@
-"""Builds the parts of a run from its config."""
+"""Builds the components of a run from its config."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ logger = logging.getLogger(__name__)
 _NO_SCHEMA = Schema()
 _PLANE = (2,)  # the output of the default generator
 _IMAGE_NETWORKS = (DCGANGenerator, DCGANCritic, ResNetGenerator, ResNetCritic)
-_UNSIZED = ((32, 3), (64, 3))  # image size and channels of networks that were told none
+_DEFAULT_SIZES = ((32, 3), (64, 3))  # default image sizes and channels of the networks
 
 
 def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
-    """The GAN of a config, or a VAE that implements the `GAN` interface.
+    """Builds the GAN of a config, or a VAE that implements the `GAN` interface.
 
     Args:
       config: the experiment.
-      placement: where its latents shall lie; on the default device if not given.
+      placement: sharding of the latents; None for the default device.
 
     Raises:
-      UserError: parts that do not go together.
+      UserError: parts of the config are incompatible.
     """
     latent: Any = conditional_latent(config) or config.latent
     if placement is not None:
@@ -87,10 +87,10 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
 
 
 def conditional_latent(config: Config) -> Labelled | Conditioned | None:
-    """The latent of a conditional config, conditions as frequent as in its data; None of another.
+    """Builds the latent of a conditional config, with the data's frequencies; None otherwise.
 
     Raises:
-      UserError: networks and data set do not agree on classes or conditions.
+      UserError: networks and data set disagree on classes or conditions.
     """
     classes, rows = _num_classes(config), config.dataset.condition_rows()
     _require_condition_dim(config)
@@ -105,7 +105,7 @@ def conditional_latent(config: Config) -> Labelled | Conditioned | None:
 
 
 def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()) -> Config:
-    """The config with the examples of each class, those that its run has saved if there are any."""
+    """Fills in the examples per class: those that the run has saved, or else those of the data."""
     counts = saved if (classes := _num_classes(config)) else ()
     if classes and not counts:
         counts = count_classes(data.class_labels(), classes)
@@ -113,13 +113,13 @@ def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()
 
 
 def _num_classes(config: Config) -> int:
-    """Number of classes of a conditional config, else 0; data set and both networks must agree."""
+    """Returns the number of classes, 0 if unconditional; data and both networks must agree."""
     labels = bool(config.dataset.labels)
     ours = getattr(config.generator, "num_classes", 0)
     theirs = getattr(config.critic, "num_classes", 0)
     if ours != theirs or labels != bool(ours):
         raise UserError(
-            f"labels go to both players or to none: dataset.labels is {labels}, "
+            f"labels must go to both players or to neither: dataset.labels is {labels}, "
             f"generator.num_classes is {ours}, critic.num_classes is {theirs}"
         )
     return ours
@@ -132,19 +132,19 @@ def _require_condition_dim(config: Config) -> None:
     )
     if not dim == ours == theirs:
         raise UserError(
-            f"conditions go to both players or to none: the data have {dim} numbers, "
+            f"conditions must go to both players or to neither: the data have {dim} numbers, "
             f"generator.condition_dim is {ours}, critic.condition_dim is {theirs}"
         )
 
 
 def fit_to_data(config: Config) -> Config:
-    """The config with what networks have to take from data that say it: sizes and classes.
+    """Fills in the network fields that the data determine, such as sizes and classes.
 
-    Only what was left at its default is filled in: the output of an MLP, the size of images, the
-    number of classes and that of the numbers in a condition.
+    Only fields at their default change: the output shape of an MLP, the image size, the number of
+    classes and the number of values in a condition.
 
     Raises:
-      UserError: the data cannot be read, or are images of another size than the networks'.
+      UserError: the data cannot be read, or their image size differs from the networks'.
     """
     shape = config.dataset.example_shape()
     if shape is None:
@@ -165,7 +165,7 @@ def fit_to_data(config: Config) -> Config:
 
 
 def _fit_images(network: Any, shape: tuple[int, ...]) -> Any:
-    """The network for images of a shape; one that says no size takes any."""
+    """Returns the network for images of a shape; one with the default size adapts to it."""
     if not isinstance(network, _IMAGE_NETWORKS):
         return network
     height, width, channels = shape
@@ -174,14 +174,14 @@ def _fit_images(network: Any, shape: tuple[int, ...]) -> Any:
     try:
         sides = halvings(size).sides
     except ValueError as error:
-        name = f"{kind.__name__} for images of {height} x {width}"
-        raise UserError(f"there is no {name}: {error}") from error
-    if (network.image_size, network.channels) in _UNSIZED:
+        images = f"images of {height} x {width}"
+        raise UserError(f"{kind.__name__} does not support {images}: {error}") from error
+    if (network.image_size, network.channels) in _DEFAULT_SIZES:
         return dataclasses.replace(network, image_size=size, channels=channels)
     theirs = (*halvings(network.image_size).sides, network.channels)
     if theirs != (*sides, channels):
         ours, other = (" x ".join(map(str, x)) for x in (shape, theirs))
-        raise UserError(f"the data are images of {ours}, and {kind.__name__} is for {other}")
+        raise UserError(f"the data are images of {ours}, but {kind.__name__} is for {other}")
     return network
 
 
@@ -196,35 +196,35 @@ def _require_plain_vae(config: Config) -> None:
 
 
 def open_dataset(config: Config, schema: Schema | None = None) -> Dataset:
-    """The data set of a config on the device, or as a stream; checked against the batch size.
+    """Opens the data set of a config, on the device or as a stream, and checks its size.
 
     Args:
       config: the experiment.
-      schema: that its run began with, whose units the data keep.
+      schema: schema that the run started with; the data keep its units.
 
     Raises:
-      UserError: it cannot be opened, or does not go together with the rest of the config.
+      UserError: the data cannot be opened, or are incompatible with the rest of the config.
     """
     data = config.dataset.open().in_units(None if schema is None else schema.units)
     require_enough(data.size, config)
     if data.is_stream and config.adaptive:
-        raise UserError("a stream is read in fixed portions: set --adaptive none, and n_critic")
+        raise UserError("a stream is read in fixed portions: set --adaptive none and use n_critic")
     if classes := _num_classes(config):
         count_classes(data.class_labels(), classes)
     return data.on_device()
 
 
 def require_enough(size: int | None, config: Config) -> None:
-    """Refuses a data set of `size` examples, None for a distribution, that makes no batch.
+    """Rejects a data set that is smaller than a batch; a `size` of None is a distribution.
 
     Raises:
-      UserError: how many there are, and how many it takes.
+      UserError: there are fewer than two examples, or fewer than `batch_size`.
     """
     if size is None:
         return
     if size < 2:
         has = f"{size} example{'' if size else 's'}"
-        raise UserError(f"the data set has {has}, and needs two to be compared with")
+        raise UserError(f"the data set has {has}, but comparisons need at least two")
     if size < config.batch_size:
         raise UserError(
             f"batch_size {config.batch_size} is larger than the data set ({size:,} examples)"
@@ -232,7 +232,7 @@ def require_enough(size: int | None, config: Config) -> None:
 
 
 def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) -> PyTree:
-    """Shapes and dtypes of one batch, without opening data whose schema is known."""
+    """Returns shapes and dtypes of one batch, without opening data with a known schema."""
     classes = _num_classes(config)
     if schema.units is None or schema.conditions is not None:
         return config.dataset.struct(batch_size)
@@ -241,20 +241,20 @@ def sample_struct(config: Config, batch_size: int, schema: Schema = _NO_SCHEMA) 
 
 
 def with_fast_dtype(module: Any) -> Any:
-    """A network that computes in float32 where bfloat16 is slower, which is on a CPU.
+    """Returns the network, computing in float32 on a CPU, where bfloat16 is slower.
 
-    The config and the weights, float32 in both, stay as they are: the same run goes on in
-    bfloat16 on an accelerator. Its use is told once.
+    The config and the float32 weights do not change, so the run can resume in bfloat16 on an
+    accelerator. A warning is logged once.
     """
     if getattr(module, "dtype", None) != "bfloat16" or jax.default_backend() != "cpu":
         return module
-    _tell_of_float32()
+    _warn_of_float32()
     return module.clone(dtype="float32")
 
 
 @functools.cache
-def _tell_of_float32() -> None:
+def _warn_of_float32() -> None:
     logger.warning(
         "computing in float32: on a CPU bfloat16 takes more than twice as long; "
-        "the config keeps it for an accelerator"
+        "the config keeps bfloat16 for accelerators"
     )

@@ -1,4 +1,4 @@
-"""Divides a run into chunks: the compiled programs that it dispatches one by one."""
+"""Divides a run into chunks: the compiled programs that it dispatches in sequence."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wgan_jax.types import GANState, Metrics
 
 
 class ChunkShape(NamedTuple):
-    """`length` generator iterations of `n_critic` critic steps: the shape of one program."""
+    """Shape of one program: `length` generator iterations of `n_critic` critic steps each."""
 
     length: int
     n_critic: int
@@ -23,9 +23,9 @@ class ChunkShape(NamedTuple):
 def next_chunk(config: Config, step: int) -> ChunkShape:
     """Returns the chunk that starts at generator iteration `step`.
 
-    A function of the step alone, so a run that resumes at any boundary is divided
-    as if it had never stopped. At most three shapes occur: whole chunks, single
-    iterations where a whole chunk does not fit, and single warm-up iterations.
+    The chunk depends on the step alone, so a run that resumes at any boundary is divided
+    as if it had never stopped. At most three shapes occur: full chunks, single
+    iterations where a full chunk does not fit, and single warm-up iterations.
     """
     warmup = config.warmup
     if warmup is not None and warmup.covers(step):
@@ -38,7 +38,7 @@ def next_chunk(config: Config, step: int) -> ChunkShape:
 
 
 def crossed_multiple(every: int, *, before: int, after: int) -> bool:
-    """Whether a multiple of `every` lies in (before, after]; never for 0.
+    """Returns whether (before, after] contains a multiple of `every`; False for 0.
 
     Example:
       >>> [crossed_multiple(10, before=s, after=s + 4) for s in (4, 6, 10)]
@@ -48,7 +48,7 @@ def crossed_multiple(every: int, *, before: int, after: int) -> bool:
 
 
 def duration(seconds: float) -> str:
-    """A time in the unit that people would take.
+    """Formats a time in a readable unit.
 
     Example:
       >>> [duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0, float("inf"))]
@@ -68,7 +68,7 @@ def duration(seconds: float) -> str:
 def chunk_steps(
     config: Config, gan: GAN, chunk: ChunkShape
 ) -> Callable[..., tuple[GANState, Metrics]]:
-    """Returns the steps of a chunk, `(state, sampler) -> (state, metrics)`."""
+    """Returns the training function of a chunk, `(state, sampler) -> (state, metrics)`."""
     sizes = {"batch_size": config.batch_size, "length": chunk.length}
     if config.adaptive is None:
         return scan_steps(gan, n_critic=chunk.n_critic, **sizes)

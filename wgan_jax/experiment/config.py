@@ -1,6 +1,6 @@
-"""The config of an experiment: one frozen tree of dataclasses.
+"""The config of an experiment: a frozen tree of dataclasses.
 
-Networks, objectives, optimizers and data sets are themselves its nodes.
+Networks, objectives, optimizers and data sets are nodes of the tree.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ Penalty = (
     | ZeroCentered  # R1 and R2
     | Consistency  # CT-GAN
 )
-_MOST_MEMBERS = 2**16
+_MAX_MEMBERS = 2**16
 NonFinite = Literal["stop", "skip"]
 StopWhen = Literal["steps", "plateau"]
 
@@ -105,7 +105,7 @@ class Warmup:
     first: int = 25
     """Generator iterations of the warm-up at the start."""
     every: int = 500
-    """Repeat warm-up in each iteration divisible by this; 0 for never."""
+    """Repeat the warm-up in every iteration divisible by this number; 0 for never."""
 
     def __post_init__(self) -> None:
         if self.n_critic < 1 or self.first < 0 or self.every < 0:
@@ -120,12 +120,12 @@ class Warmup:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adaptive:
-    """As many critic steps per generator iteration as the critic needs to reach its plateau."""
+    """Adaptive number of critic steps: train the critic until it reaches its plateau."""
 
     block: int = 5
     """Critic steps between checks for the plateau."""
     most: int = 100
-    """Maximal number of critic steps per generator iteration."""
+    """Maximum number of critic steps per generator iteration."""
     tolerance: float = 0.05
     """Relative improvement of the estimate between checks below which the critic is at its
     plateau."""
@@ -140,23 +140,23 @@ class Adaptive:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Sweep:
-    """Many runs in one program: every seed with every combination of the values listed.
+    """Many runs in one program: every seed with every combination of the listed values.
 
-    A list that is empty leaves the config's own value to all of them.
+    An empty list keeps the config's own value in all runs.
     """
 
     seeds: int = 4
-    """Number of seeds, counted up from the config's own."""
+    """Number of consecutive seeds, starting at the config's `seed`."""
     learning_rates: tuple[float, ...] = ()
-    """Learning rates of both players to try."""
+    """Learning rates to try for both players."""
     generator_learning_rates: tuple[float, ...] = ()
-    """Learning rates of the generator alone to try."""
+    """Learning rates to try for the generator alone."""
     critic_learning_rates: tuple[float, ...] = ()
-    """Learning rates of the critic alone to try."""
+    """Learning rates to try for the critic alone."""
     clip_values: tuple[float, ...] = ()
-    """Values of clip.c to try."""
+    """Values to try for clip.c."""
     penalty_weights: tuple[float, ...] = ()
-    """Weights of the penalty to try."""
+    """Penalty weights to try."""
 
     def __post_init__(self) -> None:
         lists = [self.generator_learning_rates, self.critic_learning_rates]
@@ -164,16 +164,16 @@ class Sweep:
         members = math.prod(len(values) or 1 for values in lists) * self.seeds
         if self.seeds < 1:
             raise ValueError(f"sweep.seeds must be at least 1, got {self.seeds}")
-        if members > _MOST_MEMBERS:
+        if members > _MAX_MEMBERS:
             raise ValueError(
-                f"a sweep has at most {_MOST_MEMBERS:,} members, got {members} of "
+                f"a sweep has at most {_MAX_MEMBERS:,} members, got {members} of "
                 f"sweep.seeds {self.seeds}"
             )
         rates = self.generator_learning_rates + self.critic_learning_rates
         if self.learning_rates and rates:
             raise ValueError(
-                "sweep.learning_rates are those of both players: give them, or one list "
-                "for each player"
+                "sweep.learning_rates applies to both players: give either it or one list for "
+                "each player"
             )
         if not all(v > 0 for v in self.learning_rates + rates + self.clip_values):
             raise ValueError("learning rates and clip values of a sweep must be positive")
@@ -183,16 +183,16 @@ class Sweep:
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Config:
-    """An experiment. The defaults are those of the paper's algorithm 1."""
+    """Config of an experiment. The defaults follow algorithm 1 of the paper."""
 
     dataset: Dataset = Ring()
-    """Data set that real samples come from."""
+    """Data set of real samples."""
     generator: Generator = MLP(output_shape=(2,))
     """Network that maps latents to samples."""
     critic: Critic = MLP()
-    """Network that scores samples; with the evidence bound, the encoder of a VAE."""
+    """Network that scores samples; the encoder of a VAE with the evidence bound."""
     objective: Objective = Wasserstein()
-    """Losses of critic and generator; the evidence bound trains a VAE."""
+    """Losses of the critic and the generator; the evidence bound trains a VAE."""
     penalty: Penalty | None = None
     """Term added to the critic's loss, usually in place of clipping."""
     clip: Clip | None = Clip()
@@ -206,11 +206,11 @@ class Config:
     n_critic: int = 5
     """Critic steps per generator iteration."""
     unrolled_steps: int = 0
-    """Critic steps that the generator's loss is unrolled over; 0 for the plain GAN."""
+    """Critic steps to unroll the generator's loss over; 0 for a plain GAN."""
     warmup: Warmup | None = None
-    """Warm-up of the critic: more steps at the start and now and then, as in the paper's code."""
+    """Critic warm-up: extra steps at the start and periodically, as in the paper's code."""
     adaptive: Adaptive | None = None
-    """Train the critic until it stops improving, in place of n_critic steps."""
+    """Train the critic until it stops improving, instead of for n_critic steps."""
     batch_size: int = 64
     """Samples per step."""
     steps: int = 100_000
@@ -218,35 +218,35 @@ class Config:
     seed: int = 0
     """Seed of all random number generation."""
     sweep: Sweep | None = None
-    """Runs over seeds and hyperparameters, trained side by side in one program."""
+    """Runs over seeds and hyperparameters, trained together in one program."""
     non_finite: NonFinite = "stop"
-    """Reaction to a gradient that is not finite: stop, or skip the step and count it."""
+    """Reaction to a non-finite gradient: stop, or skip the step and count it."""
     ema_decay: float = 0.0
-    """Decay of an average of the generator's weights, used for samples; 0 for none."""
+    """Decay of the moving average of generator weights used for samples; 0 for no average."""
     shard_state: bool = False
-    """Shard large weights and optimizer states over the devices, instead of a copy on each."""
+    """Shard large weights and optimizer states over the devices instead of replicating them."""
     chunk: int = 100
-    """Maximal number of generator iterations per dispatch; signals are handled between
+    """Maximum number of generator iterations per dispatch; signals are handled between
     dispatches."""
     log_every: int = 100
     """Generator iterations between lines of metrics.jsonl."""
     sample_every: int = 1_000
     """Generator iterations between images of samples."""
     stop_when: StopWhen = "steps"
-    """End of training: after all `steps`, or earlier at a plateau of W1, where the last five
-    evaluations find none 1% below the best one before (needs `evaluate_every`)."""
+    """End of training: after all `steps`, or at a plateau of W1, when none of the last five
+    evaluations is 1% below the best one before them (needs `evaluate_every`)."""
     evaluate_every: int = 0
-    """Generator iterations between evaluations of W1 and of the critic; 0 for the end only."""
+    """Generator iterations between evaluations of W1 and the critic; 0 to evaluate at the end."""
     checkpoint_every: int = 1_000
     """Generator iterations between checkpoints."""
     keep_checkpoints: int = 3
-    """Number of newest checkpoints to keep."""
+    """Number of most recent checkpoints to keep."""
     class_counts: tuple[int, ...] = ()
-    """Examples per class, filled in from labelled data when a run starts; fakes get labels in these
-    proportions."""
+    """Examples per class, filled in from labeled data when a run starts; generated samples get
+    labels in these proportions."""
     log: str = ""
-    """Where else to log, with commas: tensorboard, wandb (each needs the extra of its name), or a
-    logger of your own by its import path, package.module:Class."""
+    """Additional loggers, separated by commas: tensorboard, wandb (each needs the extra of the same
+    name), or the import path of your own logger, package.module:Class."""
     tensorboard: bool = False
     """Former name of --log tensorboard."""
 
@@ -263,7 +263,7 @@ class Config:
             raise ValueError(f"stop_when must be steps or plateau, got {self.stop_when!r}")
         if self.stop_when == "plateau" and (self.evaluate_every == 0 or self.sweep is not None):
             raise ValueError(
-                "stop_when plateau asks evaluations of one run: set evaluate_every, and no sweep"
+                "stop_when plateau needs evaluations of one run: set evaluate_every, and no sweep"
             )
         if self.unrolled_steps < 0:
             raise ValueError(f"unrolled_steps must not be negative, got {self.unrolled_steps}")
@@ -277,11 +277,11 @@ class Config:
 
     @property
     def loggers(self) -> tuple[str, ...]:
-        """The names or import paths of the run's loggers."""
+        """Names or import paths of the run's loggers."""
         return logger_names(f"{self.log},tensorboard" if self.tensorboard else self.log)
 
 
-# What may differ when a run goes on: how long it is and how it is watched.
+# Fields that may change when a run resumes: its length, and how it is executed and monitored.
 OPERATIONAL = frozenset(
     {
         "steps",

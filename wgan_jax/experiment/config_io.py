@@ -1,4 +1,4 @@
-"""Configs as JSON and back. JSON is data: reading it runs no code but the nodes' own checks."""
+"""Conversion of configs to and from JSON; reading runs only the validation of the nodes."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import flax.linen as nn
 from wgan_jax.errors import UserError, suggest
 from wgan_jax.experiment.config import OPERATIONAL, Config
 
-_LARGEST = 2**31 - 1
-# What fields and nodes were called in version 0.1, whose config.json and flags are still read.
+_MAX_INT = 2**31 - 1
+# Names of fields and nodes in version 0.1, still accepted in config.json and flags.
 FORMER_NAMES = {"population": "sweep", "Population": "Sweep"}
 
 
 def to_dict(node: Any) -> Any:
-    """A config as JSON values; each node carries the name of its class as `type`."""
+    """Convert a config to JSON values; each node stores its class name as `type`."""
     if dataclasses.is_dataclass(node):
         values = {name: to_dict(getattr(node, name)) for name in field_types(type(node))}
         return {"type": type(node).__name__, **values}
@@ -29,7 +29,7 @@ def to_dict(node: Any) -> Any:
 
 
 def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
-    """The config that `to_dict` wrote; fields that are absent take their defaults.
+    """Rebuild a config from the output of `to_dict`; absent fields take their defaults.
 
     Raises:
       UserError: an unknown class or field (with the nearest known name), or a
@@ -42,9 +42,11 @@ def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
     if nodes:
         return _node(data, nodes, path)
     _require_numbers_in_range(data, path)
-    most = _MOST_CLASSES if path.endswith(".class_counts") else _LONGEST_LIST
-    if isinstance(data, list) and len(data) > most:
-        raise UserError(f"a list of {len(data):,} values, where {most:,} are the most")
+    longest = _MAX_CLASSES if path.endswith(".class_counts") else _MAX_LENGTH
+    if isinstance(data, list) and len(data) > longest:
+        raise UserError(
+            f"{path} is a list of {len(data):,} values, but at most {longest:,} are allowed"
+        )
     for choice in choices:
         if (value := _leaf(data, choice)) is not _MISMATCH:
             return value
@@ -52,28 +54,28 @@ def from_dict(data: Any, kind: Any = Config, path: str = "config") -> Any:
 
 
 def _require_numbers_in_range(data: Any, path: str) -> None:
-    """Integers as the devices have them, and finite floats."""
+    """Reject integers beyond int32 and floats that are not finite."""
     for value in data if isinstance(data, list) else [data]:
         if isinstance(value, float) and not math.isfinite(value):
             raise UserError(f"{path} must be a finite number, got {value}")
-        is_seed = path.endswith(".seed")  # which has a range of its own
-        if type(value) is int and abs(value) > _LARGEST and not is_seed:
-            raise UserError(f"{path} must be between -{_LARGEST} and {_LARGEST}")
+        is_seed = path.endswith(".seed")  # seeds have their own range
+        if type(value) is int and abs(value) > _MAX_INT and not is_seed:
+            raise UserError(f"{path} must be between -{_MAX_INT} and {_MAX_INT}")
 
 
 def comparable_fields(config: Config) -> dict[str, Any]:
-    """What makes two configs the same run."""
+    """Return the fields that must be equal for two configs to describe the same run."""
     return {name: value for name, value in to_dict(config).items() if name not in OPERATIONAL}
 
 
 def config_hash(config: Config) -> str:
-    """Eight letters that name a run."""
+    """Return a hash of the comparable fields: eight characters that identify a run."""
     text = json.dumps(comparable_fields(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 
 
 def diff(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    """The dotted names of the fields in which two configs, as dicts, differ."""
+    """Return the dotted names of the fields in which two configs, as dicts, differ."""
     if not (isinstance(ours, dict) and isinstance(theirs, dict)):
         return [path] if ours != theirs else []
     if ours.get("type") != theirs.get("type"):
@@ -84,20 +86,20 @@ def diff(ours: Any, theirs: Any, path: str = "") -> list[str]:
 
 
 def field_types(cls: type) -> dict[str, Any]:
-    """The fields of a node and their types; Linen's own bookkeeping is left out."""
+    """Return the fields of a node and their types, without Linen's `parent` and `name`."""
     hints = typing.get_type_hints(cls)
     hidden = {"parent", "name"} if issubclass(cls, nn.Module) else set()
     return {f.name: hints[f.name] for f in dataclasses.fields(cls) if f.name not in hidden}
 
 
 def alternatives(kind: Any) -> tuple[Any, ...]:
-    """The members of a union; a type alone is its own only member."""
+    """Return the members of a union; a single type is its only member."""
     is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
     return typing.get_args(kind) if is_union else (kind,)
 
 
 def node_kinds(kind: Any) -> list[type]:
-    """The nodes among the members of a union."""
+    """Return the dataclasses among the members of a union."""
     choices = alternatives(kind)
     return [c for c in choices if isinstance(c, type) and dataclasses.is_dataclass(c)]
 
@@ -112,8 +114,8 @@ def describe(kind: Any) -> str:
 
 
 _MISMATCH = object()
-# Layers, or values of a sweep; a config may come from anybody.
-_LONGEST_LIST, _MOST_CLASSES = 512, 2**16
+# Bounds on lists of layers or sweep values; a config may come from an untrusted source.
+_MAX_LENGTH, _MAX_CLASSES = 512, 2**16
 
 
 def _node(data: Any, nodes: dict[str, type], path: str) -> Any:

@@ -1,4 +1,4 @@
-"""Checks that a run resumes on the data that it began with, and all hosts have the same."""
+"""Checks that a run resumes on the same data, and that all hosts have the same data."""
 
 from __future__ import annotations
 
@@ -18,57 +18,57 @@ from wgan_jax.files import read_file
 logger = logging.getLogger(__name__)
 
 NAME = "data.json"
-_LARGEST = 2**16
+_MAX_BYTES = 2**16
 
 
 def check_data(data: Dataset, workdir: Path, step: int) -> None:
-    """Compare the data with those of the other hosts and of the run at its start. All call this.
+    """Compare the data with the other hosts' and with those at the start of the run.
 
-    A run that has not begun keeps what its data are in data.json; distributions that
-    the config alone describes have nothing to be compared.
+    All processes must call this. A new run stores the fingerprint of its data in data.json;
+    distributions, which the config describes completely, are not compared.
 
     Args:
-      data: a data set; its `fingerprint()` says what it is.
-      workdir: of the run.
-      step: which the run is at.
+      data: an open data set, identified by its `fingerprint()`.
+      workdir: workdir of the run.
+      step: current generator iteration.
 
     Raises:
-      UserError: they differ.
+      UserError: the data differ.
     """
-    mine = None if data.size is None else processes.run_on_all(data.fingerprint)
-    if mine is None:
+    ours = None if data.size is None else processes.run_on_all(data.fingerprint)
+    if ours is None:
         return
-    processes.assert_same_on_all(mine, lambda first, other: f"its data ({_told(first, other)})")
-    processes.run_on_all(lambda: _compare(mine, workdir, step) if processes.is_primary() else None)
+    processes.assert_same_on_all(ours, lambda first, other: f"its data ({_diff(first, other)})")
+    processes.run_on_all(lambda: _compare(ours, workdir, step) if processes.is_primary() else None)
 
 
-def _compare(mine: dict[str, Any], workdir: Path, step: int) -> None:
+def _compare(ours: dict[str, Any], workdir: Path, step: int) -> None:
     path = workdir / NAME
     former = _read(path) if step else None
-    if former is not None and former != mine:
+    if former is not None and former != ours:
         raise UserError(
             f"the data of {workdir} are not those that its run began with "
-            f"({_told(former, mine)}); put the former data back, choose another --workdir, or "
-            f"remove {path} to go on with these"
+            f"({_diff(former, ours)}); restore the former data, choose another --workdir, or "
+            f"remove {path} to continue with these"
         )
     if former is None:
-        write_json(path, {"wgan_jax": wgan_jax.__version__, "data": mine})
+        write_json(path, {"wgan_jax": wgan_jax.__version__, "data": ours})
 
 
 def _read(path: Path) -> dict[str, Any] | None:
-    """What the run began with; None where that is not known, as of runs of former versions."""
+    """Read the fingerprint that the run started with; None if unknown, as for older versions."""
     try:
-        stored = json.loads(read_file(path, _LARGEST))
+        stored = json.loads(read_file(path, _MAX_BYTES))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s cannot be read (%s), so it is written anew", path, error)
+        logger.warning("%s cannot be read (%s), so it is rewritten", path, error)
         return None
     data = stored.get("data") if isinstance(stored, dict) else None
     return data if isinstance(data, dict) else None
 
 
-def _told(first: dict[str, Any], other: dict[str, Any]) -> str:
+def _diff(first: dict[str, Any], other: dict[str, Any]) -> str:
     return ", ".join(
         f"{name} {first.get(name)} and {other.get(name)}"
         if name != "sha256"

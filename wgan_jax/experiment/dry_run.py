@@ -1,4 +1,4 @@
-"""Estimates the sizes, memory and time of a run from one iteration on made-up data."""
+"""Estimates the sizes, memory and time of a run from one iteration on dummy data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from wgan_jax.experiment.distributed.placement import make_sharding
 from wgan_jax.experiment.loggers.run_loggers import find_loggers
 from wgan_jax.types import PyTree
 
-_TIMED, _LONGEST = 3, 5.0  # runs that are timed, and seconds that one may take
+_TIMED, _MAX_SECONDS = 3, 5.0  # number of timed runs, and maximum seconds for each
 
 
 def describe_run(config: Config, workdir: str, devices: int | None = None) -> str:
-    """Compiles and times one generator iteration; returns lines to read. Writes nothing.
+    """Compiles and times one generator iteration; returns a summary. Writes no files.
 
     Raises:
-      UserError: parts of the config do not go together, there are too few examples, or a logger
-        cannot be found.
+      UserError: parts of the config are incompatible, there are too few examples, or a logger
+        cannot be imported.
     """
     if config.sweep is not None:
         raise UserError("--dry-run is for one run: set --sweep none")
@@ -35,7 +35,7 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     gan = build_gan(config, sharding)
     zeros = jax.tree.map(jnp.zeros_like, struct)
     state = gan.init(jax.random.key(config.seed), zeros)
-    # A chunk's last batch stands for all that it asks for beyond it.
+    # Batches beyond the last one of a chunk repeat it, so one batch suffices.
     batches = jax.tree.map(lambda x: np.zeros((1, *x.shape), x.dtype), struct)
 
     def compiled(length: int) -> Any:
@@ -55,7 +55,7 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
     compiling = time.perf_counter() - began
     each = min(seconds(program) for _ in range(_TIMED))
     length = min(config.chunk, config.log_every)
-    if 1 < length < _LONGEST / each:  # where dispatch is a part of the time, it is shared
+    if 1 < length < _MAX_SECONDS / each:  # a chunk amortizes the cost of dispatch
         chunk = compiled(length)
         each = min(seconds(chunk) for _ in range(_TIMED)) / length
     share = config.batch_size // sharding.device_count
@@ -72,17 +72,17 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
         "without evaluations and checkpoints",
         "would write to": workdir,
     }
-    return "\n".join(f"{name:18} {told}" for name, told in rows.items())
+    return "\n".join(f"{name:18} {value}" for name, value in rows.items())
 
 
 def _data(config: Config) -> str:
     size, names = config.dataset.summary()
     require_enough(size, config)
-    told = "a distribution" if size is None else f"{size:,} examples"
+    examples = "a distribution" if size is None else f"{size:,} examples"
     if names:
         shown = ", ".join(names[:10]) + (", ..." if len(names) > 10 else "")
-        told += f" of {len(names)} classes: {shown}"
-    return f"{config.dataset.title}, {told}"
+        examples += f" of {len(names)} classes: {shown}"
+    return f"{config.dataset.title}, {examples}"
 
 
 def _shape(x: jax.ShapeDtypeStruct) -> str:
@@ -94,8 +94,8 @@ def _parameters(params: PyTree) -> str:
 
 
 def _memory(program: Any) -> str:
-    found = program.memory_analysis()
-    if found is None:
+    stats = program.memory_analysis()
+    if stats is None:
         return "an unknown amount of memory"
-    size = found.argument_size_in_bytes + found.output_size_in_bytes + found.temp_size_in_bytes
-    return f"{(size - found.alias_size_in_bytes) / 2**20:,.0f} MiB"
+    size = stats.argument_size_in_bytes + stats.output_size_in_bytes + stats.temp_size_in_bytes
+    return f"{(size - stats.alias_size_in_bytes) / 2**20:,.0f} MiB"

@@ -18,24 +18,24 @@ except ImportError:  # Windows
 
 NAME = ".lock"
 _TRIES, _PAUSE = 3, 0.02
-# How file systems say that they have no locks, as some of clusters, buckets and containers do.
+# Errors of file systems without locks, such as some of clusters, buckets and containers.
 _UNSUPPORTED = (errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOLCK, errno.EINVAL)
 
 
 class WorkdirLockedError(Exception):
-    """Another process trains in the workdir."""
+    """Raised when another process trains in the workdir."""
 
 
 def lock_holder(workdir: Path) -> str:
-    """Says which process holds the lock, as an error message; empty if none does."""
+    """Returns an error message that names the process holding the lock; empty if it is free."""
     try:
-        # Not through a link, and without waiting for the other end of a pipe.
+        # Do not follow links, and do not wait for the other end of a pipe.
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
         descriptor = os.open(workdir / NAME, flags)
-    except OSError:  # no such folder or lock; whoever writes there later is told of the rest
+    except OSError:  # no folder or lock yet; other problems surface when it is written
         return ""
     try:
-        return _in_use(descriptor, workdir) if _flock(descriptor, shared=True) is False else ""
+        return _conflict(descriptor, workdir) if _flock(descriptor, shared=True) is False else ""
     except OSError:
         return ""
     finally:
@@ -44,9 +44,9 @@ def lock_holder(workdir: Path) -> str:
 
 @contextlib.contextmanager
 def lock(workdir: Path) -> Iterator[None]:
-    """Locks a workdir for this process; the lock ends with the process, however it ends.
+    """Locks a workdir; the lock is released when the process ends, in whatever way.
 
-    A file system without locks gets a warning instead.
+    On a file system without locks, this only logs a warning.
 
     Raises:
       WorkdirLockedError: another process holds the lock.
@@ -57,17 +57,17 @@ def lock(workdir: Path) -> Iterator[None]:
     descriptor = os.open(workdir / NAME, flags, 0o644)
     try:
         info = os.fstat(descriptor)
-        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:  # what is written goes nowhere else
-            raise OSError(errno.EINVAL, f"its {NAME} is no file of its own; remove it")
+        if not stat.S_ISREG(info.st_mode) or info.st_nlink > 1:  # never write to another file
+            raise OSError(errno.EINVAL, f"its {NAME} is not a separate regular file; remove it")
         acquired = _acquire(descriptor)
         if acquired is None:
             logging.getLogger(__name__).warning(
-                "warning: the file system of %s has no locks, so nothing keeps a second run out "
-                "of it: start only one",
+                "warning: the file system of %s has no locks, so nothing prevents a second run "
+                "there: start only one",
                 workdir,
             )
         elif not acquired:
-            raise WorkdirLockedError(_in_use(descriptor, workdir))
+            raise WorkdirLockedError(_conflict(descriptor, workdir))
         os.ftruncate(descriptor, 0)
         os.pwrite(descriptor, str(os.getpid()).encode(), 0)
         yield
@@ -85,7 +85,7 @@ def _acquire(descriptor: int) -> bool | None:
 
 
 def _flock(descriptor: int, *, shared: bool = False) -> bool | None:
-    """Whether the lock was acquired; None where the file system has no locks."""
+    """Returns whether the lock was acquired; None if the file system has no locks."""
     if fcntl is None:
         return None
     try:
@@ -99,7 +99,7 @@ def _flock(descriptor: int, *, shared: bool = False) -> bool | None:
         raise
 
 
-def _in_use(descriptor: int, workdir: Path) -> str:
+def _conflict(descriptor: int, workdir: Path) -> str:
     holder = b""
     with contextlib.suppress(OSError):
         holder = os.pread(descriptor, 20, 0).strip()

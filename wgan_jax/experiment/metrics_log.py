@@ -1,4 +1,4 @@
-"""metrics.jsonl: a JSON object a line, in the order of `step`, of any length in bounded memory."""
+"""Reading and writing of metrics.jsonl: JSON lines ordered by `step`, in bounded memory."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ logger = logging.getLogger(__name__)
 
 Line = dict[str, Any]
 
-_LONGEST_LINE, _LARGEST_STEP = 2**24, 10**18
-# The lines that a run writes, four times as fast as a JSON parser tells; others are parsed.
+_MAX_LINE, _MAX_STEP = 2**24, 10**18
+# Matches lines as a run writes them, four times as fast as a JSON parser; others are parsed.
 _NUMBER = rb"-?(?:0|[1-9]\d*+)(?:\.\d++)?+(?:[eE][-+]?+\d++)?+"
 _LIST = rb"\[(?:(?:%b|null)(?:, (?=[^\]])|(?=\])))*+\]" % _NUMBER
-_USUAL = re.compile(
+_COMMON_LINE = re.compile(
     rb'\{"step": (0|[1-9]\d{0,17}+)(?:, "[^"\\\x00-\x1f\x80-\xff]*+": (?:%b|null|%b))*+\}\n'
     % (_NUMBER, _LIST)
 )
@@ -34,23 +34,23 @@ _GOLDEN, _ONE = 2654435769, 2**32
 
 
 class MetricsLog:
-    """A metrics.jsonl to add lines to."""
+    """A metrics.jsonl file to append lines to."""
 
     def __init__(self, path: Path, step: int):
-        """Open for the lines after `step`.
+        """Open the log for lines after `step`.
 
-        Later lines, which the run is going to write again, are dropped, and so is a last
-        line that was cut short. Other damaged lines move to a file of their own; where the
-        run starts anew, its former lines do.
+        Later lines, which the run will write again, are dropped, as is a truncated last line.
+        Other damaged lines are moved to a separate file, as are all former lines if the run
+        starts over.
 
         Raises:
-          UserError: the file is no regular file, or the disk refuses.
+          UserError: not a regular file, or it cannot be read or written.
         """
         self._path = path
         try:
             end, last, rewrite = self._scan(step)
             if step == 0 and last:
-                self._move_aside(last)
+                self._archive(last)
                 end = 0
             elif rewrite:
                 end = self._rewrite(step)
@@ -61,12 +61,12 @@ class MetricsLog:
             raise UserError(f"{path} cannot be read: {error.strerror}") from error
 
     def write(self, line: Line) -> None:
-        """Append a line; values that are not finite are left out, as JSON has none.
+        """Append a line, without non-finite values, which JSON cannot represent.
 
         Raises:
-          UserError: the disk refuses.
+          UserError: the file cannot be written.
         """
-        finite = {name: value for name, value in line.items() if _has_json(value)}
+        finite = {name: value for name, value in line.items() if _is_json(value)}
         try:
             self._file.write((json.dumps(finite) + "\n").encode())
             self._file.flush()
@@ -74,10 +74,10 @@ class MetricsLog:
             raise UserError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def sync(self) -> None:
-        """Wait until all lines are on the disk, as they must be before a checkpoint is.
+        """Wait until all lines are on disk, as required before a checkpoint is saved.
 
         Raises:
-          UserError: the disk refuses.
+          UserError: the file cannot be written.
         """
         try:
             os.fsync(self._file.fileno())
@@ -85,79 +85,79 @@ class MetricsLog:
             raise UserError(f"{self._path} cannot be written: {error.strerror}") from error
 
     def close(self) -> None:
-        with contextlib.suppress(OSError):  # what the disk refused, it refuses again
+        with contextlib.suppress(OSError):  # a failed write was already reported
             self._file.close()
 
     def _scan(self, step: int) -> tuple[int, int, bool]:
-        """Where the lines up to `step` end, the step of the last line, and whether others
-        lie between them."""
+        """Return where the lines up to `step` end, the last step, and whether to rewrite the
+        file because other lines lie between them."""
         at, end, last, between, rewrite = 0, 0, 0, False, False
         for text in _lines(self._path):
             at += len(text)
-            found = _step(text)
-            if found is None:
+            line_step = _step(text)
+            if line_step is None:
                 rewrite |= text.endswith(b"\n")
-            elif found > step:
-                between, last = True, max(last, found)
+            elif line_step > step:
+                between, last = True, max(last, line_step)
             else:
-                # Without a line end it was not finished, whatever it holds.
+                # A line without a line end is unfinished, whatever it holds.
                 rewrite |= between or not text.endswith(b"\n")
-                end, last = at, max(last, found)
+                end, last = at, max(last, line_step)
         return end, last, rewrite
 
     def _rewrite(self, step: int) -> int:
-        """Leave the good lines up to `step` alone in the file, and move damaged ones aside."""
-        aside, damaged = self._beside("damaged"), 0
+        """Keep the good lines up to `step`, and move damaged lines to another file."""
+        archive, damaged = self._sibling("damaged"), 0
         with contextlib.ExitStack() as stack:
-            file, other = stack.enter_context(atomic_write(self._path)), None
+            file, rejects = stack.enter_context(atomic_write(self._path)), None
             for text in _lines(self._path):
-                found = _step(text)
-                if found is not None and found <= step:
+                line_step = _step(text)
+                if line_step is not None and line_step <= step:
                     file.write(text.rstrip(b"\r\n") + b"\n")
-                elif found is None and text.endswith(b"\n"):
-                    other = other or stack.enter_context(open_append(aside))
-                    other.write(text)
+                elif line_step is None and text.endswith(b"\n"):
+                    rejects = rejects or stack.enter_context(open_append(archive))
+                    rejects.write(text)
                     damaged += 1
-            if other is not None:
-                other.flush()
-                os.fsync(other.fileno())
+            if rejects is not None:
+                rejects.flush()
+                os.fsync(rejects.fileno())
             end = file.tell()
         if damaged:
             lines = "1 damaged line" if damaged == 1 else f"{damaged:,} damaged lines"
-            logger.warning("%s: %s moved to %s, all others stay", self._path, lines, aside.name)
+            logger.warning("%s: %s moved to %s, all others kept", self._path, lines, archive.name)
         return end
 
-    def _move_aside(self, last: int) -> None:
-        aside = self._beside("old")
-        self._path.replace(aside)
-        sync_folder(aside.parent)
+    def _archive(self, last: int) -> None:
+        archive = self._sibling("old")
+        self._path.replace(archive)
+        sync_folder(archive.parent)
         logger.warning(
-            "%s goes to step %s, but there is no checkpoint: the run starts anew, and the file is "
+            "%s ends at step %s, but there is no checkpoint: the run starts over, and the file is "
             "kept as %s",
-            *(self._path, f"{last:,}", aside.name),
+            *(self._path, f"{last:,}", archive.name),
         )
 
-    def _beside(self, word: str) -> Path:
+    def _sibling(self, word: str) -> Path:
         return self._path.with_name(f"{self._path.stem}.{word}{self._path.suffix}")
 
 
 def read_metrics(path: Path, most: int | None = None) -> list[Line]:
-    """The lines of a metrics.jsonl; damaged ones are left out.
+    """Return the lines of a metrics.jsonl, without damaged ones.
 
     Args:
-      path: of the file; an absent one has no lines.
-      most: about how many to return. Of more than twice as many, lines spread evenly and
-        those with an evaluation, which are thinned out apart; the first and the last are
-        always among them.
+      path: path of the file; a missing file has no lines.
+      most: approximate number of lines to return. A file with more than twice as many is
+        thinned out evenly, separately for lines with and without an evaluation; the first
+        and the last line are always included.
 
     Raises:
-      UserError: it is no regular file, or cannot be read.
+      UserError: not a regular file, or it cannot be read.
     """
     return list(iter_metrics(path, most))
 
 
 def iter_metrics(path: Path, most: int | None = None) -> Iterator[Line]:
-    """As `read_metrics`, one by one."""
+    """Yield the lines of `read_metrics` one by one."""
     try:
         lines: Iterable[bytes] = _lines(path)
         for text in lines if most is None else _thinned(lines, most):
@@ -169,16 +169,16 @@ def iter_metrics(path: Path, most: int | None = None) -> Iterator[Line]:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with contextlib.suppress(FileNotFoundError), open_regular(path) as file:
-        while text := file.readline(_LONGEST_LINE):
-            if len(text) == _LONGEST_LINE:  # a file of no lines at all may be endless
-                raise OSError(errno.EFBIG, f"a line has more than {_LONGEST_LINE:,} bytes")
+        while text := file.readline(_MAX_LINE):
+            if len(text) == _MAX_LINE:  # a file without line ends may be endless
+                raise OSError(errno.EFBIG, f"a line has more than {_MAX_LINE:,} bytes")
             yield text
 
 
 def _step(text: bytes) -> int | None:
-    """The step of a line; None if it is damaged."""
-    if found := _USUAL.fullmatch(text):
-        return int(found[1])
+    """Return the step of a line; None if it is damaged."""
+    if match := _COMMON_LINE.fullmatch(text):
+        return int(match[1])
     line = _parse(text)
     return None if line is None else line["step"]
 
@@ -189,14 +189,14 @@ def _parse(text: bytes) -> Line | None:
     except (ValueError, RecursionError):
         return None
     step = line.get("step") if isinstance(line, dict) else None
-    return line if type(step) is int and 0 <= step < _LARGEST_STEP else None
+    return line if type(step) is int and 0 <= step < _MAX_STEP else None
 
 
 class _Sample:
-    """At most 2 `most` of the lines that it is given, spread evenly over them.
+    """An evenly spaced sample of at most 2 `most` of the added lines.
 
-    Multiples of the golden ratio choose them, which have no period in common with any
-    that the lines may have, such as that of a warm-up.
+    Multiples of the golden ratio choose the lines, so the choice shares no period with
+    the lines, such as that of a warm-up.
     """
 
     def __init__(self, most: int):
@@ -209,8 +209,8 @@ class _Sample:
         self.lines[number] = text
         if len(self.lines) > 2 * self._most:
             self._below //= 2
-            kept = {i: line for i, line in self.lines.items() if i * _GOLDEN % _ONE < self._below}
-            self.lines = kept
+            lines = {i: line for i, line in self.lines.items() if i * _GOLDEN % _ONE < self._below}
+            self.lines = lines
 
 
 def _thinned(lines: Iterable[bytes], most: int) -> list[bytes]:
@@ -224,5 +224,5 @@ def _thinned(lines: Iterable[bytes], most: int) -> list[bytes]:
     return [chosen[number] for number in sorted(chosen)]
 
 
-def _has_json(value: Any) -> bool:
+def _is_json(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)

@@ -1,4 +1,4 @@
-"""A workdir in a bucket: a run works in a folder of this machine and keeps a copy there."""
+"""Remote workdirs: a run works in a local folder and keeps a copy in a bucket."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from wgan_jax.files import is_leftover
 
 
 class Mirror:
-    """A folder of this machine and its copy at a URL, which is what counts.
+    """A local folder and its copy at a URL, which is authoritative.
 
-    A bucket has no lock: that two runs do not share one is up to their user. A
-    checkpoint whose copy was cut short does not agree with its checksums and is passed
-    over, as any that is damaged.
+    A bucket has no lock, so the user must not start two runs on one URL. A checkpoint
+    that was copied incompletely does not match its checksums and is skipped like any
+    other damaged one.
 
     Args:
-      url: of the copy, such as `gs://bucket/run`.
+      url: URL of the copy, such as `gs://bucket/run`.
     """
 
     def __init__(self, url: str):
@@ -27,7 +27,7 @@ class Mirror:
         self._sent: dict[Path, tuple[int, int]] = {}
 
     def pull(self) -> None:
-        """Make the folder what the copy is.
+        """Replace the local folder with the contents of the copy.
 
         Raises:
           UserError: the URL cannot be read.
@@ -37,30 +37,30 @@ class Mirror:
             self.folder.mkdir(parents=True)
             if files.exists(root):
                 download(files, root, self.folder)
-        self._sent = self._here()
+        self._sent = self._local_files()
 
     def push(self) -> None:
-        """Bring the copy up to date; checkpoints that are gone here are deleted there last.
+        """Update the copy; files that were deleted locally are deleted there last.
 
         Raises:
           UserError: the URL cannot be written.
         """
-        here = self._here()
-        changed = [path for path, mark in here.items() if self._sent.get(path) != mark]
-        gone = self._sent.keys() - here.keys()
+        files_now = self._local_files()
+        changed = [path for path, mark in files_now.items() if self._sent.get(path) != mark]
+        deleted = self._sent.keys() - files_now.keys()
         with reached(self._url) as (files, root):
             for path in changed:
                 target = f"{root}/{path.as_posix()}"
                 files.makedirs(target.rpartition("/")[0], exist_ok=True)
                 files.put_file(str(self.folder / path), target)
-            for path in gone:
+            for path in deleted:
                 files.rm_file(f"{root}/{path.as_posix()}")
-        self._sent = here
+        self._sent = files_now
 
-    def _here(self) -> dict[Path, tuple[int, int]]:
-        found: dict[Path, tuple[int, int]] = {}
+    def _local_files(self) -> dict[Path, tuple[int, int]]:
+        files: dict[Path, tuple[int, int]] = {}
         for path in self.folder.rglob("*"):
-            info = path.lstat()  # a link would carry files from elsewhere into the bucket
+            info = path.lstat()  # do not upload the targets of links
             if stat.S_ISREG(info.st_mode) and path.name != ".lock" and not is_leftover(path):
-                found[path.relative_to(self.folder)] = (info.st_size, info.st_mtime_ns)
-        return found
+                files[path.relative_to(self.folder)] = (info.st_size, info.st_mtime_ns)
+        return files

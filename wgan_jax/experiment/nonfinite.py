@@ -1,4 +1,4 @@
-"""Stops a run at values that are not finite, or counts them; none of them is ever saved."""
+"""Guard against non-finite values: stops the run or counts skipped steps."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _PLAYERS = ("critic", "generator")
 
 
 class NonFiniteGuard:
-    """Checks the metrics of each chunk, and the count of skipped steps.
+    """Checks the metrics of each chunk and the counts of skipped steps.
 
     Args:
-      policy: `stop` ends the run at the first such value; `skip` goes on, without
-        the steps that it would have spoilt, and warns once.
-      state: where the run starts from, with its counts so far.
+      policy: `stop` ends the run at the first non-finite value; `skip` continues
+        without the affected steps and warns once.
+      state: initial state of the run, with its counts so far.
     """
 
     def __init__(self, policy: NonFinite, state: GANState):
@@ -34,13 +34,13 @@ class NonFiniteGuard:
         """Check the iterations after `before`, metrics [length].
 
         Raises:
-          UserError: one is not finite, and the run is to stop; it names the step.
+          UserError: a value is not finite and the policy is `stop`; the message names the step.
         """
         for i in range(len(next(iter(metrics.values())))):
-            if found := self._found(metrics, i):
-                self._apply_policy(found, before + i + 1)
+            if problem := self._problem(metrics, i):
+                self._apply_policy(problem, before + i + 1)
 
-    def _found(self, metrics: dict[str, np.ndarray], i: int) -> str | None:
+    def _problem(self, metrics: dict[str, np.ndarray], i: int) -> str | None:
         for k, player in enumerate(_PLAYERS):
             count = int(metrics.get(f"{player}/skipped", [0] * (i + 1))[i])
             if count > self._counts[k]:
@@ -51,14 +51,14 @@ class NonFiniteGuard:
         bad = (name for name, values in metrics.items() if not np.isfinite(values[i]))
         return next((f"{name} is {metrics[name][i]}" for name in bad), None)
 
-    def _apply_policy(self, found: str, step: int) -> None:
+    def _apply_policy(self, problem: str, step: int) -> None:
         if self._policy == "stop":
             raise UserError(
-                f"{found} at step {step}: training stops and nothing of it is saved; lower the "
-                f"learning rate or look at the data, or leave such steps out: --non-finite skip"
+                f"{problem} at step {step}: training stops and does not save it; lower the "
+                f"learning rate or check the data, or skip such steps: --non-finite skip"
             )
         if not self._warned:
             logger.warning(
-                f"step {step:,}: {found}; that step is left out, more are counted silently"
+                f"step {step:,}: {problem}; the step is skipped, further ones are counted silently"
             )
         self._warned = True

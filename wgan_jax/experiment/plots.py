@@ -1,4 +1,4 @@
-"""Draws samples and curves of a run."""
+"""Plots of samples and curves of a run."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from PIL import Image
 
 REAL, FAKE = "#2a9d8f", "#d1495b"
 _MEDIAN_WINDOW = 101
-_GRID_PIXELS, _MILLISECONDS, _MOST_PANELS = 512, 80, 16
+_GRID_PIXELS, _MILLISECONDS, _MAX_PANELS = 512, 80, 16
 
 
 def image_grid(images: np.ndarray, file: BinaryIO, columns: int | None = None) -> None:
-    """Images [n, h, w, channels] in [-1, 1] as a grid, small ones enlarged; square if not told."""
+    """Draws images [n, h, w, channels] in [-1, 1] as a grid, square by default."""
     grid_picture(images, columns).save(file, format="PNG")
 
 
 def animation(frames: list[np.ndarray], file: BinaryIO, *, form: str) -> None:
-    """Frames of images [n, h, w, channels] as grids that move without end; a .gif or .apng."""
+    """Writes frames of images [n, h, w, channels] as a looping animation of grids."""
     first, *rest = [grid_picture(frame) for frame in frames]
     kind = {".gif": "GIF", ".apng": "PNG"}[form]
     first.save(file, kind, save_all=True, append_images=rest, duration=_MILLISECONDS, loop=0)
 
 
 def to_pixels(images: np.ndarray) -> np.ndarray:
-    """[-1, 1] to uint8."""
+    """Converts values in [-1, 1] to uint8."""
     return np.round((np.clip(images, -1, 1) + 1) * 127.5).astype(np.uint8)
 
 
 def picture_of(pixels: np.ndarray) -> Image.Image:
-    """uint8 [h, w, channels] as gray or in color."""
+    """Converts uint8 [h, w, channels] to a gray or color image."""
     return Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
 
 
@@ -53,9 +53,9 @@ def grid_picture(images: np.ndarray, columns: int | None = None) -> Image.Image:
 
 
 def beside_neighbors(samples: np.ndarray, neighbors: np.ndarray, file: BinaryIO) -> None:
-    """Samples [n, h, w, channels] in frames, each followed by its neighbors [n, k, ...], as uint8.
+    """Draws framed samples [n, h, w, channels], each next to its neighbors [n, k, ...], as uint8.
 
-    The first half of the samples stands on the left, the other on the right.
+    The first half of the samples is on the left, the second half on the right.
     """
     n, k, _, side, channels = neighbors.shape
     rows, scale = -(-n // 2), max(1, round(_GRID_PIXELS / (2 * (k + 1) * (side + 4))))
@@ -78,28 +78,28 @@ def beside_neighbors(samples: np.ndarray, neighbors: np.ndarray, file: BinaryIO)
 def plane(
     real: np.ndarray, fake: np.ndarray, critic: Callable | None, step: int, file: BinaryIO
 ) -> None:
-    """Real and generated points [n, 2], over the level sets of a critic [m, 2] -> [m]."""
+    """Draws real and generated points [n, 2] over the level sets of a critic [m, 2] -> [m]."""
     plt = pyplot()
-    reach = 1.25 * float(np.abs(real).max()) or 1.0
+    limit = 1.25 * float(np.abs(real).max()) or 1.0
     figure, axes = plt.subplots(figsize=(6.4, 5.8), layout="constrained")
     if critic is not None:
-        _level_sets(figure, axes, critic, reach)
-    near = axes.scatter(*real.T, s=22, c=REAL, alpha=0.3, linewidths=0)
-    made = axes.scatter(*fake.T, s=7, c=FAKE, alpha=0.7, linewidths=0)
-    axes.set(xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal", xlabel="$x_1$")
+        _level_sets(figure, axes, critic, limit)
+    data = axes.scatter(*real.T, s=22, c=REAL, alpha=0.3, linewidths=0)
+    dots = axes.scatter(*fake.T, s=7, c=FAKE, alpha=0.7, linewidths=0)
+    axes.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal", xlabel="$x_1$")
     axes.set(ylabel="$x_2$", title=f"Samples and data after {step:,} generator iterations")
     labels = [f"{len(real):,} data points", f"{len(fake):,} samples"]
-    legend = figure.legend([near, made], labels, loc="outside lower center", ncols=2, frameon=False)
+    legend = figure.legend([data, dots], labels, loc="outside lower center", ncols=2, frameon=False)
     for handle in legend.legend_handles:
         handle.set(alpha=1.0, sizes=[40])
     save(figure, file, dpi=120)
 
 
-def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
-    """The critic's score as shades so light that points stand out on them."""
+def _level_sets(figure: Any, axes: Any, critic: Callable, limit: float) -> None:
+    """Draws the critic's score in light shades, so that points stand out."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    line = np.linspace(-reach, reach, 121, dtype=np.float32)
+    line = np.linspace(-limit, limit, 121, dtype=np.float32)
     mesh = np.stack(np.meshgrid(line, line), -1)
     scores = np.asarray(critic(mesh.reshape(-1, 2))).reshape(mesh.shape[:2])
     shades = LinearSegmentedColormap.from_list("shades", ("white", "#b9c4d4"))
@@ -111,7 +111,7 @@ def _level_sets(figure: Any, axes: Any, critic: Callable, reach: float) -> None:
 
 
 def points(samples: np.ndarray, file: BinaryIO) -> None:
-    """Generated points [n, 2] of the plane."""
+    """Draws generated points [n, 2]."""
     plt = pyplot()
     figure, axes = plt.subplots(figsize=(5.6, 5.6), layout="constrained")
     axes.scatter(*samples.T, s=7, c=FAKE, alpha=0.7, linewidths=0)
@@ -123,9 +123,9 @@ def points(samples: np.ndarray, file: BinaryIO) -> None:
 def marginals(
     real: dict[str, np.ndarray], fake: dict[str, np.ndarray], step: int, file: BinaryIO
 ) -> None:
-    """The values of each column, of data and of samples side by side; of the first 16 columns."""
+    """Draws the distributions of data and samples for each of the first 16 columns."""
     plt = pyplot()
-    names = list(real)[:_MOST_PANELS]
+    names = list(real)[:_MAX_PANELS]
     columns = min(4, len(names))
     rows = math.ceil(len(names) / columns)
     figure, grid = plt.subplots(
@@ -149,16 +149,16 @@ def marginals(
 
 
 def _marginal(ax: Any, real: np.ndarray, fake: np.ndarray) -> None:
-    """Shares of both sets of values: bars of a category, steps of numbers."""
+    """Draws both sets of values: bars for a category, stepped histograms for numbers."""
     sets = ((real, REAL, "data"), (fake, FAKE, "samples"))
     if real.dtype.kind in "USOb":
-        names = np.unique(np.concatenate([real, fake]).astype(str))[:_MOST_PANELS]
+        names = np.unique(np.concatenate([real, fake]).astype(str))[:_MAX_PANELS]
         for side, (values, color, label) in zip((-0.2, 0.2), sets, strict=True):
             shares = [float((values.astype(str) == name).mean()) for name in names]
             ax.bar(np.arange(len(names)) + side, shares, 0.4, color=color, label=label)
         ax.set_xticks(range(len(names)), [name[:8] for name in names], fontsize="small")
         return
-    # The middle of the data, so that one far value does not press all others into one bar.
+    # Central quantiles, so that one outlier does not squeeze all other values into one bar.
     low, high = np.quantile(real.astype(float), (0.005, 0.995))
     margin = 0.1 * (high - low) or 0.5
     edges = np.linspace(low - margin, high + margin, 41)
@@ -168,7 +168,7 @@ def _marginal(ax: Any, real: np.ndarray, fake: np.ndarray) -> None:
 
 
 def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:
-    """The run's metrics over generator iterations; `estimates` says what the estimate is."""
+    """Draws the metrics over generator iterations; `estimates` describes the critic's estimate."""
     plt = pyplot()
     evaluations = [line for line in lines if "w1/minibatch" in line]
     rows, columns, size = (2, 2, (12, 7.2)) if evaluations else (1, 3, (15, 4))
@@ -180,7 +180,7 @@ def curves(lines: list[dict[str, Any]], estimates: str, file: BinaryIO) -> None:
         0.98, 0.96, textwrap.fill(estimates, 48), transform=estimate.transAxes, ha="right", va="top"
     )
     _panel(losses, lines, {"critic/loss": "critic", "generator/loss": "generator"})
-    losses.set(title="Losses", ylabel="loss, each player its own")
+    losses.set(title="Losses", ylabel="loss of each player")
     _panel(norms, lines, {f"{who}/gradient_norm": who for who in ("critic", "generator")})
     norms.set(title="Gradient norms", ylabel="L2 norm", yscale="log")
     if evaluations:
@@ -216,11 +216,11 @@ def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
             "w1/minibatch": ("exact, samples against data", FAKE, "o-"),
             "w1/minibatch_floor": ("exact, data against data: the noise floor", "grey", "--"),
         }
-        title = "W1 of minibatches, on held-out data where there are some"
+        title = "W1 of minibatches, on held-out data if available"
     for name, (label, color, style) in names.items():
-        found = [(line["step"], line[name]) for line in evaluations if name in line]
-        if found:
-            ax.plot(*zip(*found, strict=True), style, color=color, label=label, markersize=3)
+        curve = [(line["step"], line[name]) for line in evaluations if name in line]
+        if curve:
+            ax.plot(*zip(*curve, strict=True), style, color=color, label=label, markersize=3)
     ax.set(title=title, ylabel="W1 in units of the data")
     ax.set_ylim(bottom=-0.02 * ax.get_ylim()[1])
     ax.grid(alpha=0.3)
@@ -228,7 +228,7 @@ def _w1_panel(ax: Any, evaluations: list[dict[str, Any]]) -> None:
 
 
 def running_median(values: np.ndarray) -> np.ndarray:
-    """The paper's filter, shortened at the ends and for short runs."""
+    """Applies the paper's median filter, with a shorter window at the ends and for short runs."""
     window = min(_MEDIAN_WINDOW, max(1, len(values) // 10)) // 2
     return np.array(
         [np.median(values[max(0, i - window) : i + window + 1]) for i in range(len(values))]
@@ -242,7 +242,7 @@ def intervals(
     note: str,
     file: BinaryIO,
 ) -> None:
-    """A row for each name: lower bound, value and upper bound, best on top."""
+    """Draws a row per name with its lower bound, value and upper bound, best on top."""
     plt = pyplot()
     order = sorted(range(len(names)), key=lambda i: bounds[i][1], reverse=True)
     figure, axes = plt.subplots(figsize=(7, 1.4 + 0.4 * len(names)), layout="constrained")
@@ -250,20 +250,20 @@ def intervals(
         low, value, high = bounds[i]
         axes.plot([low, high], [row, row], color=REAL, linewidth=5, alpha=0.45)
         axes.plot(value, row, "o", color=REAL, markersize=7)
-    axes.set_yticks(range(len(order)), [_shown(names[i]) for i in order])
+    axes.set_yticks(range(len(order)), [_escape(names[i]) for i in order])
     axes.set_ylim(-0.6, len(order) - 0.4)
     axes.set_xlim(left=0)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
-    axes.set_title(_shown(title), loc="left", fontsize=11)
+    axes.set_title(_escape(title), loc="left", fontsize=11)
     axes.set_xlabel(textwrap.fill(f"W1: from lower to upper bound; {note}", 90), fontsize=9)
     save(figure, file, dpi=120)
 
 
-def _shown(text: str) -> str:
-    """Text that Matplotlib takes for no formula."""
+def _escape(text: str) -> str:
+    """Escapes text so that Matplotlib does not parse it as a formula."""
     return text.replace("$", r"\$")
 
 

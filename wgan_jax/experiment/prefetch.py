@@ -1,4 +1,4 @@
-"""Feeds chunks with real samples; those of a stream are read while the last chunk trains."""
+"""Supplies chunks with real samples; streams are prefetched while the previous chunk trains."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wgan_jax.types import GANState
 def prefetch(
     config: Config, data: Dataset, state: GANState, sharding: ShardingStrategy
 ) -> Iterator[Resident | Prefetcher]:
-    """Opens the source of real samples of a run that starts at `state`."""
+    """Opens the source of real samples for a run that starts at `state`."""
     if not data.is_stream:
         yield Resident(sharding.sampler(data))
         return
@@ -32,22 +32,22 @@ def prefetch(
 
 
 class Resident:
-    """A data set on the devices, or a distribution that is sampled there."""
+    """A data set in device memory, or a distribution that is sampled on the devices."""
 
     def __init__(self, sampler: Any):
         self._sampler = sampler
 
     def take(self) -> Any:
-        """Returns the sampler of the next chunk: always the whole data set."""
+        """Returns the sampler of the next chunk, always that of the full data set."""
         return self._sampler
 
     def wait_fraction(self) -> dict[str, float]:
-        """Returns no metric: nothing waits for data."""
+        """Returns no metrics, since training never waits for data."""
         return {}
 
 
 class Prefetcher:
-    """A stream, read one chunk ahead and put on the devices while the last chunk trains."""
+    """A stream, read one chunk ahead and moved to the devices while the previous chunk trains."""
 
     def __init__(self, config: Config, data: Dataset, state: GANState, sharding: ShardingStrategy):
         self._sharding = sharding
@@ -61,7 +61,7 @@ class Prefetcher:
         self._ahead = self._read_ahead()
 
     def take(self) -> Any:
-        """Returns the sampler of the next chunk, and starts to read the one after it."""
+        """Returns the sampler of the next chunk, and starts reading the one after it."""
         began = time.perf_counter()
         batches = run_on_all(self._ahead.result)
         self._waited += time.perf_counter() - began
@@ -92,12 +92,12 @@ class Prefetcher:
             batch = next(self._batches)
             if batches is None:
                 batches = jax.tree.map(lambda x: np.empty((count, *x.shape), x.dtype), batch)
-            jax.tree.map(lambda whole, x, i=i: whole.__setitem__(i, x), batches, batch)
+            jax.tree.map(lambda buffer, x, i=i: buffer.__setitem__(i, x), batches, batch)
         return self._sharding.chunk(batches, first)
 
 
 def _chunks(config: Config, step: int, first: int) -> Iterator[tuple[ChunkShape, int]]:
-    """The chunks from `step` on, each with the number of its first batch."""
+    """Yields the chunks from `step` on, each with the index of its first batch."""
     while step < config.steps:
         chunk = next_chunk(config, step)
         yield chunk, first

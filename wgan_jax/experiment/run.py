@@ -1,4 +1,4 @@
-"""A run: its config, its GAN, its data and its state, and what the training loop asks of it."""
+"""A run: config, GAN, data and state, with the operations that the training loop needs."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ from wgan_jax.types import Array, GANState, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
-_EVALUATORS = ("held_out", "certified_w1", "critic_diagnostics")  # they do not hold the state
+_EVALUATORS = ("held_out", "certified_w1", "critic_diagnostics")  # independent of the state
 
 Program = Callable[[GANState, Any], tuple[GANState, dict[str, Any]]]
 
 
 @dataclasses.dataclass(frozen=True)
 class Run:
-    """One training run at some step."""
+    """One training run at a given step."""
 
     config: Config
     gan: GAN
@@ -52,28 +52,28 @@ class Run:
 
     @property
     def step(self) -> int:
-        """Generator iterations done."""
+        """Number of completed generator iterations."""
         return int(self.state.step)
 
     def at(self, state: GANState) -> Run:
-        """Returns the same run with another state; what evaluates it has been read and compiled."""
+        """Returns the run with another state; it reuses the compiled evaluators and their data."""
         run = dataclasses.replace(self, state=state)
-        kept = {name: self.__dict__[name] for name in _EVALUATORS if name in self.__dict__}
-        run.__dict__.update(kept)
+        evaluators = {name: self.__dict__[name] for name in _EVALUATORS if name in self.__dict__}
+        run.__dict__.update(evaluators)
         return run
 
     def describe(self) -> str:
         return f"generator iteration {self.step:,} of {self.config.steps:,}"
 
     def describe_sizes(self) -> str:
-        """Returns the number of examples and of parameters in words."""
+        """Describes the size of the data set and the numbers of parameters."""
         size = self.data.size
         data = "a distribution" if size is None else f"{size:,} examples"
         ours, theirs = (sum(x.size for x in jax.tree.leaves(p.params)) for p in self.state[2:])
         return f"{data}; a critic of {ours:,} parameters and a generator of {theirs:,}"
 
     def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
-        """Returns the compiled program of each chunk shape."""
+        """Returns a function that maps a chunk shape to its compiled program."""
         gan = build_gan(self.config, sharding)
 
         @functools.cache
@@ -86,15 +86,15 @@ class Run:
         return NonFiniteGuard(self.config.non_finite, self.state)
 
     def evaluate(self, state: GANState) -> dict[str, Any]:
-        """Evaluates samples and the critic's health; the run itself is not changed."""
-        found = self.certified_w1(state) | self.critic_diagnostics(state)
-        return found | critic_share(found)
+        """Evaluates samples and the critic; does not change the run."""
+        metrics = self.certified_w1(state) | self.critic_diagnostics(state)
+        return metrics | critic_share(metrics)
 
     warnings = staticmethod(diagnose)
 
     @functools.cached_property
     def held_out(self) -> Dataset | None:
-        """Data that no training step sees, read once; None where there are none."""
+        """Held-out data, read once; None if the data set holds none out."""
         return self.data.held_out()
 
     @functools.cached_property
@@ -108,12 +108,12 @@ class Run:
     def log_lines(
         self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Returns iteration `i` of a chunk as a line for each file of `logs`."""
+        """Returns iteration `i` of a chunk as one line per file of `logs`."""
         line = {name: float(values[i]) for name, values in sorted(metrics.items())}
         return {"metrics.jsonl": line | evaluation}
 
     def draw_data(self, path: Path) -> None:
-        """Writes a picture of real images; points need none, as they lie under the samples."""
+        """Writes a picture of real images; for points, `draw_samples` shows the data as well."""
         shape = sample_shape(self.data)
         if len(shape) != 3 or path.exists():
             return
@@ -124,7 +124,7 @@ class Run:
             plots.image_grid(examples_of(real), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
-        """Writes a picture of samples from fixed noise: images, points of the plane or columns."""
+        """Writes a picture of samples from fixed noise: images, points in the plane or columns."""
         key = derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES)
         shape = sample_shape(self.data)
         count = _GRID if len(shape) == 3 else _POINTS
@@ -147,7 +147,7 @@ class Run:
         plots.curves(lines, self.config.objective.estimates, file)
 
     def _critic_scores(self, state: GANState) -> Callable[[np.ndarray], Array] | None:
-        """The critic as a function of points; None where an encoder takes its place."""
+        """Returns the critic as a function of points; None for a VAE, which has an encoder."""
         if isinstance(self.config.objective, EvidenceBound):
             return None
         critic, (params, stats, _) = from_linen(with_fast_dtype(self.config.critic)), state.critic
@@ -157,14 +157,14 @@ class Run:
 def draw_columns(
     data: Dataset, real: np.ndarray, fake: np.ndarray, step: int, file: BinaryIO
 ) -> None:
-    """Writes a picture of each column of data and of samples, points [n, d]."""
+    """Writes a picture of the columns of data and samples, points [n, d]."""
     schema = Schema.of(data)
     left, right = (schema.columns({"samples": x}) for x in (real, fake))
     plots.marginals(left, right, step, file)
 
 
-def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
-    # Before data are read, which takes long: its parts may not fit. Vectors of conditions are data.
+def _build(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
+    # Reading data is slow: reject parts that do not fit first, unless they need condition vectors.
     early = None if getattr(config.generator, "condition_dim", 0) else build_gan(config)
     data = open_dataset(config, saved_schema(workdir))
     counted = with_class_counts(config, data, saved_class_counts(workdir))
@@ -173,19 +173,19 @@ def _built(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
 
 
 def open_run(config: Config, workdir: Path) -> Run:
-    """Opens the run in a workdir at its newest good checkpoint, or at its start.
+    """Opens the run in a workdir at its newest good checkpoint, or at step 0.
 
     Raises:
-      UserError: parts that do not fit together, or checkpoints that are all bad.
+      UserError: parts that do not fit together, or checkpoints none of which is good.
     """
-    data, gan, config = processes.run_on_all(lambda: _built(config, workdir))
+    data, gan, config = processes.run_on_all(lambda: _build(config, workdir))
     struct = data.struct(config.batch_size)
     key = jax.random.key(config.seed)
     like = jax.eval_shape(gan.init, key, struct)
 
     def restored() -> GANState | None:
-        found = Checkpoints(workdir / "checkpoints").restore(like)
-        return None if found is None else found[1]
+        checkpoint = Checkpoints(workdir / "checkpoints").restore(like)
+        return None if checkpoint is None else checkpoint[1]
 
     state = processes.broadcast_from_primary(restored, like)
     if state is None:

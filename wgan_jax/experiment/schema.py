@@ -21,18 +21,18 @@ from wgan_jax.types import PyTree
 Arrays = dict[str, np.ndarray]
 
 NAME, CONDITIONS = "schema.json", "conditions.npz"
-_LARGEST, _MOST_CLASSES = 2**24, 2**16
+_MAX_BYTES, _MAX_CLASSES = 2**24, 2**16
 
 
 @dataclasses.dataclass(frozen=True)
 class Schema:
-    """The way from a generator's numbers to those of the user's data.
+    """Conversion of a generator's values to the units of the user's data.
 
     Attributes:
-      units: of the samples; None where they are as networks make them.
-      class_names: of the classes 0, 1, ...; empty where they are called by their numbers.
-      label: name of the column of labels.
-      conditions: units of condition vectors; None where there are none.
+      units: units of the samples; None for the raw values of the network.
+      class_names: names of the classes 0, 1, ...; empty if only their numbers are known.
+      label: name of the label column.
+      conditions: units of the condition vectors; None without conditions.
     """
 
     units: Units | None = None
@@ -42,32 +42,32 @@ class Schema:
 
     @classmethod
     def of(cls, data: Dataset) -> Schema:
-        """That of an open data set."""
+        """Return the schema of an open data set."""
         return cls(data.units, data.class_names, data.label_name, data.condition_units)
 
     def arrays(self, block: Arrays) -> Arrays:
-        """A block of samples with their labels, in units."""
+        """Convert a block of samples, with their labels, to the units of the data."""
         if "conditions" in block and self.conditions is not None:
             block = {**block, "conditions": self.conditions.to_units(block["conditions"])}
         if self.units is None:
             return block
         samples = block["samples"]
-        # Walks have an axis of frames behind the first.
+        # Interpolations have a frame axis after the first axis.
         lead = samples.shape[: samples.ndim - len(self.units.example_shape)]
         flat = samples.reshape(-1, *self.units.example_shape)
         values = self.units.to_units(flat)
         return {**block, "samples": values.reshape(*lead, *values.shape[1:])}
 
     def columns(self, block: Arrays) -> Arrays:
-        """A block of points with their labels as columns by name.
+        """Return a block of points, with their labels, as named columns.
 
         Raises:
-          UserError: samples are images.
+          UserError: the samples are images.
         """
         samples = block["samples"]
         if samples.ndim != 2:
             shape = ", ".join(map(str, samples.shape[1:]))
-            raise UserError(f"samples of shape ({shape}) make no table; use .npy or .npz")
+            raise UserError(f"samples of shape ({shape}) do not fit a table; use .npy or .npz")
         columns = data_units.axes(samples) if self.units is None else self.units.by_column(samples)
         if "labels" in block:
             labels = block["labels"]
@@ -87,13 +87,13 @@ class Schema:
 
 
 def save_schema(data: Dataset, rows: PyTree | None, workdir: Path, step: int) -> None:
-    """Keep the schema of a run that begins, where there is anything to be told.
+    """Save the schema of a run that starts, unless it is the default one.
 
     Args:
-      data: of the run.
-      rows: its conditions, which `sample` draws from when the data are gone.
-      workdir: of the run.
-      step: which it is at.
+      data: open data set of the run.
+      rows: its conditions, which `sample` draws from without the data.
+      workdir: workdir of the run.
+      step: current generator iteration.
     """
     schema, path = Schema.of(data), workdir / NAME
     if step == 0 and schema == Schema():
@@ -105,20 +105,20 @@ def save_schema(data: Dataset, rows: PyTree | None, workdir: Path, step: int) ->
 
 
 def read_schema(workdir: Path) -> Schema:
-    """The schema that the run in a workdir began with.
+    """Read the schema that the run in a workdir started with.
 
     Raises:
-      UserError: it cannot be read.
+      UserError: the file cannot be read.
     """
     path = workdir / NAME
     try:
-        data = json.loads(read_file(path, _LARGEST))
+        data = json.loads(read_file(path, _MAX_BYTES))
         return _schema(data)
     except FileNotFoundError:
         return Schema()
     except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(
-            f"{path} cannot be read ({error}): put a copy of it back, without which samples have "
+            f"{path} cannot be read ({error}): restore it from a copy; without it, samples have "
             f"no units"
         ) from error
 
@@ -132,7 +132,7 @@ def _write_rows(rows: PyTree, path: Path) -> None:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RecordedConditions(DatasetConfig):
-    """The conditions that a run has kept, in the place of its data."""
+    """The recorded conditions of a run, in place of its data set."""
 
     struct_of: PyTree
     rows: PyTree
@@ -156,15 +156,15 @@ class RecordedConditions(DatasetConfig):
 def recorded_conditions(
     schema: Schema, workdir: Path, dataset: DatasetConfig
 ) -> RecordedConditions | None:
-    """Conditions that the run in a workdir has kept; None of one without vectors.
+    """Read the conditions that a run recorded in its workdir; None without condition vectors.
 
     Args:
-      schema: of the run.
-      workdir: of the run.
-      dataset: whose conditions they are; it is not opened.
+      schema: schema of the run.
+      workdir: workdir of the run.
+      dataset: the data set that the conditions are from; it is not opened.
 
     Raises:
-      UserError: they cannot be read, or are none.
+      UserError: the conditions cannot be read or are empty.
     """
     if schema.conditions is None:
         return None
@@ -179,28 +179,28 @@ def recorded_conditions(
         rows = (classes, vectors)
     if not is_right:
         raise UserError(
-            f"{path} holds no conditions of {width} numbers: put a copy of it back, without which "
+            f"{path} holds no conditions of {width} numbers: restore it from a copy; without it, "
             f"there is nothing to condition samples on"
         )
     units = schema.units
     shape = dataset.example_shape() if units is None else units.example_shape
     x = jax.ShapeDtypeStruct(shape or (), np.float32)
-    one = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
-    return RecordedConditions((x, one), rows, dataset.native_size)
+    row = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), rows)
+    return RecordedConditions((x, row), rows, dataset.native_size)
 
 
 def saved_schema(workdir: Path) -> Schema | None:
-    """The schema of the run in a workdir; None where none has begun."""
+    """Read the schema of the run in a workdir; None if no run has started there."""
     return read_schema(workdir) if has_begun(workdir) else None
 
 
 def _schema(data: Any) -> Schema:
     if not isinstance(data, dict) or not isinstance(data.get("label"), str):
-        raise ValueError("it holds no schema")
+        raise ValueError("it does not hold a schema")
     names = data.get("class_names")
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError("its class names are no list of names")
-    if len(names) > _MOST_CLASSES:
+        raise ValueError("its class names are not a list of names")
+    if len(names) > _MAX_CLASSES:
         raise ValueError(f"it names {len(names):,} classes")
     units, conditions = (
         None if data.get(name) is None else data_units.from_json(data[name])

@@ -1,4 +1,4 @@
-"""The runs that a sweep consists of: a seed and hyperparameters for each member."""
+"""The members of a sweep: runs with different seeds and hyperparameters."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from wgan_jax.population import each_member
 from wgan_jax.types import Array, GANState, PyTree
 
 _RATES = ("generator_optimizer.learning_rate", "critic_optimizer.learning_rate")
-# Which fields of the config each list of a sweep sets.
-_SETS = {
+# Config fields that each list of a sweep sets.
+_FIELDS = {
     "learning_rates": _RATES,
     "generator_learning_rates": _RATES[:1],
     "critic_learning_rates": _RATES[1:],
@@ -31,14 +31,14 @@ _SETS = {
 
 
 def grid(config: Config) -> list[dict[str, float]]:
-    """Hyper-parameters by dotted name: each combination of what the sweep lists.
+    """Returns all combinations of the listed hyperparameters, by dotted name.
 
     Raises:
-      UserError: a list for a part that the config does not have.
+      UserError: a list sets a field that the config does not have.
     """
     sweep = config.sweep or Sweep(seeds=1)
     grids = []
-    for field, names in _SETS.items():
+    for field, names in _FIELDS.items():
         values = getattr(sweep, field)
         for name in names if values else ():
             part, attribute = name.split(".")
@@ -53,7 +53,7 @@ def grid(config: Config) -> list[dict[str, float]]:
 
 
 def members(config: Config) -> list[Config]:
-    """The run that each member is, as a config of its own: seeds within combinations."""
+    """Returns the config of each member, ordered by combination and then by seed."""
     seeds = config.sweep.seeds if config.sweep else 1
     return [
         dataclasses.replace(with_values(config, values), sweep=None, seed=config.seed + i)
@@ -63,15 +63,15 @@ def members(config: Config) -> list[Config]:
 
 
 def member_config(config: Config, k: int | None) -> Config:
-    """Member `k` as a run; a config without a sweep as it is.
+    """Returns the config of member `k`; a config without a sweep is returned unchanged.
 
     Raises:
-      UserError: no such member, none chosen, or one of what has none.
+      UserError: there is no such member, none was chosen, or this is not a sweep.
     """
     if config.sweep is None:
         if k is None:
             return config
-        raise UserError("this is one run and no sweep: leave --member out")
+        raise UserError("this is a single run, not a sweep: leave --member out")
     runs = members(config)
     if k is None or not k < len(runs):
         raise UserError(
@@ -81,16 +81,16 @@ def member_config(config: Config, k: int | None) -> Config:
 
 
 def init(config: Config, keys: Array, hypers: PyTree, real: PyTree) -> GANState:
-    """The states that members start from, every leaf led by [m]."""
+    """Initializes the states of all members; every leaf has a leading axis [m]."""
 
-    def one(member: tuple[Array, PyTree], real: PyTree) -> GANState:
+    def init_member(member: tuple[Array, PyTree], real: PyTree) -> GANState:
         return build_gan(with_values(config, member[1])).init(member[0], real)
 
-    return each_member(one, (keys, hypers), real)
+    return each_member(init_member, (keys, hypers), real)
 
 
 def abstract_state(config: Config, real: PyTree) -> GANState:
-    """Shapes and dtypes of the state of a run, or of the states of a sweep."""
+    """Returns shapes and dtypes of the state of a run, or of the states of a sweep."""
     if config.sweep is None:
         return jax.eval_shape(build_gan(config).init, jax.random.key(config.seed), real)
     return jax.eval_shape(partial(init, config), *stack_members(config), real)
@@ -101,7 +101,7 @@ def member_state(states: GANState, k: int) -> GANState:
 
 
 def varied_hyperparameters(config: Config) -> list[dict[str, Any]]:
-    """What sets each member apart, by dotted name."""
+    """Returns the seed and varied hyperparameters of each member, by dotted name."""
     varied = {name: operator.attrgetter(name) for name in grid(config)[0]}
     return [
         {"seed": member.seed} | {name: value_of(member) for name, value_of in varied.items()}
@@ -110,7 +110,7 @@ def varied_hyperparameters(config: Config) -> list[dict[str, Any]]:
 
 
 def stack_members(config: Config) -> tuple[Array, dict[str, Array]]:
-    """Root keys [m] and hyper-parameters, each [m], of all members."""
+    """Returns the root keys [m] and hyperparameters, each [m], of all members."""
     runs = members(config)
     keys = jnp.stack([jax.random.key(member.seed) for member in runs])
     hypers = {
@@ -121,7 +121,7 @@ def stack_members(config: Config) -> tuple[Array, dict[str, Array]]:
 
 
 def with_values(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with other values at dotted names; they may be traced.
+    """Returns the config with new values at dotted names; the values may be traced.
 
     Example:
       >>> from wgan_jax.experiment.config import Config

@@ -1,4 +1,4 @@
-"""A sweep: runs over seeds and hyperparameters that train side by side in one program."""
+"""A sweep: runs over seeds and hyperparameters that train together in one program."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ _ALIVE = "member/alive"
 
 @dataclasses.dataclass(frozen=True)
 class SweepRun:
-    """All members of a sweep at some step.
+    """All members of a sweep at a given step.
 
     Attributes:
-      state: the members' states, every leaf led by [m].
-      hypers: the hyperparameters that vary, each [m].
+      state: states of the members; every leaf has a leading axis [m].
+      hypers: varied hyperparameters, each [m].
     """
 
     config: Config
@@ -73,7 +73,7 @@ class SweepRun:
 
     @property
     def step(self) -> int:
-        """Generator iterations of the members that are alive."""
+        """Number of completed generator iterations of the members that are alive."""
         return int(np.max(self.state.step.generator))
 
     @functools.cached_property
@@ -81,11 +81,11 @@ class SweepRun:
         return build_gan(self.config)
 
     def at(self, state: GANState) -> SweepRun:
-        """Returns the same sweep with other states."""
+        """Returns the sweep with other states."""
         return dataclasses.replace(self, state=state)
 
     def member(self, k: int) -> Run:
-        """Returns member `k` as the run that it would be alone."""
+        """Returns member `k` as an individual run."""
         config = member_config(self.config, k)
         return Run(config, build_gan(config), self.data, member_state(self.state, k))
 
@@ -93,12 +93,12 @@ class SweepRun:
         return f"{len(self)} members, generator iteration {self.step:,} of {self.config.steps:,}"
 
     def describe_sizes(self) -> str:
-        """Returns the number of examples and of parameters of one member in words."""
-        one = jax.eval_shape(lambda state: member_state(state, 0), self.state)
-        return Run(self.config, self.gan, self.data, one).describe_sizes()
+        """Describes the size of the data set and the numbers of parameters of one member."""
+        state = jax.eval_shape(lambda state: member_state(state, 0), self.state)
+        return Run(self.config, self.gan, self.data, state).describe_sizes()
 
     def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
-        """Returns the compiled program of each chunk shape."""
+        """Returns a function that maps a chunk shape to its compiled program."""
 
         @functools.cache
         def program(chunk: ChunkShape) -> Program:
@@ -112,7 +112,7 @@ class SweepRun:
         return LostMembers(self)
 
     def evaluate(self, state: GANState) -> dict[str, Any]:
-        """Evaluates the samples of each member; values are [m]."""
+        """Evaluates the samples of each member; values have shape [m]."""
         return report.evaluation(self.config, self.gan, self.data, self._states(state))
 
     def warnings(self, evaluation: dict[str, Any]) -> dict[str, str]:
@@ -121,7 +121,7 @@ class SweepRun:
     def log_lines(
         self, metrics: dict[str, np.ndarray], i: int, evaluation: dict[str, Any]
     ) -> dict[str, dict[str, Any]]:
-        """Returns iteration `i` of a chunk: mean and spread over members, and all their values."""
+        """Returns iteration `i` of a chunk: mean and std over members, and all their values."""
         values = {name: v[:, i] for name, v in sorted(metrics.items()) if name != _ALIVE}
         values |= evaluation
         means: dict[str, Any] = {"members": int(metrics[_ALIVE][:, i].sum())}
@@ -131,7 +131,7 @@ class SweepRun:
         return {"metrics.jsonl": means, "members.jsonl": each}
 
     def draw_data(self, path: Path) -> None:
-        """Draws nothing: the members' pictures hold the data where there is room."""
+        """Draws nothing: the pictures of samples show the data if there is room."""
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of the first members' samples side by side."""
@@ -142,7 +142,7 @@ class SweepRun:
         report.curves(lines, self.config, file)
 
     def write_table(self, workdir: Path) -> str:
-        """Writes members.json; returns the same as a table to read."""
+        """Writes members.json; returns the same data as a formatted table."""
         rows = report.rows(self.config, self.gan, self.data, self._states(self.state))
         write_json(workdir / "members.json", rows)
         return members_table(rows)
@@ -152,7 +152,7 @@ class SweepRun:
 
 
 class LostMembers:
-    """Reports members whose values are no longer finite; raises when none is left."""
+    """Reports members with non-finite values; raises when no member is left."""
 
     def __init__(self, sweep: SweepRun):
         self._settings = varied_hyperparameters(sweep.config)
@@ -164,7 +164,7 @@ class LostMembers:
             varied = ", ".join(f"{name} {value}" for name, value in self._settings[k].items())
             logger.warning(
                 f"step {before:,}: member {k} ({varied}) is no longer finite; it stays at step "
-                f"{before:,} and the others go on"
+                f"{before:,} and the others continue"
             )
         self._lost = lost
         if lost.all():
@@ -174,23 +174,23 @@ class LostMembers:
 
 
 def open_sweep(config: Config, workdir: Path) -> SweepRun:
-    """Opens the sweep in a workdir at its newest good checkpoint, or at its start.
+    """Opens the sweep in a workdir at its newest good checkpoint, or at step 0.
 
     Raises:
-      UserError: several processes, parts that do not fit together, or checkpoints that are
-        all bad.
+      UserError: several processes, parts that do not fit together, or checkpoints none of
+        which is good.
     """
     if jax.process_count() > 1:
         raise UserError("a sweep trains on one host: set --distributed off")
     keys, hypers = stack_members(config)
     data = open_dataset(config, saved_schema(workdir))
     if data.is_stream:
-        raise UserError("members share a data set on the device, which a stream is not")
+        raise UserError("members share a data set on the device, so a sweep cannot use a stream")
     config = with_class_counts(config, data, saved_class_counts(workdir))
     struct = data.struct(config.batch_size)
-    found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
-    if found is not None:
-        return SweepRun(config, data, found[1], hypers)
+    checkpoint = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
+    if checkpoint is not None:
+        return SweepRun(config, data, checkpoint[1], hypers)
     zeros = jax.tree.map(jnp.zeros_like, struct)
     state = jax.jit(functools.partial(init, config))(keys, hypers, zeros)
     return SweepRun(config, data, state, hypers)
@@ -200,14 +200,14 @@ def open_member(config: Config, workdir: Path, k: int) -> Run:
     """Opens one member of the sweep in a workdir.
 
     Raises:
-      UserError: no such member.
+      UserError: there is no such member.
     """
     member_config(config, k)
     return open_sweep(config, workdir).member(k)
 
 
 def write_member(run: Run, workdir: Path, k: int) -> Path:
-    """Writes one member as a workdir of its own in `members`, without checkpoints."""
+    """Writes one member as a separate workdir in `members`, without checkpoints."""
     folder = workdir / "members" / str(k)
     require_plain(folder)
     (folder / "samples").mkdir(parents=True, exist_ok=True)
@@ -230,25 +230,25 @@ def _advance(
     hypers: PyTree,
     data: Any,
 ) -> tuple[GANState, Metrics]:
-    """Trains each member that keeps up; those that fell behind or are lost in it stay put."""
+    """Trains the members that are alive; a member lost in this chunk keeps its old state."""
     step = jnp.max(state.step.generator)
 
-    def one(member: tuple[GANState, PyTree], shared: tuple[Any, Array]) -> Any:
+    def advance(member: tuple[GANState, PyTree], shared: tuple[Any, Array]) -> Any:
         (state, values), (data, step) = member, shared
-        alone = with_values(config, values)
-        moved, metrics = chunk_steps(alone, build_gan(alone), chunk)(state, data)
+        own = with_values(config, values)
+        moved, metrics = chunk_steps(own, build_gan(own), chunk)(state, data)
         alive = (state.step.generator == step) & _all_finite(moved)
         if config.non_finite == "stop":
             skipped = [num_skipped(p.opt_state) for s in (state, moved) for p in s[2:]]
             alive &= _all_finite(metrics) & (skipped[0] == skipped[2]) & (skipped[1] == skipped[3])
-        no_key: Any = None  # it never changes
+        no_key: Any = None  # the key never changes
         new, old = moved._replace(key=no_key), state._replace(key=no_key)
-        kept = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
+        state_out = jax.tree.map(lambda new, old: jnp.where(alive, new, old), new, old)
         metrics = {n: jnp.where(alive, m.astype(jnp.float32), jnp.nan) for n, m in metrics.items()}
         metrics[_ALIVE] = jnp.broadcast_to(alive, chunk.length)
-        return kept._replace(key=state.key), metrics
+        return state_out._replace(key=state.key), metrics
 
-    return each_member(one, (state, hypers), (data, step), devices)
+    return each_member(advance, (state, hypers), (data, step), devices)
 
 
 def _all_finite(tree: PyTree) -> Array:

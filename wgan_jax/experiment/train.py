@@ -1,4 +1,4 @@
-"""The training loop: one function, for a run and for a sweep of runs."""
+"""The training loop for runs and sweeps."""
 
 from __future__ import annotations
 
@@ -39,34 +39,34 @@ def train(
     devices: int | None = None,
     on_save: Callable[[], None] = lambda: None,
 ) -> Run | SweepRun:
-    """Trains until `config.steps`, or until W1 is at its plateau where the config says so.
+    """Trains until `config.steps`, or until W1 reaches its plateau if the config says so.
 
     Resumes from the newest good checkpoint in the workdir.
 
     Args:
-      config: the experiment; where `config.sweep` is set, a sweep of runs in one program.
-      workdir: where the run is kept.
-      devices: how many of this host's devices to use; all if None.
+      config: the experiment; if `config.sweep` is set, a sweep of runs in one program.
+      workdir: folder of the run's outputs.
+      devices: number of this host's devices to use; all if None.
       on_save: called on the primary process after each checkpoint.
 
     Returns:
-      The finished run, or the finished sweep.
+      The finished run or sweep.
 
     Raises:
-      UserError: bad input, a logger that cannot be found, or values that are not finite (they
-        are never saved).
-      Stopped: a signal arrived, and everything is saved.
+      UserError: invalid input, a logger that cannot be imported, or non-finite values (they are
+        never saved).
+      Stopped: a signal arrived; everything is saved.
     """
     sharding = make_sharding(config, devices)
     processes.run_on_all(lambda: find_loggers(config) if processes.is_primary() else {})
-    with _owned(workdir, config), catch_signals() as signals:
-        # Hosts wait for each other while they open, and none of them may leave.
+    with _owned_workdir(workdir, config), catch_signals() as signals:
+        # While opening, hosts wait for each other, so none of them may exit early.
         with obey_at_once() if processes.process_count() == 1 else contextlib.nullcontext():
             run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)
         if config.stop_when == "plateau" and isinstance(run, Run) and run.held_out is None:
-            raise UserError("stop_when plateau needs W1, for which these data hold none out")
+            raise UserError("stop_when plateau needs W1 on held-out data; these data hold none out")
         program, guard = run.compile(sharding), run.non_finite_guard()
         checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
         with (
@@ -75,8 +75,8 @@ def train(
         ):
             if processes.is_primary():
                 logger.info("%s: %s", workdir, run.describe())
-                where = f"{config.batch_size:,} a batch on {sharding.describe()}"
-                logger.info("%s; %s", run.describe_sizes(), where)
+                layout = f"{config.batch_size:,} a batch on {sharding.describe()}"
+                logger.info("%s; %s", run.describe_sizes(), layout)
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
                 save_class_counts(workdir, run.config)
@@ -88,8 +88,8 @@ def train(
                 raise Stopped(stop, step)
             done = step == config.steps or _has_settled(config, writer)
             # The order matters. Signals are read once per chunk, so that the step named on exit is
-            # the one that was saved. Saving comes before drawing, since a preemption notice may
-            # be short. All processes gather the state, and in the same order; one writes it.
+            # the saved one. Saving precedes drawing because preemption notices may be short.
+            # All processes gather the state, in the same order; one of them writes it.
             while not done:
                 chunk, began = next_chunk(config, step), time.perf_counter()
                 state, metrics = program(chunk)(state, batches.take())
@@ -108,9 +108,9 @@ def train(
                 stop = _signal(signals)
                 done = step == config.steps or _has_settled(config, writer)
                 if stop or done or due(config.checkpoint_every):
-                    whole = sharding.gather(state)
+                    gathered = sharding.gather(state)
                     writer.sync()
-                    processes.run_on_all(partial(_save, checkpoints, step, whole, on_save))
+                    processes.run_on_all(partial(_save, checkpoints, step, gathered, on_save))
                 if done or (due(config.sample_every) and not stop):
                     writer.write_samples(sharding.gather(state), step)
                 writer.update_report(last=bool(stop) or done)
@@ -125,8 +125,8 @@ def train(
 
 
 @contextlib.contextmanager
-def _owned(workdir: Path, config: Config) -> Iterator[None]:
-    """Locks the workdir and writes its config, on the primary process."""
+def _owned_workdir(workdir: Path, config: Config) -> Iterator[None]:
+    """Locks the workdir and writes the config, on the primary process."""
     with contextlib.ExitStack() as stack:
 
         def reserve() -> None:
@@ -139,12 +139,12 @@ def _owned(workdir: Path, config: Config) -> Iterator[None]:
 
 
 def _signal(signals: list[int]) -> int:
-    """The signal that any of the processes has received; 0 if none has."""
+    """Returns a signal that some process has received, or 0."""
     return processes.all_reduce_max(signals[0] if signals else 0)
 
 
 def _has_settled(config: Config, writer: RunWriter | NoopWriter) -> bool:
-    """Whether W1 is at its plateau and the run is to end there; the primary process knows."""
+    """Returns whether the run ends because W1 reached its plateau; the primary process decides."""
     if config.stop_when != "plateau":
         return False
     return bool(processes.all_reduce_max(int(writer.has_settled)))

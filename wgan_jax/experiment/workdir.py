@@ -1,4 +1,4 @@
-"""The folder of a run: its lock, its config, its metrics."""
+"""The workdir of a run: safety checks, lock, config and atomic writes."""
 
 from __future__ import annotations
 
@@ -23,53 +23,53 @@ _FILES = re.compile(
     r"(curves|nearest)\.png|conditions\.npz|\.lock|.*-lenet\.safetensors"
 )
 _FOLDERS = ("checkpoints", "samples", "members", "tensorboard", "wandb")
-_LARGEST_CONFIG, _CONFIG_FORMAT = 2**20, 1
+_MAX_CONFIG, _CONFIG_FORMAT = 2**20, 1
 
 
 def require_plain(workdir: Path) -> None:
-    """Refuse a workdir whose own files and folders are links, pipes, devices or the like.
+    """Reject a workdir whose files or folders are links, pipes, devices or the like.
 
-    It may come from a stranger, so nothing in it is followed out of it. Its own path
-    may be a link, and what else lies in it is not looked at.
+    The workdir may be untrusted, so no link in it is followed. Its own path may be a
+    link, and files that are not part of a run are ignored.
 
     Raises:
-      UserError: naming the first of them.
+      UserError: names the first such file.
     """
     for entry in _entries(workdir):
         is_folder = entry.name in _FOLDERS
         if is_folder and not entry.is_dir(follow_symlinks=False):
-            raise _strange(entry)
+            raise _not_plain(entry)
         if _FILES.fullmatch(entry.name) and not entry.is_file(follow_symlinks=False):
-            raise _strange(entry)
+            raise _not_plain(entry)
         for inner in _entries(entry.path) if is_folder else ():
             if not inner.is_file(follow_symlinks=False) and not inner.is_dir(follow_symlinks=False):
-                raise _strange(inner)
+                raise _not_plain(inner)
 
 
 def _entries(folder: Path | str) -> Iterator[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
-    except (FileNotFoundError, NotADirectoryError):  # as is told when it is to be written
+    except (FileNotFoundError, NotADirectoryError):  # reported when it is written
         return
     except OSError as error:
         raise UserError(f"{folder} cannot be read: {error.strerror}") from error
 
 
-def _strange(entry: os.DirEntry[str]) -> UserError:
+def _not_plain(entry: os.DirEntry[str]) -> UserError:
     kind = kind_of(entry.stat(follow_symlinks=False).st_mode)
     return UserError(
-        f"{entry.path} is {kind}, and nothing in a workdir is followed out of it: put what it "
-        f"stands for in its place, or remove it"
+        f"{entry.path} is {kind}, and nothing in a workdir may lead out of it: replace it with a "
+        f"regular file or folder, or remove it"
     )
 
 
 @contextlib.contextmanager
 def lock_workdir(workdir: Path) -> Iterator[None]:
-    """Hold a workdir alone; the lock goes with the process, however it ends.
+    """Lock a workdir; the lock is released when the process ends, in whatever way.
 
     Raises:
-      UserError: another process holds it, it cannot be written, or is not plain.
+      UserError: another process holds the lock, or the workdir cannot be written or is not plain.
     """
     require_plain(workdir)
     with contextlib.ExitStack() as stack:
@@ -85,10 +85,10 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
 def reserve_workdir(workdir: Path, config: Config) -> None:
     """Write config.json, unless the workdir belongs to a run of another config.
 
-    A run that came to nothing, say for want of its data, leaves the workdir free.
+    A run that failed before it began, for example without data, leaves the workdir free.
 
     Raises:
-      UserError: it does; the fields that differ are named.
+      UserError: it does; the message names the fields that differ.
     """
     path = workdir / "config.json"
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
@@ -103,41 +103,41 @@ def reserve_workdir(workdir: Path, config: Config) -> None:
 
 
 def save_class_counts(workdir: Path, config: Config) -> None:
-    """Keep in config.json how many examples each class has, once the data set told it."""
+    """Save the examples per class in config.json, once they are known from the data set."""
     if config.class_counts != saved_class_counts(workdir):
         write_config(workdir / "config.json", config)
 
 
 def saved_class_counts(workdir: Path) -> tuple[int, ...]:
-    """How many examples each class had when the run in a workdir began; empty if none tells."""
+    """Return the examples per class at the start of the run in a workdir; empty if unknown."""
     path = workdir / "config.json"
     return read_config(path).class_counts if path.exists() and has_begun(workdir) else ()
 
 
 def has_begun(workdir: Path) -> bool:
-    """Whether a workdir holds a run that has come to something."""
+    """Return whether a workdir holds a run with a checkpoint or a line of metrics."""
     metrics = workdir / "metrics.jsonl"
     return (workdir / "checkpoints").exists() or (metrics.is_file() and metrics.stat().st_size > 0)
 
 
 def read_config(path: Path, *, follow: bool = False) -> Config:
-    """The config in a config.json.
+    """Read a config.json.
 
     Args:
-      path: of the file.
-      follow: whether it may be a link, as a path that the user gave may be.
+      path: path of the file.
+      follow: whether the path may be a link, as one given by the user may be.
 
     Raises:
-      UserError: no such file, not JSON, or not a config.
+      UserError: the file does not exist, is not JSON, or is not a config.
     """
     try:
-        data = json.loads(read_file(path, _LARGEST_CONFIG, follow=follow))
+        data = json.loads(read_file(path, _MAX_CONFIG, follow=follow))
     except FileNotFoundError as error:
         raise UserError(f"there is no config file {path}") from error
     except (ValueError, RecursionError) as error:
         raise UserError(
-            f"{path} cannot be read: {error}; put a copy of it back, or remove it and start "
-            f"train.py with the run's own flags and --workdir, which writes it anew"
+            f"{path} cannot be read: {error}; restore it from a copy, or remove it and start "
+            f"train.py with the run's own flags and --workdir, which writes it again"
         ) from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -155,23 +155,23 @@ def read_config(path: Path, *, follow: bool = False) -> Config:
         if version in ("", wgan_jax.__version__):
             raise
         raise UserError(
-            f"{error} ({path} is of wgan_jax {version}, this is {wgan_jax.__version__})"
+            f"{error} ({path} is from wgan_jax {version}, this is {wgan_jax.__version__})"
         ) from error
 
 
 def write_config(path: Path, config: Config) -> None:
-    """Write a config.json, with its format and the version that wrote it."""
-    about = {"format": _CONFIG_FORMAT, "wgan_jax": wgan_jax.__version__}
-    write_json(path, about | to_dict(config))
+    """Write a config.json, including its format and the version of wgan_jax."""
+    header = {"format": _CONFIG_FORMAT, "wgan_jax": wgan_jax.__version__}
+    write_json(path, header | to_dict(config))
 
 
 def write_json(path: Path, data: Any) -> None:
-    """Replace a file as a whole, so that no reader ever sees half of it."""
+    """Write a JSON file atomically, so that no reader sees a partial file."""
     with atomic_write(path) as file:
         file.write((json.dumps(data, indent=2) + "\n").encode())
 
 
 def write_lines(path: Path, lines: Iterable[Any]) -> None:
-    """Replace a file by one with a JSON value a line."""
+    """Write a file atomically, with one JSON value per line."""
     with atomic_write(path) as file:
         file.writelines((json.dumps(line) + "\n").encode() for line in lines)

@@ -1,4 +1,4 @@
-"""Writers of a run's metrics, images and report, and of its lines on the screen."""
+"""Writers of a run's metrics, images, report and console output."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _SECONDS_BETWEEN_LINES, _CURVE_POINTS = 10.0, 5_000
 
 @contextlib.contextmanager
 def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | NoopWriter]:
-    """Opens the writer of a run; one that does nothing on all processes but the primary."""
+    """Opens the writer of a run; a no-op on all processes except the primary one."""
     if not processes.is_primary():
         yield NoopWriter()
         return
@@ -40,7 +40,7 @@ def open_writer(run: Run | SweepRun, workdir: Path) -> Iterator[RunWriter | Noop
 
 
 class RunWriter:
-    """Writes the files of a workdir, except config and checkpoints."""
+    """Writes the files of a workdir, except the config and checkpoints."""
 
     def __init__(self, run: Run | SweepRun, workdir: Path):
         self._run, self._config, self._workdir = run, run.config, workdir
@@ -50,7 +50,7 @@ class RunWriter:
         self._report = Reporter(workdir)
         self._warned: set[str] = set()
         self._compiled: ChunkShape | None = None
-        self._is_time_told = False
+        self._time_left_logged = False
         self._evaluated: dict[str, float] = {}
         self._w1: list[float] = []
         if run.config.stop_when == "plateau":
@@ -59,7 +59,7 @@ class RunWriter:
 
     @property
     def has_settled(self) -> bool:
-        """Whether W1 is at its plateau, of a run that is to end there."""
+        """Whether W1 has reached its plateau; False unless the run ends there."""
         return is_plateau(self._w1)
 
     def write_data(self) -> None:
@@ -69,7 +69,7 @@ class RunWriter:
             self._loggers.write_picture(self._run.step, "data", path)
 
     def evaluate(self, state: GANState, step: int) -> dict[str, Any]:
-        """Evaluates the run; each kind of warning is logged once."""
+        """Evaluates the run; logs each kind of warning once."""
         began = time.perf_counter()
         evaluation = self._run.evaluate(state)
         self._console.tell_w1(step, evaluation)
@@ -91,14 +91,14 @@ class RunWriter:
         speed: float,
         wait_fraction: Callable[[], dict[str, float]],
     ) -> None:
-        """Writes the iterations of a chunk that are due; an evaluation goes with the last one.
+        """Writes the iterations of a chunk that are due, and the evaluation with the last one.
 
         Args:
-          metrics: [length], or [m, length] of a sweep.
-          before: the step at which the chunk started.
-          evaluation: of the state after the chunk; empty if there was none.
+          metrics: [length], or [m, length] for a sweep.
+          before: step at which the chunk started.
+          evaluation: evaluation of the state after the chunk; empty if there was none.
           speed: generator iterations per second.
-          wait_fraction: called at most once per chunk, as it resets its timer.
+          wait_fraction: called at most once per chunk because it resets its timer.
         """
         length = next(iter(metrics.values())).shape[-1]
         estimate = float(np.nanmean(metrics["critic/estimate"][..., -1]))
@@ -114,17 +114,16 @@ class RunWriter:
             self._loggers.write_lines(before + i + 1, lines)
 
     def tell_time_left(self, chunk: ChunkShape, step: int, speed: float) -> None:
-        """Tells once how long the rest will take: by the second chunk of a shape, as the first one
-        is compiled.
+        """Logs the remaining time once, from the second chunk of a shape; the first one compiles.
 
         Args:
-          chunk: that was trained; those of a warm-up tell nothing of the others.
-          step: after it.
+          chunk: shape of the last chunk; warm-up chunks are ignored, as their speed differs.
+          step: step after the chunk.
           speed: generator iterations per second.
         """
         seconds, usual = (self._config.steps - step) / speed, self._config.n_critic
-        if self._compiled == chunk and chunk.n_critic == usual and not self._is_time_told:
-            self._is_time_told = True
+        if self._compiled == chunk and chunk.n_critic == usual and not self._time_left_logged:
+            self._time_left_logged = True
             if seconds >= _SECONDS_BETWEEN_LINES:
                 logger.info("about %s to the end", duration(seconds))
         self._compiled = chunk
@@ -147,7 +146,7 @@ class RunWriter:
         self._report.update(last=last)
 
     def sync(self) -> None:
-        """Waits until all lines are on the disk, so that no checkpoint is newer than they are."""
+        """Waits until all lines are on disk, so that no checkpoint is newer than the logs."""
         for log in self._logs.values():
             log.sync()
 
@@ -159,7 +158,7 @@ class RunWriter:
 
 
 class NoopWriter:
-    """Takes the place of a `RunWriter` on the other processes, and writes nothing."""
+    """A `RunWriter` for processes other than the primary one; writes nothing."""
 
     has_settled = False
 
@@ -182,7 +181,7 @@ class NoopWriter:
 
 
 class Console:
-    """A progress bar on a terminal; elsewhere a line now and then."""
+    """A progress bar on a terminal; otherwise occasional lines of text."""
 
     def __init__(self, step: int, steps: int):
         from tqdm import tqdm
@@ -202,7 +201,7 @@ class Console:
             print(f"step {self._step:,} of {self._steps:,}  estimate {estimate:.4f}", flush=True)
 
     def tell_w1(self, step: int, evaluation: dict[str, Any]) -> None:
-        """Prints the estimate of W1 with its bounds, where an evaluation has one."""
+        """Prints the estimate of W1 with its bounds, if the evaluation has one."""
         if "w1/value" not in evaluation:
             return
         line = f"step {step:,} of {self._steps:,}  W1 {certified(evaluation)}"

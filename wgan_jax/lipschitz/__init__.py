@@ -1,7 +1,7 @@
 """Certified upper bounds of the Lipschitz constant of a critic.
 
-A critic is written as a chain of layers; each layer offers bounds that are
-proved from its weights, never estimated from below, and the least product wins.
+A critic is described as a chain of layers. Each layer has bounds that follow from
+its weights, never from sampled slopes; the smallest product is the result.
 """
 
 from wgan_jax.lipschitz.architectures import lipschitz_bound

@@ -1,4 +1,4 @@
-"""The critics of this package as chains of layers."""
+"""Lipschitz bounds of the critics of this package, as chains of layers."""
 
 from __future__ import annotations
 
@@ -29,34 +29,33 @@ from wgan_jax.networks.resnet import ResNetCritic
 from wgan_jax.networks.sizes import halvings, residual_halvings
 from wgan_jax.networks.spectral import COLLECTION
 
-_EPSILON = 1e-5  # of the norms in networks.normalization
-_POOL = 0.5  # the norm of the mean over 2 x 2 pixels
+_EPSILON = 1e-5  # of the normalization layers in networks.normalization
+_POOL = 0.5  # operator norm of the mean over 2 x 2 pixels
 
 
 def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> LipschitzBound:
     """A certified upper bound of the Lipschitz constant of a critic, at inference.
 
-    The least of the product of operator norms (Gram iteration), the norm of
-    the product of absolute weights, and the bound of the weight box. All
-    activations here (ReLU, leaky ReLU, tanh, sorting) are 1-Lipschitz, so they
-    do not enter. Residual branches add up. Batch norm with running statistics is
-    a scale per channel. Layer norm divides by the spread of the sample, which may
-    be as small as it likes: its bound, 1 / sqrt(epsilon) per layer, holds but is
-    loose. Spectrally normalized weights are taken as they are applied. The bound is that of
-    the critic in float32 and with full precision of matrix products, which on GPU and TPU
-    means evaluation under `jax.default_matmul_precision("highest")`.
+    The smallest of three bounds: the product of operator norms (Gram iteration), the norm of
+    the product of absolute weights, and the bound of the weight box. All activations here
+    (ReLU, leaky ReLU, tanh, sorting) are 1-Lipschitz and do not enter. Residual branches
+    add up. Batch norm with running statistics is a scale per channel. Layer norm divides by
+    the standard deviation of the sample, which may be arbitrarily small: its bound,
+    1 / sqrt(epsilon) per layer, holds but is loose. Spectrally normalized weights are used
+    as applied. The bound assumes float32 and full precision of matrix products, which on GPU
+    and TPU means evaluation under `jax.default_matmul_precision("highest")`.
 
     Args:
       module: an `MLP`, `DCGANCritic`, `ResNetCritic`, `Cones` or `GroupSort`.
-      variables: of `module`: `params`, and `batch_stats` or `spectral_stats` where it has them.
+      variables: variables of `module`: `params`, and `batch_stats` or `spectral_stats` if any.
 
     Returns:
       A `LipschitzBound`, in units of score per unit of sample.
 
     Raises:
-      ValueError: an unknown architecture; a conditional critic, which is no
-        function of the sample alone; half precision; batch norm without running statistics,
-        spectral norm without its statistics, or weights that are not finite.
+      ValueError: an unknown architecture; a conditional critic, which is not a function of
+        the sample alone; half precision; batch norm without running statistics; spectral norm
+        without its statistics; or weights that are not finite.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -86,7 +85,7 @@ def lipschitz_bound(module: nn.Module, variables: Mapping[str, Any]) -> Lipschit
                 variables = {**variables, "params": _applied_weights(variables)}
             return bound_of_layers(layers_of(module, variables))
     known = ", ".join(architecture.__name__ for architecture in _ARCHITECTURES)
-    raise ValueError(f"no Lipschitz bound for {type(module).__name__}; known are {known}")
+    raise ValueError(f"no Lipschitz bound for {type(module).__name__}; known: {known}")
 
 
 def _require_single_precision(module: nn.Module, variables: Mapping[str, Any]) -> None:
@@ -95,8 +94,8 @@ def _require_single_precision(module: nn.Module, variables: Mapping[str, Any]) -
     for dtype in types:
         if jnp.issubdtype(dtype, jnp.floating) and dtype.itemsize < 4:
             raise ValueError(
-                f"{type(module).__name__} in {dtype.name}: its scores move in steps, whose slopes "
-                "no bound of the weights covers; certify and evaluate it in float32, as "
+                f"{type(module).__name__} in {dtype.name}: its scores change in steps, with slopes "
+                "that no bound on the weights covers; certify and evaluate it in float32, as "
                 'module.clone(dtype="float32") with its weights as float32'
             )
 
@@ -110,7 +109,7 @@ def _finite(weights: Any) -> np.ndarray:
 
 
 def _applied_weights(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Kernels over their singular values, as inference computes these from its statistics."""
+    """Kernels over their largest singular values, computed from the statistics as in inference."""
     if COLLECTION not in variables:
         raise ValueError(f"a critic with spectral norm needs its {COLLECTION} among the variables")
 
@@ -189,7 +188,7 @@ def _block(
     halves: bool,
     first: bool,
 ) -> Sum:
-    """A residual block beside its shortcut."""
+    """A residual block and its shortcut."""
     kernels = variables["params"][name]
     norm = "none" if first else module.norm
     branch: list[Layer] = [] if first else _norm(norm, variables, (name,), 0)

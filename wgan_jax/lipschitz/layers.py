@@ -1,4 +1,4 @@
-"""A critic as a chain of layers, and the bounds that follow from them."""
+"""Layers that critics are composed of, and Lipschitz bounds of their chains."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _LARGEST = 4096
 
 
 class LipschitzBound(NamedTuple):
-    """Certified bounds of |f(x) - f(y)| / |x - y|; `value` is the least of the others.
+    """Certified bounds of |f(x) - f(y)| / |x - y|; `value` is the smallest of the others.
 
     Attributes:
       value: the bound to use.
       norms: the product of bounds of the layers' operator norms.
-      absolute: the norm of the product of absolute weights; inf where not applicable.
-      box: what weights no larger than those of each layer allow at most.
+      absolute: the norm of the product of absolute weights; inf if not applicable.
+      box: bound for any weights no larger than the largest one of each layer.
     """
 
     value: float
@@ -33,7 +33,7 @@ class LipschitzBound(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Linear:
-    """x -> x @ matrix, [inputs, outputs].
+    """A linear map x -> x @ matrix, [inputs, outputs].
 
     Example:
       >>> import numpy as np
@@ -46,7 +46,7 @@ class Linear:
 
 @dataclasses.dataclass(frozen=True)
 class Convolution:
-    """A convolution with zero padding of images, with kernel [a, b, i, o].
+    """A zero-padded convolution of images with kernel [a, b, i, o].
 
     Example:
       >>> import numpy as np
@@ -62,7 +62,7 @@ class Convolution:
 
 @dataclasses.dataclass(frozen=True)
 class Scale:
-    """A factor for each channel, the last axis.
+    """A factor per channel, the last axis.
 
     Example:
       >>> import numpy as np
@@ -75,7 +75,7 @@ class Scale:
 
 @dataclasses.dataclass(frozen=True)
 class Bounded:
-    """Any map of known Lipschitz constant; not covered by products of absolute weights.
+    """Any map with a known Lipschitz constant; excluded from products of absolute weights.
 
     Example:
       >>> round(bound_of_layers([Bounded(1.5), Bounded(2.0)]).value, 3)
@@ -87,7 +87,7 @@ class Bounded:
 
 @dataclasses.dataclass(frozen=True)
 class Sum:
-    """The sum of chains side by side, as in a residual block; an empty chain is the identity.
+    """A sum of parallel chains, as in a residual block; an empty chain is the identity.
 
     Example:
       >>> round(bound_of_layers([Sum(([], [Bounded(2.0)]))]).value, 3)
@@ -101,7 +101,7 @@ Layer = Linear | Convolution | Scale | Bounded | Sum
 
 
 def bound_of_layers(layers: list[Layer]) -> LipschitzBound:
-    """The bounds of a chain of layers with 1-Lipschitz activations between them.
+    """Bounds of a chain of layers with 1-Lipschitz activations between them.
 
     Example:
       >>> import numpy as np
@@ -130,7 +130,7 @@ def _norm(layer: Layer) -> float:
 
 
 def _box(layer: Layer) -> float:
-    """The largest norm of a layer whose weights are no larger than the largest one."""
+    """The largest norm of a layer with weights no larger than its largest one."""
     match layer:
         case Linear(matrix):
             return float(np.abs(matrix).max(initial=0)) * matrix.size**0.5

@@ -1,6 +1,6 @@
-"""Operator norms, bounded from above: of matrices and of convolutions.
+"""Upper bounds of the operator norms of matrices and convolutions.
 
-Norms are Euclidean; sums are taken in float64 and rounded upward.
+Norms are Euclidean; sums are computed in float64 and rounded upward.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ def gram_norm(matrix: np.ndarray) -> float:
     """An upper bound of the largest singular value of a matrix [m, n].
 
     |W| <= |G_k|_F^(1 / 2^k) with G_0 = W and G_{k+1} = G_k' G_k, rescaled at each
-    step. At most n^(1 / 2^(k + 1)) too large: a part in a thousand with the 12
-    steps taken up to 1,024 columns, 7% with the 6 of larger ones.
+    step. Too large by a factor of at most n^(1 / 2^(k + 1)): 0.1% with the 12 steps used
+    up to 1,024 columns, 7% with the 6 used for larger matrices.
 
     Example:
       >>> import numpy as np
@@ -48,7 +48,7 @@ def round_up(value: float) -> float:
 def schur_norm(kernel: np.ndarray, stride: int) -> float:
     """|W| <= sqrt( largest row sum * largest column sum ) of absolute values.
 
-    An output meets each weight once, an input only the weights of one phase of
+    Each output uses every weight once, each input only the weights of one phase of
     the stride; padding only removes entries.
     """
     k = np.abs(kernel).astype(np.float64)
@@ -62,16 +62,15 @@ def schur_norm(kernel: np.ndarray, stride: int) -> float:
 
 
 def convolution_norm(kernel: np.ndarray, stride: int) -> float:
-    """Zero padding restricts the convolution on the endless lattice, whose symbol is bounded.
+    """An upper bound of the norm of a convolution: the norm of its symbol on the infinite lattice.
 
-    With stride s it is a sum over the phases of s x s sub-lattices: |W|² <= sup over
-    frequencies of the norm of the stacked symbols. A grid of n frequencies per axis with the
-    kernel's extent e = ceil(window / s) bounds the supremum: each entry of the
-    squared symbol is a trigonometric polynomial of degree e - 1 in each axis,
-    and exceeds its maximum on the grid by at most 1 / cos(pi (e - 1) / n) per axis
-    (Ehlich and Zeller, 1964): 2% too large with n = 16 (e - 1), 8% with the 8 (e - 1)
-    taken for wide layers. The symbol of a real kernel is conjugate at opposite frequencies,
-    so half of them are enough.
+    Zero padding only restricts that convolution. With stride s it is a sum over the phases of
+    s x s sub-lattices: |W|² <= sup over frequencies of the norm of the stacked symbols. A grid
+    of n frequencies per axis bounds the supremum: with e = ceil(window / s), each entry of the
+    squared symbol is a trigonometric polynomial of degree e - 1 in each axis, and exceeds its
+    maximum on the grid by a factor of at most 1 / cos(pi (e - 1) / n) per axis (Ehlich and
+    Zeller, 1964): 2% too large with n = 16 (e - 1), 8% with the 8 (e - 1) used for wide layers.
+    The symbol of a real kernel is conjugate at opposite frequencies, so half of them suffice.
     """
     a, b, i, o = kernel.shape
     s = stride
@@ -84,14 +83,14 @@ def convolution_norm(kernel: np.ndarray, stride: int) -> float:
     blocks = blocks.reshape(degrees[0] + 1, degrees[1] + 1, s * s * i, o)
     symbol = np.fft.rfft2(blocks, s=n, axes=(0, 1)).reshape(-1, s * s * i, o)
     largest = max(_symbol_norm(row) for row in np.array_split(symbol, max(len(symbol) // 32, 1)))
-    between = math.prod(
+    grid_factor = math.prod(
         1 / math.cos(math.pi * degree / size) for degree, size in zip(degrees, n, strict=True)
     )
-    return min(round_up(largest * between**0.5), schur_norm(kernel, s))
+    return min(round_up(largest * grid_factor**0.5), schur_norm(kernel, s))
 
 
 def _symbol_norm(symbol: np.ndarray) -> float:
-    """The largest of the norms of complex matrices [frequencies, m, n], from above."""
+    """An upper bound of the largest norm of complex matrices [frequencies, m, n]."""
     adjoint = symbol.conj().transpose(0, 2, 1)
     gram = adjoint @ symbol if symbol.shape[2] <= symbol.shape[1] else symbol @ adjoint
     log_scale = np.zeros(len(gram))

@@ -1,8 +1,8 @@
-"""Measures of samples against data: of points, or of the features that a network gives.
+"""Metrics of samples against data, on points or on the features of a network.
 
-Each takes feature arrays [n, d], whatever made them; `extract` applies a network in
-batches. Numbers on features are only comparable on the same features, so name
-them with the number: `frechet/lenet`.
+Each takes feature arrays [n, d] from any source; `extract` applies a network in
+batches. Values are only comparable on the same features, so include the features
+in the metric's name: `frechet/lenet`.
 """
 
 from wgan_jax.distances import exact_w1, sliced_w1, w1_floor

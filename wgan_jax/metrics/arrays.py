@@ -1,4 +1,4 @@
-"""Feature arrays: what the metrics take, checked, and how any network gives them."""
+"""Feature arrays: extraction with any network, and validation of metric inputs."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ AnyArray = Array | np.ndarray
 def extract(
     features: Callable[[Array], Array], samples: AnyArray, *, batch_size: int = 500
 ) -> Array:
-    """The features of many samples, a batch at a time: one program, memory for one batch.
+    """Compute features of many samples in batches: one compiled program, memory of one batch.
 
-    Matrix products that name no precision of their own run in full precision, also where
-    the default of a GPU or TPU is less: scores compare features over small differences.
+    Matrix products without an explicit precision run in full precision, even where the default
+    of a GPU or TPU is lower: metrics depend on small differences of features.
 
     Args:
-      features: samples [n, ...] to features [n, d]; any function that can be jitted.
+      features: any jittable function from samples [n, ...] to features [n, d].
       samples: [n, ...].
-      batch_size: samples that are in work at once.
+      batch_size: samples processed at once.
 
     Returns:
       Features [n, d].
 
     Raises:
-      ValueError: no samples, a `batch_size` below 1, or `features` gives another shape.
+      ValueError: no samples, a `batch_size` below 1, or features of another shape.
 
     Example:
       >>> import jax.numpy as jnp
@@ -43,28 +43,28 @@ def extract(
             f"extract takes samples [n, ...] and a batch_size of at least 1, got "
             f"{jnp.shape(samples)} and {batch_size}"
         )
-    made = jax.eval_shape(features, jax.ShapeDtypeStruct((2, *samples.shape[1:]), samples.dtype))
-    if made.ndim != 2 or made.shape[0] != 2:
-        raise ValueError(f"features of 2 samples must be [2, d], got {made.shape}")
+    struct = jax.eval_shape(features, jax.ShapeDtypeStruct((2, *samples.shape[1:]), samples.dtype))
+    if struct.ndim != 2 or struct.shape[0] != 2:
+        raise ValueError(f"features of 2 samples must be [2, d], got {struct.shape}")
     with jax.default_matmul_precision("highest"):
         return lax.map(
-            lambda one: features(one[None])[0],
+            lambda sample: features(sample[None])[0],
             jnp.asarray(samples),
             batch_size=min(batch_size, len(samples)),
         )
 
 
 def is_traced(*arrays: PyTree) -> bool:
-    """Whether a transformation is at work, so that values cannot be looked at."""
+    """Whether any array is a tracer, so that its values cannot be inspected."""
     return any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(arrays))
 
 
 def feature_pair(name: str, x: AnyArray, y: AnyArray, least: int) -> tuple[AnyArray, AnyArray]:
-    """Two feature arrays that the metric `name` may compare; at least float32.
+    """Validate two feature arrays for the metric `name`, and return them as at least float32.
 
     Raises:
       ValueError: not [n, d] and [m, d], fewer than `least` samples, no floating-point
-        numbers, or values that are not finite (which a trace cannot see).
+        numbers, or values that are not finite (not checked for tracers).
     """
     shapes = f"{jnp.shape(x)} and {jnp.shape(y)}"
     if jnp.ndim(x) != 2 or jnp.ndim(y) != 2 or x.shape[1] != y.shape[1] or x.shape[1] == 0:
@@ -75,7 +75,7 @@ def feature_pair(name: str, x: AnyArray, y: AnyArray, least: int) -> tuple[AnyAr
 
 
 def floating(name: str, x: AnyArray) -> AnyArray:
-    """`x` as at least float32, where its values are finite floating-point numbers."""
+    """Check that values are finite floating-point numbers, and return them as at least float32."""
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(f"{name} takes floating-point numbers, got {x.dtype} of shape {x.shape}")
     if not is_traced(x):

@@ -1,4 +1,4 @@
-"""Scores of samples by a classifier of the data: one score, and whether labels are obeyed."""
+"""Scores of samples by a classifier of the data: the Inception score and label accuracy."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wgan_jax.types import Array
 
 
 class ClassifierScore(NamedTuple):
-    """An estimate and how sure it is.
+    """A score with its standard error.
 
     Attributes:
       value: from 1 (bad) to the number of classes.
-      error: its standard error.
+      error: standard error of `value`.
     """
 
     value: Array
@@ -24,20 +24,20 @@ class ClassifierScore(NamedTuple):
 
 
 def classifier_score(probabilities: AnyArray) -> ClassifierScore:
-    """exp E KL(p(y|x) || p(y)): each sample is clearly of a class, and all classes are there.
+    """exp E KL(p(y|x) || p(y)): high if samples are clearly classified and cover all classes.
 
-    With Inception's classifier of ImageNet it is the Inception score; it never
-    looks at the data, so use it beside a distance. The error bar is that of the
-    mean KL carried through exp; p(y), which minimizes that mean, adds nothing to first order.
+    With Inception's ImageNet classifier it is the Inception score. It ignores the data, so
+    use it together with a distance. The standard error is that of the mean KL propagated
+    through exp; p(y) minimizes that mean and contributes nothing to first order.
 
     Args:
-      probabilities: of the classes for each sample, [n, classes].
+      probabilities: class probabilities of each sample, [n, classes].
 
     Returns:
       A `ClassifierScore`.
 
     Raises:
-      ValueError: no array [n, classes] of at least two samples, integers, values that
+      ValueError: not an array [n, classes] of at least two samples, integers, values that
         are not finite, or rows that are not probabilities.
 
     Example:
@@ -52,28 +52,28 @@ def classifier_score(probabilities: AnyArray) -> ClassifierScore:
     """
     p = _probabilities("classifier_score", probabilities, least=2)
     marginal = p.mean(0, keepdims=True)
-    # Logarithms of probabilities that are not 0 alone: the slope of the others is not finite.
-    there = p > 0
-    ratio = jnp.log(jnp.where(there, p, 1)) - jnp.log(jnp.where(there, marginal, 1))
+    # Take logarithms of nonzero probabilities only: at 0 the gradient is not finite.
+    is_positive = p > 0
+    ratio = jnp.log(jnp.where(is_positive, p, 1)) - jnp.log(jnp.where(is_positive, marginal, 1))
     divergence = (p * ratio).sum(1)
     value = jnp.exp(divergence.mean())
     variance = divergence.var(ddof=1)
-    spread = jnp.sqrt(jnp.where(variance > 0, variance, 1))  # whose slope at 0 is not finite
-    return ClassifierScore(value, value * jnp.where(variance > 0, spread, 0) / len(p) ** 0.5)
+    std = jnp.sqrt(jnp.where(variance > 0, variance, 1))  # finite gradient at 0
+    return ClassifierScore(value, value * jnp.where(variance > 0, std, 0) / len(p) ** 0.5)
 
 
 def conditional_accuracy(probabilities: AnyArray, labels: AnyArray) -> Array:
-    """The share of samples that a classifier takes for the class that was asked for.
+    """The fraction of samples that a classifier assigns to the requested class.
 
     Args:
-      probabilities: of the classes for each sample, [n, classes].
-      labels: that were asked for, integers [n].
+      probabilities: class probabilities of each sample, [n, classes].
+      labels: requested classes, integers [n].
 
     Returns:
       A scalar in [0, 1].
 
     Raises:
-      ValueError: as `classifier_score`, or labels that are no integers [n].
+      ValueError: as for `classifier_score`, or labels that are not integers [n].
 
     Example:
       >>> import jax.numpy as jnp

@@ -10,12 +10,12 @@ from wgan_jax.types import Array
 
 
 class Coverage(NamedTuple):
-    """How much of a mixture samples reach.
+    """Mode coverage of a mixture.
 
     Attributes:
       found: modes with at least one sample within three standard deviations.
-      modes: modes of the mixture.
-      high_quality: share of samples within three standard deviations of a mode.
+      modes: number of modes of the mixture.
+      high_quality: fraction of samples within three standard deviations of a mode.
     """
 
     found: int
@@ -24,11 +24,11 @@ class Coverage(NamedTuple):
 
 
 def mode_coverage(samples: Array | np.ndarray, centers: Array | np.ndarray, std: float) -> Coverage:
-    """Count the modes that samples find, under PacGAN's protocol.
+    """Count the modes that samples reach, following PacGAN's protocol.
 
     Args:
       samples: [n, d].
-      centers: of the modes, [k, d].
+      centers: centers of the modes, [k, d].
       std: standard deviation of each mode.
 
     Raises:

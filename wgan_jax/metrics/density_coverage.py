@@ -1,4 +1,4 @@
-"""Density and coverage: precision and recall that outliers and overfitted balls do not fool."""
+"""Density and coverage: precision and recall that are robust to outliers."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from wgan_jax.types import Array
 
 
 class DensityCoverage(NamedTuple):
-    """How well samples fill the neighborhoods of the data.
+    """Density and coverage of samples.
 
     Attributes:
-      density: real balls that hold a generated sample, over k, on average; 1 for real
-        against real, and not bounded by it.
-      coverage: share of the real balls that hold a generated sample, in [0, 1].
+      density: mean number of real balls that contain a generated sample, over k; 1 for real
+        against real, but it can exceed 1.
+      coverage: fraction of real balls that contain a generated sample, in [0, 1].
     """
 
     density: Array
@@ -35,14 +35,14 @@ class DensityCoverage(NamedTuple):
 
 
 def density_coverage(real: AnyArray, fake: AnyArray, *, k: int = 5) -> DensityCoverage:
-    """Counts of generated samples in the balls around real ones.
+    """Density and coverage: counts of generated samples in the balls around real ones.
 
-    A ball reaches to the k-th nearest other real sample and is closed: a sample at just that
-    distance is inside. The paper leaves this open and its authors' code has open balls. The two
-    agree where no distances tie. Where they do, closed balls give a set against itself a
-    coverage of 1 (open ones as little as 0), and a density above 1: n / k where all rows are
-    equal. Read the density of such features, binary tables for instance, beside that of real
-    against real.
+    A ball extends to the k-th nearest other real sample and is closed: a sample at exactly
+    that distance is inside. The paper does not specify this, and its authors' code uses open
+    balls. The two agree where no distances tie. Where they do, closed balls give a set against
+    itself a coverage of 1 (open ones as little as 0), and a density above 1: n / k where all
+    rows are equal. For such features, binary tables for instance, compare the density with
+    that of real against real.
 
     Plain arrays are compared in float64 on the host; under `jit` or `vmap`, in their own
     precision. Memory does not grow with n · m.
@@ -53,8 +53,8 @@ def density_coverage(real: AnyArray, fake: AnyArray, *, k: int = 5) -> DensityCo
       k: nearest neighbor, static under jit.
 
     Returns:
-      A `DensityCoverage`. On average real against real of equal size gives density 1 and
-      coverage of about 1 - 2^-k.
+      A `DensityCoverage`. Real against real of equal size has an average density of 1 and an
+      average coverage of about 1 - 2^-k.
 
     Raises:
       ValueError: shapes that do not fit, `k` not below the number of real samples,

@@ -1,4 +1,4 @@
-"""Fréchet distance of the Gaussians that fit two sets of features.
+"""Fréchet distance between Gaussian fits of two sets of features.
 
 d² = |m1 - m2|² + Tr S1 + Tr S2 - 2 Tr (S1 S2)^1/2
 """
@@ -16,7 +16,7 @@ from wgan_jax.types import Array
 
 
 def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
-    """Squared Fréchet (2-Wasserstein) distance of the two Gaussians; "FID" on Inception features.
+    """Squared Fréchet (2-Wasserstein) distance between Gaussian fits; "FID" on Inception features.
 
     No covariance is formed and no matrix root is taken. With S1 = A'A for the
     centered features A = Q1 R1 over the root of n - 1, and S2 = B'B likewise,
@@ -24,17 +24,17 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
         Tr (S1 S2)^1/2 = the sum of the singular values of R1 R2'
 
     which keeps full precision where covariances are singular. Plain arrays are
-    computed in float64 on the host, so that the result is good to float32 rounding
-    even between nearly equal distributions. Under `jit`, `vmap` or `grad` the computation has
-    the precision of its input, and in float32 the error is about 1e-6 of
-    Tr S1 + Tr S2 + |m1 - m2|², however far from the origin both sets lie.
+    computed in float64 on the host, so the result is accurate to float32 rounding
+    even between nearly equal distributions. Under `jit`, `vmap` or `grad` the computation
+    uses the precision of its input, and in float32 the error is about 1e-6 of
+    Tr S1 + Tr S2 + |m1 - m2|², however far both sets are from the origin.
 
     The gradient is finite everywhere. Where a direction has no variance in one of the sets (a
-    constant feature, fewer samples than features) the distance has a ridge, since variance of
-    either sign brings the sets closer: there the gradient has no part along that direction.
+    constant feature, fewer samples than features) the distance has a ridge, since a change of
+    either sign brings the sets closer: there the gradient has no component in that direction.
 
-    The value is biased upward by an amount that falls as 1/n: compare equal
-    sample sizes only, beside the value of real against real.
+    The value is biased upward by an amount that falls as 1/n: compare it only at equal
+    sample sizes, and with the value of real against real.
 
     Args:
       x: features [n, d].
@@ -67,7 +67,7 @@ def frechet_distance(x: AnyArray, y: AnyArray) -> Array:
 
 
 def _distance(xp: Any, x: Any, y: Any) -> Any:
-    # A mean is only as good as its size: from near the data it is taken again.
+    # Rounding of a mean grows with its size, so it is recomputed relative to a nearby point.
     near = (x.mean(0, keepdims=True) + y.mean(0, keepdims=True)) / 2
     x, y = x - near, y - near
     m1, m2 = x.mean(0, keepdims=True), y.mean(0, keepdims=True)
@@ -77,7 +77,7 @@ def _distance(xp: Any, x: Any, y: Any) -> Any:
 
 
 def _root(xp: Any, a: Any, b: Any) -> Any:
-    """The singular value decomposition of R1 R2', with R1 and R2 of A = Q1 R1 and B = Q2 R2."""
+    """The singular value decomposition of R1 R2', where A = Q1 R1 and B = Q2 R2."""
     r1, r2 = xp.linalg.qr(a, mode="r"), xp.linalg.qr(b, mode="r")
     return xp.linalg.svd(_product(xp, r1, r2.T), full_matrices=False)
 
@@ -90,9 +90,9 @@ def _root_trace(a: Array, b: Array) -> Array:
 
 @_root_trace.defjvp
 def _root_trace_jvp(primals: tuple[Array, Array], tangents: tuple[Array, Array]) -> Any:
-    """Along U V' of A B' = U S V', of whose columns those with singular value 0 are left out.
+    """Derivative along U V' of A B' = U S V', without the columns of singular value 0.
 
-    QR and SVD have derivatives of their own only at full rank and distinct singular values.
+    The derivatives of QR and SVD require full rank and distinct singular values.
     """
     (a, b), (da, db) = primals, tangents
     (q1, r1), (q2, r2) = jnp.linalg.qr(a), jnp.linalg.qr(b)

@@ -1,4 +1,4 @@
-"""Kernel distance: squared MMD with the cubic kernel, unbiased, with its error bar.
+"""Kernel distance: unbiased squared MMD with the cubic kernel, and its standard error.
 
 k(a, b) = (a·b / d + 1)³,   MMD² = E k(x, x') + E k(y, y') - 2 E k(x, y)
 """
@@ -18,11 +18,11 @@ _LEAST = 4
 
 
 class KernelDistance(NamedTuple):
-    """An estimate and how sure it is.
+    """A squared MMD with its standard error.
 
     Attributes:
       value: squared MMD; unbiased, so it may be slightly negative.
-      error: its standard error, on the large side.
+      error: standard error of `value`, conservative.
     """
 
     value: Array
@@ -30,23 +30,22 @@ class KernelDistance(NamedTuple):
 
 
 def kernel_distance(x: AnyArray, y: AnyArray, *, block_size: int = 1_000) -> KernelDistance:
-    """The mean of unbiased estimates on disjoint blocks; "KID" on Inception features.
+    """Mean of unbiased squared MMD estimates on disjoint blocks; "KID" on Inception features.
 
-    There are as many blocks as fit at `block_size`, at least one, and samples are shared out
-    evenly. Samples have to come in random order. Plain arrays are computed in float64 on the
-    host; under a transformation, in their own precision.
+    There are as many blocks of at least `block_size` as fit, at least one, and samples are
+    divided evenly among them. Samples must be in random order. Plain arrays are computed in
+    float64 on the host; under a transformation, in their own precision.
 
-    The error bar comes from within the blocks: the spread of what each sample adds to the
-    estimate, which rules between different distributions, and that of what each pair adds,
-    which rules between equal ones. Two errors hold the truth in about 95% of cases, from 20
-    samples on. They are made wider where contributions are skewed; with few samples of few
-    features and heavy tails, whose cubes hang on a handful of samples, they still hold it in 80
-    to 90% only.
+    The error is estimated within blocks from two variances: that of the contributions of single
+    samples, which dominates between different distributions, and that of pairs, which dominates
+    between equal ones, and is inflated where contributions are skewed. From 20 samples on, the
+    value plus or minus two errors covers the truth in about 95% of cases. With few samples of few
+    features and heavy tails, where cubes depend on a handful of samples, it covers only 80 to 90%.
 
     Args:
       x: features [n, d].
       y: features [m, d].
-      block_size: samples of each set in a block, at least 4.
+      block_size: samples of each set per block, at least 4.
 
     Returns:
       A `KernelDistance`; unlike the Fréchet distance, it does not depend on n on average.
@@ -80,8 +79,8 @@ def kernel_distance(x: AnyArray, y: AnyArray, *, block_size: int = 1_000) -> Ker
         return KernelDistance(*_total(kernels, estimates))
     x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
     kernels = _Kernels(np, x, y)
-    both = zip(_blocks(x, count), _blocks(y, count), strict=True)
-    value, error = _total(kernels, np.array([_estimate(kernels, *pair) for pair in both]))
+    block_pairs = zip(_blocks(x, count), _blocks(y, count), strict=True)
+    value, error = _total(kernels, np.array([_estimate(kernels, *pair) for pair in block_pairs]))
     return KernelDistance(jnp.asarray(value, jnp.float32), jnp.asarray(error, jnp.float32))
 
 
@@ -94,13 +93,13 @@ def _total(kernels: _Kernels, estimates: Any) -> tuple[Any, Any]:
     """The mean of the blocks' estimates, and its standard error."""
     xp, count = kernels.xp, len(estimates)
     value, singles, pairs, third = estimates.mean(0)
-    # What singles spread holds the spread of pairs twice.
-    ours = xp.maximum(singles - 2 * pairs, 0)
-    variance = ours + pairs
+    # The variance of singles includes that of pairs twice.
+    single_variance = xp.maximum(singles - 2 * pairs, 0)
+    variance = single_variance + pairs
     positive = xp.where(variance > 0, variance, 1)
-    share = ours / xp.where(singles > 0, singles, 1)
+    share = single_variance / xp.where(singles > 0, singles, 1)
     skewness = abs(third) * share**1.5 / positive**1.5 / count**0.5
-    # The t statistic of a skewed mean is off by skewness (1 + 2 t²) / 6: here at t = 2, halved.
+    # The t statistic of a skewed mean is off by skewness (1 + 2 t²) / 6: here t = 2, halved.
     error = xp.sqrt(positive / count) * (1 + 0.75 * skewness)
     return kernels.unit * value, kernels.unit * xp.where(variance > 0, error, 0)
 
@@ -120,14 +119,14 @@ def _estimate(kernels: _Kernels, x: Any, y: Any) -> Any:
 
 
 def _influence(own: Any, other: Any) -> Any:
-    """What each sample adds to the estimate, about its mean; `own` has a diagonal of zeros."""
+    """Centered contribution of each sample to the estimate; `own` has a zero diagonal."""
     n = float(len(own))
     gain = own.sum(1) / (n - 2) - other
     return 2 / n * (gain - gain.mean())
 
 
 def _pair_variance(xp: Any, k: Any) -> Any:
-    """The variance of a kernel beyond that of its rows and columns, without bias."""
+    """Unbiased variance of a kernel matrix beyond that of its rows and columns."""
     n = float(len(k))
     rows = k.sum(1) / (n - 2)
     centered = k - rows[:, None] - rows[None, :] + k.sum() / ((n - 1) * (n - 2))
@@ -135,11 +134,11 @@ def _pair_variance(xp: Any, k: Any) -> Any:
 
 
 class _Kernels:
-    """The kernel among x, among y (with diagonals of zeros) and between them, by its scale.
+    """Kernel matrices within x, within y (zero diagonals) and between them, over their scale.
 
-    It is centered at a point c between them, k(a, b) - k(a, c) - k(c, b) + k(c, c), which
-    leaves squared MMD as it is. Written out in s = |c|²/d + 1, e = c·(a - c)/d,
-    f = c·(b - c)/d and q = (a - c)·(b - c)/d no large terms cancel, however far away c is.
+    The kernel is centered at a point c between both sets, k(a, b) - k(a, c) - k(c, b) + k(c, c),
+    which does not change squared MMD. Written in terms of s = |c|²/d + 1, e = c·(a - c)/d,
+    f = c·(b - c)/d and q = (a - c)·(b - c)/d, no large terms cancel, however far away c is.
     """
 
     def __init__(self, xp: Any, x: Any, y: Any):

@@ -1,4 +1,4 @@
-"""Nearest training examples, and a test whether samples lie nearer to them than held-out data."""
+"""Nearest neighbors in the training data, and tests for memorization."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PAIRS, _VALUES, _FEW = 2**22, 2**24, 16
 
 
 class Neighbors(NamedTuple):
-    """Nearest examples, the nearest one first.
+    """Nearest neighbors, nearest first.
 
     Attributes:
-      distances: Euclidean, [n, k].
-      indices: rows of the set that was searched, int32 [n, k].
+      distances: Euclidean distances, [n, k].
+      indices: rows of the searched set, int32 [n, k].
     """
 
     distances: Array
@@ -29,23 +29,23 @@ class Neighbors(NamedTuple):
 
 
 def nearest_neighbors(x: AnyArray, y: AnyArray, *, k: int = 1) -> Neighbors:
-    """The k nearest rows of y for each row of x, in float32 and bounded memory.
+    """Find the k nearest rows of y for each row of x, in float32 and bounded memory.
 
-    All pairs are compared, by matrix products in full precision (in up to 16 dimensions by
-    differences). The distances of those that are found come from differences of coordinates, so
-    that a copy is at distance 0.
+    The search is exhaustive, by matrix products in full precision (in up to 16 dimensions by
+    differences). Distances to the resulting neighbors are computed from differences of
+    coordinates, so a copy is at distance 0.
 
     Args:
       x: features [n, d].
       y: features [m, d].
-      k: how many, static under jit.
+      k: number of neighbors, static under jit.
 
     Returns:
       `Neighbors`.
 
     Raises:
-      ValueError: shapes that do not fit, `k` not from 1 to m, integers, or values that
-        are not finite.
+      ValueError: shapes that do not match, `k` not in 1 to m, integers, or values that are
+        not finite.
 
     Example:
       >>> import jax.numpy as jnp
@@ -72,10 +72,10 @@ def _nearest(x: Array, y: Array, k: int) -> Neighbors:
         if d <= _FEW:
             parts = (jnp.square(a[:, None] - b[None, :]) for a, b in zip(rows.T, y.T, strict=True))
             squares = sum(parts, jnp.zeros((len(rows), len(y)), jnp.float32))
-        else:  # up to |x|^2, which changes no order
+        else:  # without |x|^2, which does not affect the order
             squares = lengths - 2 * jnp.matmul(rows, y.T, precision="highest")
         found = []
-        for _ in range(k):  # on CPU two minima take a third of the time of one argmin
+        for _ in range(k):  # on CPU, two minima take a third of the time of one argmin
             is_least = squares <= squares.min(1, keepdims=True)
             found.append(jnp.where(is_least, columns, len(y) - 1).min(1))
             squares = jnp.where(columns == found[-1][:, None], jnp.inf, squares)
@@ -92,18 +92,18 @@ def _nearest(x: Array, y: Array, k: int) -> Neighbors:
 
 
 class DataCopying(NamedTuple):
-    """How samples lie to the training data, next to data that nobody trained on.
+    """Distances of samples to the training data, compared with those of held-out data.
 
     Attributes:
-      nearer: share of the pairs of a sample and a held-out example in which the sample is nearer
-        to its nearest training example; ties count half. 0.5 if nothing is copied.
+      nearer: fraction of the pairs of a sample and a held-out example in which the sample is
+        closer to its nearest training example; ties count half. 0.5 if nothing is copied.
       error: standard error of `nearer` if nothing is copied.
-      z: (0.5 - nearer) / error, which is standard normal if nothing is copied; far below 0 tells
-        of copying, far above 0 of samples unlike the data.
-      near: share of samples that are nearer than a quantile of the held-out examples.
-      expected: what `near` is on average if nothing is copied.
-      p_value: probability of so large a `near` if nothing is copied.
-      threshold: the quantile, below which samples count as near.
+      z: (0.5 - nearer) / error, which is standard normal if nothing is copied; far below 0
+        indicates copying, far above 0 samples unlike the data.
+      near: fraction of samples with a distance below a quantile of the held-out distances.
+      expected: mean of `near` if nothing is copied.
+      p_value: probability of at least this `near` if nothing is copied.
+      threshold: the quantile; samples at smaller distances count as near.
     """
 
     nearer: float
@@ -116,24 +116,24 @@ class DataCopying(NamedTuple):
 
 
 def data_copying(samples: AnyArray, held_out: AnyArray, *, quantile: float = 0.01) -> DataCopying:
-    """Test whether samples are nearer to the training data than held-out data are.
+    """Test whether samples are closer to the training data than held-out data are.
 
-    Whatever the training data: if samples follow the distribution of the data and depend on the
-    training data in no other way, both sets of distances have one distribution, and ranks among
-    them have known ones. `z` is that of Mann and Whitney with its correction for ties, which finds
-    a generator most of whose samples are copies. `p_value` is exact and finds one that copies now
-    and then: the number of samples below the k-th smallest held-out distance is beta-binomial.
+    If samples follow the distribution of the data and do not otherwise depend on the training
+    data, both sets of distances have the same distribution for any training data, and their
+    ranks have a known one. `z` is the tie-corrected Mann-Whitney statistic; it detects a
+    generator that mostly copies. `p_value` is exact and detects occasional copies: the number of
+    samples below the k-th smallest held-out distance is beta-binomial.
 
     Args:
       samples: distance of each sample to its nearest training example, [n].
-      held_out: the same of examples that nobody trained on, [m].
-      quantile: of the held-out distances, below which samples count as near.
+      held_out: the same for held-out examples, [m].
+      quantile: quantile of the held-out distances below which samples count as near.
 
     Returns:
       A `DataCopying`.
 
     Raises:
-      ValueError: no arrays [n] and [m], one that is empty, values that are not finite, or a
+      ValueError: not arrays [n] and [m], an empty array, values that are not finite, or a
         quantile outside (0, 1).
 
     Example:
@@ -171,19 +171,19 @@ def data_copying(samples: AnyArray, held_out: AnyArray, *, quantile: float = 0.0
     k = max(1, int(quantile * m))
     threshold = float(ordered[k - 1])
     count = int((x < threshold).sum())
-    # So many samples are below if among the count + k - 1 smallest are fewer than k held out.
+    # At least `count` samples are below if the count + k - 1 smallest hold fewer than k held-out.
     p_value = float(hypergeom.cdf(k - 1, n + m, m, count + k - 1)) if count else 1.0
     z = (0.5 - nearer) / error if error > 0 else 0.0
     return DataCopying(float(nearer), error, float(z), count / n, k / (m + 1), p_value, threshold)
 
 
 class Membership(NamedTuple):
-    """How many samples are nearest to data that nobody trained on.
+    """The fraction of samples whose nearest example is held out rather than trained on.
 
     Attributes:
-      held_out: share of samples whose nearest example, of both kinds, is held out.
-      expected: what it is on average if the generator depends on neither kind more.
-      z: (held_out - expected) over its standard deviation; far below 0 tells of copying.
+      held_out: fraction of samples whose nearest example, among both kinds, is held out.
+      expected: its mean if the generator depends on both kinds equally.
+      z: (held_out - expected) over its standard deviation; far below 0 indicates copying.
     """
 
     held_out: float
@@ -194,23 +194,23 @@ class Membership(NamedTuple):
 def nearest_membership(
     training: Neighbors, held_out: Neighbors, sizes: tuple[int, int]
 ) -> Membership:
-    """Test whether samples are nearest to training data more often than chance has it.
+    """Test whether samples are nearest to training data more often than by chance.
 
-    If the data were divided at random and the generator does not copy, each sample is as likely
-    as any other to have a training example as its nearest one, however good or bad, sharp or
-    blurred the samples are. Mean and variance are those over all divisions: of drawing examples
-    without replacement, where an example counts as often as it is the nearest one.
+    If the data were split at random and the generator does not copy, every sample is equally
+    likely to have a training example as its nearest one, whatever the quality or sharpness of
+    the samples. Mean and variance are those over all splits: of drawing examples without
+    replacement, weighted by how often each one is the nearest.
 
     Args:
-      training: nearest training example of each sample, [n, k]; the first one counts.
-      held_out: nearest held-out example of each, [n, k].
-      sizes: numbers of training and of held-out examples, all of which were searched.
+      training: nearest training examples of each sample, [n, k]; only the first is used.
+      held_out: nearest held-out examples of each sample, [n, k].
+      sizes: numbers of training and held-out examples, all of which were searched.
 
     Returns:
-      A `Membership`. Without samples its share is the expected one.
+      A `Membership`. Without samples its fraction is the expected one.
 
     Raises:
-      ValueError: not as many neighbors of one kind as of the other, or a size below 1.
+      ValueError: different numbers of neighbors of the two kinds, or a size below 1.
 
     Example:
       >>> import numpy as np
@@ -240,7 +240,7 @@ def nearest_membership(
     is_held_out = distances[1] < distances[0]
     nearest = np.where(is_held_out, m_training + indices[1].astype(np.int64), indices[0])
     counts = np.unique(nearest, return_counts=True)[1].astype(np.float64)
-    spread = (np.square(counts).sum() - n**2 / total) / max(total - 1, 1)
-    deviation = float(np.sqrt(max(m_training * expected * spread, 0))) / n
+    variance = (np.square(counts).sum() - n**2 / total) / max(total - 1, 1)
+    deviation = float(np.sqrt(max(m_training * expected * variance, 0))) / n
     share = float(is_held_out.mean())
     return Membership(share, expected, (share - expected) / deviation if deviation > 0 else 0.0)

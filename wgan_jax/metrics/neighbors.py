@@ -1,9 +1,9 @@
-"""Balls around samples that reach to the k-th nearest neighbor, in bounded memory.
+"""Balls around samples with the distance to the k-th nearest neighbor as radius.
 
-Distances come from the differences of coordinates and never from |x|² - 2 x·y + |y|²: equal
-points are at distance 0 and equal distances tie exactly, at any offset and on any device. They
-are taken between a block of rows and all columns at a time: 10,000 by 10,000 points need a few
-blocks of at most 16 MiB beside the features.
+Distances are computed from differences of coordinates, never from |x|² - 2 x·y + |y|²: equal
+points are at distance 0 and equal distances tie exactly, at any offset and on any device.
+Memory is bounded: distances are taken between a block of rows and all columns at a time, so
+10,000 by 10,000 points need a few blocks of at most 16 MiB in addition to the features.
 
 Plain arrays are compared in float64 on the host, traced ones in their own precision.
 """
@@ -25,7 +25,7 @@ _FEW = 16
 
 
 def comparable(x: AnyArray, y: AnyArray) -> tuple[Any, Any]:
-    """Both sets in units of one power of two, in which no square overflows: exact."""
+    """Scale both sets by the same power of two, exactly, so that no square overflows."""
     if not is_traced(x, y):
         x, y = np.asarray(x, np.float64), np.asarray(y, np.float64)
         exponent = np.frexp(max(np.abs(x).max(), np.abs(y).max()))[1]
@@ -35,7 +35,7 @@ def comparable(x: AnyArray, y: AnyArray) -> tuple[Any, Any]:
 
 
 def require_neighbors(name: str, k: int, *counts: int) -> None:
-    """Raises ValueError unless each set has a k-th nearest neighbor."""
+    """Raise ValueError unless each set has a k-th nearest neighbor."""
     if not 1 <= k < min(counts):
         raise ValueError(
             f"{name} needs 1 <= k < the number of samples, got k={k} and "
@@ -44,27 +44,27 @@ def require_neighbors(name: str, k: int, *counts: int) -> None:
 
 
 def host_radii(x: np.ndarray, k: int) -> np.ndarray:
-    """Distance [n] of each point [n, d] to its k-th nearest other point, as `cdist` has it."""
+    """Distance [n] of each point [n, d] to its k-th nearest other point, as given by `cdist`."""
     from scipy.spatial.distance import cdist
 
     radii = np.empty(len(x))
     for rows, squares, slack in _approximate(x, x):
         squares[np.arange(len(rows)), rows] = np.inf
         kth = np.partition(squares, k - 1, axis=1)[:, k - 1 : k]
-        candidates = squares <= kth + 2 * slack  # the k nearest and whoever might be
+        candidates = squares <= kth + 2 * slack  # the k nearest, within the error
         for i, near in zip(rows, candidates, strict=True):
             radii[i] = np.partition(cdist(x[i : i + 1], x[near])[0], k - 1)[k - 1]
     return radii
 
 
 def host_inside(points: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> Iterator[np.ndarray]:
-    """Which points [rows] lie in which closed balls [m], a block [rows, m] at a time."""
+    """Yield which points lie in which closed balls, a block [rows, m] at a time."""
     from scipy.spatial.distance import cdist
 
     for rows, excess, slack in _approximate(points, centers):
         excess -= radii**2
         inside, unsure = excess <= 0, abs(excess) <= slack
-        # Only where a matrix product cannot tell is a distance taken.
+        # Distances are only computed where the matrix product is inconclusive.
         for i in np.flatnonzero(unsure.any(1)):
             near, point = unsure[i], points[rows[i], None]
             inside[i, near] = cdist(point, centers[near])[0] <= radii[near]
@@ -74,9 +74,9 @@ def host_inside(points: np.ndarray, centers: np.ndarray, radii: np.ndarray) -> I
 def _approximate(
     x: np.ndarray, y: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Blocks of rows, their squared distances to y by a matrix product, and a bound on its error.
+    """Yield blocks of rows, their squared distances to y by a matrix product, and an error bound.
 
-    The bound [rows, 1] also covers the rounding of a square that is as large as the distance.
+    The bound [rows, 1] also covers the rounding of a square as large as the distance.
     """
     center = (x.mean(0) + y.mean(0)) / 2
     x, y, unit = x - center, y - center, np.finfo(np.float64).eps
@@ -106,7 +106,7 @@ def squared_radii(x: Array, k: int) -> Array:
 def smallest(values: Array, k: int) -> Array:
     """The k-th smallest [rows] of values [rows, m], for small k.
 
-    Repeated minima: on CPU `lax.top_k` takes twenty times as long.
+    Uses repeated minima: on CPU `lax.top_k` takes twenty times as long.
 
     Example:
       >>> import jax.numpy as jnp
@@ -122,9 +122,9 @@ def smallest(values: Array, k: int) -> Array:
 
 
 def over_rows(reduce: Callable[[Array, Array], Array], x: Array, y: Array) -> Array:
-    """`reduce` [n] of the squared distances between x [n, d] and y [m, d], by blocks of rows.
+    """Apply `reduce` to squared distances between x [n, d] and y [m, d], in blocks of rows.
 
-    It is given a block of distances [rows, m] and the numbers [rows] of its rows.
+    `reduce` maps a block of distances [rows, m] and its row indices [rows] to values [rows].
     """
     rows = max(1, min(len(x), _PAIRS // len(y)))
     count = -(-len(x) // rows)

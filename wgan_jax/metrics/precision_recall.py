@@ -1,4 +1,4 @@
-"""Improved precision and recall: how much of each set lies on the manifold of the other."""
+"""Improved precision and recall: the fraction of each set on the manifold of the other."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from wgan_jax.types import Array
 
 
 class PrecisionRecall(NamedTuple):
-    """Shares in [0, 1].
+    """Precision and recall, in [0, 1].
 
     Attributes:
-      precision: of the generated samples that look real.
-      recall: of the real samples that the generator can make.
+      precision: fraction of the generated samples that look real.
+      recall: fraction of the real samples that the generator can produce.
     """
 
     precision: Array
@@ -34,24 +34,23 @@ class PrecisionRecall(NamedTuple):
 
 
 def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> PrecisionRecall:
-    """The share of each set that lies in some ball of the other.
+    """The fraction of each set that lies in some ball of the other.
 
-    A manifold is the union of closed balls around its samples, each as far as the k-th
-    nearest neighbor in the same set: a sample at just that distance is inside, so that
-    features with ties (binary tables, repeated or constant rows) count in full, and any
+    A manifold is the union of closed balls around its samples, with the distance to the k-th
+    nearest neighbor in the same set as radius. A sample at exactly that distance is inside,
+    so features with ties (binary tables, repeated or constant rows) count in full, and any
     set against itself scores 1.
 
     Plain arrays are compared in float64 on the host; under `jit` or `vmap`, in their own
-    precision, where coordinates that differ by less than it tie. Memory does not grow
-    with n · m.
+    precision, where coordinates closer than that tie. Memory does not grow with n · m.
 
     Args:
       real: features [n, d].
-      fake: features [m, d]; take as many as there are real ones.
+      fake: features [m, d]; use as many as there are real ones.
       k: nearest neighbor, static under jit.
 
     Returns:
-      A `PrecisionRecall`. Real against real is about what k and n give, not 1: look at both.
+      A `PrecisionRecall`. Real against real depends on k and n and is not 1: compare with it.
 
     Raises:
       ValueError: shapes that do not fit, `k` not below the number of samples,
@@ -76,7 +75,7 @@ def precision_recall(real: AnyArray, fake: AnyArray, *, k: int = 3) -> Precision
 
 
 def _host_covered(points: np.ndarray, centers: np.ndarray, k: int) -> Array:
-    """The share of points inside some ball around the centers."""
+    """The fraction of points inside some ball around the centers."""
     blocks = host_inside(points, centers, host_radii(centers, k))
     inside = sum(int(block.any(1).sum()) for block in blocks)
     return jnp.asarray(inside / len(points), jnp.float32)

@@ -1,8 +1,8 @@
-"""Conditions for both players: beside the noise, projected in the critic.
+"""Conditioning of both players: concatenated to the noise, projected in the critic.
 
-A conditional sample is a pair (image[n, ...], condition), and so is the latent of a conditional
-generator, (noise[n, ...], condition). A condition is label[n] of integers, a vector[n, k] of
-floats, or both as (label, vector).
+A conditional sample is a pair (image[n, ...], condition), and the latent of a conditional
+generator a pair (noise[n, ...], condition). A condition is an integer label[n], a float
+vector[n, k], or both as (label, vector).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _HIDDEN = 64
 def split_condition(
     x: PyTree, num_classes: int, condition_dim: int, name: str
 ) -> tuple[Array, PyTree | None]:
-    """The input of a network and its condition, None where the network is not conditional.
+    """Split a network's input from its condition, which is None if it is not conditional.
 
     Raises:
-      ValueError: `num_classes` or `condition_dim` is negative; conditions are missing where they
-        are needed, or given where they are not; labels are no integers [batch], or vectors no
-        floats [batch, condition_dim].
+      ValueError: `num_classes` or `condition_dim` is negative; conditions are missing, or given
+        to an unconditional network; labels are not integers [batch], or vectors do not have the
+        shape [batch, condition_dim].
 
     Example:
       >>> import jax.numpy as jnp
@@ -56,18 +56,18 @@ def split_condition(
                 f"of integers), but labels are missing or of another kind: got {shapes}"
             )
         return x[0], x[1]
-    wanted = f"condition[batch, {condition_dim}]"
-    wanted = f"(label[batch], {wanted})" if num_classes else wanted
-    parts = (None, None)
+    expected = f"condition[batch, {condition_dim}]"
+    expected = f"(label[batch], {expected})" if num_classes else expected
+    condition = (None, None)
     if is_pair:
-        two = isinstance(x[1], tuple | list) and len(x[1]) == 2
-        parts = tuple(x[1]) if num_classes and two else (None, x[1])
-    label, vector = parts
+        has_two = isinstance(x[1], tuple | list) and len(x[1]) == 2
+        condition = tuple(x[1]) if num_classes and has_two else (None, x[1])
+    label, vector = condition
     is_vector = getattr(vector, "shape", None) == (*jax.tree.leaves(x)[0].shape[:1], condition_dim)
     if not is_vector or (num_classes and not _is_label(label, x[0])):
         raise ValueError(
             f"{name} with num_classes={num_classes} and condition_dim={condition_dim} takes a pair "
-            f"(x[batch, ...], {wanted}), got {shapes}"
+            f"(x[batch, ...], {expected}), got {shapes}"
         )
     return x[0], x[1]
 
@@ -78,7 +78,7 @@ def _is_label(label: Any, x: Array) -> bool:
 
 
 def label_and_vector(condition: PyTree | None) -> tuple[Array | None, Array | None]:
-    """The two parts of a condition, of which either may be missing."""
+    """Split a condition into label and vector, each None if missing."""
     leaves = jax.tree.leaves(condition)
     labels = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.integer)]
     vectors = [leaf for leaf in leaves if jnp.issubdtype(leaf.dtype, jnp.floating)]
@@ -86,25 +86,25 @@ def label_and_vector(condition: PyTree | None) -> tuple[Array | None, Array | No
 
 
 def concat_condition(z: Array, condition: PyTree | None, num_classes: int) -> Array:
-    """Noise [n, d] with an embedding of the label and the vector beside it, where there are any.
+    """Concatenate noise [n, d] with the vector and an embedding of the label, if present.
 
-    To be called inside a compact module.
+    Call it inside a compact module.
     """
     label, vector = label_and_vector(condition)
     return concat_vector(embed_and_concat(z, label, num_classes), vector)
 
 
 def concat_vector(x: Array, vector: Array | None) -> Array:
-    """Flat inputs [n, d] with the vector [n, k] beside them; as they are without one."""
+    """Concatenate flat inputs [n, d] with the vector [n, k], if present."""
     return x if vector is None else jnp.concatenate([x, vector.astype(x.dtype)], -1)
 
 
 def embed_and_concat(z: Array, label: Array | None, num_classes: int) -> Array:
-    """Noise [n, d] with a learned embedding of the label beside it, [n, 2 d].
+    """Concatenate noise [n, d] with a learned embedding of the label to [n, 2 d].
 
-    The embedding is as wide as the noise and starts as normal as it, so that
-    the label weighs as much. To be called inside a compact module; without a
-    label the noise is returned.
+    The embedding is as wide as the noise and initialized from N(0, 1), so that
+    both have equal weight. Call it inside a compact module; without a label the
+    noise is returned.
     """
     if label is None:
         return z
@@ -115,9 +115,9 @@ def embed_and_concat(z: Array, label: Array | None, num_classes: int) -> Array:
 def label_projection(
     features: Array, label: Array | None, num_classes: int, *, spectral_norm: bool, train: bool
 ) -> Array:
-    """What a projection critic adds to the score, <embedding(label), features>, as [n, 1].
+    """Return a projection critic's term of the score, <embedding(label), features> [n, 1].
 
-    To be called inside a compact module; 0 without a label.
+    Call it inside a compact module; 0 without a label.
 
     References:
       Miyato and Koyama, cGANs with Projection Discriminator, 2018, equation 4.
@@ -141,10 +141,10 @@ def condition_projection(
     spectral_norm: bool,
     train: bool,
 ) -> Array:
-    """What a projection critic adds to the score for a label and a vector, as [n, 1].
+    """Return a projection critic's term of the score for a label and a vector, as [n, 1].
 
-    A vector goes through a hidden layer to a direction, as a label through its embedding, and to a
-    score of its own. To be called inside a compact module; 0 without a condition.
+    A hidden layer maps the vector to a direction, in place of an embedding, and to a score of
+    its own. Call it inside a compact module; 0 without a condition.
     """
     label, vector = label_and_vector(condition)
     score = label_projection(features, label, num_classes, spectral_norm=spectral_norm, train=train)

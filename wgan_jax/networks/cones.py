@@ -2,7 +2,7 @@
 
     f(x) = min_j |x - a_j| + b_j
 
-Each cone is 1-Lipschitz, so their minimum is. Every 1-Lipschitz f is such a
+Each cone is 1-Lipschitz, hence so is their minimum. Every 1-Lipschitz f is such a
 minimum, with a cone of height f(a) at each a of a dense set.
 """
 
@@ -16,14 +16,14 @@ from jax import lax
 from wgan_jax.types import Array
 
 _TINY = 1e-12
-_COLUMNS = 16  # summed at a time: blocks keep rounding small, and loops short
+_COLUMNS = 16  # summed at once: blocks keep rounding errors small and loops short
 
 
 def cone_heights(x: Array, centers: Array, offsets: Array) -> Array:
-    """|x_i - a_j| + b_j of points [n, d], centers a [k, d] and offsets b [k], as [n, k].
+    """Return |x_i - a_j| + b_j as [n, k], for points [n, d], centers a [k, d], offsets b [k].
 
-    Differences are taken before they are squared, so that a height is off by a few parts
-    in a million of the distance at most, and nothing near a center.
+    Differences are taken before squaring, so that heights are accurate to a few parts in a
+    million of the distance, also close to a center.
 
     Example:
       >>> import jax.numpy as jnp
@@ -50,16 +50,16 @@ def _squares(x: Array, centers: Array) -> Array:
 
 
 def _sum_of_squares(x: Array, centers: Array) -> Array:
-    """Squared differences of columns [d, n] and [d, k], summed to [n, k]."""
+    """Sum the squared differences of columns [d, n] and [d, k] to [n, k]."""
     columns = zip(x, centers, strict=True)
     return sum(((a[:, None] - b[None, :]) ** 2 for a, b in columns), jnp.zeros((), x.dtype))
 
 
 def expanded_heights(x: Array, centers: Array, offsets: Array) -> Array:
-    """`cone_heights` by one matrix product where there are many dimensions, for fitting.
+    """Compute `cone_heights` by one matrix product in high dimensions, for fitting.
 
-    Near a center a height is off by up to a thousandth of the distances of the others, so
-    what it gives is not 1-Lipschitz.
+    Close to a center, a height is off by up to a thousandth of the distances to the other
+    points, so the result is not 1-Lipschitz.
 
     Example:
       >>> import jax.numpy as jnp
@@ -76,7 +76,7 @@ def expanded_heights(x: Array, centers: Array, offsets: Array) -> Array:
 
 
 def min_of_cones(x: Array, centers: Array, offsets: Array) -> Array:
-    """f(x) = min_j |x - a_j| + b_j as [n].
+    """Return f(x) = min_j |x - a_j| + b_j as [n].
 
     Example:
       >>> import jax.numpy as jnp
@@ -87,10 +87,10 @@ def min_of_cones(x: Array, centers: Array, offsets: Array) -> Array:
 
 
 def soft_min(heights: Array, temperature: Array | float) -> Array:
-    """-t log sum_j exp(-h_j / t) of heights [n, k], as [n].
+    """Return -t log sum_j exp(-h_j / t) of heights [n, k], as [n].
 
-    Of the heights of cones, the gradient is a convex combination of unit vectors, so this is
-    1-Lipschitz too; it tends to the minimum as t falls.
+    For heights of cones the gradient is a convex combination of unit vectors, so this is
+    1-Lipschitz too; it converges to the minimum as t goes to 0.
 
     Example:
       >>> import jax.numpy as jnp
@@ -106,12 +106,12 @@ def soft_min(heights: Array, temperature: Array | float) -> Array:
 class Cones(nn.Module):
     """A minimum of cones with learned centers and offsets, as a critic.
 
-    Maps [batch, ...] to scores [batch]; samples are flattened. It is 1-Lipschitz whatever
-    its weights, up to a few units in the last place of its float32 distances: nothing to
-    clip, no penalty.
+    Maps [batch, ...] to scores [batch]; samples are flattened. It is 1-Lipschitz for any
+    weights, up to a few units in the last place of its float32 distances, and needs
+    neither clipping nor a penalty.
 
     Raises:
-      ValueError: `count` below 1, or a negative temperature.
+      ValueError: `count` is below 1, or the temperature is negative.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -140,7 +140,7 @@ class Cones(nn.Module):
                 "Cones needs count >= 1 and temperature >= 0, "
                 f"got count={self.count} and temperature={self.temperature}"
             )
-        # In half precision rounding would make slopes of any size.
+        # In half precision, rounding would cause arbitrary slopes.
         x = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
         spread = nn.initializers.normal(self.spread)
         centers = self.param("centers", spread, (self.count, x.shape[1]))

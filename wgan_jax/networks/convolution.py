@@ -1,18 +1,18 @@
-"""Convolutions that stay fast, on CPU too, when they are scanned and differentiated twice.
+"""Convolutions that stay fast, also on CPU, when they are scanned and differentiated twice.
 
-A convolution of an image `x` with a kernel `k`, paired with an output `y`, is one
+A convolution of an image `x` with a kernel `k`, paired with an output `y`, is a
 trilinear form <x * k, y>. Fixing two of the three gives three bilinear maps
 
-    convolve   (x, k) -> y        spread   (y, k) -> x        correlate  (x, y) -> k
+    convolve (x, k) -> y    conv_transpose (y, k) -> x    kernel_gradient (x, y) -> k
 
 The tangent of each is that map itself, and its transposes are the other two, so they
-are one primitive of JAX, differentiable forwards and backwards to all orders.
+form one JAX primitive with forward- and reverse-mode derivatives of all orders.
 
-XLA:CPU turns convolutions into its fast form only outside of loops (jax issue
-12868); what automatic differentiation emits is up to 95 times slower inside
-`lax.scan`. On CPU the two backward maps are therefore matrix products, and so are
-all three where Winograd's algorithm saves multiplications (`winograd`); elsewhere
-they are plain `lax` convolutions, chosen when lowering.
+XLA:CPU turns convolutions into its fast form only outside loops (jax issue 12868);
+those that automatic differentiation emits are up to 95 times slower inside
+`lax.scan`. On CPU the two backward maps are therefore matrix products, as are all
+three where Winograd's algorithm saves multiplications (`winograd`); elsewhere they
+are plain `lax` convolutions. The choice is made during lowering.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _NHWC = ("NHWC", "HWIO", "NHWC")
 
 
 class Geometry(NamedTuple):
-    """What the three maps share, all static: sizes are (height, width)."""
+    """Static geometry shared by the three maps; sizes are (height, width)."""
 
     image: tuple[int, int]
     window: tuple[int, int]
@@ -44,25 +44,25 @@ class Geometry(NamedTuple):
     @property
     def output(self) -> tuple[int, int]:
         (height, width), (a, b) = self.image, self.window
-        reach = 2 * self.padding
+        padding = 2 * self.padding
         return (
-            (height + reach - a) // self.stride + 1,
-            (width + reach - b) // self.stride + 1,
+            (height + padding - a) // self.stride + 1,
+            (width + padding - b) // self.stride + 1,
         )
 
 
 def convolve(geometry: Geometry, x: Array, kernel: Array) -> Array:
-    """Images [n, H, W, i] and kernel [a, b, i, o] to outputs [n, h, w, o]."""
+    """Map images [n, H, W, i] and kernel [a, b, i, o] to outputs [n, h, w, o]."""
     return _bind("y", x, kernel, geometry=geometry)
 
 
 def conv_transpose(geometry: Geometry, y: Array, kernel: Array) -> Array:
-    """Outputs [n, h, w, o] and kernel [a, b, i, o] to images [n, H, W, i]."""
+    """Map outputs [n, h, w, o] and kernel [a, b, i, o] to images [n, H, W, i]."""
     return _bind("x", y, kernel, geometry=geometry)
 
 
 def kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
-    """Images [n, H, W, i] and outputs [n, h, w, o] to kernel [a, b, i, o]."""
+    """Map images [n, H, W, i] and outputs [n, h, w, o] to kernel [a, b, i, o]."""
     return _bind("k", x, y, geometry=geometry)
 
 
@@ -105,9 +105,9 @@ def _kernel_gradient(geometry: Geometry, x: Array, y: Array) -> Array:
     return lax.platform_dependent(x, y, cpu=cpu, default=plain)
 
 
-# The primitive maps two of x, y, k to the third, `wanted`. `mapped` tells of every `jax.vmap`
-# around it, the innermost first, which of the two operands have an axis of it, in front.
-# `precision` is `jax.default_matmul_precision` of the call, which has ended by the lowering.
+# The primitive maps two of x, y, k to the third, `wanted`. `mapped` lists every `jax.vmap`
+# around it, innermost first: whether each of the two operands has its axis, in front.
+# `precision` is `jax.default_matmul_precision` at the call, no longer set during lowering.
 _MAPS = {"y": _convolve, "x": _conv_transpose, "k": _kernel_gradient}
 _OPERANDS = {"y": ("x", "k"), "x": ("y", "k"), "k": ("x", "y")}
 _trilinear = Primitive("trilinear_convolution")
@@ -121,11 +121,11 @@ def _bind(wanted: str, a: Array, b: Array, *, geometry: Geometry) -> Array:
 def _evaluate(
     a: Array, b: Array, *, wanted: str, mapped: tuple, geometry: Geometry, precision: str | None
 ) -> Array:
-    one = partial(_MAPS[wanted], geometry)
+    evaluate = partial(_MAPS[wanted], geometry)
     for axes in mapped:
-        one = jax.vmap(one, tuple(0 if has_axis else None for has_axis in axes))
+        evaluate = jax.vmap(evaluate, tuple(0 if has_axis else None for has_axis in axes))
     with jax.default_matmul_precision(precision):
-        return one(a, b)
+        return evaluate(a, b)
 
 
 _evaluate_jitted = jax.jit(_evaluate, static_argnames=("wanted", "mapped", "geometry", "precision"))
@@ -146,7 +146,7 @@ def _batch(operands: tuple, dims: tuple, *, mapped: tuple, **params: Any) -> tup
 def _transpose(
     place: int, cotangent: Array, *operands: Any, wanted: str, mapped: tuple, **params: Any
 ) -> Array:
-    """The cotangent of the operand at `place`: the third map, of the output's and the other."""
+    """Return the cotangent of the operand at `place`: the third map, of cotangent and operand."""
     target, other = _OPERANDS[wanted][place], _OPERANDS[wanted][1 - place]
     given = {wanted: cotangent, other: operands[1 - place]}
     have_axes = [{wanted: True, other: axes[1 - place]} for axes in mapped]
@@ -174,7 +174,7 @@ def _plain(geometry: Geometry, x: Array, kernel: Array) -> Array:
 
 
 def _saves(geometry: Geometry, x: Array, channels: int) -> bool:
-    """Whether Winograd's algorithm saves time; in half precision it would lose bits."""
+    """Return whether Winograd's algorithm saves time; in half precision it would lose bits."""
     is_single = x.dtype == jnp.float32
     return is_single and winograd.applies(
         geometry.window, geometry.stride, geometry.output, channels
@@ -182,7 +182,7 @@ def _saves(geometry: Geometry, x: Array, channels: int) -> bool:
 
 
 def _conv_transpose_windows(geometry: Geometry, y: Array, kernel: Array) -> Array:
-    """A matrix product gives the window of every output; overlapping windows are added."""
+    """Compute all windows by a matrix product, then add the overlapping ones."""
     stride, padding = geometry.stride, geometry.padding
     (n, h, w, o), i = y.shape, kernel.shape[2]
     rows, columns = (-(-window // stride) for window in geometry.window)
@@ -205,7 +205,7 @@ def _conv_transpose_windows(geometry: Geometry, y: Array, kernel: Array) -> Arra
 
 
 def _kernel_gradient_windows(geometry: Geometry, x: Array, y: Array) -> Array:
-    """A matrix product of the windows of the image with the outputs."""
+    """Multiply the windows of the image by the outputs, as matrices."""
     (h, w), (a, b), stride, i = geometry.output, geometry.window, geometry.stride, x.shape[3]
     margin = (geometry.padding,) * 2
     x = jnp.pad(x, ((0, 0), margin, margin, (0, 0)))
@@ -222,7 +222,7 @@ def _kernel_gradient_windows(geometry: Geometry, x: Array, y: Array) -> Array:
 
 
 class Conv(nn.Module):
-    """A convolution that divides the size of the image by `stride` (NHWC)."""
+    """Convolution that divides the size of the image by `stride` (NHWC)."""
 
     features: int
     window: int = 4
@@ -243,7 +243,7 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """The transpose of `Conv`: multiplies the size of the image by `stride` (NHWC).
+    """Transpose of `Conv`, which multiplies the size of the image by `stride` (NHWC).
 
     Its kernel has the layout of the convolution that it transposes,
     [window, window, features, input channels].
@@ -262,9 +262,9 @@ class ConvTranspose(nn.Module):
         shape = (self.window, self.window, self.features, y.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape)
         y, kernel = nn.dtypes.promote_dtype(y, kernel, dtype=self.dtype)
-        beyond = self.window - 2 * self.padding - self.stride
+        excess = self.window - 2 * self.padding - self.stride
         _, height, width, _ = y.shape
-        image = (height * self.stride + beyond, width * self.stride + beyond)
+        image = (height * self.stride + excess, width * self.stride + excess)
         geometry = Geometry(image, shape[:2], self.stride, self.padding)
         return _add_bias(self, conv_transpose(geometry, y, kernel))
 

@@ -18,14 +18,14 @@ _init = nn.initializers.normal(0.02)
 
 
 def stage_filters(image_size: ImageSize, filters: int, constant: bool) -> tuple[int, ...]:
-    """Filters at sizes `image_size / 2`, `/ 4`, ..., as the critic meets them.
+    """Return the filters at sizes `image_size / 2`, `/ 4`, ..., in the order of the critic.
 
     Example:
       >>> stage_filters(64, 64, constant=False)
       (64, 128, 256, 512)
 
     Raises:
-      ValueError: `image_size` is not of multiples of 4, or `filters` < 1.
+      ValueError: `image_size` is not a multiple of 4, or `filters` < 1.
     """
     stages = halvings(image_size).times
     if filters < 1:
@@ -36,16 +36,16 @@ def stage_filters(image_size: ImageSize, filters: int, constant: bool) -> tuple[
 class DCGANGenerator(nn.Module):
     """Latents [batch, dim] to images [batch, height, width, channels] in [-1, 1].
 
-    A linear map to 4x4 (to the smallest size of at least 4 pixels that the image is a
-    doubling of, at 48 pixels to 6x6), then transposed convolutions that double the size,
+    A linear map to 4x4 (more precisely, the image size halved while it stays at 4 pixels
+    or more: 6x6 for 48 pixels), then transposed convolutions that double the size,
     each with batch norm and ReLU; the last ends in tanh. No biases. At 64
     pixels and 3 channels: 3,576,704 parameters, or 302,080 with `norm="none"`
-    and `constant_filters=True`, the crippled generator of the paper's figure 6.
+    and `constant_filters=True`, the weakened generator of the paper's figure 6.
     With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is not of multiples of 4, or labels
-        are missing where it is conditional.
+      ValueError: `image_size` is not a multiple of 4, or a conditional
+        generator gets no labels.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -75,7 +75,7 @@ class DCGANGenerator(nn.Module):
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     condition_dim: int = 0
-    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
+    """Dimension of a condition vector, with data of pairs (image, vector); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; weights stay float32."""
 
@@ -108,14 +108,14 @@ class DCGANCritic(nn.Module):
     """Images [batch, height, width, channels] to scores [batch].
 
     Convolutions that halve the size, each with leaky ReLU 0.2 and, after the
-    first, batch norm; a linear map from 4x4, or what the generator starts from, to the
-    score. No biases and no sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters. With
-    `num_classes` it takes (image, label), and projects the label.
+    first, batch norm; then a linear map from 4x4, or the size the generator starts from, to
+    the score. No biases, no sigmoid. At 64 pixels and 3 channels: 2,765,568 parameters. With
+    `num_classes` it takes (image, label) and projects the label.
 
     Raises:
-      ValueError: `image_size` is not of multiples of 4, the images
-        have another shape, labels are missing where it is conditional, or
-        `dropout` is no probability.
+      ValueError: `image_size` is not a multiple of 4, the images have
+        another shape, a conditional critic gets no labels, or `dropout`
+        is not in [0, 1).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -144,7 +144,7 @@ class DCGANCritic(nn.Module):
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     condition_dim: int = 0
-    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
+    """Dimension of a condition vector, with data of pairs (image, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False

@@ -1,4 +1,4 @@
-"""GroupSort networks with orthonormal weights: 1-Lipschitz, and their gradients keep their norm."""
+"""GroupSort networks with orthonormal weights: 1-Lipschitz and gradient-norm preserving."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _MARGIN = 1e-5
 
 
 def group_sort(x: Array, group: int) -> Array:
-    """Sort [..., width] within groups of `group` neighbors; 1-Lipschitz, as a permutation is.
+    """Sort [..., width] within groups of `group` neighbors; 1-Lipschitz, like any permutation.
 
     Example:
       >>> import jax.numpy as jnp
@@ -32,7 +32,7 @@ def group_sort(x: Array, group: int) -> Array:
 
 
 def orthonormalize(kernel: Array, iterations: int = 15) -> Array:
-    """A kernel [m, n] with singular values near 1, and none above.
+    """Return a kernel [m, n] with singular values close to 1, and none above.
 
     Björck's iteration W <- W (3 I - W'W) / 2 from W / sqrt(|W|_1 |W|_inf). It maps
     the interval [0, 1] of singular values into itself, so the result is
@@ -67,10 +67,10 @@ def orthonormalize(kernel: Array, iterations: int = 15) -> Array:
 class GroupSort(nn.Module):
     """A critic with orthonormal weights and sorted activations, [batch, ...] to scores [batch].
 
-    1-Lipschitz by construction, up to rounding; `lipschitz_bound` tells by how much.
+    1-Lipschitz by construction, up to rounding; `lipschitz_bound` accounts for it.
 
     Raises:
-      ValueError: a width that is not a multiple of `group`.
+      ValueError: a width is not a multiple of `group`.
 
     Example:
       >>> import jax, jax.numpy as jnp

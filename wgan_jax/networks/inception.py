@@ -1,8 +1,8 @@
-"""The Inception network of the FID, with the weights that everybody's FID has used.
+"""The Inception network of the FID, for the weights that published FIDs have used.
 
 Its graph is that of the TensorFlow release of 2015, which differs from later
-Inception V3s: averages do not count the padding, and the last block pools by
-the maximum. Parameters carry the names of the pytorch-fid port's state dict:
+Inception V3s: average pooling excludes the padding, and the last block uses max
+pooling. Parameters have the names of the pytorch-fid port's state dict:
 
 | state dict (NCHW)                        | here (NHWC)                                   |
 |------------------------------------------|-----------------------------------------------|
@@ -31,11 +31,11 @@ _IGNORED = ("fc.", "AuxLogits.")
 class Inception(nn.Module):
     """Images [batch, h, w, channels] in [-1, 1] to features [batch, 2048].
 
-    Gray images are repeated in three channels. `inception_variables` makes its variables from a
-    state dict.
+    Grayscale images are repeated in three channels. `inception_variables` converts a state
+    dict to variables.
 
     Raises:
-      ValueError: no images of one or three channels, or an unknown scaling.
+      ValueError: the input is not images of one or three channels, or the scaling is unknown.
 
     Example:
       >>> import jax
@@ -47,12 +47,12 @@ class Inception(nn.Module):
 
     References:
       Szegedy et al., Rethinking the Inception Architecture for Computer Vision, 2015;
-      Heusel et al., 2017 (its use); mseitzer/pytorch-fid (the names).
+      Heusel et al., 2017 (use for the FID); mseitzer/pytorch-fid (names).
     """
 
     scaling: str | None = "pytorch-fid"
-    """Whose way of scaling images to 299 x 299: pytorch-fid, clean-fid or tensorflow; None takes
-    images from 75 x 75 up as they are."""
+    """Program whose scaling of images to 299 x 299 to use: pytorch-fid, clean-fid or tensorflow;
+    None takes images of at least 75 x 75 as is."""
 
     @nn.compact
     def __call__(self, x: Array) -> Array:
@@ -81,7 +81,7 @@ class Inception(nn.Module):
 
 
 class ConvBN(nn.Module):
-    """Convolution, batch norm at running statistics, ReLU."""
+    """Convolution, batch norm with running statistics, and ReLU."""
 
     filters: int
     window: int | tuple[int, int]
@@ -162,12 +162,12 @@ class BlockE(nn.Module):
         three = ConvBN(384, 1, name="branch3x3_1")(x)
         double = ConvBN(448, 1, name="branch3x3dbl_1")(x)
         double = ConvBN(384, 3, padding=1, name="branch3x3dbl_2")(double)
-        parts = [one]
+        branches = [one]
         for y, name in ((three, "branch3x3_2"), (double, "branch3x3dbl_3")):
-            parts.append(ConvBN(384, (1, 3), padding=(0, 1), name=f"{name}a")(y))
-            parts.append(ConvBN(384, (3, 1), padding=(1, 0), name=f"{name}b")(y))
-        parts.append(ConvBN(192, 1, name="branch_pool")(self.pool(x)))
-        return jnp.concatenate(parts, -1)
+            branches.append(ConvBN(384, (1, 3), padding=(0, 1), name=f"{name}a")(y))
+            branches.append(ConvBN(384, (3, 1), padding=(1, 0), name=f"{name}b")(y))
+        branches.append(ConvBN(192, 1, name="branch_pool")(self.pool(x)))
+        return jnp.concatenate(branches, -1)
 
 
 def _row(filters: int, name: str) -> ConvBN:
@@ -191,32 +191,32 @@ def _average(x: Array) -> Array:
 
 
 def inception_variables(state: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Variables of `Inception` from the arrays of a pytorch-fid state dict.
+    """Convert the arrays of a pytorch-fid state dict to variables of `Inception`.
 
-    The classifier (`fc.`, `AuxLogits.`) and counts of batches are left out.
+    The classifier (`fc.`, `AuxLogits.`) and batch counters are ignored.
 
     Raises:
-      ValueError: arrays that are missing, surplus or of other shapes; the first is named.
+      ValueError: an array is missing, unexpected or of another shape; names the first.
     """
-    wanted = inception_state()
-    given = {
+    expected = inception_state()
+    arrays = {
         name: array
         for name, array in state.items()
         if not name.startswith(_IGNORED) and not name.endswith("num_batches_tracked")
     }
-    for name in [*wanted, *given]:
-        shape = np.shape(given[name]) if name in given else "nothing"
-        if shape != wanted.get(name):
-            raise ValueError(f"{name} should be {wanted.get(name, 'absent')}, but is {shape}")
+    for name in [*expected, *arrays]:
+        shape = np.shape(arrays[name]) if name in arrays else "nothing"
+        if shape != expected.get(name):
+            raise ValueError(f"{name} should be {expected.get(name, 'absent')}, but is {shape}")
     variables: dict[str, Any] = {"params": {}, "batch_stats": {}}
-    for name, array in given.items():
+    for name, array in arrays.items():
         *path, layer, leaf = name.split(".")
-        collection, mine = _LEAVES[layer, leaf]
+        collection, flax_leaf = _LEAVES[layer, leaf]
         group = variables[collection]
-        for part in (*path, layer):
-            group = group.setdefault(part, {})
+        for scope in (*path, layer):
+            group = group.setdefault(scope, {})
         array = np.asarray(array, np.float32)
-        group[mine] = array.transpose(2, 3, 1, 0) if layer == "conv" else array
+        group[flax_leaf] = array.transpose(2, 3, 1, 0) if layer == "conv" else array
     return variables
 
 
@@ -231,7 +231,7 @@ _LEAVES = {
 
 @functools.cache
 def inception_state() -> dict[str, tuple[int, ...]]:
-    """The shapes of a state dict by name, in alphabetical order.
+    """Return the shapes of a state dict by name, in alphabetical order.
 
     Example:
       >>> inception_state()["Mixed_7c.branch_pool.conv.weight"]
@@ -239,10 +239,10 @@ def inception_state() -> dict[str, tuple[int, ...]]:
     """
     x = jax.ShapeDtypeStruct((1, 75, 75, 3), jnp.float32)
     variables = jax.eval_shape(Inception(scaling=None).init, jax.random.key(0), x)
-    theirs = {(layer, *mine): leaf for (layer, leaf), mine in _LEAVES.items()}
+    torch_leaves = {(layer, *flax): leaf for (layer, leaf), flax in _LEAVES.items()}
     shapes = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(variables):
-        collection, *parts, layer, mine = (entry.key for entry in path)
-        name = ".".join([*parts, layer, theirs[layer, collection, mine]])
+        collection, *scopes, layer, flax_leaf = (entry.key for entry in path)
+        name = ".".join([*scopes, layer, torch_leaves[layer, collection, flax_leaf]])
         shapes[name] = tuple(leaf.shape[i] for i in (3, 2, 0, 1)) if layer == "conv" else leaf.shape
     return dict(sorted(shapes.items()))

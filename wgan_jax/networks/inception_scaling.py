@@ -1,7 +1,7 @@
-"""Scales images to Inception's 299 x 299 in the ways of the programs that compute the FID.
+"""Image scaling to Inception's 299 x 299, as in the programs that compute the FID.
 
-They differ, and so do their FIDs: by what stands between the pixels, by the grid that these lie
-on, and by the range that the network sees. A published FID is that of one of them.
+They differ in interpolation, pixel grid and range of the network's input, and so do their FIDs.
+A published FID comes from one of them.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ _SIDE = 299
 
 
 def pytorch_fid(x: Array) -> Array:
-    """Bilinear, with half-pixel centers and not antialiased, of values that are not quantized.
+    """Scale bilinearly, with half-pixel centers, no antialiasing and no quantization.
 
     Args:
       x: images [batch, h, w, channels] in [-1, 1].
 
     Returns:
-      What Inception's first convolution takes [batch, 299, 299, channels].
+      Input of Inception's first convolution, [batch, 299, 299, channels].
 
     Example:
       >>> pytorch_fid(jnp.ones((1, 2, 2, 3))).shape
@@ -37,9 +37,9 @@ def pytorch_fid(x: Array) -> Array:
 
 
 def clean_fid(x: Array) -> Array:
-    """Bicubic and antialiased, as Pillow scales floating point, of images as files hold them.
+    """Quantize, then scale bicubically with antialiasing, as Pillow does in floating point.
 
-    Args and returns are those of `pytorch_fid`.
+    Args and Returns as for `pytorch_fid`.
 
     Example:
       >>> round(clean_fid(jnp.ones((1, 2, 2, 3))).max().item(), 3)  # (255 - 128) / 128
@@ -53,10 +53,10 @@ def clean_fid(x: Array) -> Array:
 
 
 def tensorflow(x: Array) -> Array:
-    """Bilinear from the corners, as TensorFlow 1 scales, of images as files hold them.
+    """Quantize, then scale bilinearly from the corners, as TensorFlow 1 does.
 
-    Output pixel i lies at i h / 299 of the input, without the half pixel: the FIDs of the first
-    papers, and those of torch-fidelity. Args and returns are those of `pytorch_fid`.
+    Output pixel i lies at i h / 299 of the input, without the half pixel, as in the FIDs of the
+    first papers and of torch-fidelity. Args and Returns as for `pytorch_fid`.
 
     Example:
       >>> round(tensorflow(jnp.ones((1, 2, 2, 3))).max().item(), 3)
@@ -83,16 +83,16 @@ def _scaled(x: Array) -> tuple[int, ...]:
 
 
 def _as_saved(x: Array) -> Array:
-    """The levels 0 to 255 of values in [-1, 1]."""
+    """Quantize values in [-1, 1] to levels 0 to 255."""
     return jnp.round((jnp.clip(x, -1.0, 1.0) + 1.0) * 127.5)
 
 
 def _from_corners(size: int) -> Array:
-    """Weights [299, size] of linear interpolation at i size / 299; the last pixel goes on."""
+    """Weights [299, size] of linear interpolation at i size / 299; the last pixel is repeated."""
     place = np.arange(_SIDE) * (size / _SIDE)
     below = np.floor(place).astype(int)
     above = np.minimum(below + 1, size - 1)
-    weights, each = np.zeros((_SIDE, size)), np.arange(_SIDE)
-    np.add.at(weights, (each, below), 1 - (place - below))
-    np.add.at(weights, (each, above), place - below)
+    weights, rows = np.zeros((_SIDE, size)), np.arange(_SIDE)
+    np.add.at(weights, (rows, below), 1 - (place - below))
+    np.add.at(weights, (rows, above), place - below)
     return jnp.asarray(weights, jnp.float32)

@@ -1,4 +1,4 @@
-"""A small classifier of images, whose last hidden layer gives features."""
+"""Small image classifier whose last hidden layer provides features."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ class LeNet(nn.Module):
     """Images [batch, h, w, channels] in [-1, 1] to features [batch, 84] and logits.
 
     Two 4x4 convolutions of stride 2 with 16 and 32 filters, then 120 and 84 units, all
-    with ReLU. The features are the 84.
+    with ReLU. The features are the last 84.
 
     Raises:
-      ValueError: `classes` below 2, or images smaller than 4 x 4.
+      ValueError: `classes` is below 2, or images are smaller than 4 x 4.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -29,12 +29,12 @@ class LeNet(nn.Module):
 
     References:
       LeCun, Bottou, Bengio and Haffner, Gradient-based learning applied to document
-      recognition, 1998, section II B; here with strides in place of averages, more
+      recognition, 1998, section II B; here with strides instead of averages, more
       filters, and ReLU.
     """
 
     classes: int = 10
-    """Number of classes to tell apart."""
+    """Number of classes to distinguish."""
 
     @nn.compact
     def __call__(self, x: Array) -> tuple[Array, Array]:

@@ -1,4 +1,4 @@
-"""Multilayer perceptrons, for toys and as the paper's weakest generator."""
+"""Multilayer perceptrons, for toy data and as the paper's weakest generator."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ _ACTIVATIONS = {"relu": nn.relu, "leaky_relu": lambda x: nn.leaky_relu(x, 0.2), 
 class MLP(nn.Module):
     """A multilayer perceptron over flattened inputs.
 
-    Maps [batch, ...] to [batch, *output_shape]: scores [batch] by default, so
-    that it is a critic as it stands, and a generator with the shape of a sample.
+    Maps [batch, ...] to [batch, *output_shape]. By default these are scores [batch],
+    as for a critic; with the shape of a sample it is a generator.
     With `num_classes` it maps (x, label) to scores, or (noise, label) to (x, label); with
-    `condition_dim` it takes a vector in the label's place, or both as (label, vector).
+    `condition_dim` it takes a vector instead of the label, or both as (label, vector).
 
     Raises:
-      ValueError: a width below 1, an unknown activation, a dropout that is no
-        probability, or labels missing where it is conditional.
+      ValueError: a width is below 1, the activation is unknown, the dropout is not in
+        [0, 1), or a conditional network gets no labels.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -58,7 +58,7 @@ class MLP(nn.Module):
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (x, label); 0 for none."""
     condition_dim: int = 0
-    """Numbers of a condition vector, of training on pairs (x, vector); 0 for none."""
+    """Dimension of a condition vector, with data of pairs (x, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a hidden unit in training."""
     spectral_norm: bool = False

@@ -1,4 +1,4 @@
-"""The normalization layers that networks choose between by name."""
+"""Normalization layers, selected by name."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ Norm = Literal["batch", "layer", "none"]
 
 
 def scale_init(key: Array, shape: tuple[int, ...], dtype=None) -> Array:
-    """N(1, 0.02), as DCGAN initializes the scales of its normalizations."""
+    """Draw from N(1, 0.02), as DCGAN initializes the scales of normalization layers."""
     return 1.0 + nn.initializers.normal(0.02)(key, shape, dtype or jax.numpy.float32)
 
 
 def normalize(x: Array, kind: Norm, *, train: bool, dtype: Any = None) -> Array:
     """Normalize images [n, h, w, c], or features [n, c], inside a compact Linen module.
 
-    `batch` uses the statistics of the batch in training and running ones
-    otherwise. `layer` normalizes each sample over all but the first axis,
-    with a scale and shift per channel, as WGAN-GP does in critics.
+    `batch` uses batch statistics in training and running statistics otherwise.
+    `layer` normalizes each sample over all but the first axis, with a scale and
+    shift per channel, as WGAN-GP does in critics.
     """
     match kind:
         case "none":

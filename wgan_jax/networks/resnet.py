@@ -27,12 +27,12 @@ _lecun = nn.initializers.lecun_normal()
 
 
 class ResidualBlock(nn.Module):
-    """norm, ReLU, 3x3, norm, ReLU, 3x3, beside a shortcut; images [n, h, w, c].
+    """norm, ReLU, 3x3, norm, ReLU, 3x3, plus a shortcut; images [n, h, w, c].
 
     `up` doubles the size before the first convolution by repeating pixels,
     `down` halves it after the second by averaging them. The shortcut is a 1x1
-    convolution where the shape changes. The first block of a critic below 64
-    pixels (`first`) sees the image itself: no norms, and no ReLU before it.
+    convolution if the shape changes. The first block of a critic below 64
+    pixels (`first`) takes the image itself: no norms, and no ReLU before it.
     """
 
     features: int
@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
         y = convolve(activate(y), self.features, 3, _he)
         y = _halve(y) if self.resample == "down" else y
 
-        # Averaging and repeating pixels commute with a 1x1 convolution: do it on the smaller.
+        # Averaging and repeating pixels commute with a 1x1 convolution: use the smaller size.
         shortcut = _halve(x) if self.resample == "down" else x
         if self.resample != "none" or channels != self.features:
             shortcut = convolve(shortcut, self.features, 1, _lecun)
@@ -72,14 +72,14 @@ class ResidualBlock(nn.Module):
 class ResNetGenerator(nn.Module):
     """Latents [batch, dim] to images [batch, height, width, channels] in [-1, 1].
 
-    A linear map to 4x4 (at 48 pixels to 6x6), then a residual block for each doubling: of
-    `filters` below 64 pixels, of 8, 4, 2 and 1 times `filters` at 64. Norm, ReLU, a 3x3
-    convolution and tanh. The paper has 32 and 64.
+    A linear map to 4x4 (6x6 for 48 pixels), then a residual block per doubling, with
+    `filters` below 64 pixels, and with 8, 4, 2 and 1 times `filters` at 64; then norm, ReLU, a
+    3x3 convolution and tanh. The paper has 32 and 64 pixels.
     With `num_classes` it maps (noise, label) to (image, label).
 
     Raises:
-      ValueError: `image_size` is not of multiples of 4, or labels are missing
-        where it is conditional.
+      ValueError: `image_size` is not a multiple of 4, or a conditional
+        generator gets no labels.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -99,13 +99,13 @@ class ResNetGenerator(nn.Module):
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 128
-    """Filters at the largest size; the paper's code has 128 at 32 pixels and 64 at 64."""
+    """Filters at the largest size; the paper's code uses 128 at 32 pixels and 64 at 64."""
     norm: Norm = "batch"
     """Normalization of the hidden layers."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     condition_dim: int = 0
-    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
+    """Dimension of a condition vector, with data of pairs (image, vector); 0 for none."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     """Type of the computation; weights stay float32."""
 
@@ -129,16 +129,15 @@ class ResNetGenerator(nn.Module):
 class ResNetCritic(nn.Module):
     """Images [batch, height, width, channels] to scores [batch].
 
-    From 32 pixels on: four residual blocks of `filters`, the first two halving the
-    size (only the first of three where a side is smaller), ReLU, the mean over the image
-    and a linear map. From 64 on: a 3x3 convolution, four halving blocks of 2, 4, 8
-    and 8 times `filters` and a linear map of the 4x4 image that is left. With
-    `num_classes` it takes (image, label), and projects the label.
+    From 32 pixels: four residual blocks of `filters`, of which the first two halve the
+    size (three blocks, of which the first halves it, if a side is smaller), ReLU, the mean
+    over the image and a linear map. From 64 pixels: a 3x3 convolution, four halving blocks
+    of 2, 4, 8 and 8 times `filters` and a linear map of the remaining 4x4 image. With
+    `num_classes` it takes (image, label) and projects the label.
 
     Raises:
-      ValueError: `image_size` is not of multiples of 4, the images have another
-        shape, labels are missing where it is conditional, or `dropout` is no
-        probability.
+      ValueError: `image_size` is not a multiple of 4, the images have another shape,
+        a conditional critic gets no labels, or `dropout` is not in [0, 1).
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -156,13 +155,13 @@ class ResNetCritic(nn.Module):
     channels: int = 3
     """Channels of the images: 1 or 3."""
     filters: int = 128
-    """Filters of the first layer; the paper's code has 128 at 32 pixels and 64 at 64."""
+    """Filters of the first layer; the paper's code uses 128 at 32 pixels and 64 at 64."""
     norm: Norm = "layer"
     """Normalization of the hidden layers; a penalty needs layer or none."""
     num_classes: int = 0
     """Number of classes to condition on, with data of pairs (image, label); 0 for none."""
     condition_dim: int = 0
-    """Numbers of a condition vector, of training on pairs (image, vector); 0 for none."""
+    """Dimension of a condition vector, with data of pairs (image, vector); 0 for none."""
     dropout: float = 0.0
     """Probability of dropping a unit after each block but the first, in training."""
     spectral_norm: bool = False

@@ -1,4 +1,4 @@
-"""Sizes of images that networks take, and how often they halve them."""
+"""Image sizes that networks accept, and the number of times that networks halve them."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from typing import NamedTuple
 ImageSize = int | tuple[int, ...]
 
 _SMALLEST, _STEP = 4, 4
-_LARGE = 64  # from here on the residual networks are those of the paper's 64 pixels
+_LARGE = 64  # from here on, residual networks have the paper's 64-pixel architecture
 
 
 class Halvings(NamedTuple):
-    """How a network gets from an image to its smallest one.
+    """Halvings from an image to the smallest size inside a network.
 
     Attributes:
       sides: height and width of the image.
-      times: how often both sides are halved.
-      smallest: what is left of them.
+      times: number of times that both sides are halved.
+      smallest: height and width after halving.
     """
 
     sides: tuple[int, int]
@@ -25,20 +25,20 @@ class Halvings(NamedTuple):
 
     @property
     def is_large(self) -> bool:
-        """Whether one side has 64 pixels at least."""
+        """Whether a side has at least 64 pixels."""
         return max(self.sides) >= _LARGE
 
     @property
     def area(self) -> int:
-        """Pixels of the smallest image."""
+        """Number of pixels of the smallest size."""
         return self.smallest[0] * self.smallest[1]
 
 
 def halvings(image_size: ImageSize) -> Halvings:
-    """Halves an image, of one side or of height and width, while both stay at 4 pixels or more.
+    """Halve an image, given by one side or height and width, while both have 4 or more pixels.
 
     Raises:
-      ValueError: a side is no multiple of 4 pixels.
+      ValueError: a side is not a multiple of 4 pixels.
 
     Example:
       >>> halvings(64)
@@ -51,7 +51,7 @@ def halvings(image_size: ImageSize) -> Halvings:
         below = max(_STEP, next((side for side in sides if side % _STEP), 0) // _STEP * _STEP)
         raise ValueError(
             f"image_size takes one side or height and width, multiples of {_STEP} pixels, got "
-            f"{image_size}; take {below} or {below + _STEP}"
+            f"{image_size}; use {below} or {below + _STEP}"
         )
     height, width = sides
     times = 1
@@ -61,7 +61,7 @@ def halvings(image_size: ImageSize) -> Halvings:
 
 
 def residual_widths(image_size: ImageSize) -> list[int]:
-    """Widths of a residual generator's blocks as multiples of its filters, the first one first.
+    """Return the widths of a residual generator's blocks in order, as multiples of its filters.
 
     Example:
       >>> residual_widths(32), residual_widths(64), residual_widths(128)
@@ -72,7 +72,7 @@ def residual_widths(image_size: ImageSize) -> list[int]:
 
 
 def residual_halvings(image_size: ImageSize) -> int:
-    """How often a residual critic halves an image.
+    """Return the number of times that a residual critic halves an image.
 
     Example:
       >>> residual_halvings(16), residual_halvings(32), residual_halvings(64)

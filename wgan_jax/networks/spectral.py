@@ -1,4 +1,4 @@
-"""Spectral normalization, a Lipschitz bound on each layer of a critic."""
+"""Spectral normalization, a Lipschitz bound for each layer of a critic."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ COLLECTION = "spectral_stats"
 
 
 def maybe_spectral_norm(layer: nn.Module, wanted: bool, *, train: bool) -> Callable[..., Array]:
-    """A layer whose weight is divided by an estimate of its largest singular value.
+    """Divide a layer's weight by an estimate of its largest singular value.
 
-    Kernels of convolutions are taken as matrices [window x window x in, out], as in the
-    paper. Each call in training does one step of power iteration. The vectors
-    and values are kept in the collection `spectral_stats`; they come from the weights
+    Convolution kernels are treated as matrices [window x window x in, out], as in the
+    paper. Each call in training does one step of power iteration. Its vectors and
+    values are kept in the collection `spectral_stats`; they depend on the weights
     alone, so that scores stay independent of one another.
 
     Args:
-      layer: made inside a compact module; its weights keep their place there.
-      wanted: False returns the layer as it is.
-      train: go on with the power iteration.
+      layer: created inside a compact module, where its weights stay.
+      wanted: if False, return the layer as is.
+      train: whether to advance the power iteration.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp

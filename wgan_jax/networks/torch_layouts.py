@@ -1,4 +1,4 @@
-"""The layers of PyTorch that our networks consist of, in order."""
+"""Layouts of our networks as ordered lists of PyTorch layers."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ Image = tuple[int, int, int]
 
 
 class Layer(NamedTuple):
-    """A layer of ours and its counterpart in PyTorch."""
+    """One of our layers and its counterpart in PyTorch."""
 
     path: tuple[str, ...]
-    """In our parameters."""
+    """Path in our parameters."""
     name: str
-    """In a state dict, unless the network has names of its own."""
+    """Name in a state dict, unless the network has its own names."""
     kind: Kind
     shapes: tuple[tuple[int | None, ...], ...]
-    """That its weight may have in PyTorch, the usual one first; None is any size."""
+    """Possible shapes of its weight in PyTorch, the usual one first; None is any size."""
     has_bias: bool = True
     image_in: Image | None = None
-    """[height, width, channels] of the image that its inputs are, flattened."""
+    """[height, width, channels] if its inputs are a flattened image."""
     image_out: Image | None = None
-    """Likewise of its outputs."""
+    """The same for its outputs."""
 
 
 def layers_of(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> list[Layer]:
     """List the layers of a network in the order of PyTorch's modules.
 
     Raises:
-      ValueError: a network without a counterpart.
+      ValueError: the network has no counterpart.
     """
     layouts: dict[type, Callable[[Any, _Layers], None]] = {
         DCGANGenerator: _dcgan_generator,
@@ -51,23 +51,23 @@ def layers_of(module: nn.Module, input_shape: tuple[int, ...] | None = None) -> 
     name = type(module).__name__
     if type(module) not in layouts:
         known = ", ".join(kind.__name__ for kind in layouts)
-        raise ValueError(f"no layout in PyTorch is known of {name}; known: {known}")
-    for field, plain in (("num_classes", 0), ("spectral_norm", False)):
-        value = getattr(module, field, plain)
-        if value != plain:
+        raise ValueError(f"no layout in PyTorch is known for {name}; known: {known}")
+    for field, default in (("num_classes", 0), ("spectral_norm", False)):
+        value = getattr(module, field, default)
+        if value != default:
             raise ValueError(f"{name}({field}={value}) has no usual layout in PyTorch")
     if input_shape is not None and not isinstance(module, MLP):
-        raise ValueError(f"input_shape is told for an MLP only; {name} knows its own")
+        raise ValueError(f"input_shape is for an MLP only; {name} has its own")
     layers = _Layers()
     layouts[type(module)](module, layers)
-    return layers.found
+    return layers.layers
 
 
 class _Layers:
-    """Numbers layers by kind, as Linen does, and by position, as `nn.Sequential` does."""
+    """List of layers, numbered by kind as in Linen and by position as in `nn.Sequential`."""
 
     def __init__(self) -> None:
-        self.found: list[Layer] = []
+        self.layers: list[Layer] = []
         self.position = 0
         self._scope: tuple[str, ...] = ()
         self._counts: dict[tuple[str, ...], int] = {}
@@ -76,14 +76,14 @@ class _Layers:
         if not name:
             name = f"main.{self.position}"
             self.position += 1
-        self.found.append(Layer(self._path(kind), name, kind, shapes, **more))
+        self.layers.append(Layer(self._path(kind), name, kind, shapes, **more))
 
     def norm(self, kind: str, width: int, name: str = "") -> None:
         if kind != "none":
             self.add("BatchNorm" if kind == "batch" else "LayerNorm", (width,), name=name)
 
     def block(self, inputs: int, outputs: int, resample: str, norm: str, first: bool) -> None:
-        """A `ResidualBlock`."""
+        """Add a `ResidualBlock`."""
         middle = inputs if resample == "down" and not first else outputs
         norm, name = "none" if first else norm, f"main.{self.position}"
         self.position += 1

@@ -1,11 +1,11 @@
-"""Weights of PyTorch networks as ours, and back. PyTorch itself is not needed.
+"""Conversion of weights from and to PyTorch networks. PyTorch itself is not needed.
 
 | PyTorch (NCHW)                               | here (NHWC)                            |
 |----------------------------------------------|----------------------------------------|
 | Conv2d [o, i, h, w]                          | Conv [h, w, i, o]                      |
 | ConvTranspose2d [i, o, h, w]                 | ConvTranspose [h, w, o, i]             |
 | ConvTranspose2d of a 1x1 image, or Linear    | Dense, outputs in the order h, w, c    |
-| Conv2d of a whole image, or Linear           | Dense, inputs in the order h, w, c     |
+| Conv2d of a full image, or Linear            | Dense, inputs in the order h, w, c     |
 | Linear [o, i]                                | Dense [i, o]                           |
 | BatchNorm2d                                  | BatchNorm                              |
 | GroupNorm(1, channels)                       | LayerNorm over height, width, channels |
@@ -38,25 +38,25 @@ def from_state_dict(
     order: Sequence[str] | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> tuple[PyTree, PyTree]:
-    """The weights of a PyTorch network as those of `module`, which computes the same.
+    """Convert the weights of a PyTorch network to those of `module`, which computes the same.
 
-    Names do not matter. Layers are known by their shapes, and those of one shape by their
-    order, which is that of `network.state_dict()`. A safetensors file has its names
-    sorted instead; numbers in them then tell the order.
+    Names do not matter. Layers are identified by their shapes, and layers of equal shape by
+    their order in `network.state_dict()`. Names in a safetensors file are sorted instead;
+    numbers in them then determine the order.
 
     Args:
       module: a `DCGANGenerator`, `DCGANCritic`, `ResNetGenerator`, `ResNetCritic` or `MLP`,
         with neither labels nor spectral norm.
       state: arrays or tensors by name.
-      order: names of all layers (without `.weight`) in order, where a file has lost it.
-      input_shape: `[height, width, channels]` of images that an `MLP` takes; PyTorch
-        flattens them with the channels first.
+      order: names of all layers (without `.weight`) in order, if a file does not preserve it.
+      input_shape: `[height, width, channels]` of the images that an `MLP` takes; PyTorch
+        flattens them channels first.
 
     Returns:
       `(params, stats)`, as `from_linen(module).init` returns them.
 
     Raises:
-      ValueError: a layer is missing, left over or of another shape, or their order is lost.
+      ValueError: a layer is missing, left over or of another shape, or the order is lost.
 
     Example:
       >>> import numpy as np
@@ -75,13 +75,13 @@ def from_state_dict(
         kernel = group["weight"] if is_norm else _kernel(layer, group["weight"])
         params[*layer.path, "scale" if is_norm else "kernel"] = kernel
         if layer.has_bias:
-            # A layer without one adds nothing.
+            # A missing bias is zero.
             bias = group.get("bias", np.zeros(kernel.shape[-1], np.float32))
             params[*layer.path, "bias"] = _reorder(bias, layer.image_out, to_torch=False)
         if layer.kind == "BatchNorm":
             stats["batch_stats", *layer.path, "mean"] = group["running_mean"]
             stats["batch_stats", *layer.path, "var"] = group["running_var"]
-    own = jax.tree.map(jnp.array, (params, stats))  # whatever becomes of PyTorch's memory
+    own = jax.tree.map(jnp.array, (params, stats))  # copies, independent of PyTorch's memory
     return unflatten_dict(own[0]), unflatten_dict(own[1])
 
 
@@ -93,26 +93,26 @@ def to_state_dict(
     like: Mapping[str, Any] | None = None,
     input_shape: tuple[int, ...] | None = None,
 ) -> dict[str, np.ndarray]:
-    """The weights of `module` as the state dict of a PyTorch network.
+    """Convert the weights of `module` to the state dict of a PyTorch network.
 
-    Load them by `network.load_state_dict({k: torch.from_numpy(v) for k, v in ....items()})`.
+    Load them with `network.load_state_dict({k: torch.from_numpy(v) for k, v in ....items()})`.
 
     Args:
       module: as for `from_state_dict`.
       params: its parameters.
-      stats: its running statistics, where it has batch norm.
-      like: the state dict of the network that is to take them, for its names and shapes.
-        Without one the names are those of layers in one `nn.Sequential` called `main`, as
+      stats: its running statistics, if it has batch norm.
+      like: state dict of the network that will load them, for its names and shapes.
+        By default the names are those of layers in one `nn.Sequential` called `main`, as
         in PyTorch's own DCGAN example; residual blocks hold `norm1`, `conv1`, `norm2`,
         `conv2` and `shortcut`.
       input_shape: as for `from_state_dict`.
 
     Returns:
-      Arrays of float32 by name, and counters of batches where there is batch norm.
+      Arrays of float32 by name, and batch counters for batch norm.
 
     Raises:
-      ValueError: layers of `like` do not fit; statistics are missing; a bias that is
-        not zero has no place.
+      ValueError: layers of `like` do not match; statistics are missing; a nonzero bias
+        has no counterpart.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -123,16 +123,16 @@ def to_state_dict(
       {'main.0.weight': (8, 2), 'main.0.bias': (8,), 'main.2.weight': (1, 8), 'main.2.bias': (1,)}
     """
     layers = layers_of(module, input_shape)
-    given, found = flatten_dict(params), flatten_dict((stats or {}).get("batch_stats", {}))
+    weights, running = flatten_dict(params), flatten_dict((stats or {}).get("batch_stats", {}))
     groups = None if like is None else _groups(like)
     names = [(layer, layer.name) for layer in layers] if groups is None else _match(layers, groups)
     state: dict[str, np.ndarray] = {}
     for layer, name in names:
         for path in ((*layer.path, "mean"),) if layer.kind == "BatchNorm" else ():
-            if path not in found:
+            if path not in running:
                 raise ValueError(f"the running statistics of {'/'.join(layer.path)} are missing")
         shape = layer.shapes[0] if groups is None else groups[name]["weight"].shape
-        arrays = _torch_arrays(layer, given, found, shape)
+        arrays = _torch_arrays(layer, weights, running, shape)
         if groups is not None and "bias" not in groups[name]:
             bias = arrays.pop("bias", None)
             if bias is not None and bias.any():
@@ -156,14 +156,14 @@ def _torch_arrays(layer: Layer, params: Any, stats: Any, shape: tuple) -> Group:
     if layer.kind == "BatchNorm":
         arrays["running_mean"] = stats[*layer.path, "mean"]
         arrays["running_var"] = stats[*layer.path, "var"]
-    # Copies, so that PyTorch may write to them.
+    # Copies, which PyTorch may write to.
     own = {leaf: np.array(array, np.float32, order="C") for leaf, array in arrays.items()}
     counter = {_COUNTER: np.asarray(0, np.int64)} if layer.kind == "BatchNorm" else {}
     return own | counter
 
 
 def _kernel(layer: Layer, weight: np.ndarray) -> np.ndarray:
-    """Our kernel of PyTorch's weight."""
+    """Convert PyTorch's weight to our kernel."""
     if layer.kind != "Dense":
         return weight.transpose(2, 3, 1, 0)
     if weight.ndim == 4 and layer.image_out:  # ConvTranspose2d [i, c, h, w]
@@ -174,7 +174,7 @@ def _kernel(layer: Layer, weight: np.ndarray) -> np.ndarray:
 
 
 def _weight(layer: Layer, kernel: np.ndarray, ndim: int) -> np.ndarray:
-    """PyTorch's weight, of so many axes, of our kernel."""
+    """Convert our kernel to PyTorch's weight with `ndim` axes."""
     if layer.kind != "Dense":
         return kernel.transpose(3, 2, 0, 1)
     if ndim == 4 and layer.image_out:
@@ -188,7 +188,7 @@ def _weight(layer: Layer, kernel: np.ndarray, ndim: int) -> np.ndarray:
 
 
 def _reorder(x: np.ndarray, image: Image | None, *, to_torch: bool) -> np.ndarray:
-    """The first axis, a flattened image, from the order h, w, c to c, h, w or back."""
+    """Reorder the first axis, a flattened image, from h, w, c to c, h, w or back."""
     if image is None:
         return x
     height, width, channels = image
@@ -201,7 +201,7 @@ def _reorder(x: np.ndarray, image: Image | None, *, to_torch: bool) -> np.ndarra
 def _match(
     layers: list[Layer], groups: dict[str, Group], order: Sequence[str] | None = None
 ) -> list[tuple[Layer, str]]:
-    """Each layer with the name of its counterpart."""
+    """Match each layer with the name of its counterpart."""
     if order is not None:
         if sorted(order) != sorted(groups):
             raise ValueError(f"order={list(order)} must name the layers {list(groups)}, each once")
@@ -217,14 +217,14 @@ def _match(
             bias = "" if layer.has_bias else " without a bias"
             raise ValueError(
                 f"{'/'.join(layer.path)} needs a {layer.kind} layer with a weight of shape "
-                f"{wanted}{bias}, and none is left: {left or 'all are used'}"
+                f"{wanted}{bias}, but none is left: {left or 'all are used'}"
             )
         name = fitting[0]
         for other in fitting[1:] if order is None and _is_sorted(list(groups)) else ():
             if not _numbered(name, other):
                 raise ValueError(
                     f"the names are sorted, as in a safetensors file, so which of {name} and "
-                    f"{other} comes first is lost; say order=[...], all layers in order"
+                    f"{other} comes first is lost; pass order=[...], all layers in order"
                 )
         names.remove(name)
         pairs.append((layer, name))
@@ -252,20 +252,20 @@ def _is_sorted(names: list[str]) -> bool:
 
 
 def _tokens(name: str) -> list[tuple[int, Any]]:
-    """Numbers of a name as numbers, so that 10 comes after 2."""
+    """Split a name into text and integers, so that 10 comes after 2."""
     parts = re.split(r"(\d+)", name)
     return [(0, int(part)) if part.isdigit() else (1, part) for part in parts]
 
 
-def _numbered(one: str, other: str) -> bool:
-    """Do two names first differ in a number?"""
-    pairs = zip(_tokens(one), _tokens(other), strict=False)
+def _numbered(left: str, right: str) -> bool:
+    """Return whether two names first differ in a number."""
+    pairs = zip(_tokens(left), _tokens(right), strict=False)
     first = next(((a, b) for a, b in pairs if a != b), ((1, ""), (1, "")))
     return first[0][0] == first[1][0] == 0
 
 
 def _groups(state: Mapping[str, Any]) -> dict[str, Group]:
-    """The arrays of each layer, layers in order."""
+    """Group arrays by layer, in order."""
     groups: dict[str, Group] = {}
     for name, value in state.items():
         layer, _, leaf = name.rpartition(".")
@@ -276,7 +276,7 @@ def _groups(state: Mapping[str, Any]) -> dict[str, Group]:
         unknown = sorted(group.keys() - {"weight", "bias", "running_mean", "running_var"})
         if unknown or "weight" not in group:
             raise ValueError(
-                f"layer {layer!r} holds {sorted(group)}, and not a plain weight with its bias and "
+                f"layer {layer!r} holds {sorted(group)}, not a plain weight with its bias and "
                 f"running statistics"
             )
     return groups

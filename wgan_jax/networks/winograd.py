@@ -1,15 +1,15 @@
 """The three maps of a 4x4 convolution with stride 2, in 9/16 of the multiplications.
 
 Space to depth turns it into a 2x2 convolution with stride 1 on four times the channels.
-Winograd's F(2x2, 2x2) makes a tile of 2x2 of its outputs with 9 products in place of 16.
+Winograd's F(2x2, 2x2) computes a 2x2 tile of its outputs with 9 products instead of 16.
 Along one axis
 
     y0 = d0 g0 + d1 g1        m0 = (d0 - d1) g0                 y0 = m0 + m1
     y1 = d1 g0 + d2 g1        m1 = d1 (g0 + g1)                 y1 = m1 + m2
                               m2 = (d2 - d1) g1
 
-As a trilinear form <x * k, y> = sum_t (B x)_t (G k)_t (A y)_t it gives all three maps: the
-transforms of two, nine matrix products, and the transposed transform of the third.
+The trilinear form <x * k, y> = sum_t (B x)_t (G k)_t (A y)_t gives all three maps: transform
+two operands, take nine matrix products, and apply the transposed transform of the third.
 
 References:
   Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2015.
@@ -26,26 +26,26 @@ _PRODUCTS = 9
 
 
 def applies(window: tuple[int, int], stride: int, output: tuple[int, int], channels: int) -> bool:
-    """Whether the sizes allow it, and the channels are enough to pay for the transforms."""
+    """Return whether sizes fit, with enough channels to pay for the transforms."""
     is_even = all(size % 2 == 0 for size in output)
     return window == (4, 4) and stride == 2 and is_even and channels >= 32
 
 
 def convolve(x: Array, kernel: Array, output: tuple[int, int], padding: int) -> Array:
-    """Images [n, H, W, i] and kernel [4, 4, i, o] to outputs [n, h, w, o]."""
+    """Map images [n, H, W, i] and kernel [4, 4, i, o] to outputs [n, h, w, o]."""
     products = _of_image(x, output, padding) @ _of_kernel(kernel)
     return _to_outputs(products, output)
 
 
 def spread(y: Array, kernel: Array, image: tuple[int, int], padding: int) -> Array:
-    """Outputs [n, h, w, o] and kernel [4, 4, i, o] to images [n, H, W, i]."""
+    """Map outputs [n, h, w, o] and kernel [4, 4, i, o] to images [n, H, W, i]."""
     _, h, w, _ = y.shape
     products = jnp.einsum("tmo,tio->tmi", _of_outputs(y), _of_kernel(kernel))
     return _to_image(products, (h, w), image, padding)
 
 
 def correlate(x: Array, y: Array, padding: int) -> Array:
-    """Images [n, H, W, i] and outputs [n, h, w, o] to kernel [4, 4, i, o]."""
+    """Map images [n, H, W, i] and outputs [n, h, w, o] to kernel [4, 4, i, o]."""
     _, h, w, _ = y.shape
     image = _of_image(x, (h, w), padding)
     return _to_kernel(jnp.einsum("tmi,tmo->tio", image, _of_outputs(y)))
@@ -123,13 +123,13 @@ def _to_outputs(products: Array, output: tuple[int, int]) -> Array:
 
 
 def _at(g: list[list[Array]], row: int, column: int) -> Array:
-    """The sum of those of 2x2 values that a product takes: the first, both or the last."""
-    taken = ((0,), (0, 1), (1,))
-    values = [g[a][b] for a in taken[row] for b in taken[column]]
+    """Sum the values of a 2x2 grid in a product: per axis the first, both or the last."""
+    indices = ((0,), (0, 1), (1,))
+    values = [g[a][b] for a in indices[row] for b in indices[column]]
     return sum(values[1:], values[0])
 
 
 def _resized(x: Array, size: tuple[int, int], before: int) -> Array:
-    """Height and width changed to `size`, with `before` zeros in front (negative cuts)."""
+    """Pad or crop height and width to `size`, with `before` zeros in front (negative: crop)."""
     margins = [(before, new - before - old, 0) for new, old in zip(size, x.shape[1:3], strict=True)]
     return lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *margins, (0, 0, 0)])

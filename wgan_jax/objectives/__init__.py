@@ -1,4 +1,4 @@
-"""Losses on scores; penalties on the critic itself are in `wgan_jax.penalties`."""
+"""Objectives: losses on scores. Penalties on the critic are in `wgan_jax.penalties`."""
 
 from wgan_jax.objectives.base import Objective, PairedObjective, is_paired
 from wgan_jax.objectives.hinge import Hinge

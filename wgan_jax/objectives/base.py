@@ -1,4 +1,4 @@
-"""The protocol of objectives."""
+"""Protocols of objectives."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from wgan_jax.types import Array, Scalar
 class Objective(Protocol):
     """Losses of the two players, from the critic's scores [batch] alone.
 
-    Both losses are minimized. `estimate` is the quantity between the data and
-    the generator that the critic's maximum stands for; `estimates` says in words
-    which one, for the title of a plot. A class variable `title`, if there is one, names the
-    method in reports.
+    Both losses are minimized. `estimate` is the distance or divergence between data and
+    generator that the critic's maximum represents; `estimates` describes it in words, for
+    the title of a plot. An optional class variable `title` names the method in reports.
     """
 
     estimates: ClassVar[str]
@@ -26,10 +25,10 @@ class Objective(Protocol):
 
 
 class PairedObjective(Protocol):
-    """Losses of scores in pairs: sample i of the real batch against sample i of the fake one.
+    """Losses on pairs of scores: sample i of the real batch against sample i of the fake one.
 
-    As `Objective`, with the scores of real samples in the generator's loss as well, which
-    makes `generator_step` ask for real samples. `paired` tells the two kinds apart.
+    Like `Objective`, but the generator's loss also takes scores of real samples, so
+    `generator_step` needs real samples. `paired` distinguishes the two kinds.
     """
 
     estimates: ClassVar[str]
@@ -43,7 +42,7 @@ class PairedObjective(Protocol):
 
 
 def is_paired(objective: Objective | PairedObjective) -> TypeGuard[PairedObjective]:
-    """Does the generator's loss compare each fake sample with a real one?
+    """Return whether the generator's loss compares each fake sample with a real one.
 
     Example:
       >>> from wgan_jax.objectives import RelativisticPairing, Wasserstein

@@ -15,7 +15,7 @@ class Hinge:
     """min over f of E max(0, 1 - f(x)) + E max(0, 1 + f(g(z))); the generator raises f(g(z)).
 
     The minimum is 2 - 2 TV, where TV is the total variation, between 0 and 1.
-    `estimate` is the lower bound of TV that follows.
+    `estimate` is the resulting lower bound on TV.
 
     Example:
       >>> import jax.numpy as jnp

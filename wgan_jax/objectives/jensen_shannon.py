@@ -17,15 +17,15 @@ class JensenShannon:
 
     For every D, L(D)/2 + log 2 is at most JS(data, generator), which lies
     between 0 and log 2; `estimate` is that bound. All logarithms are
-    log-sigmoids of the score, finite wherever D rounds to 0 or 1.
+    log-sigmoids of the score, finite even where D rounds to 0 or 1.
 
     Raises:
-      ValueError: an unknown `generator`.
+      ValueError: `generator` is unknown.
 
     Example:
       >>> import jax.numpy as jnp
       >>> real, fake = jnp.array([50.0, 60.0]), jnp.array([-50.0, -60.0])
-      >>> round(JensenShannon().estimate(real, fake).item(), 4)  # told apart: log 2
+      >>> round(JensenShannon().estimate(real, fake).item(), 4)  # separable: log 2
       0.6931
       >>> JensenShannon().estimate(0 * real, 0 * fake).item()
       0.0
@@ -36,8 +36,8 @@ class JensenShannon:
     """
 
     generator: Literal["minimax", "non_saturating"] = "non_saturating"
-    """Loss of the generator: minimax E log(1 - D), or non-saturating -E log D, whose gradient stays
-    alive."""
+    """Loss of the generator: minimax E log(1 - D), or non-saturating -E log D, whose gradient does
+    not vanish."""
 
     title: ClassVar[str] = "GAN"
     estimates: ClassVar[str] = "a lower bound of JS, at most log 2"

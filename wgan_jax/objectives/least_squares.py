@@ -1,4 +1,4 @@
-"""Least squares GAN: scores are drawn to 1 on data and to 0 on samples."""
+"""Least squares GAN: scores are trained toward 1 on data and 0 on samples."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wgan_jax.types import Array, Scalar
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LeastSquares:
-    """min over f of E (f(x) - 1)^2 / 2 + E f(g(z))^2 / 2; the generator draws f(g(z)) to 1.
+    """min over f of E (f(x) - 1)^2 / 2 + E f(g(z))^2 / 2; the generator pulls f(g(z)) to 1.
 
     The minimum is (1 - LC) / 4, where LC is Le Cam's distance, half the
-    integral of (p - q)^2 / (p + q), between 0 and 1. `estimate` is the lower
-    bound of LC that follows.
+    integral of (p - q)^2 / (p + q), between 0 and 1. `estimate` is the
+    resulting lower bound on LC.
 
     Example:
       >>> import jax.numpy as jnp

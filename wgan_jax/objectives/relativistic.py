@@ -16,11 +16,11 @@ class RelativisticPairing:
     """min over f of E softplus(f(g(z)) - f(x)); the generator minimizes E softplus(f(x) - f(g(z))).
 
     The critic judges each fake sample against one real sample, so that no mode can be
-    dropped without a pair that tells. Scores matter only by their differences. `estimate`
-    is log 2 minus the critic's loss: 0 for a constant critic, at most log 2.
+    dropped unnoticed. Only differences of scores matter. `estimate` is log 2 minus the
+    critic's loss: 0 for a constant critic, at most log 2.
 
     Both losses pair sample i of one batch with sample i of the other. Together with
-    `penalties.ZeroCentered` it is the loss of R3GAN.
+    `penalties.ZeroCentered` this is the loss of R3GAN.
 
     Example:
       >>> import jax.numpy as jnp

@@ -12,8 +12,8 @@ from wgan_jax.types import Array, Scalar
 class Wasserstein:
     """max over f of E f(x) - E f(g(z)): the critic ascends it, the generator descends it.
 
-    For critics of Lipschitz constant K the maximum is K times W1; for the
-    clipped critic K is unknown, so `estimate` is W1 up to a factor.
+    For critics with Lipschitz constant K the maximum is K times W1; for a clipped
+    critic K is unknown, so `estimate` is W1 up to a factor.
 
     Example:
       >>> import jax.numpy as jnp

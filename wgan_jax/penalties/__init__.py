@@ -1,4 +1,4 @@
-"""Terms of the critic's loss that look at the critic as a function, one a file."""
+"""Penalties: terms of the critic's loss that depend on the critic as a function, one per file."""
 
 from wgan_jax.penalties.base import Penalty
 from wgan_jax.penalties.consistency import Consistency

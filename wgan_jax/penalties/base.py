@@ -1,7 +1,7 @@
 """Building blocks of penalties: points to penalize at, and gradients there.
 
-Samples may be pytrees, say an image and its label. Only leaves of floats are
-moved and differentiated; the others stay as they are in the real sample.
+Samples may be pytrees, such as an image and its label. Only floating-point leaves are
+interpolated and differentiated; the others are those of the real sample.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from wgan_jax.types import Array, PyTree, Scalar
 
 
 class Penalty(Protocol):
-    """A term of the critic's loss that looks at the critic as a function.
+    """A term of the critic's loss that depends on the critic as a function.
 
-    Called with `critic`, samples [batch, ...] to scores [batch], with real and
-    fake samples and with a key of its own. Weights may be traced values. A class variable
-    `title`, if there is one, names the method in reports.
+    Called with `critic`, which maps samples [batch, ...] to scores [batch], real and fake
+    samples, and its own key. Weights may be traced values. An optional class variable
+    `title` names the method in reports.
     """
 
     def __call__(
@@ -29,7 +29,7 @@ class Penalty(Protocol):
 
 
 def interpolate(key: Array, real: PyTree, fake: PyTree) -> PyTree:
-    """Points on the segments from fake to real samples, one uniform coefficient per sample.
+    """Return points on the segments from fake to real samples, uniform per sample.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -49,10 +49,10 @@ def interpolate(key: Array, real: PyTree, fake: PyTree) -> PyTree:
 
 
 def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
-    """|grad f(x_i)|^2 for each sample, [batch]; scores may depend on their own sample only.
+    """Return |grad f(x_i)|^2 per sample, [batch]; each score must depend only on its own sample.
 
     Raises:
-      ValueError: no leaf of the samples holds floats.
+      ValueError: no leaf of the samples is floating-point.
 
     Example:
       >>> import jax.numpy as jnp
@@ -64,13 +64,13 @@ def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
     if not moving:
         raise ValueError(
             "a gradient penalty differentiates with respect to the samples, which must be floats; "
-            f"got {[str(leaf.dtype) for leaf in leaves]}: convert them, say x.astype(jnp.float32)"
+            f"got {[str(leaf.dtype) for leaf in leaves]}: convert them, e.g. x.astype(jnp.float32)"
         )
 
     def total(points: list[Array]) -> Array:
-        placed = dict(zip(moving, points, strict=True))
-        rest = [placed.get(i, leaf) for i, leaf in enumerate(leaves)]
-        return critic(jax.tree.unflatten(treedef, rest)).sum()
+        moved = dict(zip(moving, points, strict=True))
+        merged = [moved.get(i, leaf) for i, leaf in enumerate(leaves)]
+        return critic(jax.tree.unflatten(treedef, merged)).sum()
 
     slopes = jax.grad(total)([leaves[i] for i in moving])
     squares = [jnp.square(s.astype(jnp.float32)).reshape(s.shape[0], -1).sum(1) for s in slopes]
@@ -78,7 +78,7 @@ def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
 
 
 def safe_sqrt(squared: Array) -> Array:
-    """The square root, with derivative 0 instead of infinity at 0.
+    """Return the square root, with derivative 0 instead of infinity at 0.
 
     Example:
       >>> import jax
@@ -90,7 +90,7 @@ def safe_sqrt(squared: Array) -> Array:
 
 
 def gradient_norm(critic: Callable[..., Array], x: PyTree) -> Array:
-    """|grad f(x_i)| for each sample, [batch], differentiable where it is zero.
+    """Return |grad f(x_i)| per sample, [batch], differentiable where it is zero.
 
     Example:
       >>> import jax.numpy as jnp
@@ -101,7 +101,7 @@ def gradient_norm(critic: Callable[..., Array], x: PyTree) -> Array:
 
 
 def is_float(x: Array) -> bool:
-    """Is it an array of floats, that can be moved and differentiated?
+    """Return whether `x` is a floating-point array, which can be differentiated.
 
     Example:
       >>> import jax.numpy as jnp
@@ -112,10 +112,10 @@ def is_float(x: Array) -> bool:
 
 
 def check_not_negative(**values: float | Array) -> None:
-    """Refuse negative numbers; traced values are let through.
+    """Reject negative numbers; traced values are not checked.
 
     Raises:
-      ValueError: names the first that is negative, or no number.
+      ValueError: names the first value that is negative or NaN.
 
     Example:
       >>> check_not_negative(weight=10.0, noise=-1.0)

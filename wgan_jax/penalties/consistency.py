@@ -20,17 +20,17 @@ class Consistency:
 
     f' and f'' are the critic under two draws of its dropout, and x is real:
     two virtual neighbors of a data point, where WGAN-GP rarely looks, must
-    score alike. The paper adds a tenth of the distance between the last hidden
-    layers; a critic is here known by its scores, so that part is left out.
+    have similar scores. The paper adds a tenth of the distance between the last
+    hidden layers; here only the critic's scores are known, so that term is omitted.
 
     Raises:
-      ValueError: a negative number, or, when called, a critic without dropout.
+      ValueError: a number is negative or, when called, the critic has no dropout.
 
     Example:
       >>> import jax, jax.numpy as jnp
       >>> def critic(x, key):  # half of its scores are dropped, so half of the pairs differ by 1
-      ...     kept = jax.random.bernoulli(key, shape=x.shape[:1])
-      ...     return jnp.where(kept, x[:, 0], 0.0)
+      ...     keep = jax.random.bernoulli(key, shape=x.shape[:1])
+      ...     return jnp.where(keep, x[:, 0], 0.0)
       >>> f = lambda x, key=jax.random.key(7): critic(x, key)
       >>> x = jnp.ones((4096, 2))
       >>> term = Consistency(weight=2.0, gradient_weight=0.0)
@@ -47,9 +47,9 @@ class Consistency:
     weight: float = 2.0
     """Weight of the consistency term (lambda 2 in the paper)."""
     margin: float = 0.0
-    """Squared distance of scores that goes unpenalized (M' in the paper)."""
+    """Squared distance of scores that is not penalized (M' in the paper)."""
     gradient_weight: float = 10.0
-    """Weight of the gradient penalty (lambda 1 in the paper); 0 leaves the consistency term
+    """Weight of the gradient penalty (lambda 1 in the paper); 0 for the consistency term
     alone."""
 
     def __post_init__(self) -> None:
@@ -60,11 +60,11 @@ class Consistency:
     def __call__(
         self, critic: Callable[..., Array], real: PyTree, fake: PyTree, key: Array
     ) -> Scalar:
-        one, other, between = jax.random.split(key, 3)
-        _check_random(critic, real, one)
-        distance = jnp.square(critic(real, key=one) - critic(real, key=other))
+        first, second, penalty_key = jax.random.split(key, 3)
+        _check_random(critic, real, first)
+        distance = jnp.square(critic(real, key=first) - critic(real, key=second))
         term = self.weight * jax.nn.relu(distance - self.margin).mean()
-        return term + GradientPenalty(weight=self.gradient_weight)(critic, real, fake, between)
+        return term + GradientPenalty(weight=self.gradient_weight)(critic, real, fake, penalty_key)
 
 
 def _check_random(critic: Callable[..., Array], x: PyTree, key: Array) -> None:
@@ -72,5 +72,5 @@ def _check_random(critic: Callable[..., Array], x: PyTree, key: Array) -> None:
     if not any(jaxpr.invars[0] is v for equation in jaxpr.eqns for v in equation.invars):
         raise ValueError(
             "Consistency compares a critic with itself under two draws of its dropout, and this "
-            "one has none: give it dropout=0.5, say"
+            "one has none: set dropout=0.5, for example"
         )

@@ -1,4 +1,4 @@
-"""The penalty of WGAN-div, which asks for no Lipschitz bound."""
+"""The penalty of WGAN-div, which needs no Lipschitz bound."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class DivergencePenalty:
     """weight E |grad f(u)|^power, where u is uniform between a real and a fake sample.
 
     With it the critic's maximum is the Wasserstein divergence, a symmetric
-    divergence of its own and not W1.
+    divergence that is not W1.
 
     Raises:
-      ValueError: a negative weight, or a power below 2, where the penalty is not smooth.
+      ValueError: the weight is negative, or the power is below 2 (not smooth).
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""The gradient penalty of DRAGAN, around the data only."""
+"""The gradient penalty of DRAGAN, only around the data."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from wgan_jax.types import Array, PyTree, Scalar
 class DRAGAN:
     """weight E (|grad f(x + noise)| - 1)^2, where x is a real sample.
 
-    The noise is normal, and as wide as `noise` times the standard deviation of
-    the batch, so that it follows the scale of the data.
+    The noise is normal; its standard deviation is `noise` times that of the batch,
+    so that it follows the scale of the data.
 
     Raises:
-      ValueError: a negative weight or noise.
+      ValueError: the weight or noise is negative.
 
     Example:
       >>> import jax, jax.numpy as jnp

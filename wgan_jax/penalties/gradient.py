@@ -18,7 +18,7 @@ class GradientPenalty:
     """weight E (|grad f(u)| - 1)^2, where u is uniform between a real and a fake sample.
 
     Raises:
-      ValueError: a negative weight, or unknown sides.
+      ValueError: the weight is negative, or the sides are unknown.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -36,7 +36,7 @@ class GradientPenalty:
     weight: float = 10.0
     """Weight of the penalty (lambda in the paper)."""
     sides: Literal["two", "one"] = "two"
-    """Sides that are penalized: two pulls gradient norms to 1, one only holds them below it."""
+    """Sides to penalize: two pulls gradient norms to 1, one only keeps them from exceeding 1."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)

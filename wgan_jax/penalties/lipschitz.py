@@ -17,11 +17,11 @@ from wgan_jax.types import Array, PyTree, Scalar
 class LipschitzPenalty:
     """weight E max(0, |grad f(u)| - 1)^2, with u uniform between a real and a fake sample.
 
-    The optimal critic of W1 has gradients of norm 1 along transport rays only;
-    elsewhere they may be shorter, and this penalty lets them.
+    The optimal critic of W1 has gradients of norm 1 only along transport rays;
+    elsewhere they may be smaller, which this penalty allows.
 
     Raises:
-      ValueError: a negative weight.
+      ValueError: the weight is negative.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -39,7 +39,7 @@ class LipschitzPenalty:
     title: ClassVar[str] = "WGAN-LP"
 
     weight: float = 10.0
-    """Weight of the penalty (lambda in the paper); 1 serves well in the plane."""
+    """Weight of the penalty (lambda in the paper); 1 works well in the plane."""
 
     def __post_init__(self) -> None:
         check_not_negative(weight=self.weight)

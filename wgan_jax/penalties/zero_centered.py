@@ -1,4 +1,4 @@
-"""R1 and R2: gradients drawn to zero at the data and at the samples."""
+"""R1 and R2: penalties on gradients at the data and at the samples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from wgan_jax.types import Array, PyTree, Scalar
 class ZeroCentered:
     """real_weight / 2 E |grad f(x)|^2 + fake_weight / 2 E |grad f(g(z))|^2.
 
-    The first term is known as R1, the second as R2. At the equilibrium the critic is
-    constant, and so is the penalty's minimum, which the two-sided penalty of WGAN-GP
-    lacks; with R1 alone training converges locally.
+    The first term is known as R1, the second as R2. At equilibrium the critic is
+    constant, which is where this penalty is minimal, unlike the two-sided penalty of
+    WGAN-GP. With R1 alone training converges locally.
 
     Raises:
-      ValueError: a negative weight.
+      ValueError: a weight is negative.
 
     Example:
       >>> import jax, jax.numpy as jnp

@@ -1,4 +1,4 @@
-"""Figures and tables of the papers, each computed anew by one command."""
+"""Figures and tables of the papers, each recomputed by one command."""
 
 from __future__ import annotations
 
@@ -13,36 +13,36 @@ from wgan_jax.files import atomic_write
 from wgan_jax.reproduce.figure import Result, Settings, as_json, claim_status, machine
 
 FIGURES = {
-    "fig1": "parallel lines: W1 beside Jensen-Shannon, KL and total variation",
+    "fig1": "parallel lines: W1, Jensen-Shannon, KL and total variation",
     "fig2": "two Gaussians: optimal discriminator and critic, and their gradients",
     "eight_gaussians": "the ring of 8 over time: GAN, Unrolled GAN, WGAN, WGAN-GP, WGAN-LP",
-    "gradients": "norms of the generator's gradient over training, GAN beside WGAN",
-    "fig3": "the WGAN's estimate beside the quality of its samples",
-    "fig4": "the GAN's bound on Jensen-Shannon beside the quality of its samples",
-    "fig5": "GAN beside WGAN on Fashion-MNIST: DCGAN generator",
-    "fig6": "GAN beside WGAN: no batch norm, constant filters in the generator",
-    "fig7": "GAN beside WGAN: MLP generator",
-    "fig8": "the cost of a GAN's generator beside the quality of its samples",
+    "gradients": "norms of the generator's gradient over training, GAN and WGAN",
+    "fig3": "the WGAN's estimate of W1 and the quality of its samples",
+    "fig4": "the GAN's bound on Jensen-Shannon and the quality of its samples",
+    "fig5": "GAN and WGAN on Fashion-MNIST: DCGAN generator",
+    "fig6": "GAN and WGAN: generator without batch norm and with constant filters",
+    "fig7": "GAN and WGAN: MLP generator",
+    "fig8": "the cost of a GAN's generator and the quality of its samples",
     "robustness": "GAN, WGAN and WGAN-GP in twelve settings on Fashion-MNIST: which of them train",
     "gp_fig1a": "value surfaces of clipped and penalized critics at their optimum",
     "gp_fig1b": "gradients by layer and weights of 12-layer critics on the swiss roll",
-    "gp_fig5b": "critic loss on 1,000 training digits and on others",
-    "scoreboard": "modes found and good samples of every method on the ring and the grid",
-    "w1_benchmark": "W1 estimates beside the truth, on the 28 pairs of Wasserstein1Benchmark",
+    "gp_fig5b": "critic loss on 1,000 training digits and on held-out digits",
+    "scoreboard": "modes found and share of good samples of every method, on the ring and the grid",
+    "w1_benchmark": "W1 estimates and the true W1 of the 28 pairs of Wasserstein1Benchmark",
 }
 
 
 def reproduce(name: str, out: Path, settings: Settings, note: str | None = None) -> Result:
-    """Compute a figure; write `out/NAME.png` and `out/NAME.json`.
+    """Compute a figure and write `out/NAME.png` and `out/NAME.json`.
 
     Args:
       name: one of `FIGURES`.
-      out: the folder to write to.
-      settings: size, seeds and where data sets are.
-      note: what a reader of the numbers should know of this run, kept in the JSON.
+      out: output folder.
+      settings: size, seeds and location of the data sets.
+      note: remark on this run for readers of the JSON, which stores it.
 
     Raises:
-      UserError: an unknown figure, or a folder that cannot be written.
+      UserError: the figure is unknown, or the folder is not writable.
     """
     if name not in FIGURES:
         raise UserError(f"unknown figure {name!r}; {suggest(name, list(FIGURES))}")

@@ -1,10 +1,10 @@
-"""Shared by figures 3, 4 and 8: a training curve next to the quality of the samples.
+"""Figures 3, 4 and 8: a training curve and the quality of the samples.
 
-Quality is a distance between samples and images that training has not seen, which knows
-nothing of the critic. On digits it is sliced W1; exact W1 stands beside it in the table:
-between 297 points of 64 pixels most of it is the distance between any two digits,
-and blurred samples, which lie in the middle, come out ahead. At size `real`, on Fashion-MNIST,
-it is the Fréchet distance on a classifier's features, with W1 between images beside it.
+Quality is a distance, independent of the critic, between samples and held-out images. On
+digits it is sliced W1. The table adds exact W1, which favors blurred samples: between 297 points
+of 64 pixels most of it is the distance between any two digits, and blurred ones lie in the middle.
+At size `real`, on Fashion-MNIST, quality is the Fréchet distance on a classifier's features, and
+the table adds W1 between images.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ _SNAPSHOTS, _HELD_OUT = 24, 297
 
 
 class Measures(NamedTuple):
-    """What the samples of a size are, and how their quality is measured, in words.
+    """Labels of the data and of the two quality measures of a size.
 
-    `name` and `other_name` are those of the two measures in a figure's JSON.
+    `name` and `other_name` are the keys of the measures in a figure's JSON.
     """
 
     data: str
@@ -60,14 +60,14 @@ _ON_GARMENTS = Measures(
 
 
 class Curve(NamedTuple):
-    """One run: a metric, median-filtered, and the quality of its samples.
+    """A median-filtered metric of a run and the quality of its samples.
 
     Attributes:
       steps: generator iterations at each snapshot but the first.
-      metric: the filtered metric at these.
-      quality: distance between samples and held-out images at these.
-      other: that of the other measure.
-      samples: 16 of the last.
+      metric: the filtered metric at these snapshots.
+      quality: distance between samples and held-out images at these snapshots.
+      other: the same distance by the second measure.
+      samples: 16 samples of the last snapshot.
       raw: the metric at every iteration.
       filtered: its running median over 101 iterations.
     """
@@ -87,21 +87,21 @@ class Curve(NamedTuple):
 
     @property
     def correlation_other(self) -> float:
-        """Spearman's rank correlation of the metric and the other measure."""
+        """Spearman's rank correlation of the metric and the second measure."""
         return _rank_correlation(self.metric, self.other)
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
-    """0 where one of them does not move or is no number."""
+    """Spearman's rank correlation; 0 if either input is constant or not finite."""
     if not all(np.isfinite(x).all() and np.ptp(x) > 0 for x in (a, b)):
         return 0.0
     return float(spearmanr(a, b).statistic)
 
 
 class Curves(NamedTuple):
-    """The runs of a figure: curves of every seed, by setting.
+    """The runs of a figure: one curve per seed, by setting.
 
-    `floors` is what both measures make of held-out data and other data.
+    `floors` holds the measures between held-out data and other data.
     """
 
     runs: dict[str, list[Curve]]
@@ -111,11 +111,11 @@ class Curves(NamedTuple):
 
 
 def curves(method: str, metric: str, settings: Settings) -> Curves:
-    """The curves of a method, whose generators and critics are `SETTINGS`."""
+    """Return the curves of a method with the generators and critics of `SETTINGS`."""
     if settings.size == "real":
         return _on_garments(method, metric, settings)
     seeds = range(settings.seeds or settings.by_size(1, 3))
-    found = {}
+    runs = {}
     for name, networks in SETTINGS.items():
         config = image_config(
             method,
@@ -128,23 +128,23 @@ def curves(method: str, metric: str, settings: Settings) -> Curves:
             **networks,
         )
         snapshots = settings.by_size(5, _SNAPSHOTS)
-        tracks = train_seeds(config, seeds, snapshots=snapshots, samples=_HELD_OUT)
-        found[name] = [curve(track, metric) for track in tracks]
-        print(f"{method}, {name}: {summary(found[name], _ON_DIGITS)}", flush=True)
-    return Curves(found, floors(), _ON_DIGITS)
+        histories = train_seeds(config, seeds, snapshots=snapshots, samples=_HELD_OUT)
+        runs[name] = [curve(history, metric) for history in histories]
+        print(f"{method}, {name}: {summary(runs[name], _ON_DIGITS)}", flush=True)
+    return Curves(runs, floors(), _ON_DIGITS)
 
 
 def _on_garments(method: str, metric: str, settings: Settings) -> Curves:
-    """Both methods with five critic steps, for the paper trains its discriminator well."""
-    garments, found = Garments(settings), {}
+    """Return curves with five critic steps: the paper trains its discriminator well, too."""
+    garments, runs = Garments(settings), {}
     for name, networks in SETTINGS.items():
         rate = _RATES[name][method]
-        found[name] = [
+        runs[name] = [
             _garment_curve(garments(method, seed=seed, rate=rate, **networks), metric)
             for seed in range(settings.seeds or 1)
         ]
-        print(f"{method}, {name}: {summary(found[name], _ON_GARMENTS)}", flush=True)
-    return Curves(found, {"frechet": garments.floor()}, _ON_GARMENTS, garments.earlier)
+        print(f"{method}, {name}: {summary(runs[name], _ON_GARMENTS)}", flush=True)
+    return Curves(runs, {"frechet": garments.floor()}, _ON_GARMENTS, garments.earlier)
 
 
 def _garment_curve(run: GarmentRun, metric: str) -> Curve:
@@ -154,20 +154,20 @@ def _garment_curve(run: GarmentRun, metric: str) -> Curve:
     return Curve(run.steps, at, run.frechet, run.w1[:, 0], run.samples[:16], raw, filtered)
 
 
-def curve(track: RunHistory, metric: str) -> Curve:
-    real, steps, raw = _held_out(), track.steps[1:], track.metrics[metric]
-    drawn = [x.reshape(len(x), -1) for x in track.samples[1:]]
-    sliced, exact = (np.array([w1(x, real) for x in drawn]) for w1 in (_sliced, exact_w1))
+def curve(history: RunHistory, metric: str) -> Curve:
+    real, steps, raw = _held_out(), history.steps[1:], history.metrics[metric]
+    clouds = [x.reshape(len(x), -1) for x in history.samples[1:]]
+    sliced, exact = (np.array([w1(x, real) for x in clouds]) for w1 in (_sliced, exact_w1))
     filtered = running_median(raw)
-    last = track.samples[-1][:16]
+    last = history.samples[-1][:16]
     return Curve(steps, filtered[steps - 1], sliced, exact, last, raw, filtered)
 
 
 def floors() -> dict[str, float]:
-    """Both measures between the held-out digits and as many others: means over five draws.
+    """Return both measures between the held-out digits and as many others: means of five draws.
 
-    The digits are stored ten classes at a time, so that the first of them are nearer to the
-    held-out ones than a random draw is.
+    Draws are random because the digits are stored ten classes at a time: the first of them are
+    closer to the held-out ones than a random draw is.
     """
     others, held_out = Digits().open(), _held_out()
     draws = [others.at(jax.random.key(1), i, _HELD_OUT) for i in range(others.size // _HELD_OUT)]
@@ -183,31 +183,31 @@ def _sliced(x: np.ndarray, y: np.ndarray) -> float:
 
 
 def _held_out() -> np.ndarray:
-    """All held-out digits, as points."""
+    """Return all held-out digits as points."""
     images = Digits(split="test").open().examples
     return images.reshape(_HELD_OUT, -1).astype(np.float32) / 127.5 - 1
 
 
-def summary(found: list[Curve], measures: Measures) -> str:
-    correlations = [c.correlation for c in found]
-    ends = np.mean([c.quality[-1] for c in found])
-    reach = f" ({min(correlations):+.2f} to {max(correlations):+.2f})" if len(found) > 1 else ""
+def summary(runs: list[Curve], measures: Measures) -> str:
+    correlations = [c.correlation for c in runs]
+    ends = np.mean([c.quality[-1] for c in runs])
+    span = f" ({min(correlations):+.2f} to {max(correlations):+.2f})" if len(runs) > 1 else ""
     return (
-        f"rank correlation with {measures.quality} {np.mean(correlations):+.2f}{reach}, which is "
-        f"{ends:{measures.form}} at the end"
+        f"rank correlation with {measures.quality} {np.mean(correlations):+.2f}{span}, final "
+        f"{measures.quality} {ends:{measures.form}}"
     )
 
 
-def table(found: Curves) -> Table:
-    """Mean and spread over the seeds of each setting."""
-    measures = found.measures
+def table(result: Curves) -> Table:
+    """Return mean and standard deviation over the seeds of each setting."""
+    measures = result.measures
     return Table(
         [
             "networks",
-            "metric at the end",
-            f"{measures.quality}{_of_how_many(measures)} at the end",
+            "final metric",
+            f"final {measures.quality}{_of_how_many(measures)}",
             "rank correlation",
-            f"{measures.other} at the end",
+            f"final {measures.other}",
             "rank correlation",
         ],
         [
@@ -219,7 +219,7 @@ def table(found: Curves) -> Table:
                 mean_std([c.other[-1] for c in runs]),
                 mean_std([c.correlation_other for c in runs]),
             ]
-            for name, runs in found.runs.items()
+            for name, runs in result.runs.items()
         ],
     )
 
@@ -228,8 +228,8 @@ def _of_how_many(measures: Measures) -> str:
     return f" of {_HELD_OUT}" if measures is _ON_DIGITS else ""
 
 
-def numbers(found: Curves) -> dict[str, Any]:
-    first, second = found.measures.name, found.measures.other_name
+def numbers(result: Curves) -> dict[str, Any]:
+    first, second = result.measures.name, result.measures.other_name
     runs = {
         name: [
             {
@@ -242,23 +242,23 @@ def numbers(found: Curves) -> dict[str, Any]:
             }
             for c in runs
         ]
-        for name, runs in found.runs.items()
+        for name, runs in result.runs.items()
     }
-    return {"floors": found.floors, "runs": runs}
+    return {"floors": result.floors, "runs": runs}
 
 
-def draw(found: Curves, label: str, title: str, color: str) -> Any:
-    """Rows of metric, quality and samples; one line a seed, samples of the first."""
+def draw(result: Curves, label: str, title: str, color: str) -> Any:
+    """Draw rows of metric, quality and samples: a line per seed, samples of the first seed."""
     plt = pyplot()
-    runs_of, measures = found.runs, found.measures
+    groups, measures = result.runs, result.measures
     figure, cells = plt.subplots(
-        3, len(runs_of), figsize=(4 * len(runs_of) + 0.6, 9), layout="constrained", squeeze=False
+        3, len(groups), figsize=(4 * len(groups) + 0.6, 9), layout="constrained", squeeze=False
     )
-    bottom = found.floors[measures.name]
-    for column, (name, runs) in zip(cells.T, runs_of.items(), strict=True):
+    bottom = result.floors[measures.name]
+    for column, (name, runs) in zip(cells.T, groups.items(), strict=True):
         first = runs[0].raw
         at = np.arange(1, len(first) + 1)
-        column[0].plot(at, first, color=color, alpha=0.3, linewidth=0.5, label="each iteration")
+        column[0].plot(at, first, color=color, alpha=0.3, linewidth=0.5, label="every iteration")
         for c in runs:
             column[0].plot(at, c.filtered, color=color, alpha=0.9, linewidth=1.2)
             column[1].plot(c.steps, c.quality, color="#264653", alpha=0.8, linewidth=1.2)
@@ -278,13 +278,13 @@ def draw(found: Curves, label: str, title: str, color: str) -> Any:
             ax.grid(alpha=0.3)
             ax.set_xlabel("generator iterations")
         column[2].imshow(_mosaic(runs[0].samples), cmap="gray", vmin=-1, vmax=1)
-        column[2].set(xticks=[], yticks=[], xlabel="samples at the end, seed 0")
+        column[2].set(xticks=[], yticks=[], xlabel="final samples, seed 0")
     cells[0, 0].set_ylabel(label)
     cells[1, 0].set_ylabel(f"{measures.quality.replace('W1', '$W_1$')}\nto held-out images")
     cells[0, 0].legend()
     cells[1, 0].legend()
-    seeds = len(next(iter(runs_of.values())))
-    lines = seeds_in_words(seeds) + (", a line each" if seeds > 1 else "")
+    seeds = len(next(iter(groups.values())))
+    lines = seeds_in_words(seeds) + (", one line each" if seeds > 1 else "")
     figure.suptitle(f"{title}, on {measures.data}\n{lines}")
     return figure
 

@@ -1,6 +1,6 @@
-"""The ring of 8 Gaussians under five methods: who finds the modes, and when.
+"""The ring of 8 Gaussians under five methods: which find the modes, and when.
 
-Each seed is a run of its own; tables hold means and standard deviations over them.
+Each seed is an independent run; the table shows means and standard deviations over seeds.
 """
 
 from __future__ import annotations
@@ -59,15 +59,15 @@ def run(settings: Settings) -> Result:
     cache = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
 
     def method(name: str, config: str) -> dict[str, Any]:
-        tracks = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
-        shown = tracks[0].samples[_shown(snapshots + 1)].astype(float).round(4).tolist()
-        return {"runs": [history(track) for track in tracks], "shown": shown}
+        runs = train_seeds(configs[name], seeds, snapshots=snapshots, samples=2_500)
+        shown = runs[0].samples[_shown(snapshots + 1)].astype(float).round(4).tolist()
+        return {"runs": [history(run) for run in runs], "shown": shown}
 
     measured: dict[str, Any] = {}
     strips: dict[str, np.ndarray] = {}
     for name in METHODS:
-        found = cache({"name": name, "config": config_hash(configs[name])}, method)
-        measured[name], strips[name] = found["runs"], np.array(found["shown"])
+        result = cache({"name": name, "config": config_hash(configs[name])}, method)
+        measured[name], strips[name] = result["runs"], np.array(result["shown"])
         print(f"{name:13} {' '.join(_row(measured[name]))}", flush=True)
     at = max(1, steps // snapshots) * np.arange(snapshots + 1)
     numbers = {
@@ -82,24 +82,24 @@ def run(settings: Settings) -> Result:
 
 
 def _shown(snapshots: int) -> np.ndarray:
-    """Which snapshots a strip shows, early ones closer together."""
+    """Return the indices of the snapshots that a strip shows, denser at the start."""
     return np.unique((np.linspace(0, 1, 6) ** 2 * (snapshots - 1)).round().astype(int))
 
 
 def history(track: RunHistory) -> dict[str, list[float]]:
-    """Measures of a run at each snapshot."""
+    """Return the measures of a run at each snapshot."""
     real = np.asarray(RING(jax.random.key(123), 2_500))
     rows = [measure(samples, real) for samples in track.samples]
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 
 def measure(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
-    """Coverage, exact W1, and how far the radius and the angle are from those of the data.
+    """Return coverage, exact W1, and the distances of radius and angle to those of the data.
 
     - `reverse_kl`: KL(model || data) over the nearest modes;
     - `radial_w1`: W1 of the distances from the center, in units of length;
-    - `angular_kl`: KL(data || model) of the angle in sectors narrow enough to tell modes from
-      what lies between them on the ring, in nats; half a sample is added to each sector.
+    - `angular_kl`: KL(data || model) of the angle, in nats, over sectors narrow enough to
+      separate modes from the arcs between them; half a sample is added to each sector.
     """
     coverage = mode_coverage(samples, RING.centers, RING.std)
     uniform = jnp.full(len(RING.centers), 1 / len(RING.centers), jnp.float32)
@@ -122,7 +122,7 @@ def measure(samples: np.ndarray, real: np.ndarray) -> dict[str, float]:
 
 
 def _sector(points: np.ndarray) -> np.ndarray:
-    """Which sector each point lies in; modes are in the middle of theirs."""
+    """Return the sector of each point; modes are in the middle of theirs."""
     turns = np.arctan2(points[:, 1], points[:, 0]) / (2 * np.pi)
     return np.round(turns * _SECTORS).astype(int) % _SECTORS
 
@@ -133,24 +133,24 @@ def _shares(which: np.ndarray, count: int, extra: float = 0.0) -> jax.Array:
 
 
 def arrival(values: list[float], steps: np.ndarray) -> float:
-    """The first snapshot, in generator iterations, within a tenth of the first error."""
-    near = np.flatnonzero(np.array(values) <= _NEAR * values[0])
-    return float(steps[near[0]]) if len(near) else np.inf
+    """Return the iteration of the first snapshot within a tenth of the initial error, or inf."""
+    close = np.flatnonzero(np.array(values) <= _NEAR * values[0])
+    return float(steps[close[0]]) if len(close) else np.inf
 
 
 def arrivals(runs: list[dict[str, list[float]]], steps: np.ndarray) -> dict[str, list[float]]:
-    """When radius and angle of each run arrive."""
+    """Return when the radius and the angle of each run arrive."""
     return {name: [arrival(run[name], steps) for run in runs] for name in _RING_THEN_DENSITY}
 
 
 def ring_first(runs: list[dict[str, list[float]]], steps: np.ndarray) -> float:
-    """The share of the runs whose radius arrives before their angle."""
+    """Return the share of runs whose radius arrives before their angle."""
     radius, angle = (np.array(times) for times in arrivals(runs, steps).values())
     return float(np.mean(radius < angle))
 
 
 def statistics(runs: list[dict[str, list[float]]], steps: np.ndarray) -> dict[str, Any]:
-    """Mean and standard deviation over the seeds of every measure, at each snapshot."""
+    """Return mean and standard deviation over seeds of every measure at each snapshot."""
     return {
         name: {
             "mean": np.mean([run[name] for run in runs], axis=0).tolist(),
@@ -184,10 +184,10 @@ def claims(measured: dict[str, Any], steps: np.ndarray) -> list[Claim]:
         Claim(
             "the GAN loses modes",
             bool(modes["GAN"].mean() < 8),
-            f"{modes['GAN'].mean():.1f} modes on average, {modes['GAN'].min()} at least",
+            f"{modes['GAN'].mean():.1f} modes on average, at least {modes['GAN'].min()}",
         ),
         Claim(
-            "WGAN, with clipping or a penalty, ends nearer to the data in W1 in every seed than "
+            "WGAN, with clipping or a penalty, ends closer to the data in W1 in every seed than "
             "the GAN does on average",
             bool(worst < w1["GAN"].mean()),
             f"largest W1 over seeds {worst:.3f} ({which}); GAN {w1['GAN'].mean():.3f} on average",
@@ -249,7 +249,7 @@ def draw(strips: dict[str, np.ndarray], steps: np.ndarray, numbers: dict[str, An
 
 
 def density(ax: Any, points: np.ndarray) -> None:
-    """Points of the plane as a picture of their density."""
+    """Draw points of the plane as an image of their density."""
     image, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=96, range=[[-3, 3], [-3, 3]])
     ax.imshow(np.log1p(image.T), origin="lower", extent=(-3, 3, -3, 3), cmap="magma")
     ax.set(xticks=[], yticks=[])

@@ -1,4 +1,4 @@
-"""Parallel lines: of four distances only W1 tells how far apart they are.
+"""Parallel lines: of four distances, only W1 shows how far apart they are.
 
 P0 is the distribution of (0, Z), P_theta that of (theta, Z), with Z uniform on [0, 1].
 """
@@ -25,12 +25,12 @@ def run(settings: Settings) -> Result:
 
 
 def measure(theta: float) -> dict[str, float]:
-    """W1 by exact transport between points of both lines; the others on cells of the plane."""
+    """Return W1 by exact transport between points of both lines, the others on a grid of cells."""
     z = (np.arange(_POINTS) + 0.5) / _POINTS
-    here, there = (np.stack([np.full_like(z, x), z], 1) for x in (0.0, theta))
-    p, q = (jnp.asarray(histogram(points)) for points in (here, there))
+    base, shifted = (np.stack([np.full_like(z, x), z], 1) for x in (0.0, theta))
+    p, q = (jnp.asarray(histogram(points)) for points in (base, shifted))
     return {
-        "w1": distances.exact_w1(here, there),
+        "w1": distances.exact_w1(base, shifted),
         "js": distances.js(p, q).item(),
         "kl": distances.kl(p, q).item(),
         "tv": distances.total_variation(p, q).item(),
@@ -38,7 +38,7 @@ def measure(theta: float) -> dict[str, float]:
 
 
 def histogram(points: np.ndarray) -> np.ndarray:
-    """Masses on cells of [-1, 1] x [0, 1], narrower than the steps of theta; flat."""
+    """Return the masses of cells of [-1, 1] x [0, 1], narrower than the steps of theta; flat."""
     edges = [np.linspace(-1.0025, 1.0025, _CELLS + 1), np.linspace(0, 1, 11)]
     counts, _, _ = np.histogram2d(points[:, 0], points[:, 1], bins=edges)
     return (counts / len(points)).ravel().astype(np.float32)
@@ -46,19 +46,19 @@ def histogram(points: np.ndarray) -> np.ndarray:
 
 def claims(thetas: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
     w1, js, kl, tv = (np.array(numbers[name]) for name in ("w1", "js", "kl", "tv"))
-    apart, worst = thetas != 0, float(np.abs(w1 - np.abs(thetas)).max())
-    off = float(np.abs(js[apart] - math.log(2)).max())
+    nonzero, worst = thetas != 0, float(np.abs(w1 - np.abs(thetas)).max())
+    js_error = float(np.abs(js[nonzero] - math.log(2)).max())
     return [
         Claim("W1 = |theta|", worst < 1e-6, f"largest difference {worst:.1e}"),
         Claim(
             "JS = log 2 wherever theta is not 0, and 0 there",
-            off < 1e-6 and float(np.abs(js[~apart]).max(initial=0)) < 1e-6,
-            f"largest difference from log 2 {off:.1e}",
+            js_error < 1e-6 and float(np.abs(js[~nonzero]).max(initial=0)) < 1e-6,
+            f"largest difference from log 2 {js_error:.1e}",
         ),
         Claim(
             "KL is infinite and total variation 1 wherever theta is not 0",
-            bool(np.isinf(kl[apart]).all() and (tv[apart] == 1).all()),
-            f"{int(np.isinf(kl[apart]).sum())} of {int(apart.sum())} values of KL are infinite",
+            bool(np.isinf(kl[nonzero]).all() and (tv[nonzero] == 1).all()),
+            f"{int(np.isinf(kl[nonzero]).sum())} of {int(nonzero.sum())} values of KL are infinite",
         ),
     ]
 
@@ -77,8 +77,8 @@ def draw(thetas: np.ndarray, numbers: dict[str, Any]) -> Any:
     panels[0].set(ylabel="distance", title="$W_1$ shows which way, and how far")
     panels[1].set(ylabel="distance (JS in nats)", title="the others jump: no gradient to follow")
     for ax in panels:
-        ax.set(xlabel=r"$\theta$, the distance of the lines")
+        ax.set(xlabel=r"$\theta$, the distance between the lines")
         ax.grid(alpha=0.3)
         ax.legend()
-    figure.suptitle("Two parallel lines, computed on points and on cells of the plane")
+    figure.suptitle("Two parallel lines, computed on points and on a grid of cells")
     return figure

@@ -1,6 +1,6 @@
-"""Two Gaussians on the line: the discriminator saturates, the clipped critic stays near linear.
+"""Two Gaussians on a line: the discriminator saturates, the clipped critic stays nearly linear.
 
-Both are trained to their optimum. Dotted: the best discriminator there is,
+Both are trained to optimality. Dotted: the optimal discriminator,
 p_real / (p_real + p_fake), from the densities.
 """
 
@@ -23,12 +23,12 @@ from wgan_jax.transforms.optimizers import Adam
 from wgan_jax.types import Array, from_linen
 
 REAL, FAKE, STD = -2.0, 2.0, 0.5
-_REACH = 4.5
+_X_MAX = 4.5
 
 
 def run(settings: Settings) -> Result:
     seeds, steps = settings.seeds or settings.by_size(1, 5), settings.by_size(20, 2_000, 10_000)
-    x = jnp.linspace(-_REACH, _REACH, 361)[:, None]
+    x = jnp.linspace(-_X_MAX, _X_MAX, 361)[:, None]
     curves = {}
     for row, (name, curve) in enumerate(players(steps).items()):
         keys = jax.random.split(jax.random.key(row), seeds)
@@ -42,7 +42,7 @@ def run(settings: Settings) -> Result:
 
 
 def players(steps: int) -> dict[str, Any]:
-    """Functions (key, x) -> values and slopes at x of a player trained to its optimum."""
+    """Return functions (key, x) -> values and slopes at x of a player trained to optimality."""
     network = from_linen(MLP(features=(64, 64, 64)))
     adam = Adam(learning_rate=2e-3, b1=0.5, decay="cosine", decay_iterations=steps).build()
     rows = {
@@ -75,13 +75,13 @@ def players(steps: int) -> dict[str, Any]:
 
 
 def probability(score: Array, slope: Array) -> tuple[Array, Array]:
-    """D = sigmoid(score) and its slope, which near D = 1 does not cancel to 0."""
+    """Return D = sigmoid(score) and its slope, without cancellation near D = 1."""
     real, fake = jax.nn.sigmoid(score), jax.nn.sigmoid(-score)
     return real, real * fake * slope
 
 
 def best_discriminator(x: Array) -> tuple[Array, Array]:
-    """The curve of p_real / (p_real + p_fake), [1, n] each."""
+    """Return values and slopes of p_real / (p_real + p_fake), [1, n] each."""
     z = x.T
     score = (((z - FAKE) / STD) ** 2 - ((z - REAL) / STD) ** 2) / 2
     return probability(score, jnp.full_like(z, (REAL - FAKE) / STD**2))
@@ -97,7 +97,7 @@ def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
         ratios = slopes["critic"] / slopes["discriminator"]
     between = (x >= REAL) & (x <= FAKE)
     critic = np.abs(np.array(numbers["critic"]["slope"])[:, between])
-    spread = float((critic.max(1) / critic.min(1)).max())
+    variation = float((critic.max(1) / critic.min(1)).max())
     return [
         Claim(
             "in the middle of the fake data the discriminator's gradient is at least 100 times "
@@ -106,10 +106,10 @@ def claims(x: np.ndarray, numbers: dict[str, Any]) -> list[Claim]:
             f"smallest ratio {ratios.min():.3g} over {seeds_in_words(len(ratios))}",
         ),
         Claim(
-            "between the two means the clipped critic is near linear: its slope varies by less "
+            "between the two means the clipped critic is nearly linear: its slope varies by less "
             "than a factor of 10",
-            spread < 10,
-            f"largest over smallest slope {spread:.2f}",
+            variation < 10,
+            f"largest over smallest slope {variation:.2f}",
         ),
     ]
 
@@ -132,9 +132,9 @@ def draw(x: np.ndarray, numbers: dict[str, Any]) -> Any:
         for ax in (top, bottom):
             ax.plot([], [], color=color, label=label)
     value, slope = (np.array(numbers["best discriminator"][part])[0] for part in ("value", "slope"))
-    top.plot(x, value, color="black", linestyle=":", linewidth=1, label="the best D")
-    bottom.plot(x, np.abs(slope), color="black", linestyle=":", linewidth=1, label="the best D")
-    top.set(ylabel="value, density", title="Both trained to the optimum, one line a seed")
+    top.plot(x, value, color="black", linestyle=":", linewidth=1, label="optimal D")
+    bottom.plot(x, np.abs(slope), color="black", linestyle=":", linewidth=1, label="optimal D")
+    top.set(ylabel="value, density", title="Both trained to optimality, one line per seed")
     bottom.axvline(FAKE, color="#e9c46a", linewidth=6, alpha=0.4, label="middle of the fake data")
     bottom.set(
         yscale="log", ylim=(1e-18, 1e3), xlabel="x", ylabel="|gradient|",

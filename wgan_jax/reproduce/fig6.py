@@ -1,4 +1,4 @@
-"""GAN against WGAN on Fashion-MNIST, the generator without batch norm, with constant filters."""
+"""GAN against WGAN on Fashion-MNIST; the generator has no batch norm and constant filters."""
 
 from __future__ import annotations
 

@@ -9,10 +9,10 @@ from wgan_jax.reproduce.figure import Claim, Result, Settings
 
 
 def run(settings: Settings) -> Result:
-    found = curves.curves("GAN", "generator/loss", settings)
-    runs = [c for name in ("MLP generator", "DCGAN generator") for c in found.runs[name]]
-    bad = found.runs["MLPs, learning rate too high"]
-    most = max(c.correlation for c in runs)
+    result = curves.curves("GAN", "generator/loss", settings)
+    runs = [c for name in ("MLP generator", "DCGAN generator") for c in result.runs[name]]
+    bad = result.runs["MLPs, learning rate too high"]
+    largest = max(c.correlation for c in runs)
     rising = np.mean([c.metric[-1] > c.metric[0] for c in runs])
     better = np.mean([c.quality[-1] < c.quality[0] for c in runs])
     claims = [
@@ -23,17 +23,17 @@ def run(settings: Settings) -> Result:
             f"better in {better:.0%}",
         ),
         Claim(
-            f"its rank correlation with {found.measures.quality} on held-out data is negative",
-            most < 0,
-            f"largest correlation {most:+.2f}",
+            f"its rank correlation with {result.measures.quality} on held-out data is negative",
+            largest < 0,
+            f"largest correlation {largest:+.2f}",
         ),
         Claim(
-            "with MLPs and too high a learning rate it tells nothing of the samples either: rank "
+            "with MLPs and too high a learning rate, it does not track sample quality either: rank "
             "correlation below 0.5",
             max(c.correlation for c in bad) < 0.5,
             f"largest correlation {max(c.correlation for c in bad):+.2f}",
         ),
     ]
     title = "GAN: the generator's cost, -log D, and the samples"
-    picture = curves.draw(found, "generator's cost, nats", title, "#e76f51")
-    return Result(picture, curves.numbers(found), claims, curves.table(found), found.earlier)
+    picture = curves.draw(result, "generator's cost, nats", title, "#e76f51")
+    return Result(picture, curves.numbers(result), claims, curves.table(result), result.earlier)

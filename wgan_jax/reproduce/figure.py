@@ -1,4 +1,4 @@
-"""The interface of figures: settings, claims with their evidence, a picture."""
+"""Interface of figures: settings, claims with their evidence, a picture."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SIZES = ("quick", "default", "real", "full")
 
 
 class Settings(NamedTuple):
-    """How a figure is computed.
+    """Settings for computing a figure.
 
     Attributes:
-      size: `default` runs on two cores in minutes; `real` takes the image figures to 32 pixels
-        and the paper's 64 filters, which is hours there; `full` is as long as the paper's, for
-        an accelerator; `quick` only shows that it runs, and judges no claim.
-      seeds: how many; the figure's own number if None.
-      data_dir: of prepared data sets; the default of TFDS if None.
-      cache_path: a file for what a long figure has computed so far, from which it goes on.
+      size: `default` takes minutes on two cores; `real` raises the image figures to 32 pixels and
+        the paper's 64 filters, which takes hours there; `full` trains as long as the paper, on an
+        accelerator; `quick` is a smoke test that judges no claim.
+      seeds: number of seeds; the figure's own number if None.
+      data_dir: folder of prepared data sets; the default of TFDS if None.
+      cache_path: file of a long figure's results so far, from which it resumes.
     """
 
     size: str = "default"
@@ -33,14 +33,14 @@ class Settings(NamedTuple):
     cache_path: Path | None = None
 
     def by_size(self, quick: T, default: T, full: T | None = None) -> T:
-        """The value for this size; others are as `default` where they are not given."""
+        """Return the value for this size; a size without one of its own uses `default`."""
         if self.size == "quick":
             return quick
         return full if self.size == "full" and full is not None else default
 
 
 class Claim(NamedTuple):
-    """A sentence, whether this run supports it, and the numbers that say so."""
+    """A statement, whether this run supports it, and the evidence."""
 
     text: str
     holds: bool
@@ -48,21 +48,21 @@ class Claim(NamedTuple):
 
 
 class Table(NamedTuple):
-    """Numbers to read beside the picture; the first column names the rows."""
+    """Numbers shown with the picture; the first column names the rows."""
 
     head: list[str]
     rows: list[list[str]]
 
 
 class Result(NamedTuple):
-    """A figure.
+    """A computed figure.
 
     Attributes:
       picture: a matplotlib figure.
-      numbers: what is behind it, JSON types.
-      claims: what it supports or does not.
-      table: numbers to read beside it.
-      earlier: seconds on the clock and of CPU time that an interrupted run had spent on it.
+      numbers: the numbers behind it, as JSON types.
+      claims: statements that it supports or does not support.
+      table: numbers shown with the picture.
+      earlier: wall-clock and CPU seconds that interrupted runs had spent on it.
     """
 
     picture: Any
@@ -73,12 +73,12 @@ class Result(NamedTuple):
 
 
 def claim_status(claim: Claim, settings: Settings) -> bool | None:
-    """None where the run was too short to judge."""
+    """Return whether the claim holds, or None if the run was too short to judge."""
     return None if settings.size == "quick" else bool(claim.holds)
 
 
 def report(result: Result, settings: Settings) -> str:
-    """The claims as lines to read."""
+    """Format the claims as text, two lines each."""
     words = {True: "holds        ", False: "DOES NOT HOLD", None: "not judged   "}
     return "\n".join(
         f"{words[claim_status(claim, settings)]}  {claim.text}\n{'':15}{claim.evidence}"
@@ -87,7 +87,7 @@ def report(result: Result, settings: Settings) -> str:
 
 
 def mean_std(values: Any, form: str = ".2f") -> str:
-    """Mean and standard deviation over the seeds, to read; one seed has no spread.
+    """Format the mean and standard deviation over seeds; the mean alone for one seed.
 
     Example:
       >>> mean_std([1.0, 3.0]), mean_std([2.0])
@@ -98,7 +98,7 @@ def mean_std(values: Any, form: str = ".2f") -> str:
 
 
 def seeds_in_words(n: int) -> str:
-    """How many seeds.
+    """Format a number of seeds.
 
     Example:
       >>> seeds_in_words(1), seeds_in_words(3)
@@ -108,7 +108,7 @@ def seeds_in_words(n: int) -> str:
 
 
 def as_json(value: Any) -> Any:
-    """Numbers as JSON has them: what is not finite becomes a string, "inf" or "nan"."""
+    """Convert to JSON types; non-finite floats become strings such as "inf" or "nan"."""
     if isinstance(value, dict):
         return {name: as_json(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
@@ -119,7 +119,7 @@ def as_json(value: Any) -> Any:
 
 
 def machine() -> dict[str, Any]:
-    """What a figure was computed on."""
+    """Describe the machine that a figure is computed on."""
     device = jax.devices()[0]
     return {
         "device": device.device_kind,
@@ -132,7 +132,7 @@ def machine() -> dict[str, Any]:
 
 
 def draw_samples(ax: Any, images: np.ndarray) -> None:
-    """Draw gray images [side * side, h, w] in [-1, 1] as a square."""
+    """Draw gray images [side * side, h, w] in [-1, 1] as a square grid."""
     side = math.isqrt(len(images))
     rows = images.reshape(side, side, *images.shape[1:])
     ax.imshow(np.block([list(row) for row in rows]), cmap="gray", vmin=-1, vmax=1)

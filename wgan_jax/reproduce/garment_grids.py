@@ -1,4 +1,4 @@
-"""Figures 5 to 7 at size `real`: samples of WGAN and GAN after as many generator iterations."""
+"""Figures 5 to 7 at size `real`: WGAN and GAN after equally many generator iterations."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _LEARNED = 0.1  # of an untrained generator's Fréchet distance
 
 
 def garment_grid(generator: str, about: str, settings: Settings, *, gan_fails: bool) -> Result:
-    """WGAN beside GANs with one generator; a GAN's discriminator takes one step or five.
+    """Compare WGAN and GANs with one generator; the discriminator takes one step or five.
 
-    `gan_fails` is what the paper saw of the GAN with this generator.
+    `gan_fails` says whether the paper's GAN fails with this generator.
     """
     garments = Garments(settings)
     runs = {
@@ -56,47 +56,47 @@ def numbers(runs: dict[str, list[GarmentRun]]) -> dict[str, Any]:
                 "w1_upper": run.w1[:, 2].tolist(),
                 "spread": run.spread,
             }
-            for run in found
+            for run in group
         ]
-        for name, found in runs.items()
+        for name, group in runs.items()
     }
 
 
 def claims(runs: dict[str, list[GarmentRun]], gan_fails: bool) -> list[Claim]:
-    ends = {name: np.array([run.frechet[-1] for run in found]) for name, found in runs.items()}
+    ends = {name: np.array([run.frechet[-1] for run in group]) for name, group in runs.items()}
     share = {
-        name: max(run.frechet[-1] / run.untrained for run in found) for name, found in runs.items()
+        name: max(run.frechet[-1] / run.untrained for run in group) for name, group in runs.items()
     }
     others = [name for name in METHODS if name != "WGAN"]
-    said = "; ".join(f"{name} {mean_std(ends[name])}" for name in METHODS)
-    left = "; ".join(f"{name} {share[name]:.1%}" for name in METHODS)
+    distances = "; ".join(f"{name} {mean_std(ends[name])}" for name in METHODS)
+    shares = "; ".join(f"{name} {share[name]:.1%}" for name in METHODS)
     spread = min(run.spread for run in runs["WGAN"])
     return [
         Claim(
-            "with this generator WGAN learns: of an untrained generator's Fréchet distance less "
-            f"than {_LEARNED:.0%} is left",
+            "WGAN learns with this generator: its Fréchet distance ends below "
+            f"{_LEARNED:.0%} of the untrained generator's",
             share["WGAN"] < _LEARNED,
-            f"left at most: {left}",
+            f"at most: {shares}",
         ),
         Claim(
-            "the GAN is further from the data than WGAN after as many generator iterations, with "
-            "one step of its discriminator and with five",
+            "the GAN is farther from the data than WGAN after as many generator iterations, with "
+            "one discriminator step and with five",
             all(ends[name].mean() > ends["WGAN"].mean() for name in others),
-            f"Fréchet distance on LeNet features: {said}",
+            f"Fréchet distance on LeNet features: {distances}",
         )
         if gan_fails
         else Claim(
-            f"so does the GAN, with one step of its discriminator or with five: less than "
-            f"{_LEARNED:.0%} is left",
+            f"so does the GAN, with one discriminator step or with five: its Fréchet distance "
+            f"ends below {_LEARNED:.0%}",
             min(share[name] for name in others) < _LEARNED,
-            f"left at most: {left}",
+            f"at most: {shares}",
         ),
         Claim(
-            "WGAN's samples vary as the data do: mean standard deviation of a pixel at least 80%",
+            "WGAN's samples vary as the data do: mean pixel standard deviation at least 80%",
             spread >= 0.8,
             "; ".join(
-                f"{name} {np.mean([run.spread for run in found]):.0%}"
-                for name, found in runs.items()
+                f"{name} {np.mean([run.spread for run in group]):.0%}"
+                for name, group in runs.items()
             ),
         ),
     ]
@@ -104,23 +104,23 @@ def claims(runs: dict[str, list[GarmentRun]], gan_fails: bool) -> list[Claim]:
 
 def table(runs: dict[str, list[GarmentRun]], floor: float) -> Table:
     rows = []
-    for name, found in runs.items():
-        lower, upper = (np.mean([run.w1[-1, i] for run in found]) for i in (1, 2))
+    for name, group in runs.items():
+        lower, upper = (np.mean([run.w1[-1, i] for run in group]) for i in (1, 2))
         rows.append(
             [
                 name,
-                f"{found[0].steps[-1]:,}",
-                mean_std([run.frechet[-1] for run in found]),
-                f"{mean_std([run.w1[-1, 0] for run in found])} ({lower:.2f} to {upper:.1f})",
-                f"{np.mean([run.spread for run in found]):.0%} of the data's",
+                f"{group[0].steps[-1]:,}",
+                mean_std([run.frechet[-1] for run in group]),
+                f"{mean_std([run.w1[-1, 0] for run in group])} ({lower:.2f} to {upper:.1f})",
+                f"{np.mean([run.spread for run in group]):.0%} of the data's",
             ]
         )
     head = [
         "method",
         "generator iterations",
         "Fréchet distance on LeNet features",
-        "W1 between images, with its bounds",
-        "spread of the pixels",
+        "W1 between images (with bounds)",
+        "pixel standard deviation",
     ]
     return Table(head, [*rows, ["training images", "", f"{floor:.2f}", "", ""]])
 

@@ -1,10 +1,9 @@
 """Runs on Fashion-MNIST at 32 pixels with the paper's 64 filters, judged as they train.
 
-Figures 3 to 8 at size `real` show the same few runs. Each is kept with its numbers beside the
-figures, so that a figure trains those alone that no other one has; an interrupted run goes on from
-its last snapshot.
-Quality is the Fréchet distance on features of a classifier of the data, and W1 between images with
-its bounds, both to test images.
+Figures 3 to 8 at size `real` share a few runs. Each is saved next to the figures with its numbers,
+so a figure trains only the runs that no other figure has; an interrupted run resumes from its last
+snapshot. Quality is the Fréchet distance on features of a classifier of the data, and W1 between
+images with its bounds, both to test images.
 """
 
 from __future__ import annotations
@@ -30,12 +29,12 @@ from wgan_jax.reproduce.unfinished import UnfinishedRun
 from wgan_jax.transforms.ema import with_ema
 
 KEPT = "garments.jsonl"
-SHOWN = 64  # samples that are kept of the end of a run
+SHOWN = 64  # final samples that are kept of a run
 _JUDGED = 2_500
 
 
 class Sizes(NamedTuple):
-    """How large the networks are, and how long a run is."""
+    """Size of the networks and length of a run."""
 
     filters: int = 64
     width: int = 512
@@ -48,13 +47,13 @@ class GarmentRun(NamedTuple):
     """A finished run.
 
     Attributes:
-      metrics: those of training, at each generator iteration.
+      metrics: training metrics at each generator iteration.
       steps: generator iterations at each snapshot but the first.
-      frechet: distance of features at these, between 2,500 samples and all test images.
+      frechet: Fréchet distance at these, between 2,500 samples and all test images.
       w1: value, lower and upper bound of W1 between images at these, [snapshots, 3].
       untrained: Fréchet distance before training.
-      spread: mean standard deviation of a pixel at the end, as a share of the data's.
-      samples: of the end, [64, 32, 32, 1] in [-1, 1].
+      spread: mean pixel standard deviation at the end, as a share of the data's.
+      samples: final samples, [64, 32, 32, 1] in [-1, 1].
     """
 
     metrics: dict[str, np.ndarray]
@@ -67,20 +66,20 @@ class GarmentRun(NamedTuple):
 
 
 class Garments:
-    """Trains the runs that figures ask for, or reads what an earlier figure has kept.
+    """Trains the runs that figures request, or reads those that an earlier figure saved.
 
     Args:
-      settings: where the data and the kept runs are.
-      sizes: of networks and runs.
+      settings: location of the data and the saved runs.
+      sizes: sizes of networks and runs.
     """
 
     def __init__(self, settings: Settings, sizes: Sizes = Sizes()):  # noqa: B008
         self.dataset = fashion_mnist(settings)
         self._folder = Path() if settings.cache_path is None else settings.cache_path.parent
-        self._kept = None if settings.cache_path is None else self._folder / KEPT
+        self._path = None if settings.cache_path is None else self._folder / KEPT
         self._sizes = sizes
         self._settings = {**sizes._asdict(), "warmup": str(sizes.warmup)}
-        self._cache = ResultCache(self._kept, self._settings)
+        self._cache = ResultCache(self._path, self._settings)
         self._judge: Judge | None = None
 
     @property
@@ -94,7 +93,7 @@ class Garments:
         return self._cache.earlier
 
     def floor(self) -> float:
-        """The Fréchet distance that 2,500 training images score."""
+        """Return the Fréchet distance of 2,500 training images."""
         return float(self._cache({"floor": "frechet"}, lambda floor: self.judge.floor(_JUDGED)))
 
     def about_features(self) -> str:
@@ -110,7 +109,7 @@ class Garments:
         n_critic: int = 5,
         rate: float = 2e-4,
     ) -> GarmentRun:
-        """The run of `method` with one of the paper's generators, as `image_config` names them.
+        """Return the run of `method` with networks as `image_config` names them.
 
         WGAN has the warm-up of the paper's code: 100 critic steps in each of the first 25
         iterations and in every 500th.
@@ -132,25 +131,25 @@ class Garments:
             images = generate(
                 now.gan, now.state, derive_key(now.state.key, Purpose.QUALITY), _JUDGED
             )
-            found = {"frechet": self.judge.frechet(images), **self.judge.w1(now.gan, now.state)}
-            print(_said(entry, now.step, found), flush=True)
+            scores = {"frechet": self.judge.frechet(images), **self.judge.w1(now.gan, now.state)}
+            print(_progress(entry, now.step, scores), flush=True)
             metrics = {name: values.tolist() for name, values in now.metrics.items()}
             drawn = self._drawn(now) if snapshot == last else {}
-            return {"step": now.step, "metrics": metrics, **found, **drawn}
+            return {"step": now.step, "metrics": metrics, **scores, **drawn}
 
-        found = []
+        results = []
         for snapshot in range(last + 1):
-            found.append(self._cache({**entry, "snapshot": snapshot}, judge))
+            results.append(self._cache({**entry, "snapshot": snapshot}, judge))
             run.save()
         run.forget()
-        return _as_run(found)
+        return _as_run(results)
 
     def _folder_of(self, entry: dict[str, Any]) -> Path | None:
-        if self._kept is None:
+        if self._path is None:
             return None
-        told = json.dumps([entry, self._settings], sort_keys=True)
-        name = hashlib.sha256(told.encode()).hexdigest()[:16]
-        return self._kept.with_suffix(".unfinished") / name
+        text = json.dumps([entry, self._settings], sort_keys=True)
+        name = hashlib.sha256(text.encode()).hexdigest()[:16]
+        return self._path.with_suffix(".unfinished") / name
 
     def _drawn(self, now: Snapshot) -> dict[str, Any]:
         key = derive_key(now.state.key, Purpose.SAMPLES)
@@ -178,8 +177,8 @@ class Garments:
         return dataclasses.replace(config, seed=seed, n_critic=n_critic, warmup=warmup)
 
 
-def _as_run(found: list[dict[str, Any]]) -> GarmentRun:
-    start, *later = found
+def _as_run(results: list[dict[str, Any]]) -> GarmentRun:
+    start, *later = results
     w1 = [[at[f"w1/{name}"] for name in ("value", "lower", "upper")] for at in later]
     return GarmentRun(
         metrics={
@@ -195,9 +194,9 @@ def _as_run(found: list[dict[str, Any]]) -> GarmentRun:
     )
 
 
-def _said(entry: dict[str, Any], step: int, found: dict[str, float]) -> str:
+def _progress(entry: dict[str, Any], step: int, scores: dict[str, float]) -> str:
     return (
         f"{entry['method']}, {entry['generator']} generator, {entry['critic']} critic, "
         f"{entry['n_critic']} critic steps, seed {entry['seed']}, iteration {step:,}: Fréchet "
-        f"{found['frechet']:.3f}, W1 {found['w1/value']:.2f} (at least {found['w1/lower']:.2f})"
+        f"{scores['frechet']:.3f}, W1 {scores['w1/value']:.2f} (at least {scores['w1/lower']:.2f})"
     )

@@ -1,7 +1,7 @@
-"""Value surfaces of critics trained to the optimum: clipping against the gradient penalty.
+"""Value surfaces of critics trained to optimality: clipping against the gradient penalty.
 
-The generator stands still at the data plus unit Gaussian noise, as in the figure of
-the WGAN-GP paper. Each critic is divided by its steepest slope on the plane.
+The generator is fixed to the data plus unit Gaussian noise, as in the figure of
+the WGAN-GP paper. Each critic is divided by its steepest slope on the plotted square.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from wgan_jax.transforms.clipping import clip_weights
 from wgan_jax.transforms.optimizers import Adam, RMSProp
 from wgan_jax.types import Array, from_linen
 
-# Scaled as in gan_toy.py of the WGAN-GP paper: all of about unit size.
+# Scaled as in gan_toy.py of the WGAN-GP paper, all to roughly unit size.
 DATA: dict[str, Any] = {
     "8 Gaussians": Ring(radius=2 / 1.414, std=0.02 / 1.414),
     "25 Gaussians": Grid(spacing=2 / 2.828, std=0.05 / 2.828),
     "Swiss roll": SwissRoll(),
 }
-_REACH, _SIDE, _POINTS = 2.0, 81, 1_000
+_EXTENT, _SIDE, _POINTS = 2.0, 81, 1_000
 
 
 def run(settings: Settings) -> Result:
@@ -61,7 +61,7 @@ def noisy(data: Callable[[Array, int], Array]) -> Callable[[Array, int], Array]:
 
 
 def critics(data: Any, steps: int, width: int) -> dict[str, Callable[[Array], Any]]:
-    """Critics by method, as functions of a key."""
+    """Return critics by method, as functions of a key."""
     network = from_linen(MLP(features=(width,) * 3))
     rmsprop = RMSProp(learning_rate=1e-3, decay="cosine", decay_iterations=steps).build()
     adam = Adam(learning_rate=1e-3, decay="cosine", decay_iterations=steps).build()
@@ -92,8 +92,8 @@ def critics(data: Any, steps: int, width: int) -> dict[str, Callable[[Array], An
 
 
 def surface(critic: Callable[[Array], Array]) -> tuple[np.ndarray, float]:
-    """Values [side, side] on the plane over the steepest slope there, and that slope."""
-    line = jnp.linspace(-_REACH, _REACH, _SIDE)
+    """Return values [side, side] divided by their steepest slope, and that slope."""
+    line = jnp.linspace(-_EXTENT, _EXTENT, _SIDE)
     mesh = jnp.stack(jnp.meshgrid(line, line), -1).reshape(-1, 2)
     slope = float(jnp.linalg.norm(jax.grad(lambda x: critic(x).sum())(mesh), axis=1).max())
     return np.asarray(critic(mesh)).reshape(_SIDE, _SIDE) / slope, slope
@@ -105,16 +105,16 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
         for method in ("weight clipping", "gradient penalty")
     }
     clipped, penalized = shares["weight clipping"], shares["gradient penalty"]
-    said = ", ".join(
+    evidence = ", ".join(
         f"{name} {c:.0%} and {p:.0%}"
         for name, c, p in zip(numbers, clipped, penalized, strict=True)
     )
     return [
         Claim(
-            "with its slope brought to 1, the penalized critic attains more of W1 than the "
+            "with its slope scaled to 1, the penalized critic attains more of W1 than the "
             "clipped one on all three data sets",
             all(p > c for c, p in zip(clipped, penalized, strict=True)),
-            f"share of exact W1, clipped and penalized: {said}",
+            f"share of exact W1, clipped and penalized: {evidence}",
         )
     ]
 
@@ -123,7 +123,7 @@ def draw(surfaces: dict[tuple[str, str], np.ndarray], numbers: dict[str, Any]) -
     plt = pyplot()
     methods = ("weight clipping", "gradient penalty")
     figure, cells = plt.subplots(2, 3, figsize=(10, 7.2), layout="constrained")
-    line = np.linspace(-_REACH, _REACH, _SIDE)
+    line = np.linspace(-_EXTENT, _EXTENT, _SIDE)
     for row, method in zip(cells, methods, strict=True):
         for ax, name in zip(row, DATA, strict=True):
             values = surfaces[method, name]
@@ -134,5 +134,5 @@ def draw(surfaces: dict[tuple[str, str], np.ndarray], numbers: dict[str, Any]) -
             ax.set(aspect="equal", xlim=(-2, 2), ylim=(-2, 2), xticks=[], yticks=[])
             ax.set_title(f"{name}: {share:.0%} of $W_1$", fontsize=10)
         row[0].set_ylabel(method)
-    figure.suptitle("Level sets of critics trained to the optimum; red: data")
+    figure.suptitle("Level sets of critics trained to optimality; red: data")
     return figure

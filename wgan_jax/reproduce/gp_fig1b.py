@@ -1,7 +1,7 @@
-"""Twelve-layer critics on the swiss roll: gradients by layer, and where the weights end up.
+"""Twelve-layer critics on the swiss roll: gradients by layer, and the final weights.
 
 The gradient is that of the critic's loss with respect to the input of each
-activation, its root mean square over samples and units, after training.
+activation, as root mean square over samples and units after training.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ def run(settings: Settings) -> Result:
     weights: dict[str, np.ndarray] = {}
     for row, (name, fit) in enumerate(critics(steps, width).items()):
         keys = jax.random.split(jax.random.fold_in(on_fit, row), seeds)
-        found = [fit(key)[0].params for key in keys]
-        norms[name] = np.stack([np.asarray(layer_gradients(p, real, fake)) for p in found])
-        weights[name] = np.concatenate([np.ravel(w) for w in kernels(found[0])])
+        params = [fit(key)[0].params for key in keys]
+        norms[name] = np.stack([np.asarray(layer_gradients(p, real, fake)) for p in params])
+        weights[name] = np.concatenate([np.ravel(w) for w in kernels(params[0])])
     numbers = {
         "gradients": {name: rows.tolist() for name, rows in norms.items()},
         "growth_per_layer": {name: growth(rows).tolist() for name, rows in norms.items()},
@@ -76,7 +76,7 @@ def kernels(params: PyTree) -> list[Array]:
 
 
 def layer_gradients(params: PyTree, real: Array, fake: Array) -> Array:
-    """RMS gradient of the critic's loss at the input of each hidden activation, [layers]."""
+    """Return RMS gradients of the critic's loss at the input of hidden activations, [layers]."""
     n = len(real)
     x = jnp.concatenate([real, fake])
     sign = jnp.concatenate([-jnp.ones(n), jnp.ones(n)])
@@ -94,27 +94,27 @@ def layer_gradients(params: PyTree, real: Array, fake: Array) -> Array:
 
 
 def _rms(x: Array) -> Array:
-    """The root mean square, over the largest value first: squares of what vanishes underflow."""
+    """Return the root mean square, scaled by the maximum since squares of tiny values underflow."""
     largest = jnp.maximum(jnp.abs(x).max(), jnp.finfo(x.dtype).tiny)
     return largest * jnp.sqrt(((x / largest) ** 2).mean())
 
 
 def growth(norms: np.ndarray) -> np.ndarray:
-    """The factor by which the gradient grows from a layer to the one below, for each seed."""
+    """Return the factor by which the gradient grows from a layer to the one below, per seed."""
     logs = np.log(np.maximum(norms, 1e-45))
     return np.exp((logs[:, 0] - logs[:, -1]) / (LAYERS - 1))
 
 
 def _histogram(weights: np.ndarray) -> dict[str, list[float]]:
-    reach = float(np.abs(weights).max())
-    counts, edges = np.histogram(weights, bins=_BINS, range=(-reach, reach), density=True)
+    limit = float(np.abs(weights).max())
+    counts, edges = np.histogram(weights, bins=_BINS, range=(-limit, limit), density=True)
     return {"density": counts.tolist(), "edges": edges.tolist()}
 
 
 def claims(norms: dict[str, np.ndarray], numbers: dict[str, Any]) -> list[Claim]:
     rate = {name: growth(rows) for name, rows in norms.items()}
 
-    def seen(name: str) -> str:
+    def range_of(name: str) -> str:
         return f"{name}: {rate[name].min():.3g} to {rate[name].max():.3g}"
 
     penalty = np.abs(np.log(rate["penalty"])).max()
@@ -123,17 +123,17 @@ def claims(norms: dict[str, np.ndarray], numbers: dict[str, Any]) -> list[Claim]
         Claim(
             "for c = 0.1 gradients grow exponentially toward the first layer",
             bool(rate["c = 0.1"].min() > 1.1),
-            f"factor per layer over {seeds_in_words(len(norms['c = 0.1']))}, {seen('c = 0.1')}",
+            f"factor per layer over {seeds_in_words(len(norms['c = 0.1']))}, {range_of('c = 0.1')}",
         ),
         Claim(
             "for c = 0.01 and 0.001 they vanish exponentially",
             bool(max(rate["c = 0.01"].max(), rate["c = 0.001"].max()) < 0.9),
-            f"{seen('c = 0.01')}; {seen('c = 0.001')}",
+            f"{range_of('c = 0.01')}; {range_of('c = 0.001')}",
         ),
         Claim(
-            "with the gradient penalty they stay closer to even than under any clipping",
+            "with the gradient penalty they stay more even across layers than under any clipping",
             bool(penalty < min(clipped.values())),
-            seen("penalty"),
+            range_of("penalty"),
         ),
         Claim(
             "clipped weights pile up at +c and -c",
@@ -157,7 +157,7 @@ def draw(norms: dict[str, np.ndarray], weights: dict[str, np.ndarray]) -> Any:
         ax.plot([], [], color=color, label=label)
     ax.set(
         yscale="log", xlabel="layer (1 is next to the data)", ylabel="RMS gradient",
-        title="Clipping makes gradients explode or vanish, one line a seed",
+        title="Clipping makes gradients explode or vanish, one line per seed",
     )  # fmt: skip
     ax.grid(alpha=0.3)
     ax.legend()

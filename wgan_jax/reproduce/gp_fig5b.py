@@ -1,7 +1,7 @@
-"""1,000 digits: the critic's loss on data it is trained on, and on data it has not seen.
+"""1,000 digits: the critic's loss on its training data and on held-out data.
 
-A WGAN with the gradient penalty beside one with clipping. Where a critic
-overfits, the two curves part.
+One WGAN has the gradient penalty, the other weight clipping. Where a critic
+overfits, its two curves diverge.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _TRAIN = 1_000
 
 @dataclasses.dataclass(frozen=True)
 class FewDigits(DatasetConfig):
-    """The first 1,000 digits; `rest` holds the others."""
+    """The first 1,000 digits; `rest` returns the others."""
 
     def open(self) -> ArrayDataset:
         return ArrayDataset(Digits(split="all").open().examples[:_TRAIN])
@@ -46,7 +46,7 @@ def run(settings: Settings) -> Result:
     numbers: dict[str, Any] = {}
     for name, config in configs(steps, filters).items():
         numbers[name] = losses(config, snapshots)
-        print(f"{name}: gap at the end {_gap(numbers[name]):.2f}", flush=True)
+        print(f"{name}: final gap {_gap(numbers[name]):.2f}", flush=True)
     return Result(draw(numbers), numbers, claims(numbers))
 
 
@@ -75,11 +75,11 @@ def configs(steps: int, filters: int) -> dict[str, Config]:
 
 
 def losses(config: Config, snapshots: int) -> dict[str, list[float]]:
-    """The negative critic loss on both halves, at each snapshot."""
+    """Return the negative critic loss on both subsets at each snapshot."""
     critic, objective = from_linen(config.critic), Wasserstein()
-    parts = {"train": FewDigits().open().examples, "validation": FewDigits.rest().examples}
-    images = {name: np.float32(x) / 127.5 - 1 for name, x in parts.items()}
-    found: dict[str, list[float]] = {"steps": [], "train": [], "validation": []}
+    splits = {"train": FewDigits().open().examples, "validation": FewDigits.rest().examples}
+    images = {name: np.float32(x) / 127.5 - 1 for name, x in splits.items()}
+    curves: dict[str, list[float]] = {"steps": [], "train": [], "validation": []}
 
     @jax.jit
     def scores(state: GANState, x: Any) -> Any:
@@ -87,14 +87,14 @@ def losses(config: Config, snapshots: int) -> dict[str, list[float]]:
 
     for now in snapshots_of(config, snapshots=snapshots):
         fake = scores(now.state, now.gan.generate(now.state, jax.random.key(7), 1_000))
-        found["steps"].append(now.step)
+        curves["steps"].append(now.step)
         for name, x in images.items():
-            found[name].append(float(-objective.critic_loss(scores(now.state, x), fake)))
-    return found
+            curves[name].append(float(-objective.critic_loss(scores(now.state, x), fake)))
+    return curves
 
 
 def _gap(curve: dict[str, list[float]]) -> float:
-    """How much of the training loss is not there on validation data, late in training."""
+    """Return the share of the training loss that is missing on validation data, late in a run."""
     late = len(curve["train"]) * 3 // 4
     seen, unseen = (float(np.mean(curve[name][late:])) for name in ("train", "validation"))
     return (seen - unseen) / max(abs(seen), 1e-12)
@@ -105,15 +105,15 @@ def claims(numbers: dict[str, Any]) -> list[Claim]:
     penalized, clipped = gaps["gradient penalty"], gaps["weight clipping"]
     return [
         Claim(
-            "with the gradient penalty the critic overfits 1,000 digits: its loss on validation "
-            "data falls behind",
+            "with the gradient penalty the critic overfits 1,000 digits: its loss is worse on "
+            "validation data",
             penalized > 0.1,
-            f"{penalized:.0%} of the negative loss is missing on validation data",
+            f"its negative loss is {penalized:.0%} lower on validation data",
         ),
         Claim(
             "it overfits more than with weight clipping",
             penalized > clipped,
-            f"missing under clipping: {clipped:.0%}",
+            f"under clipping it is {clipped:.0%} lower",
         ),
     ]
 
@@ -123,14 +123,14 @@ def draw(numbers: dict[str, Any]) -> Any:
     figure, panels = plt.subplots(1, 2, figsize=(10, 4.3), layout="constrained")
     for ax, (name, curve) in zip(panels, numbers.items(), strict=True):
         ax.plot(curve["steps"], curve["train"], color="#264653", label="the 1,000 training digits")
-        ax.plot(curve["steps"], curve["validation"], color="#d1495b", label="797 other digits")
+        ax.plot(curve["steps"], curve["validation"], color="#d1495b", label="797 held-out digits")
         ax.set(xlabel="generator iterations", ylabel="negative critic loss", title=name)
         settled = np.array([curve["train"], curve["validation"]])[:, len(curve["steps"]) // 5 :]
         ax.set_ylim(min(0, settled.min()), 1.6 * settled.max())
         ax.grid(alpha=0.3)
         ax.legend()
     figure.suptitle(
-        "Where the curves part, the critic knows its training data by heart\n"
-        "(the peak at the start lies above the panels)"
+        "Where the curves diverge, the critic has memorized its training data\n"
+        "(the initial peak is cut off)"
     )
     return figure

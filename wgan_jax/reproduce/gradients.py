@@ -1,9 +1,9 @@
 """The norm of the generator's gradient over training, GAN against WGAN.
 
-Left, both players train, with five critic steps each iteration. Right, an untrained
-generator stands still while its critic is trained to the optimum: the better a
-discriminator is, the less a minimax GAN learns from it. On the ring of 8 Gaussians; at size
-`real` on Fashion-MNIST, with the paper's DCGAN.
+Left: both players train, with five critic steps per iteration. Right: an untrained
+generator is held fixed while its critic is trained to optimality; the better a discriminator
+is, the less a minimax GAN learns from it. The data are the ring of 8 Gaussians; at size `real`
+Fashion-MNIST, with the paper's DCGAN.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def run(settings: Settings) -> Result:
     steps = 200 if real else settings.by_size(20, 1_000, 10_000)
     critic_steps, every = (1_000, 25) if real else settings.by_size((20, 5), (2_000, 25))
     configs = _image_methods(settings) if real else _toy_methods(settings)
-    kept = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
-    found: dict[str, np.ndarray] = {}
-    still: dict[str, np.ndarray] = {}
+    cache = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
+    joint: dict[str, np.ndarray] = {}
+    fixed: dict[str, np.ndarray] = {}
 
     def norms(method: str) -> list[Any]:
         config = dataclasses.replace(configs[method], steps=steps, n_critic=5)
@@ -55,19 +55,19 @@ def run(settings: Settings) -> Result:
         return [[track.metrics[_NORM].tolist() for track in tracks], alone.tolist()]
 
     for name in METHODS:
-        found[name], still[name] = map(np.asarray, kept({"method": name}, norms))
-        print(f"{name:11} smallest median {_smallest(found[name]).min():.2g}", flush=True)
+        joint[name], fixed[name] = map(np.asarray, cache({"method": name}, norms))
+        print(f"{name:11} smallest median {_smallest(joint[name]).min():.2g}", flush=True)
     thin = max(1, steps // 200)
     numbers = {
         "steps": np.arange(1, steps + 1, thin).tolist(),
-        "norms": {name: norms[:, ::thin].tolist() for name, norms in found.items()},
-        "smallest_median": {name: _smallest(norms).tolist() for name, norms in found.items()},
+        "norms": {name: norms[:, ::thin].tolist() for name, norms in joint.items()},
+        "smallest_median": {name: _smallest(norms).tolist() for name, norms in joint.items()},
         "critic_steps": np.arange(0, critic_steps + 1, every).tolist(),
-        "norms_standing_still": {name: norms.tolist() for name, norms in still.items()},
-        "left_standing_still": {name: left(norms).tolist() for name, norms in still.items()},
+        "norms_standing_still": {name: norms.tolist() for name, norms in fixed.items()},
+        "left_standing_still": {name: left(norms).tolist() for name, norms in fixed.items()},
     }
-    picture = draw(found, still, every, "Fashion-MNIST" if real else "Ring of 8")
-    return Result(picture, numbers, claims(found, still), earlier=kept.earlier)
+    picture = draw(joint, fixed, every, "Fashion-MNIST" if real else "Ring of 8")
+    return Result(picture, numbers, claims(joint, fixed), earlier=cache.earlier)
 
 
 def _toy_methods(settings: Settings) -> dict[str, Config]:
@@ -89,8 +89,8 @@ def _image_methods(settings: Settings) -> dict[str, Config]:
         )
         return dataclasses.replace(config, **changes)
 
-    calm = Adam(learning_rate=1e-4, b1=0.0, b2=0.9)
-    each_alone = DCGANCritic(image_size=32, channels=1, filters=64, norm="layer")
+    adam = Adam(learning_rate=1e-4, b1=0.0, b2=0.9)
+    layer_norm = DCGANCritic(image_size=32, channels=1, filters=64, norm="layer")
     return {
         "minimax GAN": method("GAN", objective=JensenShannon(generator="minimax")),
         "GAN": method("GAN"),
@@ -98,16 +98,16 @@ def _image_methods(settings: Settings) -> dict[str, Config]:
         "WGAN-GP": method(
             "WGAN",
             clip=None,
-            critic=each_alone,
+            critic=layer_norm,
             penalty=GradientPenalty(weight=10.0),
-            generator_optimizer=calm,
-            critic_optimizer=calm,
+            generator_optimizer=adam,
+            critic_optimizer=adam,
         ),
     }
 
 
 def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every: int) -> np.ndarray:
-    """Norms of an untrained generator's gradient, before and after each block of critic steps."""
+    """Return gradient norms of an untrained generator, before and after each critic block."""
 
     def norm(state: GANState) -> Array:
         return model.generator_step(state, config.batch_size)[1][_NORM]
@@ -134,35 +134,35 @@ def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every:
 
 
 def left(norms: np.ndarray) -> np.ndarray:
-    """Median norm of the last tenth over the largest before, of each seed."""
+    """Return the median norm of the last tenth over the largest norm, per seed."""
     late = norms[:, -max(1, norms.shape[1] // 10) :]
     return np.median(late, axis=1) / norms.max(1)
 
 
 def _smallest(norms: np.ndarray) -> np.ndarray:
-    """Lowest running median of the norm over its median at the start, of each seed."""
+    """Return the lowest running median of the norm over its initial median, per seed."""
     smooth = np.stack([running_median(row) for row in norms])
     return smooth.min(1) / np.median(norms[:, : max(1, norms.shape[1] // 50)], axis=1)
 
 
-def claims(found: dict[str, np.ndarray], still: dict[str, np.ndarray]) -> list[Claim]:
-    low = {name: _smallest(norms) for name, norms in found.items()}
-    rest = {name: left(norms) for name, norms in still.items()}
+def claims(joint: dict[str, np.ndarray], fixed: dict[str, np.ndarray]) -> list[Claim]:
+    low = {name: _smallest(norms) for name, norms in joint.items()}
+    rest = {name: left(norms) for name, norms in fixed.items()}
     return [
         Claim(
-            "while the generator stands still and the discriminator is trained to its optimum, the "
-            "minimax GAN's gradient vanishes: less than a hundredth of it is left",
+            "while the generator is fixed and the discriminator is trained to optimality, the "
+            "minimax GAN's gradient vanishes: less than a hundredth of it remains",
             bool((rest["minimax GAN"] < 0.01).all()),
-            f"at most {rest['minimax GAN'].max():.2g} is left, {seeds_in_words(len(rest['WGAN']))}",
+            f"at most {rest['minimax GAN'].max():.2g} remains, {seeds_in_words(len(rest['WGAN']))}",
         ),
         Claim(
-            "WGAN's does not: more than a tenth is left",
+            "WGAN's does not: more than a tenth remains",
             bool((rest["WGAN"] > 0.1).all()),
-            f"at least {rest['WGAN'].min():.2g} is left",
+            f"at least {rest['WGAN'].min():.2g} remains",
         ),
         Claim(
-            "it vanishes as well where both players train, with five steps of the discriminator: "
-            "it falls below a hundredth of its first size",
+            "it also vanishes while both players train, with five discriminator steps: it falls "
+            "below a hundredth of its initial size",
             bool((low["minimax GAN"] < 0.01).all()),
             f"largest of the seeds' smallest medians {low['minimax GAN'].max():.2g}",
         ),
@@ -174,14 +174,14 @@ def claims(found: dict[str, np.ndarray], still: dict[str, np.ndarray]) -> list[C
     ]
 
 
-def draw(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int, data: str) -> Any:
+def draw(joint: dict[str, np.ndarray], fixed: dict[str, np.ndarray], every: int, data: str) -> Any:
     plt = pyplot()
     figure, (both, one) = plt.subplots(1, 2, figsize=(11, 4.8), layout="constrained", sharey=True)
     for name, color in METHODS.items():
-        smooth = np.stack([running_median(row) for row in found[name]])
+        smooth = np.stack([running_median(row) for row in joint[name]])
         for ax, values, steps in (
             (both, smooth, np.arange(1, smooth.shape[1] + 1)),
-            (one, still[name], every * np.arange(still[name].shape[1])),
+            (one, fixed[name], every * np.arange(fixed[name].shape[1])),
         ):
             values = np.maximum(values, 1e-12)
             ax.plot(steps, np.median(values, axis=0), color=color, label=name)
@@ -192,11 +192,11 @@ def draw(found: dict[str, np.ndarray], still: dict[str, np.ndarray], every: int,
         ylabel="L2 norm of the generator's gradient",
         title="Both train (running medians)",
     )
-    one.set(xlabel="critic steps", title="An untrained generator stands still")
+    one.set(xlabel="critic steps", title="Untrained generator held fixed")
     for ax in (both, one):
         ax.grid(alpha=0.3)
     both.legend()
-    count = len(found["WGAN"])
+    count = len(joint["WGAN"])
     shown = "median and range of " if count > 1 else ""
     figure.suptitle(f"{data}, {shown}{seeds_in_words(count)}")
     return figure

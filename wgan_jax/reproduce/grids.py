@@ -1,4 +1,4 @@
-"""Shared by figures 5 to 7: samples of WGAN and GAN with one critic, on Fashion-MNIST."""
+"""Figures 5 to 7: samples of WGAN and GAN with one critic, on Fashion-MNIST."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ _POINTS, _SIDE = 1_000, 8
 
 
 def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: bool) -> Result:
-    """Both methods with one generator; the number is exact W1 to the test images.
+    """Train both methods with one generator; quality is exact W1 to test images.
 
-    `gan_fails` is what the paper saw of the GAN with this generator. At size `real` quality is
-    that of features, and GANs take as many generator iterations.
+    `gan_fails` says whether the paper's GAN fails with this generator. At size `real`, quality is
+    measured on features, and GANs take as many generator iterations as WGAN.
     """
     if settings.size == "real":
         return garment_grid(generator, about, settings, gan_fails=gan_fails)
     dataset = TFDS(name="fashion_mnist", data_dir=settings.data_dir)
     unseen = dataclasses.replace(dataset, split="test").open()
     points = settings.by_size(200, _POINTS)
-    real, other = (
+    real, reference = (
         np.asarray(unseen.at(jax.random.key(1), i, points)).reshape(points, -1) for i in range(2)
     )
-    numbers: dict[str, Any] = {"points": points, "w1_floor": exact_w1(real, other)}
+    numbers: dict[str, Any] = {"points": points, "w1_floor": exact_w1(real, reference)}
     samples = {}
     for method in METHODS:
         config = image_config(
@@ -45,21 +45,21 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
             steps=settings.by_size(10, 2_000, 50_000) * (1 if method == "WGAN" else 2),
             rate=_RATES,
         )
-        track = train(config, snapshots=settings.by_size(2, 4), samples=points)
-        clouds = [x.reshape(len(x), -1) for x in track.samples[1:]]
+        history = train(config, snapshots=settings.by_size(2, 4), samples=points)
+        clouds = [x.reshape(len(x), -1) for x in history.samples[1:]]
         w1 = [exact_w1(x, real) for x in clouds]
         spread = float(clouds[-1].std(0).mean() / real.std(0).mean())
-        numbers[method] = {"steps": track.steps[1:].tolist(), "w1": w1, "spread": spread}
-        samples[method] = track.samples[-1][: _SIDE**2]
-        print(f"{method}: {_said(w1[-1:], numbers)}", flush=True)
+        numbers[method] = {"steps": history.steps[1:].tolist(), "w1": w1, "spread": spread}
+        samples[method] = history.samples[-1][: _SIDE**2]
+        print(f"{method}: {_evidence(w1[-1:], numbers)}", flush=True)
     return Result(
         draw(samples, numbers, about), numbers, claims(numbers, gan_fails), table(numbers)
     )
 
 
 def table(numbers: dict[str, Any]) -> Table:
-    w1 = f"exact W1 of {numbers['points']:,} to as many test images"
-    head = ["method", "generator iterations", w1, "spread of the pixels"]
+    w1 = f"exact W1 of {numbers['points']:,} samples to as many test images"
+    head = ["method", "generator iterations", w1, "pixel standard deviation"]
     rows = [
         [
             name,
@@ -69,36 +69,36 @@ def table(numbers: dict[str, Any]) -> Table:
         ]
         for name, row in ((name, numbers[name]) for name in METHODS)
     ]
-    return Table(
-        head, [*rows, ["test images against others", "", f"{numbers['w1_floor']:.2f}", ""]]
-    )
+    return Table(head, [*rows, ["two sets of test images", "", f"{numbers['w1_floor']:.2f}", ""]])
 
 
 def claims(numbers: dict[str, Any], gan_fails: bool) -> list[Claim]:
     wgan, gan = (numbers[method] for method in METHODS)
     bound = 1.5 * numbers["w1_floor"]
-    said = _said([wgan["w1"][-1], gan["w1"][-1]], numbers)
+    evidence = _evidence([wgan["w1"][-1], gan["w1"][-1]], numbers)
     return [
         Claim(
-            "with this generator WGAN comes within 1.5 times what test images score against others",
+            "with this generator WGAN is within 1.5 times the W1 between two sets of test images",
             wgan["w1"][-1] < bound,
-            said,
+            evidence,
         ),
-        Claim("the GAN is further from the data than WGAN", gan["w1"][-1] > wgan["w1"][-1], said)
-        if gan_fails
-        else Claim("so does the GAN: within 1.5 times, too", gan["w1"][-1] < bound, said),
         Claim(
-            "WGAN's samples vary as the data do: mean standard deviation of a pixel at least 80%",
+            "the GAN is farther from the data than WGAN", gan["w1"][-1] > wgan["w1"][-1], evidence
+        )
+        if gan_fails
+        else Claim("so is the GAN", gan["w1"][-1] < bound, evidence),
+        Claim(
+            "WGAN's samples vary as the data do: mean pixel standard deviation at least 80%",
             wgan["spread"] >= 0.8,
             f"WGAN {wgan['spread']:.0%}, GAN {gan['spread']:.0%}",
         ),
     ]
 
 
-def _said(w1: list[float], numbers: dict[str, Any]) -> str:
+def _evidence(w1: list[float], numbers: dict[str, Any]) -> str:
     values = " and ".join(f"{value:.2f}" for value in w1)
     return (
-        f"exact W1 of {numbers['points']:,} images {values}, test images against others "
+        f"exact W1 of {numbers['points']:,} images {values}, between two sets of test images "
         f"{numbers['w1_floor']:.2f}, which is no proof of quality"
     )
 
@@ -111,6 +111,6 @@ def draw(samples: dict[str, np.ndarray], numbers: dict[str, Any], about: str) ->
         draw_samples(ax, images[..., 0])
         ax.set_title(f"{method}: exact $W_1$ {record['w1'][-1]:.2f}")
         ax.set_xlabel(f"{record['steps'][-1]:,} generator iterations")
-    words = f"one critic; test images against others: {numbers['w1_floor']:.2f}"
-    figure.suptitle(f"{about[0].upper()}{about[1:]}, {words}")
+    subtitle = f"one critic; two sets of test images: {numbers['w1_floor']:.2f}"
+    figure.suptitle(f"{about[0].upper()}{about[1:]}, {subtitle}")
     return figure

@@ -1,4 +1,4 @@
-"""GAN and WGAN on images, with the paper's generators and one critic."""
+"""Configs of GAN and WGAN on images, with the paper's generators."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ def image_config(
     critic: str = "DCGAN",
     width: int = 512,
 ) -> Config:
-    """A run of `method` with one of the paper's generators.
+    """Return the config of `method` with one of the paper's generators.
 
     Args:
       method: WGAN (clipping, RMSProp, five critic steps) or GAN (the
         non-saturating loss, Adam with momentum, one discriminator step).
-      generator: `DCGAN`, `constant` (no batch norm, as many filters in each
-        layer) or `MLP` (four layers of `width`, 512 in the paper).
-      size: of the images, in pixels.
+      generator: `DCGAN`, `constant` (no batch norm, the same number of filters in
+        each layer) or `MLP` (four layers of `width`, 512 in the paper).
+      size: image size in pixels.
       rate: learning rate of each method.
-      critic: `DCGAN`, or `MLP`.
+      critic: `DCGAN` or `MLP`.
     """
     shape = (size, size, 1)
     generators: dict[str, Any] = {

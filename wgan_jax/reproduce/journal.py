@@ -1,4 +1,4 @@
-"""Results of a long figure, kept one by one, so that an interrupted run goes on."""
+"""On-disk cache of a long figure's results, from which an interrupted run resumes."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from wgan_jax.files import open_append
 
 
 class ResultCache:
-    """Computes what its file does not hold yet, and adds it there at once.
+    """Computes the results that its file does not hold yet, and appends each at once.
 
     Args:
-      path: of JSON lines, made when the first result comes; none is kept without one.
-      settings: of the run; results of others are left alone. These, entries and results
-        are JSON types.
+      path: file of JSON lines, created with the first result; None keeps nothing.
+      settings: settings of the run; results of others are ignored. Settings, entries
+        and results must be JSON types.
 
     Attributes:
-      earlier: what the results that were asked for and read from the file had cost, in
-        seconds on the clock and of CPU time.
+      earlier: wall-clock and CPU seconds spent earlier on the results that were requested
+        and read from the file.
 
     Example:
       >>> import pathlib, tempfile
@@ -31,41 +31,41 @@ class ResultCache:
       >>> ResultCache(path, {})({"x": 3}, lambda x: x * x)
       9
       >>> ResultCache(path, {})({"x": 3}, lambda x: 0 / 0)  # doctest: +ELLIPSIS
-      going on after 1 results in ...
+      resuming after 1 results in ...
       9
     """
 
     def __init__(self, path: Path | None, settings: dict[str, Any]):
         self._path, self._settings = path, settings
         records = [] if path is None else _read(path)
-        self._kept = [record for record in records if record["settings"] == settings]
-        self._made: list[dict[str, Any]] = []
-        self._asked: list[int] = []
-        if self._kept:
-            print(f"going on after {len(self._kept)} results in {path}; remove it to start anew")
+        self._loaded = [record for record in records if record["settings"] == settings]
+        self._computed: list[dict[str, Any]] = []
+        self._requested: list[int] = []
+        if self._loaded:
+            print(f"resuming after {len(self._loaded)} results in {path}; remove it to start over")
 
     @property
     def earlier(self) -> tuple[float, float]:
         seconds, cpu_seconds = (
-            sum(self._kept[i].get(name, 0.0) for i in self._asked)
+            sum(self._loaded[i].get(name, 0.0) for i in self._requested)
             for name in ("seconds", "cpu_seconds")
         )
         return seconds, cpu_seconds
 
     def __call__(self, entry: dict[str, Any], compute: Callable[..., Any]) -> Any:
-        """The result for an entry, that is `compute(**entry)`."""
-        for i, record in enumerate(self._kept):
+        """Return the result for an entry, `compute(**entry)`."""
+        for i, record in enumerate(self._loaded):
             if record["entry"] == entry:
-                self._asked += [] if i in self._asked else [i]
+                self._requested += [] if i in self._requested else [i]
                 return record["result"]
-        for record in self._made:
+        for record in self._computed:
             if record["entry"] == entry:
                 return record["result"]
         wall, cpu = time.perf_counter(), time.process_time()
         result = compute(**entry)
         cost = {"seconds": time.perf_counter() - wall, "cpu_seconds": time.process_time() - cpu}
         record = {"entry": entry, "settings": self._settings, "result": result, **cost}
-        self._made.append(record)
+        self._computed.append(record)
         if self._path is not None:
             with open_append(self._path) as file:
                 file.write((json.dumps(record) + "\n").encode())
@@ -73,7 +73,7 @@ class ResultCache:
 
 
 def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """The whole lines of the file; one that a killed run left torn is passed over."""
+    """Yield the valid records of the file; skip a line that a killed run left incomplete."""
     try:
         text = path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:

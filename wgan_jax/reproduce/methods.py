@@ -1,4 +1,4 @@
-"""The methods that toy figures compare, as configs on one pair of networks."""
+"""The methods that the toy figures compare, as configs."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from wgan_jax.penalties import (
 from wgan_jax.transforms.optimizers import Adam, Decay, RMSProp
 
 _CRITIC = (64, 64, 64)
-_AVERAGE = 0.99  # over 100 iterations: short beside the run, or the average lags behind it
+_AVERAGE = 0.99  # averages about 100 iterations; a longer average would lag in runs this short
 
 
 def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]:
-    """Every method by name, `steps` generator iterations each, learning rates falling to zero.
+    """Return every method by name, with `steps` generator iterations each.
 
-    The GANs take one discriminator step per iteration and Adam with momentum, as
-    their papers do; critics take five.
+    GANs take one discriminator step per iteration and use Adam with momentum, as in
+    their papers; critics take five steps. Learning rates decay to zero.
     """
-    slow = _adam(steps, 1e-3, b1=0.5, b2=0.999)
-    fast = _adam(steps, 2e-3)
-    calm = _adam(steps, 1e-3)
-    ahead = dataclasses.replace(slow, learning_rate=3e-4, eps_root=1e-8)
+    gan_adam = _adam(steps, 1e-3, b1=0.5, b2=0.999)
+    fast_adam = _adam(steps, 2e-3)
+    adam = _adam(steps, 1e-3)
+    slow_adam = dataclasses.replace(gan_adam, learning_rate=3e-4, eps_root=1e-8)
     rmsprop = RMSProp(learning_rate=1e-3, decay="cosine", decay_iterations=steps)
     base = Config(
         dataset=dataset or Ring(),
@@ -50,34 +50,34 @@ def toy_methods(steps: int, dataset: Dataset | None = None) -> dict[str, Config]
 
     gan, minimax = JensenShannon(), JensenShannon(generator="minimax")
     return {
-        "GAN": method(slow, objective=gan, n_critic=1),
-        "minimax GAN": method(slow, objective=minimax, n_critic=1),
+        "GAN": method(gan_adam, objective=gan, n_critic=1),
+        "minimax GAN": method(gan_adam, objective=minimax, n_critic=1),
         "Unrolled GAN": method(
-            slow, critic_optimizer=ahead, objective=minimax, n_critic=1, unrolled_steps=5
+            gan_adam, critic_optimizer=slow_adam, objective=minimax, n_critic=1, unrolled_steps=5
         ),
-        "LSGAN": method(slow, objective=LeastSquares(), n_critic=1),
-        "DRAGAN": method(slow, objective=gan, penalty=DRAGAN(), n_critic=1),
+        "LSGAN": method(gan_adam, objective=LeastSquares(), n_critic=1),
+        "DRAGAN": method(gan_adam, objective=gan, penalty=DRAGAN(), n_critic=1),
         "WGAN": method(rmsprop, clip=Clip(c=0.05)),
-        "WGAN-GP": method(fast, penalty=GradientPenalty(weight=0.1), ema_decay=_AVERAGE),
-        "WGAN-LP": method(fast, penalty=LipschitzPenalty(weight=1.0), ema_decay=_AVERAGE),
-        "WGAN-div": method(calm, penalty=DivergencePenalty()),
+        "WGAN-GP": method(fast_adam, penalty=GradientPenalty(weight=0.1), ema_decay=_AVERAGE),
+        "WGAN-LP": method(fast_adam, penalty=LipschitzPenalty(weight=1.0), ema_decay=_AVERAGE),
+        "WGAN-div": method(adam, penalty=DivergencePenalty()),
         "CT-GAN": method(
-            calm,
+            adam,
             critic=MLP(features=_CRITIC, dropout=0.1),
             penalty=Consistency(gradient_weight=0.1),
         ),
         "spectral norm": method(
-            calm, critic=MLP(features=_CRITIC, spectral_norm=True), objective=Hinge()
+            adam, critic=MLP(features=_CRITIC, spectral_norm=True), objective=Hinge()
         ),
-        "GroupSort": method(calm, critic=GroupSort(features=(64, 64))),
+        "GroupSort": method(adam, critic=GroupSort(features=(64, 64))),
     }
 
 
 def best_toy_method(steps: int, dataset: Dataset) -> Config:
-    """The method that covers mixtures best here.
+    """Return the method with the best mode coverage here.
 
-    A deep generator makes the steep cuts between modes; a long memory of the
-    optimizers and of the weights' average keeps their places still.
+    A deep generator can separate modes sharply; long averages, of the optimizers and
+    of the weights, keep the modes in place.
     """
     optimizer = _adam(steps, 2e-3, b2=0.99)
     return dataclasses.replace(

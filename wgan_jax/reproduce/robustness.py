@@ -1,9 +1,9 @@
-"""The same twelve settings on Fashion-MNIST for three methods, and in how many each of them trains.
+"""Three methods in the same twelve settings on Fashion-MNIST, and the number in which each trains.
 
-Three generators (DCGAN, the same with constant filters, four layers of an MLP), batch norm in both
-networks or none, RMSProp or Adam with momentum 0.5. The critic is always that of DCGAN, the rate
-2e-4; the GAN takes one step of it, the others five. A run trains if less than a quarter of an
-untrained generator's Fréchet distance is left.
+The settings combine three generators (DCGAN, DCGAN with constant filters, four-layer MLP), batch
+norm in both networks or in neither, and RMSProp or Adam with momentum 0.5. The critic is always
+that of DCGAN, the learning rate 2e-4; the GAN takes one critic step, the others five. A run trains
+if its Fréchet distance ends below a quarter of the untrained generator's.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _SHOWN = 16
 
 
 class Setting(NamedTuple):
-    """What a method has to cope with; `norm` is that of both networks, `batch` or `none`."""
+    """A setting to train in; `norm` is that of both networks, `batch` or `none`."""
 
     generator: str
     norm: str
@@ -53,7 +53,7 @@ SETTINGS = [Setting(*s) for s in itertools.product(_GENERATORS, ("batch", "none"
 
 
 class Sizes(NamedTuple):
-    """How large the networks are, how long a run is, and how many samples judge it."""
+    """Size of the networks, length of a run, and number of samples that judge it."""
 
     filters: int
     width: int
@@ -62,12 +62,12 @@ class Sizes(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """Fréchet distances of a run on features of a classifier, and samples of its end.
+    """Fréchet distances of a run on features of a classifier, and its final samples.
 
     Attributes:
-      untrained: before training.
-      frechet: halfway and at the end; not a number where the run has diverged.
-      samples: [16, 32, 32], pixels of 0 to 255.
+      untrained: distance before training.
+      frechet: distances halfway and at the end; NaN if the run has diverged.
+      samples: [16, 32, 32], pixels from 0 to 255.
     """
 
     untrained: float
@@ -122,11 +122,11 @@ def run(settings: Settings) -> Result:
                     **setting._asdict(),
                     "method": method,
                     "seed": seed,
-                    "frechet_untrained": found.untrained,
-                    "frechet": found.frechet,
+                    "frechet_untrained": result.untrained,
+                    "frechet": result.frechet,
                 }
                 for (setting, method), several in outcomes.items()
-                for seed, found in enumerate(several)
+                for seed, result in enumerate(several)
             ],
         },
         claims(outcomes),
@@ -136,10 +136,10 @@ def run(settings: Settings) -> Result:
 
 
 def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Config:
-    """A run of `method` in a setting.
+    """Return the config of `method` in a setting.
 
-    A penalty on the slope at each sample does not go with batch norm, so WGAN-GP's critic has
-    layer norm in its place, as its paper says (section 4).
+    A penalty on the slope at each sample is incompatible with batch norm, so WGAN-GP's critic
+    has layer norm instead, as its paper recommends (section 4).
     """
     base: Any = image_config(
         "WGAN",
@@ -167,8 +167,8 @@ def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Conf
 
 
 def shares(outcomes: Outcomes, **wanted: str) -> dict[str, tuple[int, int]]:
-    """Of each method: how many runs train, and how many there are, in settings that fit."""
-    found = {}
+    """Return, by method, how many runs train and how many there are in matching settings."""
+    counts = {}
     for method in METHODS:
         runs = [
             outcome.trains
@@ -176,28 +176,28 @@ def shares(outcomes: Outcomes, **wanted: str) -> dict[str, tuple[int, int]]:
             for outcome in several
             if m == method and wanted.items() <= setting._asdict().items()
         ]
-        found[method] = sum(runs), len(runs)
-    return found
+        counts[method] = sum(runs), len(runs)
+    return counts
 
 
 def claims(outcomes: Outcomes) -> list[Claim]:
     trains = shares(outcomes)
     rmsprop, adam = (shares(outcomes, optimizer=name)["WGAN"] for name in ("RMSProp", "Adam"))
-    said = ", ".join(f"{method} {_of(trains[method])}" for method in METHODS)
+    evidence = ", ".join(f"{method} {_of(trains[method])}" for method in METHODS)
     return [
         Claim(
-            "WGAN trains in more settings than the GAN: of an untrained generator's Fréchet "
-            f"distance less than {LEARNED:.0%} is left",
+            f"WGAN trains in more settings than the GAN: more of its runs end below {LEARNED:.0%} "
+            "of the untrained generator's Fréchet distance",
             trains["WGAN"] > trains["GAN"],
-            said,
+            evidence,
         ),
         Claim(
-            "WGAN-GP trains in each of them",
+            "WGAN-GP trains in all of them",
             trains["WGAN-GP"][0] == trains["WGAN-GP"][1],
             _of(trains["WGAN-GP"]),
         ),
         Claim(
-            "momentum does not help WGAN: it trains in no more settings with Adam than RMSProp",
+            "momentum does not help WGAN: Adam trains it in no more settings than RMSProp",
             adam[0] <= rmsprop[0],
             f"Adam {_of(adam)}, RMSProp {_of(rmsprop)}",
         ),
@@ -213,14 +213,14 @@ def _of(share: tuple[int, int]) -> str:
 
 
 def table(outcomes: Outcomes, floor: float) -> Table:
-    def said(several: list[Outcome]) -> str:
+    def cell(several: list[Outcome]) -> str:
         return ", ".join(
-            f"{found.frechet[-1]:.2f}" if found.trains else f"({found.frechet[-1]:.2f})"
-            for found in several
+            f"{outcome.frechet[-1]:.2f}" if outcome.trains else f"({outcome.frechet[-1]:.2f})"
+            for outcome in several
         )
 
     rows = [
-        [str(setting), *(said(outcomes[setting, method]) for method in METHODS)]
+        [str(setting), *(cell(outcomes[setting, method]) for method in METHODS)]
         for setting in _settings_of(outcomes)
     ]
     trains = [_of(share) for share in shares(outcomes).values()]

@@ -1,4 +1,4 @@
-"""Runs that live in memory: a config trained by seed, with snapshots on the way."""
+"""In-memory training runs of a config, by seed and with snapshots."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ class RunHistory(NamedTuple):
     """A finished run.
 
     Attributes:
-      metrics: by name, one value for each generator iteration.
-      steps: generator iterations at each snapshot, the start included.
-      samples: at each snapshot, [snapshots, n, ...].
-      gan: the functions, and `state` the end.
+      metrics: by name, one value per generator iteration.
+      steps: generator iterations at each snapshot, including the start.
+      samples: samples at each snapshot, [snapshots, n, ...].
+      gan: the functions of the GAN, and `state` the final state.
     """
 
     metrics: dict[str, np.ndarray]
@@ -41,7 +41,7 @@ class RunHistory(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """A run on its way: `metrics` are those since the snapshot before, none at the start."""
+    """A run in progress; `metrics` are those since the previous snapshot, none at the start."""
 
     number: int
     step: int
@@ -61,11 +61,11 @@ def train_seeds(
     samples: int,
     together: bool | None = None,
 ) -> list[RunHistory]:
-    """The runs of some seeds; none depends on the others.
+    """Train one independent run per seed.
 
-    On an accelerator they are one program, batched. On CPU small networks leave
-    cores idle, so as many runs as there are cores share them. `together` says
-    which, if it is not to be chosen.
+    On an accelerator, runs without warm-up are batched into one program. Otherwise,
+    as many runs as there are cores train in parallel, since small networks leave CPU
+    cores idle. `together` overrides this choice.
     """
     setting = _Setting.of(config, snapshots, samples)
     if together is None:
@@ -80,7 +80,7 @@ def train_seeds(
 def train(
     config: Config, *, snapshots: int, samples: int, data: Dataset | None = None
 ) -> RunHistory:
-    """The run of `config.seed`, with the warm-up of its critic if it has one.
+    """Train the run of `config.seed`, including the warm-up of its critic if it has one.
 
     `data` is the open data set of `config`, for runs that share it.
     """
@@ -95,17 +95,17 @@ def snapshots_of(
     restore: Restore | None = None,
     data: Dataset | None = None,
 ) -> Iterator[Snapshot]:
-    """The same run, looked at on its way: at the start, and at as many equal distances.
+    """Yield the start of the same run, then `snapshots` snapshots at equal intervals.
 
-    A state lives until the next snapshot is asked for. With `restore`, which takes the shapes
-    of a state, the run goes on after the snapshot whose number and state it returns.
+    A state is valid until the next snapshot is requested. `restore` takes the shapes of a
+    state; the run resumes from the snapshot whose number and state it returns.
     """
     setting = _Setting.of(config, snapshots, 0, data)
     return _snapshots(setting, setting.compiled(), config.seed, restore)
 
 
 class _Setting(NamedTuple):
-    """What the runs of all seeds share; `length` is from one snapshot to the next."""
+    """What the runs of all seeds share; `length` counts iterations between snapshots."""
 
     config: Config
     gan: GAN
@@ -129,11 +129,11 @@ class _Setting(NamedTuple):
         return cls(config, build_gan(config), data, zeros, length, snapshots, samples)
 
     def state(self) -> GANState:
-        """Shapes and dtypes of a state."""
+        """Return the shapes and dtypes of a state."""
         return jax.eval_shape(self.gan.init, jax.random.key(0), self.like)
 
     def compiled(self) -> dict[ChunkShape, Any]:
-        """The programs that such a run dispatches, by the shape of a chunk."""
+        """Compile the programs that such a run dispatches, by chunk shape."""
         return {
             chunk: jax.jit(chunk_steps(self.config, self.gan, chunk), donate_argnums=0)
             .lower(self.state(), self.data)
@@ -142,19 +142,19 @@ class _Setting(NamedTuple):
         }
 
     def chunks(self, start: int, stop: int) -> list[ChunkShape]:
-        found = []
+        shapes = []
         while start < stop:
-            found.append(next_chunk(self.config, start))
-            start += found[-1].length
-        return found
+            shapes.append(next_chunk(self.config, start))
+            start += shapes[-1].length
+        return shapes
 
     def draw(self, state: GANState) -> Any:
         key = derive_key(state.key, Purpose.SAMPLES)
         return jax.tree.leaves(self.gan.generate(with_ema(state), key, self.samples))[0]
 
-    def track(self, history: list[Any], taken: list[np.ndarray], state: GANState) -> RunHistory:
+    def track(self, history: list[Any], samples: list[np.ndarray], state: GANState) -> RunHistory:
         at = np.arange(self.snapshots + 1) * self.length
-        return RunHistory(_joined(history), at, np.stack(taken), self.gan, state)
+        return RunHistory(_concatenated(history), at, np.stack(samples), self.gan, state)
 
 
 def _snapshots(
@@ -164,29 +164,29 @@ def _snapshots(
     restore: Restore | None = None,
 ) -> Iterator[Snapshot]:
     gan, length = setting.gan, setting.length
-    found = None if restore is None else restore(setting.state())
-    if found is None:
-        found = 0, gan.init(jax.random.key(seed), setting.like)
-        yield Snapshot(0, 0, gan, found[1], {})
-    first, state = found
+    restored = None if restore is None else restore(setting.state())
+    if restored is None:
+        restored = 0, gan.init(jax.random.key(seed), setting.like)
+        yield Snapshot(0, 0, gan, restored[1], {})
+    first, state = restored
     for i in range(first, setting.snapshots):
         history = []
         for chunk in setting.chunks(i * length, (i + 1) * length):
             state, metrics = programs[chunk](state, setting.data)
             history.append(jax.device_get(metrics))
-        yield Snapshot(i + 1, (i + 1) * length, gan, state, _joined(history))
+        yield Snapshot(i + 1, (i + 1) * length, gan, state, _concatenated(history))
 
 
-def _joined(history: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+def _concatenated(history: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     return {name: np.concatenate([h[name] for h in history]) for name in history[0]}
 
 
 def _train_one(setting: _Setting, programs: dict[ChunkShape, Any], seed: int) -> RunHistory:
-    taken, history = [], []
+    samples, history = [], []
     for now in _snapshots(setting, programs, seed):
-        taken.append(np.asarray(setting.draw(now.state)))
+        samples.append(np.asarray(setting.draw(now.state)))
         history += [now.metrics] if now.metrics else []
-    return setting.track(history, taken, now.state)
+    return setting.track(history, samples, now.state)
 
 
 def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[RunHistory]:
@@ -203,12 +203,12 @@ def _train_together(setting: _Setting, seeds: Sequence[int]) -> list[RunHistory]
     def member(tree: Any, i: int) -> Any:
         return jax.tree.map(lambda x: x[i], tree)
 
-    taken, history = [np.asarray(draw(states))], []
+    samples, history = [np.asarray(draw(states))], []
     for _ in range(setting.snapshots):
         states, metrics = many.run(states, None, setting.data)
         history.append(jax.device_get(metrics))
-        taken.append(np.asarray(draw(states)))
+        samples.append(np.asarray(draw(states)))
     return [
-        setting.track([member(h, i) for h in history], [x[i] for x in taken], member(states, i))
+        setting.track([member(h, i) for h in history], [x[i] for x in samples], member(states, i))
         for i in range(len(seeds))
     ]

@@ -1,8 +1,8 @@
 """Mode coverage of every method on two mixtures, under PacGAN's protocol.
 
-2,500 samples of each run; a mode is found, and a sample good, within three
-standard deviations. All methods take the same few iterations, at which none has
-settled. The last row is WGAN-GP at a longer schedule, with a deeper generator
+Each run draws 2,500 samples; a mode counts as found, and a sample as good, within three
+standard deviations. All methods train for the same few iterations, after which none has
+settled. The last row is WGAN-GP on a longer schedule, with a deeper generator
 whose weights are averaged.
 """
 
@@ -37,7 +37,7 @@ BEST = "best, longer"
 _LONGER = {"ring of 8": 12_000, "grid of 25": 16_000}
 _SAMPLES = 2_500
 
-# Modes found, share of good samples, and where they were published, which for Unrolled GAN is
+# Modes found, share of good samples, and where they were published. For Unrolled GAN that is
 # not the paper of the method.
 _PACGAN, _VEEGAN = "Lin et al., PacGAN, 2017", "Srivastava et al., VEEGAN, 2017"
 PUBLISHED = {
@@ -66,9 +66,9 @@ def run(settings: Settings) -> Result:
 
     def row(mixture: str, name: str, config: str) -> dict[str, Any]:
         start = time.perf_counter()
-        chosen = configs[mixture][name]
-        found = statistics(coverages(chosen, seeds, MIXTURES[mixture]))
-        return found | {"steps": chosen.steps, "seconds": round(time.perf_counter() - start, 1)}
+        method = configs[mixture][name]
+        result = statistics(coverages(method, seeds, MIXTURES[mixture]))
+        return result | {"steps": method.steps, "seconds": round(time.perf_counter() - start, 1)}
 
     boards: dict[str, Any] = {mixture: {} for mixture in MIXTURES}
     for mixture in MIXTURES:
@@ -82,12 +82,12 @@ def run(settings: Settings) -> Result:
 
 
 def coverages(config: Config, seeds: range, dataset: Ring | Grid) -> list[Coverage]:
-    tracks = train_seeds(config, seeds, snapshots=1, samples=_SAMPLES)
-    return [mode_coverage(track.samples[-1], dataset.centers, dataset.std) for track in tracks]
+    runs = train_seeds(config, seeds, snapshots=1, samples=_SAMPLES)
+    return [mode_coverage(run.samples[-1], dataset.centers, dataset.std) for run in runs]
 
 
-def statistics(found: list[Coverage]) -> dict[str, Any]:
-    modes, good = ([c[i] for c in found] for i in (0, 2))
+def statistics(runs: list[Coverage]) -> dict[str, Any]:
+    modes, good = ([c[i] for c in runs] for i in (0, 2))
     return {
         "modes": modes,
         "high_quality": good,
@@ -95,12 +95,12 @@ def statistics(found: list[Coverage]) -> dict[str, Any]:
         "modes_std": float(np.std(modes)),
         "high_quality_mean": float(np.mean(good)),
         "high_quality_std": float(np.std(good)),
-        "all_modes": found[0].modes,
+        "all_modes": runs[0].modes,
     }
 
 
 def table(boards: dict[str, Any]) -> Table:
-    """Ours with mean and standard deviation over the seeds; published means as they stand."""
+    """Return our rows with mean and standard deviation over seeds, and published means as is."""
     rows = []
     for mixture, board in boards.items():
         for name, row in board.items():
@@ -113,11 +113,11 @@ def table(boards: dict[str, Any]) -> Table:
 
 
 def claims(boards: dict[str, Any]) -> list[Claim]:
-    found = []
+    results = []
     for mixture, goal in GOALS.items():
         row = boards[mixture][BEST]
         fewest, worst = min(row["modes"]), min(row["high_quality"])
-        found.append(
+        results.append(
             Claim(
                 f"{mixture}: the best method finds all modes with at least {goal:.0%} good "
                 "samples in every seed",
@@ -125,7 +125,7 @@ def claims(boards: dict[str, Any]) -> list[Claim]:
                 f"at least {fewest} modes and {worst:.1%} over {seeds_in_words(len(row['modes']))}",
             )
         )
-    return found
+    return results
 
 
 def _line(row: dict[str, Any]) -> str:
@@ -143,10 +143,10 @@ def draw(boards: dict[str, Any], seeds: int) -> Any:
     for ax, (mixture, board) in zip(panels, boards.items(), strict=True):
         labels = []
         for y, (name, row) in enumerate(board.items()):
-            whole = np.array(row["modes"]) == row["all_modes"]
+            complete = np.array(row["modes"]) == row["all_modes"]
             good = np.array(row["high_quality"])
-            ax.plot(good[whole], np.full(whole.sum(), y), "o", color="#2a9d8f", alpha=0.6)
-            ax.plot(good[~whole], np.full((~whole).sum(), y), "x", color="#d1495b")
+            ax.plot(good[complete], np.full(complete.sum(), y), "o", color="#2a9d8f", alpha=0.6)
+            ax.plot(good[~complete], np.full((~complete).sum(), y), "x", color="#d1495b")
             labels.append(f"{name}  {row['modes_mean']:.1f}")
         for y, (name, (modes, share, _)) in enumerate(PUBLISHED[mixture].items(), len(board)):
             ax.plot(share, y, "D", color="grey", markersize=5)
@@ -158,8 +158,8 @@ def draw(boards: dict[str, Any], seeds: int) -> Any:
         ax.set_title(f"{mixture}: method, mean modes found", fontsize=10)
         ax.grid(axis="x", alpha=0.3)
     figure.suptitle(
-        f"Mode coverage, {seeds_in_words(seeds)}: a dot where all modes are found, a cross where "
-        "some are lost\n(diamonds: published means; dotted: what the best method is held to)",
+        f"Mode coverage, {seeds_in_words(seeds)} (dots: all modes found; crosses: some lost)\n"
+        "(diamonds: published means; dotted line: goal of the best method)",
         fontsize=10,
     )
     return figure

@@ -1,4 +1,4 @@
-"""A run that is trained as far as somebody looks, and goes on where an earlier process stopped."""
+"""A run that trains on demand and resumes where an earlier process stopped."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ logger = logging.getLogger(__name__)
 
 
 class UnfinishedRun:
-    """A run whose newest snapshot is kept on disk until it has come to its end.
+    """A run whose newest snapshot is kept on disk until the run is finished.
 
     Args:
-      config: of the run.
-      snapshots: after the start, at equal distances.
-      folder: of this run alone; None keeps nothing.
-      data: gives the open data set of `config`, for runs that share it.
+      config: config of the run.
+      snapshots: number of snapshots after the start, at equal intervals.
+      folder: folder of this run alone; None keeps nothing.
+      data: returns the open data set of `config`, for runs that share it.
     """
 
     def __init__(
@@ -36,17 +36,17 @@ class UnfinishedRun:
         data: Callable[[], Dataset] | None = None,
     ):
         self._config, self._snapshots, self._folder, self._data = config, snapshots, folder, data
-        self._kept = None if folder is None else Checkpoints(folder, keep=1)
+        self._checkpoints = None if folder is None else Checkpoints(folder, keep=1)
         self._run: Iterator[Snapshot] | None = None
         self._now: Snapshot | None = None
 
     def at(self, number: int) -> Snapshot:
-        """A snapshot, which is none of those before the last that was looked at."""
+        """Return a snapshot; `number` must not decrease from call to call."""
         if self._run is None:
 
             def restore(like: GANState) -> tuple[int, GANState] | None:
-                found = None if self._kept is None else self._kept.restore(like)
-                return found if found is not None and found[0] < number else None
+                restored = None if self._checkpoints is None else self._checkpoints.restore(like)
+                return restored if restored is not None and restored[0] < number else None
 
             data = None if self._data is None else self._data()
             self._run = snapshots_of(
@@ -57,17 +57,17 @@ class UnfinishedRun:
         return self._now
 
     def save(self) -> None:
-        """Keep the snapshot that was looked at, if there is one."""
-        if self._now is None or self._kept is None:
+        """Save the current snapshot, if there is one."""
+        if self._now is None or self._checkpoints is None:
             return
         try:
-            self._kept.save(self._now.number, self._now.state)
-        except UserError as error:  # diverged, or the disk is full: it would be trained anew
+            self._checkpoints.save(self._now.number, self._now.state)
+        except UserError as error:  # diverged, or the disk is full: training would start over
             logger.warning(str(error))
 
     def forget(self) -> None:
-        """Delete what was kept."""
+        """Delete the saved snapshot."""
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
-            with contextlib.suppress(OSError):  # others are there
+            with contextlib.suppress(OSError):  # other runs are there
                 self._folder.parent.rmdir()

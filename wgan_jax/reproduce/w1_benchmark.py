@@ -1,9 +1,9 @@
 """W1 estimates against the truth, on the 28 pairs of Wasserstein1Benchmark.
 
 Each critic maximizes its own objective between the two distributions of a pair; its
-value is its score on held-out samples, as it is published for the other
-methods. `estimate_w1` adds its bounds. All pairs share one setting. Results are
-kept as they come, so that an interrupted run goes on where it was.
+value is its score on held-out samples, as published for the other methods.
+`estimate_w1` adds its bounds. All pairs share the same settings. Results are
+saved as they come, and an interrupted run resumes from them.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ _WIDTHS = (128, 128, 128)
 _HELD_OUT = 65_536
 _BLOCK = 8_192
 
-# Mean and worst relative error and mean gradient cosine over the 28 pairs, from what was published
-# with Korotin, Kolesov and Burnaev, Kantorovich Strikes Back!, 2022.
+# Mean and worst relative error and mean gradient cosine over the 28 pairs, as published with
+# Korotin, Kolesov and Burnaev, Kantorovich Strikes Back!, 2022.
 PUBLISHED = {
     "clip": {"mean_error": 1.08, "worst_error": 7.26, "cosine": 0.18},
     "gp": {"mean_error": 0.21, "worst_error": 0.69, "cosine": 0.73},
@@ -60,24 +60,24 @@ def run(settings: Settings) -> Result:
     for name in (OURS, *BASELINES):
         for row in rows:
             entry = {"dim": row["dim"], "funnels": row["funnels"], "name": name}
-            found = cache(entry, lambda dim, funnels, name: measure(dim, funnels, name, settings))
-            row |= found
-            print(_line(entry, found), flush=True)
+            result = cache(entry, lambda dim, funnels, name: measure(dim, funnels, name, settings))
+            row |= result
+            print(_line(entry, result), flush=True)
     summary = {name: summarize(rows, name) for name in LABELS}
     numbers = {"pairs": rows, "summary": summary, "published": PUBLISHED}
     return Result(draw(rows), numbers, claims(rows, summary), table(rows, summary), cache.earlier)
 
 
 def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, Any]:
-    """One method on one pair: its value and gradient cosine; with ours, the truth and bounds."""
+    """Evaluate a method on a pair: value and gradient cosine; for ours also truth and bounds."""
     start = time.perf_counter()
     pair = Funnels.draw(dim, count)
     on_truth, on_ours, on_test, *keys = jax.random.split(jax.random.key(dim * 1000 + count), 7)
     on_value, on_cosine = jax.random.split(on_test)
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     if name == OURS:
         truth, error = pair.w1(on_truth, settings.by_size(20_000, 1_000_000))
-        found |= {"truth": truth, "truth_error": error}
+        result |= {"truth": truth, "truth_error": error}
         start = time.perf_counter()
         ours = estimate_w1(pair, pair.target, key=on_ours, steps=settings.by_size(50, None))
         fields = ("value", "lower", "upper", "converged", "steps")
@@ -87,14 +87,14 @@ def measure(dim: int, count: int, name: str, settings: Settings) -> dict[str, An
         critic = build(pair, keys[BASELINES.index(name)])
         numbers = {"value": dual(critic, pair, on_value)}
     numbers["cosine"] = cosine(critic, pair, on_cosine)
-    return found | {name: numbers | {"seconds": round(time.perf_counter() - start, 1)}}
+    return result | {name: numbers | {"seconds": round(time.perf_counter() - start, 1)}}
 
 
 Critic = Callable[[Array], Array]
 
 
 def methods(steps: int) -> dict[str, Callable[[Funnels, Array], Critic]]:
-    """Critics by name, as functions of a pair and a key; each is higher on the target."""
+    """Return critics by name, as functions of a pair and a key; all are higher on the target."""
     adam = Adam(learning_rate=1e-3, decay="cosine", decay_iterations=steps).build()
     mlp, sorting = MLP(features=_WIDTHS), GroupSort(features=(64, 64))
 
@@ -126,7 +126,7 @@ def methods(steps: int) -> dict[str, Callable[[Funnels, Array], Critic]]:
 
 
 def dual(critic: Critic, pair: Funnels, key: Array) -> float:
-    """E_q f - E_p f on held-out samples."""
+    """Return E_q f - E_p f on held-out samples."""
 
     @jax.jit
     def block(pair: Funnels, key: Array) -> Array:
@@ -138,13 +138,13 @@ def dual(critic: Critic, pair: Funnels, key: Array) -> float:
 
 
 def cosine(critic: Critic, pair: Funnels, key: Array) -> float:
-    """Mean cosine between the critic's gradient and that of the optimal potential, on p."""
+    """Return the mean cosine between the gradients of critic and optimal potential, on p."""
     y = pair.target(key, _BLOCK)
     x, cost = pair.transport(y)
     slope = jax.grad(lambda x: critic(x).sum())(x)
     along = ((y - x) * slope).sum(1)
-    sizes = np.linalg.norm(y - x, axis=1) * np.linalg.norm(slope, axis=1)
-    return float(np.mean((np.asarray(along) / np.maximum(sizes, 1e-12))[np.asarray(cost) > 1e-6]))
+    norms = np.linalg.norm(y - x, axis=1) * np.linalg.norm(slope, axis=1)
+    return float(np.mean((np.asarray(along) / np.maximum(norms, 1e-12))[np.asarray(cost) > 1e-6]))
 
 
 def summarize(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
@@ -157,7 +157,7 @@ def summarize(rows: list[dict[str, Any]], name: str) -> dict[str, float]:
 
 
 def table(rows: list[dict[str, Any]], summary: dict[str, dict[str, float]]) -> Table:
-    """Each pair, then mean error, worst error and gradient cosine beside the published ones."""
+    """Return all pairs, then mean error, worst error and gradient cosine, ours and published."""
     head = ["pair", "W1", "lower", "value", "upper", *(LABELS[name] for name in BASELINES)]
     body = [
         [
@@ -185,7 +185,7 @@ def claims(rows: list[dict[str, Any]], summary: dict[str, dict[str, float]]) -> 
     truths = [row["truth"] for row in rows]
     held = [e["lower"] <= w1 <= e["upper"] for e, w1 in zip(ours, truths, strict=True)]
     shares = [e["lower"] / w1 for e, w1 in zip(ours, truths, strict=True)]
-    found = summary["estimate_w1"]
+    errors = summary["estimate_w1"]
     return [
         Claim(
             "lower <= W1 <= upper on every pair",
@@ -194,8 +194,8 @@ def claims(rows: list[dict[str, Any]], summary: dict[str, dict[str, float]]) -> 
         ),
         Claim(
             "the value is within 2% of W1 on average, and within 8% on every pair",
-            found["mean_error"] <= 0.02 and found["worst_error"] <= 0.08,
-            f"mean error {found['mean_error']:.2%}, worst {found['worst_error']:.2%}; the "
+            errors["mean_error"] <= 0.02 and errors["worst_error"] <= 0.08,
+            f"mean error {errors['mean_error']:.2%}, worst {errors['worst_error']:.2%}; the "
             "published best method reaches 15.8% and 46%",
         ),
         Claim(
@@ -224,9 +224,9 @@ def draw(rows: list[dict[str, Any]]) -> Any:
             [row["estimate_w1"][end] / row["truth"] for row in here] for end in ("lower", "upper")
         )
         ax.fill_between(
-            dims, low, high, color=colors["estimate_w1"], alpha=0.15, label="its certified bounds"
+            dims, low, high, color=colors["estimate_w1"], alpha=0.15, label="certified bounds"
         )
-        ax.axhline(1, color="black", linewidth=0.8, label="the truth")
+        ax.axhline(1, color="black", linewidth=0.8, label="true W1")
         ax.set(
             xscale="log", yscale="log", xticks=dims, xlabel="dimension", title=f"{count} funnels"
         )
@@ -236,16 +236,16 @@ def draw(rows: list[dict[str, Any]]) -> Any:
         ax.grid(alpha=0.3)
     panels[0, 0].set_ylabel("value / true W1")
     panels[0, 0].set_yticks([0.1, 0.5, 1, 2, 10], ["0.1", "0.5", "1", "2", "10"])
-    figure.suptitle("Estimates of W1 over the truth: only bounds tell how far to trust one")
+    figure.suptitle("W1 estimates relative to the truth: only bounds show how far to trust one")
     handles, names = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=4)
     return figure
 
 
-def _line(entry: dict[str, Any], found: dict[str, Any]) -> str:
+def _line(entry: dict[str, Any], result: dict[str, Any]) -> str:
     name = entry["name"]
-    numbers = found[name]
+    numbers = result[name]
     line = f"d {entry['dim']:3}  funnels {entry['funnels']:3}  {name:12} {numbers['value']:8.4f}"
     if name == OURS:
-        line += f"  in [{numbers['lower']:.4f}, {numbers['upper']:.4f}]  W1 {found['truth']:.4f}"
+        line += f"  in [{numbers['lower']:.4f}, {numbers['upper']:.4f}]  W1 {result['truth']:.4f}"
     return f"{line}  cosine {numbers['cosine']:.3f}  {numbers['seconds']:.0f} s"

@@ -1,7 +1,7 @@
-"""The contract that every part of a GAN keeps, as checks for your parts and for ours.
+"""Checks of the contract that every component of a GAN satisfies, for your components and ours.
 
-Each check raises AssertionError for the first property that fails, with what it
-found. They need chex; `import wgan_jax` does not.
+Each check raises AssertionError for the first property that fails, with the offending values
+and the likely cause. They need chex; `import wgan_jax` does not.
 """
 
 from wgan_jax.testing.gan import check_gan

@@ -1,4 +1,4 @@
-"""Batches and functions that checks are given, refused before the part under check is blamed."""
+"""Validation of the arguments of checks, before the component under check is blamed."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from wgan_jax.types import PyTree
 
 
 def batch_of(x: PyTree, check: str, rows: int = 1) -> PyTree:
-    """A batch as arrays of JAX.
+    """Convert a batch to JAX arrays.
 
     Raises:
-      ValueError: other things than arrays among the leaves, values that are not finite, leading
-        axes that differ, or fewer than `rows` rows.
+      ValueError: leaves that are not arrays, values that are not finite, leading axes that
+        differ, or fewer than `rows` rows.
 
     Example:
       >>> batch_of([[1.0, 2.0], [3.0, 4.0]], "check_network")
@@ -31,11 +31,11 @@ def batch_of(x: PyTree, check: str, rows: int = 1) -> PyTree:
         except (TypeError, ValueError):
             raise ValueError(
                 f"{check} takes a batch as an array [batch, ...], or a pytree of arrays; the "
-                f"leaf{f' {name}' if name else ''} is {_kind(leaf)}: make an array of numbers, "
-                f"jnp.asarray(...)"
+                f"leaf{f' {name}' if name else ''} is {_kind(leaf)}: make an array of numbers "
+                f"with jnp.asarray(...)"
             ) from None
         if jnp.issubdtype(made.dtype, jnp.inexact) and not jnp.isfinite(made).all():
-            raise ValueError(f"the batch{name} of {check} holds values that are not finite")
+            raise ValueError(f"the batch{name} of {check} contains values that are not finite")
         return made
 
     batch = jax.tree_util.tree_map_with_path(array, x)
@@ -46,22 +46,22 @@ def batch_of(x: PyTree, check: str, rows: int = 1) -> PyTree:
 
 
 def check_function(part: Any, role: str, signature: str) -> None:
-    """Refuse what cannot be called, and a class in place of an instance.
+    """Reject objects that cannot be called, and classes passed instead of instances.
 
     Raises:
-      ValueError: names the role, what was given and what to give.
+      ValueError: names the role, the object given and the expected signature.
 
     Example:
       >>> check_function(jnp.ones((4, 2)), "sampler", "(key, n) -> x[n, ...]")
       Traceback (most recent call last):
-      ValueError: the sampler is a function (key, n) -> x[n, ...], got an ArrayImpl
+      ValueError: the sampler must be a function (key, n) -> x[n, ...], got an ArrayImpl
     """
     if isinstance(part, type):
         raise ValueError(
-            f"the {role} is the class {part.__name__}: make an instance, {part.__name__}(...)"
+            f"the {role} is the class {part.__name__}: make an instance with {part.__name__}(...)"
         )
     if not callable(part):
-        raise ValueError(f"the {role} is a function {signature}, got {_kind(part)}")
+        raise ValueError(f"the {role} must be a function {signature}, got {_kind(part)}")
 
 
 def _kind(x: Any) -> str:

@@ -1,4 +1,4 @@
-"""Comparisons of pytrees whose failures say what was compared."""
+"""Assertions on pytrees, with messages that name the property and the values."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 from wgan_jax.types import PyTree
 
-# What properties were called in version 0.1; `skip` still takes these names.
+# Names of properties in version 0.1, which `skip` still accepts.
 FORMER_PROPERTIES = {
     "turns": "alternation",
     "neighbours": "batch_independence",
@@ -31,27 +31,27 @@ def run_properties(
     """Run every property that is not skipped, in order.
 
     Raises:
-      ValueError: a property to skip that there is not.
+      ValueError: `skip` names an unknown property.
       AssertionError: the first property that fails, by name and meaning.
     """
-    __tracebackhide__ = True  # pytest shows the caller's line, and what is wrong
+    __tracebackhide__ = True  # pytest shows the caller's line and the message
     skip = (skip,) if isinstance(skip, str) else skip
     skip = {FORMER_PROPERTIES.get(name, name) for name in skip}
     unknown = sorted(skip - properties.keys())
     if unknown:
         raise ValueError(f"{check} has no property {unknown}; it has {sorted(properties)}")
-    for name, holds in properties.items():
+    for name, assert_holds in properties.items():
         if name not in skip:
-            meaning = " ".join((holds.__doc__ or "").split()).rstrip(".")
+            meaning = " ".join((assert_holds.__doc__ or "").split()).rstrip(".")
             try:
-                holds(case)
+                assert_holds(case)
             except Exception as error:
                 raise _explained(error, f"{check}, {name} ({meaning})") from _origin(error)
 
 
 @contextlib.contextmanager
 def error_context(what: str) -> Iterator[None]:
-    """Put `what` before the message of any failure inside, and make it an AssertionError."""
+    """Turn any failure inside into an AssertionError whose message starts with `what`."""
     __tracebackhide__ = True
     try:
         yield
@@ -67,63 +67,62 @@ def _explained(error: Exception, what: str) -> AssertionError:
 
 
 def _origin(error: Exception) -> BaseException | None:
-    """The exception of the code under check that led to this one; None if a check failed."""
+    """Return the exception of the code under check behind `error`; None if a check failed."""
     if not isinstance(error, AssertionError):
         return error
     if error.__cause__ is not None:
         return error.__cause__
     frames = traceback.walk_tb(error.__traceback__)
     modules = [str(frame.f_globals.get("__name__")) for frame, _ in frames]
-    asked = [name for name in modules if name.partition(".")[0] not in _COMPARE]
-    return None if asked and asked[-1].startswith(f"{__package__}.") else error
+    callers = [name for name in modules if name.partition(".")[0] not in _COMPARE]
+    return None if callers and callers[-1].startswith(f"{__package__}.") else error
 
 
-# Where an assertion fails for whoever asked for it.
+# Packages whose assertions fail on behalf of their caller.
 _COMPARE = frozenset({"chex", "contextlib", "functools", "jax", "numpy", "unittest"})
 
 
-# What JAX raises while it traces, from the special to the general.
+# Hints for errors that JAX raises while tracing, from specific to general.
 _HINTS: dict[type[Exception], str] = {
     jax.errors.TracerBoolConversionError: (
-        "Python branches on a value that is known only when the program runs (use jnp.where or "
-        "lax.cond); "
+        "Python branches on a value that is known only at run time (use jnp.where or lax.cond); "
     ),
     jax.errors.TracerArrayConversionError: "numpy is called on a traced array (use jax.numpy); ",
     jax.errors.ConcretizationTypeError: (
-        "Python needs a value that is known only when the program runs (keep it an array); "
+        "Python needs a value that is known only at run time (keep it an array); "
     ),
     jax.errors.UnexpectedTracerError: (
-        "a traced array was kept outside of the function, in a list or on an object (return it); "
+        "a traced array is stored outside of the function, in a list or on an object (return it); "
     ),
 }
 
 
 def key_data(tree: PyTree) -> PyTree:
-    """The tree with typed keys as the words that they are made of, which can be compared."""
+    """Replace typed keys by their words, which can be compared."""
     return jax.tree.map(lambda x: jax.random.key_data(x) if is_key(x) else x, tree)
 
 
 def is_key(x: Any) -> bool:
-    """A typed key, or one that is being traced."""
+    """Return whether `x` is a typed key, traced or not."""
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
 
 
 def snapshot(tree: PyTree) -> PyTree:
-    """A copy on the host that nobody else can write to."""
+    """Copy the tree to the host."""
     return jax.tree.map(np.array, key_data(tree))
 
 
 def assert_same(found: PyTree, expected: PyTree, what: str) -> None:
-    """Equal bit for bit."""
+    """Assert that the trees are equal bit for bit."""
     with error_context(what):
         chex.assert_trees_all_equal(snapshot(found), snapshot(expected))
 
 
 def assert_same_structure(found: PyTree, expected: PyTree, what: str) -> None:
-    """The same structure, and leaf by leaf the same shape, dtype and weakness of the dtype.
+    """Assert the same structure and, leaf by leaf, the same shape, dtype and weak type.
 
-    A weakly typed leaf is a Python number in disguise: as the carry of a scan it
-    fails, and in the next call it compiles the program again.
+    A weakly typed leaf behaves like a Python number: as the carry of a scan it fails, and it
+    triggers recompilation in the next call.
     """
     with error_context(what):
         chex.assert_trees_all_equal_shapes_and_dtypes(key_data(found), key_data(expected))
@@ -131,14 +130,14 @@ def assert_same_structure(found: PyTree, expected: PyTree, what: str) -> None:
         for (path, leaf), other in zip(leaves, jax.tree.leaves(key_data(expected)), strict=True):
             weak, expected_weak = (bool(getattr(x, "weak_type", False)) for x in (leaf, other))
             name = jax.tree_util.keystr(path)
-            assert weak == expected_weak, f"{name} has weak_type {weak}, was {expected_weak}"
+            assert weak == expected_weak, f"{name} has weak_type {weak}, not {expected_weak}"
 
 
 def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> None:
-    """Equal up to rounding: per leaf in the norm, integers exactly.
+    """Assert equality up to rounding: per leaf in norm, for integers exactly.
 
-    The room of a leaf is `rtol` times its own norm plus that of a typical leaf
-    of its size, so that leaves of nothing but rounding error do not decide.
+    The tolerance of a leaf is `rtol` times its own norm plus that of a typical leaf of its
+    size, so that leaves of pure rounding error do not fail.
     """
     found, expected = snapshot(found), snapshot(expected)
     with error_context(what):
@@ -148,20 +147,20 @@ def assert_close(found: PyTree, expected: PyTree, rtol: float, what: str) -> Non
         typical = np.sqrt(sum(norm(x) ** 2 for x in floats) / total) if total else 0.0
         for path, leaf in jax.tree_util.tree_leaves_with_path(expected):
             name = jax.tree_util.keystr(path)
-            other = leaf_at(found, path)
+            actual = leaf_at(found, path)
             if not is_floating(leaf):
-                np.testing.assert_array_equal(other, leaf, err_msg=name)
+                np.testing.assert_array_equal(actual, leaf, err_msg=name)
                 continue
-            away = norm(other.astype(np.float64) - leaf.astype(np.float64))
-            room = rtol * (norm(leaf) + typical * np.sqrt(leaf.size))
-            assert away <= room, (
-                f"{name or 'it'} is {away:.3g} away in the norm, more than {room:.3g} "
-                f"(got {_few(other)}, expected {_few(leaf)})"
+            distance = norm(actual.astype(np.float64) - leaf.astype(np.float64))
+            tolerance = rtol * (norm(leaf) + typical * np.sqrt(leaf.size))
+            assert distance <= tolerance, (
+                f"{name or 'it'} differs by {distance:.3g} in norm, more than {tolerance:.3g} "
+                f"(got {_few(actual)}, expected {_few(leaf)})"
             )
 
 
 def assert_different(found: PyTree, other: PyTree, what: str) -> None:
-    """At least one leaf differs; trees without leaves pass."""
+    """Assert that at least one leaf differs; trees without leaves pass."""
     pairs = list(
         zip(jax.tree.leaves(key_data(found)), jax.tree.leaves(key_data(other)), strict=True)
     )
@@ -170,16 +169,16 @@ def assert_different(found: PyTree, other: PyTree, what: str) -> None:
 
 
 def assert_arrays_only(tree: PyTree, what: str) -> None:
-    """Every leaf is a `jax.Array`."""
+    """Assert that every leaf is a `jax.Array`."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         assert isinstance(leaf, jax.Array), (
-            f"{what} holds arrays only, but at {jax.tree_util.keystr(path)} it holds a "
+            f"{what} must contain arrays only, but {jax.tree_util.keystr(path)} is a "
             f"{type(leaf).__name__}: {leaf!r:.80}"
         )
 
 
 def assert_finite(tree: PyTree, what: str) -> None:
-    """No infinity and no NaN in any leaf of floats."""
+    """Assert that no floating-point leaf contains an infinity or a NaN."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(key_data(tree)):
         if is_floating(leaf):
             bad = int((~jnp.isfinite(leaf)).sum())
@@ -188,10 +187,10 @@ def assert_finite(tree: PyTree, what: str) -> None:
 
 
 def assert_scalar(x: Any, what: str) -> None:
-    """A scalar array of floats."""
+    """Assert that `x` is a floating-point scalar."""
     shape, dtype = jnp.shape(x), jnp.asarray(x).dtype
     assert shape == () and jnp.issubdtype(dtype, jnp.floating), (  # noqa: PT018
-        f"{what} is a scalar of floats, got shape {shape} and dtype {dtype}"
+        f"{what} must be a floating-point scalar, got shape {shape} and dtype {dtype}"
     )
 
 
@@ -204,7 +203,7 @@ def norm(x: np.ndarray) -> float:
 
 
 def leaf_at(tree: PyTree, path: tuple) -> Any:
-    """The leaf at a path of `jax.tree_util`."""
+    """Return the leaf at a `jax.tree_util` path."""
     leaves = dict(jax.tree_util.tree_leaves_with_path(tree))
     return leaves[path]
 

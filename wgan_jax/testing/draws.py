@@ -1,4 +1,4 @@
-"""Every draw of random bits in a traced function: which key it took, and what it changes."""
+"""Interpreter of jaxprs that records which keys a function draws with, or changes its draws."""
 
 from __future__ import annotations
 
@@ -13,18 +13,17 @@ from jax import lax
 from wgan_jax.testing.assertions import is_key
 from wgan_jax.types import Array, PyTree
 
-# (key, what it was turned into: bits, or keys by a split) -> (what to go on with, a note or None)
+# (key, the bits or split keys made from it) -> (the value to continue with, a note or None)
 OnDraw = Callable[[Array, Array], tuple[Array, Any]]
 _CONSUMES = ("random_bits", "random_split")
-_NO_KEY = np.uint32(0xFFFFFFFF)  # all words of the note of a draw that was not made
+_NO_KEY = np.uint32(0xFFFFFFFF)  # fills the note of a draw that did not happen
 
 
 def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray:
-    """The keys that `function(*args)` turns into bits or splits, [draws, words].
+    """Return the keys that `function(*args)` turns into bits or splits, [draws, words].
 
-    Of a sound function no two are equal. Draws inside a scan are counted once for
-    each turn, those of a `cond` in the branch that is taken, those of a `while_loop` in
-    its first two turns.
+    A correct function repeats none. Draws inside a scan count once per iteration, those of a
+    `cond` in the branch taken, those of a `while_loop` in its first two iterations.
 
     Example:
       >>> import jax.numpy as jnp
@@ -45,14 +44,14 @@ def collect_prng_keys(function: Callable[..., Any], *args: PyTree) -> np.ndarray
     def notes(leaves: list[Array]) -> list[Array]:
         return _evaluate(closed, leaves, note)[1]
 
-    found = jax.jit(notes)(jax.tree.leaves(args))  # all but the keys is dead code
-    rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in found]
+    noted = jax.jit(notes)(jax.tree.leaves(args))  # all but the keys is dead code
+    rows = [np.asarray(x).reshape(-1, x.shape[-1]) for x in noted]
     keys = np.concatenate(rows) if rows else np.zeros((0, 2), np.uint32)
     return keys[(keys != _NO_KEY).any(1)]
 
 
 def draws(function: Callable[..., Any], *args: PyTree) -> bool:
-    """Whether a function draws any random bits, be it in a branch or in a loop.
+    """Return whether a function draws any random bits, including in branches and loops.
 
     Example:
       >>> draws(lambda key: jax.random.fold_in(key, 1), jax.random.key(0))
@@ -63,7 +62,7 @@ def draws(function: Callable[..., Any], *args: PyTree) -> bool:
 
 
 def equations(program: Any) -> Iterator[Any]:
-    """All equations of a jaxpr, those of inner ones among them."""
+    """Yield all equations of a jaxpr, including those of nested jaxprs."""
     for equation in getattr(program, "jaxpr", program).eqns:
         yield equation
         for value in equation.params.values():
@@ -73,7 +72,7 @@ def equations(program: Any) -> Iterator[Any]:
 
 
 def with_first_row_flipped(function: Callable[..., PyTree], n: int) -> Callable[..., PyTree]:
-    """`function` with the bits of the first row flipped in every draw of [n, ...].
+    """Return `function` with the bits of the first row flipped in every draw of shape [n, ...].
 
     Example:
       >>> f = lambda key: jax.random.uniform(key, (3, 2))
@@ -95,9 +94,9 @@ def with_first_row_flipped(function: Callable[..., PyTree], n: int) -> Callable[
 
 
 def _evaluate(program: Any, args: list[Any], on_draw: OnDraw) -> tuple[list[Any], list[Any]]:
-    """Values of a program, and notes of its draws in a list of fixed length.
+    """Evaluate a jaxpr, closed or without constants.
 
-    A program is a jaxpr with its constants, or one that has none.
+    Returns its outputs and the notes of its draws, in a list of fixed length.
     """
     jaxpr, consts = getattr(program, "jaxpr", program), getattr(program, "consts", ())
     values: dict[Any, Any] = dict(zip(jaxpr.constvars, consts, strict=True))
@@ -129,7 +128,7 @@ def _equation(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list[A
 
 
 def _called(equation: Any) -> Any | None:
-    """What a plain call (of jit, of a checkpoint, of a function with its own derivative) calls."""
+    """Return the jaxpr that a plain call (jit, checkpoint, custom derivative) calls, or None."""
     inner = [x for x in equation.params.values() if hasattr(x, "eqns")]
     if len(inner) != 1:
         return None
@@ -139,11 +138,11 @@ def _called(equation: Any) -> Any | None:
 
 
 def _scan(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
-    """The turns of a scan, by `lax.scan` again.
+    """Evaluate the iterations of a scan, with `lax.scan` again.
 
-    The body takes constants, carry and the slices of a turn, and returns carry and slices.
-    Which is which is told by ranks, since outside of the body slices have an axis more;
-    JAX counts them in parameters whose names change from version to version.
+    The body takes constants, carry and slices, and returns carry and slices. Ranks distinguish
+    them, since slices have one more axis outside of the body; the parameters in which JAX
+    counts them change their names between versions.
     """
     params = equation.params
     body = getattr(params["jaxpr"], "jaxpr", params["jaxpr"])
@@ -162,7 +161,7 @@ def _scan(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list
 
 
 def _cond(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
-    """The branch that is taken; notes of the others name no key."""
+    """Evaluate the branch taken; the notes of the others contain no key."""
     index, *operands = inputs
     branches = equation.params["branches"]
 
@@ -178,7 +177,7 @@ def _cond(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list
 
 
 def _while(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, list]:
-    """All turns, and notes of the first two: a key that does not change is in both."""
+    """Evaluate the loop; note the first two iterations, which both show a key that is reused."""
     condition, body = (equation.params[f"{part}_jaxpr"] for part in ("cond", "body"))
     count = len(equation.outvars)
     consts, carry = inputs[: len(inputs) - count], _cloned(inputs[len(inputs) - count :])
@@ -192,7 +191,7 @@ def _while(equation: Any, inputs: list[Any], on_draw: OnDraw) -> tuple[list, lis
 
 
 def _cloned(values: list[Any]) -> list[Any]:
-    """For a second reading, of which JAX's own checker need not know."""
+    """Clone keys for a second use, so that JAX's own reuse checker does not object."""
     return [jax.random.clone(x) if is_key(x) else x for x in values]
 
 
@@ -200,7 +199,7 @@ _CONTROL = {"scan": _scan, "cond": _cond, "while": _while}
 
 
 def _first_sliced(inside: list[Any], outside: list[Any]) -> int:
-    """The position of the first variable that has a rank more outside of the body."""
+    """Return the position of the first variable whose rank is higher outside of the body."""
     pairs = enumerate(zip(inside, outside, strict=True))
     sliced = (i for i, (a, b) in pairs if len(a.aval.shape) < len(b.aval.shape))
     return next(sliced, len(inside))

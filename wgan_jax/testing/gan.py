@@ -1,4 +1,4 @@
-"""The contract of a `GAN`: what its steps do to a state."""
+"""The contract of a `GAN`: properties of its steps and its state."""
 
 from __future__ import annotations
 
@@ -39,41 +39,41 @@ def check_gan(
     rtol: float = 1e-4,
     skip: Collection[str] = (),
 ) -> None:
-    """Raise AssertionError unless `gan` keeps the contract of a `GAN`.
+    """Raise AssertionError unless `gan` satisfies the contract of a `GAN`.
 
     Properties, by the names that `skip` takes:
 
-    - `init`: a state of finite arrays, a function of key and shapes; counters at zero.
-    - `structure`: a step keeps structure, shapes and dtypes of the state.
-    - `alternation`: a step moves its own player and leaves the other as it was.
+    - `init`: the state has finite arrays that depend only on key and shapes; counters start at 0.
+    - `structure`: a step keeps the structure, shapes and dtypes of the state.
+    - `alternation`: a step updates its own player and leaves the other unchanged.
     - `counters`: a step counts itself, and the root key never changes.
-    - `metrics`: a flat dict of finite scalars, losses and the estimate among them.
+    - `metrics`: a flat dict of finite scalars, including the losses and the estimate.
     - `finite`: the state stays finite.
-    - `weight_bounds`: with `clip`, the critic's weights lie in the box after each of its steps.
-    - `purity`: same input, same output; the input is left alone; no side effects.
-    - `keys`: no two draws share a key, within a step and between steps.
-    - `generate`: samples like the data, a function of the key, each of its own noise.
-    - `scan`: `train_step` is its critic steps and then its generator step.
-    - `chunks`: a run in one program is its iterations one by one.
-    - `jit`: compiled and eager agree.
-    - `vmap`: seeds side by side are the separate runs.
-    - `donation`: giving up the old state's memory changes nothing.
-    - `export`: written by `jax.export` and read again it computes the same.
+    - `weight_bounds`: with `clip`, the critic's weights stay in bounds after each of its steps.
+    - `purity`: equal inputs give equal outputs; no changes to the input; no side effects.
+    - `keys`: no two draws share a key, within a step or across steps.
+    - `generate`: samples look like the data, depend on the key, and each has its own noise.
+    - `scan`: `train_step` equals its critic steps followed by its generator step.
+    - `chunks`: several iterations in one program equal the same iterations one by one.
+    - `jit`: compiled and eager results agree.
+    - `vmap`: seeds under vmap equal separate runs.
+    - `donation`: donating the old state changes nothing.
+    - `export`: exported by `jax.export`, it computes the same.
 
     Args:
-      gan: to be checked; one that `wgan_jax.gan` built, or your own bundle.
+      gan: the GAN to check, from `wgan_jax.gan` or your own.
       real: a batch of real samples, `[batch, ...]`; may be a pytree. Small
         networks and a batch of 4 to 8 make the check quick.
-      clip: half the side of the box that the critic's weights must stay in, exactly.
-      clip_mask: which of them, as in `clip_weights`.
-      seed: of the run.
-      rtol: room for rounding between programs, relative, in the norm of a leaf.
+      clip: the critic's weights must stay in [-clip, clip], exactly.
+      clip_mask: the weights to which `clip` applies, as in `clip_weights`.
+      seed: seed of the run.
+      rtol: relative tolerance for rounding between programs, in the norm of a leaf.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, no GAN, or a batch of values that are
-        not finite.
+      ValueError: an unknown property in `skip`, an object that is not a GAN, or a batch with
+        values that are not finite.
 
     Example:
       >>> import jax, optax
@@ -91,7 +91,7 @@ def check_gan(
       >>> check_gan(model, real, clip=0.05, skip=slow)
       >>> check_gan(model, real, clip=0.01, skip=slow)
       Traceback (most recent call last):
-      AssertionError: check_gan, weight_bounds (...): after a critic step a weight of ...
+      AssertionError: check_gan, weight_bounds (...): after a critic step, a weight of ...
     """
     __tracebackhide__ = True
     check_part(gan, "GAN", *GAN._fields)
@@ -101,58 +101,60 @@ def check_gan(
 
 
 def _init(case: Case) -> None:
-    """a state of finite arrays, a function of key and shapes."""
+    """the state has finite arrays that depend only on key and shapes."""
     state = case.start()
-    assert isinstance(state, GANState), f"init returns a GANState, got {type(state).__name__}"
+    assert isinstance(state, GANState), f"init must return a GANState, got {type(state).__name__}"
     assert_arrays_only(state, "the state")
     assert_finite(state[2:], "the state after init")
-    assert is_key(state.key), f"the root key is a typed key, got {state.key!r:.80}"
+    assert is_key(state.key), f"the root key must be a typed key, got {state.key!r:.80}"
     assert_same(state.key, jax.random.key(case.seed), "the root key is not the one given")
-    assert_same(state.step, jax.tree.map(jnp.zeros_like, state.step), "counters start at zero")
+    assert_same(state.step, jax.tree.map(jnp.zeros_like, state.step), "counters do not start at 0")
     zeros = jax.tree.map(jnp.zeros_like, case.real)
     like = case.gan.init(jax.random.key(case.seed), zeros)
     assert_same(like, state, "init depends on the values of the samples")
-    assert_same_structure(like, state, "two states of one GAN")
+    assert_same_structure(like, state, "the structure of the state depends on the samples")
 
 
 def _structure(case: Case) -> None:
-    """a step keeps structure, shapes and dtypes of the state."""
+    """a step keeps the structure, shapes and dtypes of the state."""
     for name, (step, arguments) in case.steps().items():
         args = arguments()
-        assert_same_structure(step(*args)[0], args[0], f"the state after {name}")
+        changed = f"{name} changes the structure or dtypes of the state"
+        assert_same_structure(step(*args)[0], args[0], changed)
 
 
 def _alternation(case: Case) -> None:
-    """a step moves its own player and leaves the other as it was."""
+    """a step updates its own player and leaves the other unchanged."""
     steps = case.steps()
     for mine, other in (("critic", "generator"), ("generator", "critic")):
         step, arguments = steps[f"{mine}_step"]
         args = arguments()
         before, after = args[0], step(*args)[0]
-        assert_same(getattr(after, other), getattr(before, other), f"{mine}_step moves the {other}")
+        changed = f"{mine}_step changes the {other}"
+        assert_same(getattr(after, other), getattr(before, other), changed)
         assert_different(
             getattr(after, mine).params,
             getattr(before, mine).params,
-            f"{mine}_step leaves the weights of the {mine} as they were",
+            f"{mine}_step leaves the weights of the {mine} unchanged",
         )
 
 
 def _counters(case: Case) -> None:
     """a step counts itself, and the root key never changes."""
-    counted = {"critic_step": (0, 1), "generator_step": (1, 0), "train_step": (1, N_CRITIC)}
+    expected = {"critic_step": (0, 1), "generator_step": (1, 0), "train_step": (1, N_CRITIC)}
     for name, (step, arguments) in case.steps().items():
         args = arguments()
         before, after = args[0], step(*args)[0]
-        found = tuple(int(b) - int(a) for a, b in zip(before.step, after.step, strict=True))
-        assert found == counted[name], (
-            f"{name} counts {found[0]} generator and {found[1]} critic updates, "
-            f"not {counted[name][0]} and {counted[name][1]}"
+        counts = tuple(int(b) - int(a) for a, b in zip(before.step, after.step, strict=True))
+        assert counts == expected[name], (
+            f"{name} counts {counts[0]} generator and {counts[1]} critic updates, "
+            f"expected {expected[name][0]} and {expected[name][1]}"
         )
         assert_same(after.key, before.key, f"{name} changes the root key")
 
 
 def _metrics(case: Case) -> None:
-    """a flat dict of finite scalars, losses and the estimate among them."""
+    """a flat dict of finite scalars, including the losses and the estimate."""
     critic, generator = {"critic/loss", "critic/estimate"}, {"generator/loss"}
     needed = {
         "critic_step": critic,
@@ -161,9 +163,10 @@ def _metrics(case: Case) -> None:
     }
     for name, (step, arguments) in case.steps().items():
         metrics = step(*arguments())[1]
-        assert isinstance(metrics, dict), f"{name} returns metrics {type(metrics).__name__}"
+        kind = type(metrics).__name__
+        assert isinstance(metrics, dict), f"{name} must return a dict of metrics, got {kind}"
         missing = sorted(needed[name] - metrics.keys())
-        assert not missing, f"{name} leaves out the metrics {missing}; it has {sorted(metrics)}"
+        assert not missing, f"{name} lacks the metrics {missing}; it has {sorted(metrics)}"
         for key, value in metrics.items():
             assert_scalar(value, f"{key} of {name}")
             assert_finite(value, f"{key} of {name}")
@@ -176,7 +179,7 @@ def _finite(case: Case) -> None:
 
 
 def _weight_bounds(case: Case) -> None:
-    """with `clip`, the critic's weights lie in the box after each of its steps."""
+    """with `clip`, the critic's weights stay in bounds after each of its steps."""
     if case.clip is None:
         return
     state = case.start()
@@ -190,7 +193,7 @@ def _weight_bounds(case: Case) -> None:
 
 
 def _generate(case: Case) -> None:
-    """samples like the data, a function of the key, each of its own noise."""
+    """samples look like the data, depend on the key, and each has its own noise."""
     state, n = case.later(), 5
 
     def generate(seed: int) -> PyTree:
@@ -198,23 +201,23 @@ def _generate(case: Case) -> None:
 
     samples = generate(1)
     for x, y in zip(jax.tree.leaves(samples), jax.tree.leaves(case.real), strict=True):
-        found = (x.shape, x.dtype)
-        assert found == ((n, *y.shape[1:]), y.dtype), f"samples are {found}, data {y.shape[1:]}"
+        is_like_data = (x.shape, x.dtype) == ((n, *y.shape[1:]), y.dtype)
+        assert is_like_data, f"samples are {x.dtype}{x.shape}, the data {y.dtype}{y.shape}"
     assert_finite(samples, "samples")
-    assert_same(generate(1), samples, "samples of the same key are not the same")
-    assert_different(generate(2), samples, "samples of another key are the same")
+    assert_same(generate(1), samples, "the same key gives different samples")
+    assert_different(generate(2), samples, "different keys give the same samples")
 
     def of_key(key: Array) -> PyTree:
         return case.gan.generate(state, key, n)
 
-    with error_context("a sample follows the noise of its neighbor"):
+    with error_context("a sample depends on the noise of its neighbor (batch norm in training?)"):
         flipped = jax.jit(with_first_row_flipped(of_key, n))(jax.random.key(1))
         rest, others = (jax.tree.map(lambda x: x[1:], tree) for tree in (flipped, samples))
-        assert_close(rest, others, case.rtol, "the noise of the first sample was changed")
+        assert_close(rest, others, case.rtol, "the noise of the first sample changes others")
 
 
 def _scan(case: Case) -> None:
-    """`train_step` is its critic steps and then its generator step."""
+    """`train_step` equals its critic steps followed by its generator step."""
     state = case.later()
     scanned, metrics = case.gan.train_step(state, case.reals())
     looped, last = state, dict[str, Array]()
@@ -223,10 +226,10 @@ def _scan(case: Case) -> None:
         looped, last = case.gan.critic_step(looped, real)
     looped, moved = case.generator_step(looped, real)
     rtol = case.rtol / 10  # the same operations in the same order
-    assert_close(scanned, looped, rtol, "the state after train_step is not that of a loop")
-    both = {name: (last | moved)[name] for name in metrics if name in (last | moved)}
-    kept = {name: metrics[name] for name in both}
-    assert_close(kept, both, rtol, "metrics are those of the last critic step")
+    assert_close(scanned, looped, rtol, "the state after train_step differs from a loop")
+    expected = {name: (last | moved)[name] for name in metrics if name in (last | moved)}
+    actual = {name: metrics[name] for name in expected}
+    assert_close(actual, expected, rtol, "metrics are not those of the last critic step")
 
 
 _PROPERTIES = {

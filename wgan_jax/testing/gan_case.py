@@ -1,4 +1,4 @@
-"""A GAN under check, with states and batches to step it from."""
+"""A GAN under check, with the states and batches that its steps take."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ N_CRITIC = 2
 
 
 class Case:
-    """What the properties of `check_gan` share."""
+    """Arguments of `check_gan`, shared by its properties."""
 
     def __init__(
         self,
@@ -33,8 +33,8 @@ class Case:
         self.clip, self.clip_mask = clip, clip_mask
         self.seed, self.rtol = seed, rtol
         self.batch = batch_size_of(real)
-        # Some generator steps look at real samples as well: unrolled, paired, or those of a VAE.
-        self.shows_real = len(inspect.signature(gan.generator_step).parameters) > 2
+        # Some generator steps also take real samples: unrolled, paired, or those of a VAE.
+        self.takes_real = len(inspect.signature(gan.generator_step).parameters) > 2
 
     def start(self) -> GANState:
         return self.gan.init(jax.random.key(self.seed), self.real)
@@ -44,11 +44,11 @@ class Case:
         return self.gan.train_step(self.start(), self.reals())[0]
 
     def later(self) -> GANState:
-        """A state on its way, whose optimizers have seen gradients."""
+        """Return a state after one iteration, whose optimizers have seen gradients."""
         return self._later
 
     def reals(self) -> PyTree:
-        """[n_critic, batch, ...], each slice other samples."""
+        """Return batches [n_critic, batch, ...], which differ."""
         return jax.tree.map(
             lambda x: (
                 jnp.stack([jnp.roll(x, i, 0) * (1 + i) for i in range(N_CRITIC)])
@@ -59,12 +59,12 @@ class Case:
         )
 
     def generator_step(self, state: GANState, real: PyTree) -> tuple[GANState, Metrics]:
-        if self.shows_real:
+        if self.takes_real:
             return self.gan.generator_step(state, self.batch, real)
         return self.gan.generator_step(state, self.batch)
 
     def steps(self) -> dict[str, tuple[Callable[..., Any], Callable[[], tuple]]]:
-        """Each step as a function of arrays, and its arguments."""
+        """Return each step as a function of arrays, with its arguments."""
         return {
             "critic_step": (self.gan.critic_step, lambda: (self.later(), self.real)),
             "generator_step": (self.generator_step, lambda: (self.later(), self.real)),

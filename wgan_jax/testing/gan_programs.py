@@ -17,19 +17,19 @@ from wgan_jax.types import Array, GANState, PyTree
 
 
 def purity(case: Case) -> None:
-    """same input, same output; the input is left alone; no side effects."""
+    """equal inputs give equal outputs; no changes to the input; no side effects."""
     for name, (step, arguments) in case.steps().items():
         programs.assert_pure(step, arguments, name)
 
 
 def keys(case: Case) -> None:
-    """no two draws share a key, within a step and between steps."""
+    """no two draws share a key, within a step or across steps."""
 
     def run(state: GANState, reals: PyTree) -> GANState:
-        def turn(state: GANState, _: None) -> tuple[GANState, None]:
+        def iteration(state: GANState, _: None) -> tuple[GANState, None]:
             return case.gan.train_step(state, reals)[0], None
 
-        return lax.scan(turn, state, length=3)[0]
+        return lax.scan(iteration, state, length=3)[0]
 
     programs.assert_keys_are_fresh(
         run, lambda: (case.start(), case.reals()), "a run of three iterations"
@@ -37,26 +37,26 @@ def keys(case: Case) -> None:
 
 
 def jit(case: Case) -> None:
-    """compiled and eager agree."""
+    """compiled and eager results agree."""
     for name, (step, arguments) in case.steps().items():
         if name != "train_step":  # which is made of the other two
             programs.assert_jit_is_eager(step, arguments, case.rtol, name)
 
 
 def chunks(case: Case) -> None:
-    """a run in one program is the iterations one by one."""
+    """several iterations in one program equal the same iterations one by one."""
     length = 2
     sampler = jax.tree_util.Partial(_rows, case.real)
     run = scan_steps(case.gan, n_critic=N_CRITIC, batch_size=case.batch, length=length)
-    whole, metrics = run(case.start(), sampler)
+    end, metrics = run(case.start(), sampler)
     state = case.start()
     for i in range(length):
         steps = state.step.critic + jnp.arange(N_CRITIC, dtype=jnp.int32)
         batches = [sample_batch(sampler, state.key, step, case.batch) for step in steps]
         state, alone = case.gan.train_step(state, jax.tree.map(lambda *x: jnp.stack(x), *batches))
-        turn = jax.tree.map(lambda m: m[i], metrics)  # noqa: B023
-        assert_close(turn, alone, case.rtol, f"metrics of iteration {i} inside a chunk")
-    assert_close(whole, state, case.rtol, "the state after a chunk")
+        in_chunk = jax.tree.map(lambda m: m[i], metrics)  # noqa: B023
+        assert_close(in_chunk, alone, case.rtol, f"metrics of iteration {i} differ in a chunk")
+    assert_close(end, state, case.rtol, "the state after a chunk differs from a loop")
 
 
 def _rows(real: PyTree, key: Array, n: int) -> PyTree:
@@ -66,32 +66,32 @@ def _rows(real: PyTree, key: Array, n: int) -> PyTree:
 
 
 def vmap(case: Case) -> None:
-    """seeds side by side are the separate runs."""
+    """seeds under vmap equal separate runs."""
     seeds = jax.random.split(jax.random.key(case.seed), 2)
     states = jax.jit(jax.vmap(case.gan.init, (0, None)))(seeds, case.real)
     moved = jax.jit(jax.vmap(case.gan.train_step, (0, None)))(states, case.reals())
     for i in range(2):
         member, after = jax.tree.map(lambda x: x[i], (states, moved))  # noqa: B023
         alone = case.gan.init(seeds[i], case.real)
-        assert_close(member, alone, case.rtol, f"the start of run {i} under vmap")
+        assert_close(member, alone, case.rtol, f"run {i} under vmap starts differently")
         expected = case.gan.train_step(alone, case.reals())
-        assert_close(after, expected, case.rtol, f"run {i} under vmap is not its solo run")
+        assert_close(after, expected, case.rtol, f"run {i} under vmap differs from its solo run")
 
 
 def donation(case: Case) -> None:
-    """giving up the old state's memory changes nothing."""
+    """donating the old state changes nothing."""
     expected = jax.tree.map(np.array, key_data(case.gan.train_step(case.later(), case.reals())))
     donating = jax.jit(case.gan.train_step, donate_argnums=0)
     ready = case.gan.train_step(case.start(), case.reals())[0]
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = donating(ready, case.reals())
-        donating(case.start(), case.reals())  # a state as init made it
-    assert_close(found, expected, case.rtol, "train_step with its state donated")
+        actual = donating(ready, case.reals())
+        donating(case.start(), case.reals())  # a state directly from init
+    assert_close(actual, expected, case.rtol, "train_step differs when its state is donated")
 
 
 def export(case: Case) -> None:
-    """written by `jax.export` and read again it computes the same."""
+    """exported by `jax.export`, it computes the same."""
     step, arguments = case.steps()["train_step"]
     programs.assert_exports(step, arguments, case.rtol, "train_step")
 

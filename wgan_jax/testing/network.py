@@ -37,42 +37,42 @@ def check_network(
     rtol: float = 1e-4,
     skip: Collection[str] = (),
 ) -> None:
-    """Raise AssertionError unless `network` keeps the contract of a `Network`.
+    """Raise AssertionError unless `network` satisfies the contract of a `Network`.
 
     Properties, by the names that `skip` takes:
 
-    - `init`: weights and statistics are finite arrays, a function of the key and of shapes.
-    - `purity`: same input, same output; the input is left alone; no side effects.
-    - `output`: one finite output for each row, the same kind in training and in inference.
-    - `statistics`: they keep their kind in training and their values in inference.
-    - `keys`: all draws are made from the key that is handed in, none twice, none in inference.
-    - `batch_independence`: an output depends on its own row only.
-    - `gradient`: gradients are finite, also where the input is zero.
-    - `gradient_flow`: the gradient reaches the input and every weight, and follows the data.
+    - `init`: weights and statistics are finite arrays that depend only on the key and on shapes.
+    - `purity`: equal inputs give equal outputs; no changes to the input; no side effects.
+    - `output`: one finite output per row, of the same kind in training and in inference.
+    - `statistics`: they keep their structure in training and their values in inference.
+    - `keys`: all draws derive from the given key, none reuses a key, and inference draws nothing.
+    - `batch_independence`: each output depends only on its own row.
+    - `gradient`: gradients are finite, also at zero input.
+    - `gradient_flow`: gradients reach the input and every weight, and depend on the data.
     - `derivative`: the gradient with respect to the input is the slope of the output.
-    - `jit`: compiled and eager agree.
-    - `scan`: statistics carried by a scan are those of a loop.
-    - `vmap`: a population under vmap is its members.
+    - `jit`: compiled and eager results agree.
+    - `scan`: a scan gives the same statistics as a loop.
+    - `vmap`: members of a population under vmap equal their solo runs.
     - `export`: inference can be exported.
-    - `lipschitz`: with `lipschitz`, no slope is steeper.
-    - `compute_dtype`, `x64`: with `compute_dtype`, nothing is computed in fewer digits, and 32-bit
-      inputs give 32-bit results, also where JAX has 64 bits.
+    - `lipschitz`: with `lipschitz`, no slope exceeds it.
+    - `compute_dtype`, `x64`: with `compute_dtype`, nothing is computed at lower precision, and
+      32-bit inputs give 32-bit results, also with 64-bit JAX.
 
     Args:
-      network: to be checked.
+      network: the network to check.
       x: a batch that it takes, `[batch, ...]` with at least two rows; may be a pytree.
-      scores: it is a critic, so its output is `[batch]` or `[batch, 1]`.
-      lipschitz: a constant that its slope in inference must not exceed, in units
-        of score per unit of x, Euclidean; None asks for none.
-      compute_dtype: the floating type of fewest digits that it may compute in, such as
-        `jnp.float32`; None allows mixed precision.
-      seed: of the keys.
-      rtol: room for rounding between programs.
+      scores: whether it is a critic, with output `[batch]` or `[batch, 1]`.
+      lipschitz: bound on its slope in inference, in units of score per unit of x,
+        Euclidean; None checks none.
+      compute_dtype: the floating-point type of lowest precision that it may compute in, such
+        as `jnp.float32`; None allows mixed precision.
+      seed: seed of the keys.
+      rtol: tolerance for rounding between programs.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, a batch of one or of values that are
+      ValueError: an unknown property in `skip`, a batch of one row or with values that are
         not finite, or a module without its adapter.
 
     Example:
@@ -86,7 +86,7 @@ def check_network(
       ... )
       >>> check_network(centered, jnp.arange(8.0).reshape(4, 2))
       Traceback (most recent call last):
-      AssertionError: check_network, batch_independence (an output depends on its own ...
+      AssertionError: check_network, batch_independence (each output depends only on its ...
     """
     __tracebackhide__ = True
     check_network_type(network=network)
@@ -98,36 +98,36 @@ def check_network(
 
 
 def _init(case: Case) -> None:
-    """weights and statistics are finite arrays, a function of the key and of shapes."""
+    """weights and statistics are finite arrays that depend only on the key and on shapes."""
     for name, tree in (("params", case.params), ("stats", case.stats)):
         assert_arrays_only(tree, f"init's {name}")
         assert_finite(tree, f"init's {name}")
     _assert_trainable(case)
-    made = (case.params, case.stats)
-    _assert_no_array_twice(made)
+    variables = (case.params, case.stats)
+    _assert_no_array_twice(variables)
 
     def init(x: PyTree) -> tuple[PyTree, PyTree]:
         return case.network.init(jax.random.key(case.seed), x)
 
     cause = "numpy's random numbers, or state kept in Python?"
-    assert_same(init(case.x), made, f"init with the same key is not the same ({cause})")
+    assert_same(init(case.x), variables, f"init gives other values for the same key ({cause})")
     zeros = jax.tree.map(jnp.zeros_like, case.x)
-    cause = "weights are a function of the key and of shapes"
-    assert_same(init(zeros), made, f"init depends on the values of x ({cause})")
-    cause = "x.shape[0] in the place of x.shape[-1]?"
-    assert_same(init(first_row(zeros)), made, f"init depends on the size of the batch ({cause})")
+    cause = "weights may depend only on the key and on shapes"
+    assert_same(init(zeros), variables, f"init depends on the values of x ({cause})")
+    cause = "init depends on the batch size (x.shape[0] instead of x.shape[-1]?)"
+    assert_same(init(first_row(zeros)), variables, cause)
 
 
 def _assert_trainable(case: Case) -> None:
     leaves = jax.tree_util.tree_leaves_with_path(case.params)
     assert leaves or not case.scores, (
-        "init gives a critic without weights: nothing can be trained (are they written into "
-        "`apply` as constants?)"
+        "init returns a critic without weights: there is nothing to train (are they constants "
+        "inside `apply`?)"
     )
     for path, leaf in leaves:
         assert jnp.issubdtype(leaf.dtype, jnp.inexact), (
             f"init's params{jax.tree_util.keystr(path)} is {leaf.dtype}, which has no gradient: "
-            f"counters and tables belong into stats"
+            f"counters and tables belong in stats"
         )
 
 
@@ -135,31 +135,31 @@ def _assert_no_array_twice(tree: PyTree) -> None:
     names: dict[int, str] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         name = f"{('params', 'stats')[path[0].idx]}{jax.tree_util.keystr(path[1:])}"
-        other = names.setdefault(id(leaf), name)
-        assert other == name, (
-            f"init gives one array as {other} and as {name}: they would be donated twice and "
-            f"trained apart; copy it, or tie the weights by using one in both places"
+        first = names.setdefault(id(leaf), name)
+        assert first == name, (
+            f"init returns the same array as {first} and as {name}: it would be donated twice and "
+            f"trained as two weights; copy it, or tie the weights by using one in both places"
         )
 
 
 def _statistics(case: Case) -> None:
-    """statistics keep their kind in training and their values in inference."""
+    """statistics keep their structure in training and their values in inference."""
     for train in (True, False):
         function, arguments = case.compiled(train)
         stats = function(*arguments())[1]
-        what = f"the statistics that apply with train={train} returns"
-        cause = "all that were given, with their shapes and dtypes, go on to the next step"
+        what = f"the statistics returned by apply with train={train}"
+        cause = "return all of them, with unchanged shapes and dtypes"
         assert_same_structure(stats, case.stats, f"{what} ({cause})")
         assert_finite(stats, what)
         if not train:
-            cause = "are they updated whatever `train` is?"
+            cause = "are they updated regardless of `train`?"
             assert_same(
                 stats, case.stats, f"apply with train=False changes the statistics ({cause})"
             )
 
 
 def _output(case: Case) -> None:
-    """one finite output for each row, the same kind in training and in inference."""
+    """one finite output per row, of the same kind in training and in inference."""
     outputs = []
     batch = jax.tree.leaves(case.x)[0].shape[0]
     for train in (True, False):
@@ -169,21 +169,22 @@ def _output(case: Case) -> None:
         _assert_rows(case, y, batch)
         assert_finite(y, f"the output with train={train}")
         alone = jax.eval_shape(function, params, stats, first_row(x), jax.random.clone(key))[0]
-        with error_context("a batch of one (a squeeze() that names no axis?)"):
+        with error_context("a batch of one (a squeeze() without an axis?)"):
             _assert_rows(case, alone, 1)
         cause = "a norm, a logarithm or a quotient at zero? Put an epsilon inside it"
         zero = function(params, stats, at_zero(x), key)[0]
         assert_finite(zero, f"the output at x = 0 with train={train} ({cause})")
         outputs.append(y)
-    assert_same_structure(outputs[0], outputs[1], "the output in training and in inference")
+    what = "the outputs in training and in inference differ"
+    assert_same_structure(outputs[0], outputs[1], what)
 
 
 def _assert_rows(case: Case, y: PyTree, batch: int) -> None:
-    """One row for each of the input, and scores that are scores."""
+    """Assert one row per input row, and scores of the right shape and dtype."""
     rows = {leaf.shape[:1] for leaf in jax.tree.leaves(y)}
     assert rows == {(batch,)}, (
-        f"a batch of {batch} gives outputs led by {sorted(rows)}: one for each row is wanted (a "
-        f"sum or mean over the batch, which is the objective's to take?)"
+        f"a batch of {batch} gives outputs with leading axes {sorted(rows)}: return one output per "
+        f"row (a sum or mean over the batch, which belongs in the objective?)"
     )
     assert any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(y)), (
         f"the output is {[str(leaf.dtype) for leaf in jax.tree.leaves(y)]}, which has no gradient: "
@@ -195,13 +196,13 @@ def _assert_rows(case: Case, y: PyTree, batch: int) -> None:
             f"features, or a sum of [batch] and [batch, 1]?)"
         )
         assert y.dtype.itemsize >= 4, (
-            f"scores are {y.dtype}, whose few digits their differences lose: compute the last "
-            f"layer in float32"
+            f"scores are {y.dtype}, too coarse for their differences: compute the last layer in "
+            f"float32"
         )
 
 
 def _batch_independence(case: Case) -> None:
-    """an output depends on its own row only; in training, statistics of the batch may enter."""
+    """each output depends only on its own row; in training, batch statistics may enter."""
     function, arguments = case.compiled(False)
     params, stats, x, key = arguments()
     full = function(params, stats, x, key)[0]
@@ -209,30 +210,30 @@ def _batch_independence(case: Case) -> None:
     def reverse(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[::-1], tree)
 
-    turned = reverse(function(params, stats, reverse(x), key)[0])
+    restored = reverse(function(params, stats, reverse(x), key)[0])
     assert_close(
-        turned,
+        restored,
         full,
         case.rtol,
-        "a batch in reverse order gives other outputs: they depend on the place in the batch (a "
-        "sum along it, a sort, or a row of reference?)",
+        "reversing the batch changes the outputs: they depend on the position in the batch (a "
+        "cumulative sum, a sort, or a reference row?)",
     )
     alone = function(params, stats, first_row(x), key)[0]
     assert_close(
         alone,
         first_row(full),
         case.rtol,
-        "a row alone gives another output: it depends on the others in the batch (batch norm "
-        "with the statistics of the batch, or a mean over it?)",
+        "a row alone gives a different output: it depends on the other rows of the batch (batch "
+        "norm with batch statistics, or a mean over the batch?)",
     )
-    # Where all rows are alike, a row alone is like the batch.
-    other = function(params, stats, _with_other_first_row(x), key)[0]
+    # If all rows are equal, a row alone has the statistics of the batch.
+    changed = function(params, stats, _with_other_first_row(x), key)[0]
     assert_close(
-        _rest(other),
+        _rest(changed),
         _rest(full),
         case.rtol,
-        "another first row changes the outputs of the others: they depend on the others in the "
-        "batch (batch norm with the statistics of the batch, or a mean over it?)",
+        "changing the first row changes the outputs of the other rows (batch norm with batch "
+        "statistics, or a mean over the batch?)",
     )
     _batch_independence_in_training(case)
 
@@ -259,9 +260,9 @@ def _batch_independence_in_training(case: Case) -> None:
             _rest(other_y),
             _rest(y),
             case.rtol,
-            "in training another first row changes the outputs of the others, and no running "
-            "statistics follow the samples (a mean over the batch in the network, or batch norm "
-            "whose statistics are dropped?)",
+            "in training, changing the first row changes the outputs of the other rows, and no "
+            "running statistics depend on the samples (a mean over the batch in the network, or "
+            "batch norm whose statistics are dropped?)",
         )
 
 

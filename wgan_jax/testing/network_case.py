@@ -1,4 +1,4 @@
-"""A network under check, with inputs to try it on."""
+"""A network under check, with the inputs that its properties use."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from wgan_jax.types import Array, Network, PyTree
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """What the properties of `check_network` share."""
+    """Arguments of `check_network`, shared by its properties."""
 
     network: Network
     x: PyTree
@@ -32,7 +32,7 @@ class Case:
         return jax.random.fold_in(jax.random.key(self.seed), purpose)
 
     def apply(self, train: bool) -> tuple[Callable[..., tuple[PyTree, PyTree]], Callable]:
-        """`apply` as a function of arrays alone, and its arguments made afresh."""
+        """Return `apply` as a function of arrays, and a function that makes its arguments."""
 
         def function(params: PyTree, stats: PyTree, x: PyTree, key: Array) -> Any:
             return self.network.apply(params, stats, x, train=train, key=key if train else None)
@@ -44,7 +44,7 @@ class Case:
         return {train: jax.jit(self.apply(train)[0]) for train in (True, False)}
 
     def compiled(self, train: bool) -> tuple[Callable[..., tuple[PyTree, PyTree]], Callable]:
-        """The same, compiled once for all properties."""
+        """Return the same, compiled once for all properties."""
         return self._compiled[train], self.apply(train)[1]
 
     @functools.cached_property
@@ -52,9 +52,9 @@ class Case:
         return {train: jax.jit(functools.partial(self._gradient, train)) for train in (True, False)}
 
     def gradients(self, train: bool, params: PyTree, x: PyTree) -> tuple[PyTree, list[Array]]:
-        """Gradients of a random combination of the outputs, as (weights, floats of the input).
+        """Return gradients of a random combination of outputs, as (weights, floats of the input).
 
-        A sum would not do: that of a softmax is 1, whatever its input.
+        A plain sum would not do: that of a softmax is always 1.
         """
         return self._gradients[train](params, x)
 
@@ -66,7 +66,7 @@ class Case:
         return jax.grad(combination, (0, 1))(params, floats_of(x))
 
     def _combined(self, y: PyTree) -> Array:
-        """A random combination of the numbers of an output."""
+        """Return a random linear combination of the values of an output."""
         total = jnp.zeros((), jnp.float32)
         for i, leaf in enumerate(floats_of(y)):
             weights = jax.random.normal(jax.random.fold_in(self.key(6), i), leaf.shape)
@@ -74,26 +74,26 @@ class Case:
         return total
 
     def combination(self, train: bool, params: PyTree, x: PyTree) -> float:
-        """That of which `gradients` are."""
+        """Return the value that `gradients` differentiates."""
         return float(self._combined(self.compiled(train)[0](params, self.stats, x, self.key(1))[0]))
 
 
 def floats_of(x: PyTree) -> list[Array]:
-    """The leaves with a gradient."""
+    """Return the leaves that have a gradient."""
     return [leaf for leaf in jax.tree.leaves(x) if is_floating(leaf)]
 
 
 def with_floats(x: PyTree, floats: list[Array]) -> PyTree:
-    """`x` with other floats; labels stay."""
+    """Replace the floating-point leaves of `x`; labels stay."""
     rest = iter(floats)
     return jax.tree.map(lambda leaf: next(rest) if is_floating(leaf) else leaf, x)
 
 
 def at_zero(x: PyTree) -> PyTree:
-    """`x` with all floats zero: where norms, roots and quotients lose their gradient."""
+    """Zero the floating-point leaves, where norms, roots and quotients lose their gradient."""
     return with_floats(x, [jnp.zeros_like(leaf) for leaf in floats_of(x)])
 
 
 def first_row(x: PyTree) -> PyTree:
-    """A batch of one."""
+    """Return a batch of one."""
     return jax.tree.map(lambda leaf: leaf[:1], x)

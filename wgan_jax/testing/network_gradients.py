@@ -1,4 +1,4 @@
-"""The contract of a `Network`: gradients that are finite and reach what they should."""
+"""The contract of a `Network`: finite gradients that reach the input and all weights."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from wgan_jax.testing.assertions import assert_finite, is_floating, key_data, no
 from wgan_jax.testing.network_case import Case, at_zero, floats_of, with_floats
 from wgan_jax.types import Array, PyTree
 
-_STEPS = (1e-3, 1e-2, 0.1, 0.3)  # shares of the input's size: rounding hides slopes over short ones
-_UNLIKE = 0.25  # more than what kinks and half precision make of a slope
-_DRAWS = 8  # of weights and inputs near the given ones, since units may be dead at some
+_STEPS = (1e-3, 1e-2, 0.1, 0.3)  # relative to the input: rounding hides slopes over short steps
+_MAX_ERROR = 0.25  # relative; kinks and half precision change a slope by less
+_DRAWS = 8  # of weights and inputs close to the given ones, since units may be dead at some
 
 
 def gradient(case: Case) -> None:
-    """gradients with respect to weights and input are finite, also where the input is zero."""
+    """gradients with respect to weights and input are finite, also at zero input."""
     for x, where in ((case.x, ""), (at_zero(case.x), " at x = 0")):
         of_weights, of_input = case.gradients(True, case.params, x)
         cause = " (a norm, a root or a quotient at zero? Put an epsilon inside it)"
@@ -45,31 +45,32 @@ def derivative(case: Case) -> None:
         moved = [jnp.asarray(a + step * v, a.dtype) for a, v in zip(at, direction, strict=True)]
         return case.combination(True, params, with_floats(x, moved))
 
-    told = np.array([along(d) for d in directions])
+    derivatives = np.array([along(d) for d in directions])
     slopes = [
         np.array([(after(step, d) - after(-step, d)) / (2 * step) for d in directions])
         for step in _STEPS
     ]
-    factors = [float(told @ s) / (float(s @ s) or np.inf) for s in slopes]
+    factors = [float(derivatives @ s) / (float(s @ s) or np.inf) for s in slopes]
     best = min(factors, key=lambda factor: abs(factor - 1))
-    assert abs(best - 1) <= _UNLIKE or not (told.any() or any(s.any() for s in slopes)), (
+    is_flat = not (derivatives.any() or any(s.any() for s in slopes))
+    assert abs(best - 1) <= _MAX_ERROR or is_flat, (
         f"the gradient with respect to the input is {best:.3g} times the slope of the output, in "
-        f"{_DRAWS} directions (a custom_vjp with another factor, or a gradient that is clipped on "
+        f"{_DRAWS} directions (a custom_vjp with a wrong factor, or a gradient that is clipped on "
         f"the way?)"
     )
 
 
 def gradient_flow(case: Case) -> None:
-    """the gradient reaches the input and every weight, and follows the data."""
-    _assert_all_are_reached(case)
-    _assert_data_count(case)
+    """gradients reach the input and every weight, and depend on the data."""
+    _assert_gradients_reach_all(case)
+    _assert_gradients_depend_on_data(case)
 
 
-def _assert_all_are_reached(case: Case) -> None:
+def _assert_gradients_reach_all(case: Case) -> None:
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(case.params)]
     names = [f"params{jax.tree_util.keystr(path)}" for path in paths]
     dead = set(names) | ({"the input"} if floats_of(case.x) else set())
-    # In training first, whose program is there; noise of dropout or batch norm may hide a weight.
+    # Training first, already compiled; noise of dropout or batch norm may hide a weight.
     for train in (True, False):
         for draw in range(_DRAWS):
             if not dead:
@@ -78,38 +79,38 @@ def _assert_all_are_reached(case: Case) -> None:
             of_weights, of_input = case.gradients(train, params, x)
             alive = {n for n, g in zip(names, jax.tree.leaves(of_weights), strict=True) if g.any()}
             dead -= alive | ({"the input"} if any(g.any() for g in of_input) else set())
-    which = sorted(dead)
-    used = [name for name in which if _is_used(case, name, names)]
+    unreached = sorted(dead)
+    used = [name for name in unreached if _is_used(case, name, names)]
     assert not used, (
-        f"no gradient reaches {', '.join(used)}, though the output follows it: a stop_gradient, "
+        f"no gradient reaches {', '.join(used)}, though the output depends on it: a stop_gradient, "
         f"rounding or an argmax on the way?"
     )
-    assert not which, (
-        f"the output does not depend on {', '.join(which)}: a layer that is never called, or "
-        f"weights written into `apply` as constants?"
+    assert not unreached, (
+        f"the output does not depend on {', '.join(unreached)}: a layer that is never called, or "
+        f"weights hard-coded in `apply`?"
     )
 
 
-def _assert_data_count(case: Case) -> None:
-    """Of kernels of zeros, one behind the other, no gradient depends on the data."""
+def _assert_gradients_depend_on_data(case: Case) -> None:
+    """Assert that some gradient depends on the data, which consecutive zero kernels prevent."""
     if not jax.tree.leaves(case.params) or not floats_of(case.x):
         return
     inputs = [_near(case, draw)[1] for draw in range(_DRAWS)]
     inputs += [with_floats(x, [-3 * leaf for leaf in floats_of(x)]) for x in inputs]
-    for train in (True, False):  # few units may all be dropped in training
+    for train in (True, False):  # if units are few, training may drop all of them
         gradients = (case.gradients(train, case.params, x)[0] for x in inputs)
-        first, *others = (list(map(np.asarray, jax.tree.leaves(g))) for g in gradients)
-        if any(not np.array_equal(a, b) for o in others for a, b in zip(first, o, strict=True)):
+        first, *rest = (list(map(np.asarray, jax.tree.leaves(g))) for g in gradients)
+        if any(not np.array_equal(a, b) for r in rest for a, b in zip(first, r, strict=True)):
             return
     raise AssertionError(
-        "with the weights that init gives, their gradient is the same whatever the data are: "
-        "nothing can be learned (kernels that are all 0, or units that are all dead?)"
+        "at the weights that init returns, the gradient is the same for all data: nothing can be "
+        "learned (kernels that are all 0, or units that are all dead?)"
     )
 
 
 def _near(case: Case, draw: int) -> tuple[PyTree, PyTree]:
-    """Weights and input with noise of a third of their size, so that none is zero by its init."""
-    rng = np.random.default_rng((case.seed, draw))  # on the host, where no shape is compiled
+    """Add noise of a third of their size to weights and input, so that none stays zero."""
+    rng = np.random.default_rng((case.seed, draw))  # NumPy, which compiles nothing per shape
 
     def moved(leaf: Array) -> Array:
         values = np.asarray(leaf)
@@ -121,7 +122,7 @@ def _near(case: Case, draw: int) -> tuple[PyTree, PyTree]:
 
 
 def _is_used(case: Case, name: str, names: list[str]) -> bool:
-    """Whether the output of inference follows a weight, or the input, by name."""
+    """Return whether the output in inference depends on the named weight or input."""
     function, arguments = case.compiled(False)
     _, stats, _, key = arguments()
     params, x = _near(case, 0)
@@ -144,7 +145,7 @@ def _is_used(case: Case, name: str, names: list[str]) -> bool:
 
 
 def lipschitz(case: Case) -> None:
-    """no slope is steeper than it is said to be."""
+    """no slope exceeds `lipschitz`."""
     if case.lipschitz is None:
         return
     params, stats = case.params, case.stats

@@ -16,7 +16,7 @@ from wgan_jax.types import Array, PyTree
 
 
 def purity(case: Case) -> None:
-    """same input, same output, and the input is left alone."""
+    """equal inputs give equal outputs, and the input is not changed."""
     for train in (True, False):
         try:
             programs.assert_pure(*case.apply(train), f"apply with train={train}")
@@ -26,14 +26,13 @@ def purity(case: Case) -> None:
             if train or _infers(case, None) or not _infers(case, case.key(4)):
                 raise
             raise AssertionError(
-                f"apply with train=False needs a key, and inference draws nothing: dropout or "
-                f"noise that stays on (deterministic=False)? It raised {type(error).__name__}: "
-                f"{error}"
+                f"apply with train=False needs a key, but inference must not draw: dropout or "
+                f"noise left on (deterministic=False)? It raised {type(error).__name__}: {error}"
             ) from error
 
 
 def _infers(case: Case, key: Array | None) -> bool:
-    """Whether the network can be applied in inference with this key, or with none."""
+    """Return whether inference runs with this key, or with None."""
     try:
         case.network.apply(case.params, case.stats, case.x, train=False, key=key)
     except Exception:
@@ -42,7 +41,7 @@ def _infers(case: Case, key: Array | None) -> bool:
 
 
 def keys(case: Case) -> None:
-    """all draws are made from the key that is handed in, none twice, and none in inference."""
+    """all draws derive from the given key, none reuses a key, and inference draws nothing."""
     network, params, stats, x = case.network, case.params, case.stats, case.x
 
     def init(key: Array) -> PyTree:
@@ -58,19 +57,19 @@ def keys(case: Case) -> None:
         programs.assert_keys_are_fresh(function, lambda: (case.key(4),), what)
         programs.assert_keys_follow(function, (case.key(4),), (case.key(5),), what)
     assert not draws(lambda _: network.apply(params, stats, x, train=False), case.key(4)), (
-        "apply with train=False draws random numbers: dropout or noise that stays on in inference?"
+        "apply with train=False draws random numbers: dropout or noise left on in inference?"
     )
     assert not draws(infer, case.key(4)), (
-        "apply with train=False draws random numbers once it is given a key: dropout that asks for "
-        "the key in place of `train`?"
+        "apply with train=False draws random numbers if given a key: dropout that checks for a key "
+        "instead of `train`?"
     )
     if not draws(apply, case.key(4)):
         with error_context("apply with train=True draws nothing, but needs a key"):
             jax.eval_shape(lambda: network.apply(params, stats, x, train=True))
     else:
         assert not _draws_without_a_key(case), (
-            "apply with train=True draws random numbers though it was given no key: one of its own "
-            "where key=None, whose noise is the same in every step?"
+            "apply with train=True draws random numbers without a key: a default key where "
+            "key=None, whose noise is the same in every step?"
         )
 
 
@@ -80,13 +79,13 @@ def _draws_without_a_key(case: Case) -> bool:
 
     try:
         return draws(apply, case.params)
-    except Exception:  # it asks for one, as it should
+    except Exception:  # it requires a key, as it should
         return False
 
 
 def x64(case: Case) -> None:
-    """32-bit inputs give 32-bit results, also where JAX has 64 bits."""
-    if case.compute_dtype is None:  # arrays without a dtype are common, and usually 32 bits wide
+    """32-bit inputs give 32-bit results, also with 64-bit JAX."""
+    if case.compute_dtype is None:  # arrays without a dtype are common, and usually 32-bit
         return
     for train in (True, False):
         function, arguments = case.apply(train)
@@ -98,14 +97,14 @@ def x64(case: Case) -> None:
             jax.tree_util.tree_leaves_with_path(wide), jax.tree.leaves(usual), strict=True
         ):
             assert a.dtype == b.dtype, (
-                f"with jax_enable_x64 apply with train={train} gives {a.dtype} in place of "
-                f"{b.dtype} at {jax.tree_util.keystr(path)}: a float64 of numpy, or an array made "
+                f"with jax_enable_x64, apply with train={train} returns {a.dtype} instead of "
+                f"{b.dtype} at {jax.tree_util.keystr(path)}: a NumPy float64, or an array created "
                 f"without a dtype, in the network?"
             )
 
 
 def compute_dtype(case: Case) -> None:
-    """no operation computes in fewer digits than it is said to."""
+    """no operation computes at lower precision than `compute_dtype`."""
     if case.compute_dtype is None:
         return
     least = jnp.finfo(case.compute_dtype)
@@ -120,50 +119,49 @@ def compute_dtype(case: Case) -> None:
                     or (jnp.finfo(dtype).nmant >= least.nmant)
                 ), (
                     f"apply with train={train} computes {equation.primitive.name} in {dtype}, "
-                    f"of fewer digits than {least.dtype}: a cast that was forgotten, or mixed "
-                    f"precision?"
+                    f"less precise than {least.dtype}: a forgotten cast, or mixed precision?"
                 )
 
 
 def jit(case: Case) -> None:
-    """compiled and eager agree."""
+    """compiled and eager results agree."""
     for train in (True, False):
         function, arguments = case.apply(train)
         programs.assert_jit_is_eager(function, arguments, case.rtol, f"apply with train={train}")
 
 
 def scan(case: Case) -> None:
-    """statistics carried by a scan are those of a loop."""
+    """a scan gives the same statistics as a loop."""
     function, arguments = case.compiled(True)
     params, stats, x, _ = arguments()
     keys = jax.random.split(case.key(2), 3)
 
     @jax.jit
     def scanned(stats: PyTree, keys: Array) -> tuple[PyTree, PyTree]:
-        def turn(stats: PyTree, key: Array) -> tuple[PyTree, PyTree]:
+        def iteration(stats: PyTree, key: Array) -> tuple[PyTree, PyTree]:
             return function(params, stats, x, key)[::-1]
 
-        return lax.scan(turn, stats, keys)
+        return lax.scan(iteration, stats, keys)
 
     end, outputs = scanned(stats, keys)
     for i in range(3):
         y, stats = function(params, stats, x, jax.random.split(case.key(2), 3)[i])
-        turn = jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
-        assert_close(turn, y, case.rtol, f"turn {i} of a scan is not that of a loop")
-    assert_close(end, stats, case.rtol, "statistics after a scan are not those of a loop")
+        output = jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
+        assert_close(output, y, case.rtol, f"iteration {i} of a scan differs from a loop")
+    assert_close(end, stats, case.rtol, "statistics after a scan differ from a loop")
 
 
 def vmap(case: Case) -> None:
-    """a population under vmap is its members."""
+    """members of a population under vmap equal their solo runs."""
     function, _ = case.compiled(True)
 
     def alone(key: Array) -> PyTree:
         on_init, on_apply = jax.random.split(key)
         return function(*case.network.init(on_init, case.x), case.x, on_apply)
 
-    together = jax.jit(jax.vmap(alone))(jax.random.split(case.key(3), 2))
+    population = jax.jit(jax.vmap(alone))(jax.random.split(case.key(3), 2))
     for i in range(2):
-        member = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
+        member = jax.tree.map(lambda leaf: leaf[i], population)  # noqa: B023
         on_init, on_apply = jax.random.split(jax.random.split(case.key(3), 2)[i])
         expected = function(*case.network.init(on_init, case.x), case.x, on_apply)
         assert_close(member, expected, case.rtol, f"member {i} under vmap is not its solo run")

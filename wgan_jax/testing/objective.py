@@ -29,7 +29,7 @@ class _Case(NamedTuple):
     rtol: float
 
     def scores(self) -> tuple[Array, Array]:
-        """Scores [7] of real and fake samples."""
+        """Return scores [7] of real and fake samples."""
         on_real, on_fake = jax.random.split(jax.random.key(self.seed))
         return 2 * jax.random.normal(on_real, (7,)), jax.random.normal(on_fake, (7,)) - 0.5
 
@@ -53,26 +53,26 @@ def check_objective(
     rtol: float = 1e-5,
     skip: Collection[str] = (),
 ) -> None:
-    """Raise AssertionError unless `objective` keeps the contract of an `Objective`.
+    """Raise AssertionError unless `objective` satisfies the contract of an `Objective`.
 
-    Properties, by the names that `skip` takes: `scalars`, `mean` (batches of
-    any size, in any order, weigh the same), `signs` (the critic raises real scores
-    and lowers fake ones, the generator raises fake ones, the estimate rises where the
-    critic's loss falls), `finite` (losses and gradients at scores up to
-    10,000), `purity`, `jit`, `export`, and with `wasserstein` also `kantorovich`.
+    Properties, by the names that `skip` takes: `scalars`, `mean` (losses average over
+    the batch, in any order), `signs` (the critic raises real scores and lowers fake
+    ones, the generator raises fake ones, the estimate rises where the critic's loss
+    falls), `finite` (losses and gradients at scores up to 10,000), `purity`, `jit`,
+    `export`, and with `wasserstein` also `kantorovich`.
 
     Args:
-      objective: to be checked.
-      wasserstein: it is a difference of means, so a constant added to all
-        scores changes nothing, real and fake exchanged change the sign, and the
-        estimate is the negative loss.
-      seed: of the scores.
-      rtol: room for rounding.
+      objective: the objective to check.
+      wasserstein: whether it is a difference of means: adding a constant to all scores
+        changes nothing, exchanging real and fake flips the sign, and the estimate is
+        the negative loss.
+      seed: seed of the scores.
+      rtol: tolerance for rounding.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, or no objective.
+      ValueError: an unknown property in `skip`, or an object that is not an objective.
 
     Example:
       >>> from wgan_jax import Hinge, Wasserstein
@@ -93,24 +93,24 @@ def _scalars(case: _Case) -> None:
     for name, part in case.parts().items():
         value = part(real, fake)
         assert_scalar(value, name)
-        assert_same_structure(value, real[0], f"{name} of float32 scores")
-    assert isinstance(case.objective.estimates, str), "estimates says in words what is estimated"
+        assert_same_structure(value, real[0], f"{name} of float32 scores is not float32")
+    assert isinstance(case.objective.estimates, str), "`estimates` must name what is estimated"
 
 
 def _mean(case: _Case) -> None:
-    """a batch counts as the mean of its samples, in any order."""
+    """losses and estimate average over the batch, in any order."""
     real, fake = case.scores()
     for name, part in case.parts().items():
         value = part(real, fake)
         twice = part(jnp.concatenate([real, real]), jnp.concatenate([fake, fake]))
-        assert_close(twice, value, case.rtol, f"{name} of a batch given twice")
-        turned = part(real[::-1], fake[::-1])
-        assert_close(turned, value, case.rtol, f"{name} of a batch in reverse order")
+        assert_close(twice, value, case.rtol, f"{name} changes if the batch is repeated (a sum?)")
+        reverse = part(real[::-1], fake[::-1])
+        assert_close(reverse, value, case.rtol, f"{name} depends on the order of the batch")
 
 
 def _signs(case: _Case) -> None:
-    """losses are minimized: the critic parts the scores, the generator opposes it."""
-    scores = jnp.linspace(0.1, 0.9, 5)  # where least squares draws both ways, too
+    """losses are minimized: the critic separates the scores, the generator opposes it."""
+    scores = jnp.linspace(0.1, 0.9, 5)  # where least squares also pulls both ways
     loss, estimate = case.objective.critic_loss, case.objective.estimate
     on_real, on_fake = jax.grad(loss, (0, 1))(scores, scores)
     assert (on_real <= 0).all(), (
@@ -142,13 +142,13 @@ def _finite(case: _Case) -> None:
 
 
 def _purity(case: _Case) -> None:
-    """same input, same output, and the input is left alone."""
+    """equal inputs give equal outputs, and the input is not changed."""
     for name, part in case.parts().items():
         programs.assert_pure(part, case.scores, name)
 
 
 def _jit(case: _Case) -> None:
-    """compiled and eager agree."""
+    """compiled and eager results agree."""
     programs.assert_jit_is_eager(_all(case), case.scores, case.rtol, "a loss")
 
 
@@ -158,7 +158,7 @@ def _export(case: _Case) -> None:
 
 
 def _kantorovich(case: _Case) -> None:
-    """a difference of means."""
+    """critic_loss is a difference of means, and the estimate its negative."""
     if not case.wasserstein:
         return
     real, fake = case.scores()
@@ -170,7 +170,7 @@ def _kantorovich(case: _Case) -> None:
     )
     exchanged = loss(fake, real)
     assert abs(exchanged + value) <= 1e-5, (
-        f"real and fake exchanged, critic_loss goes from {value:.6g} to {exchanged:.6g}, "
+        f"exchanging real and fake changes critic_loss from {value:.6g} to {exchanged:.6g}, "
         f"not to {-value:.6g}"
     )
     estimate = case.objective.estimate(real, fake)

@@ -1,4 +1,4 @@
-"""The contract of an optimizer, as both players use one."""
+"""The contract of an optimizer of either player."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from wgan_jax.testing.weight_bounds import assert_weights_bounded
 from wgan_jax.types import Array, PyTree
 from wgan_jax.validation import check_part
 
-_STEPS = 100  # in which gradients may be accumulated, or a rate may rise
+_STEPS = 100  # enough for gradient accumulation or a warmup
 
 
 class _Case(NamedTuple):
@@ -63,23 +63,23 @@ def check_optimizer(
     """Raise AssertionError unless `tx` can be a player's optimizer.
 
     Properties, by the names that `skip` takes: `state` (arrays only), `kind`
-    (a step keeps structure, shapes and dtypes of weights and state), `finite`,
-    `purity`, `jit`, `export`, and with `clip` also `weight_bounds`, without it
-    `descent` (over 100 steps weights go against the gradient).
+    (a step keeps the structure, shapes and dtypes of weights and state), `finite`,
+    `purity`, `jit`, `export`, with `clip` also `weight_bounds`, and without it
+    `descent` (100 steps move the weights against the gradient).
 
     Args:
-      tx: to be checked.
-      params: weights like those that it will see.
-      clip: after every step, gradients small or huge, each weight must lie in [-clip, clip],
-        exactly, with the bound rounded to the dtype of the weight.
-      clip_mask: a tree of booleans, or a function from weights to one: where it must.
-      seed: of the gradients.
-      rtol: room for rounding between programs.
+      tx: the optimizer to check.
+      params: weights like those it will update.
+      clip: after every step, with gradients small or huge, each weight must lie in
+        [-clip, clip], exactly, with the bound rounded to the dtype of the weight.
+      clip_mask: tree of booleans, or function from weights to one: the weights to clip.
+      seed: seed of the gradients.
+      rtol: tolerance for rounding between programs.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, or no optimizer.
+      ValueError: an unknown property in `skip`, or an object that is not an optimizer.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -89,7 +89,7 @@ def check_optimizer(
       >>> check_optimizer(tx, weights, clip=0.01)
       >>> check_optimizer(optax.chain(optax.clip(0.01), optax.sgd(0.1)), weights, clip=0.01)
       Traceback (most recent call last):
-      AssertionError: check_optimizer, weight_bounds (every weight stays in the box): after ...
+      AssertionError: check_optimizer, weight_bounds (every weight stays in bounds): after ...
     """
     __tracebackhide__ = True
     check_part(tx, "optimizer", "init", "update")
@@ -98,16 +98,16 @@ def check_optimizer(
 
 
 def _state(case: _Case) -> None:
-    """its state holds arrays only."""
+    """the state contains only arrays."""
     assert_arrays_only(case.tx.init(case.params), "the state of the optimizer")
 
 
 def _kind(case: _Case) -> None:
-    """a step keeps structure, shapes and dtypes."""
+    """a step keeps the structure, shapes and dtypes of weights and state."""
     gradient, state, params = case.arguments()
     moved, after = case.step(gradient, state, params)
-    assert_same_structure(moved, params, "the weights after a step")
-    assert_same_structure(after, state, "the state of the optimizer after a step")
+    assert_same_structure(moved, params, "a step changes the weights' structure or dtypes")
+    assert_same_structure(after, state, "a step changes the state's structure or dtypes")
 
 
 def _finite(case: _Case) -> None:
@@ -119,7 +119,7 @@ def _finite(case: _Case) -> None:
 
 
 def _weight_bounds(case: _Case) -> None:
-    """every weight stays in the box."""
+    """every weight stays in bounds."""
     if case.clip is None:
         return
     step = jax.jit(case.step)
@@ -128,17 +128,17 @@ def _weight_bounds(case: _Case) -> None:
         for _ in range(3):
             params, state = step(case.gradient(size), state, params)
             assert_weights_bounded(
-                params, case.clip, case.clip_mask, f"after a step by gradients of size {size:g}"
+                params, case.clip, case.clip_mask, f"after a step with gradients of size {size:g}"
             )
 
 
 def _purity(case: _Case) -> None:
-    """same input, same output, and the input is left alone."""
+    """equal inputs give equal outputs, and the input is not changed."""
     programs.assert_pure(case.step, case.arguments, "a step")
 
 
 def _jit(case: _Case) -> None:
-    """compiled and eager agree."""
+    """compiled and eager results agree."""
     floats = [is_floating(w) for w in jax.tree.leaves(case.params)]
     rtol = case.rtol if all(floats) else 0.0
     programs.assert_jit_is_eager(case.step, case.arguments, rtol, "a step")
@@ -150,20 +150,20 @@ def _export(case: _Case) -> None:
 
 
 def _descent(case: _Case) -> None:
-    """weights go against the gradient."""
-    if case.clip is not None:  # `clip_weights` alone passes gradients on as they are
+    """steps move the weights against the gradient."""
+    if case.clip is not None:  # `clip_weights` alone passes gradients through
         return
 
     def end(gradient: PyTree) -> PyTree:
-        def turn(carry: tuple[PyTree, PyTree], _: None) -> tuple[tuple[PyTree, PyTree], None]:
+        def step(carry: tuple[PyTree, PyTree], _: None) -> tuple[tuple[PyTree, PyTree], None]:
             params, state = carry
             return case.step(gradient, state, params), None
 
         start = case.params, case.tx.init(case.params)
-        return lax.scan(turn, start, length=_STEPS)[0][0]
+        return lax.scan(step, start, length=_STEPS)[0][0]
 
     gradient = case.gradient()
-    # What a decay does to weights is the same both ways.
+    # Weight decay is the same in both directions and cancels.
     along, against = (
         jax.jit(end)(jax.tree.map(lambda g: sign * g, gradient))  # noqa: B023
         for sign in (1, -1)
@@ -177,8 +177,8 @@ def _descent(case: _Case) -> None:
         f"learning rate of 0?"
     )
     assert moved > 0, (
-        f"after {_STEPS} steps the weights have gone up the gradient: a missing sign, as in "
-        f"optax.scale(0.1) for optax.scale(-0.1)? A mere part of a chain may skip `descent`"
+        f"after {_STEPS} steps the weights have moved up the gradient: a missing minus sign, as in "
+        f"optax.scale(0.1) for optax.scale(-0.1)? For only a part of a chain, skip `descent`"
     )
 
 

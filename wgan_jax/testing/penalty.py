@@ -29,13 +29,13 @@ class _Case(NamedTuple):
     rtol: float
 
     def samples(self) -> tuple[Array, Array, Array]:
-        """Real and fake samples [8, 3], and the penalty's key."""
+        """Return real and fake samples [8, 3], and the penalty's key."""
         on_real, on_fake, on_penalty = jax.random.split(jax.random.key(self.seed), 3)
         real, fake = (jax.random.normal(key, (8, 3)) for key in (on_real, on_fake))
         return real, fake - 1.0, on_penalty
 
     def of_slope(self) -> tuple[Callable[..., Array], Callable[[], tuple]]:
-        """The penalty as a function of the slope of a linear critic, and of samples."""
+        """Return the penalty as a function of a linear critic's slope, and its arguments."""
 
         def value(slope: Array, real: Array, fake: Array, key: Array) -> Array:
             return self.penalty(linear(slope), real, fake, key)
@@ -44,7 +44,7 @@ class _Case(NamedTuple):
 
 
 def linear(slope: Array) -> Callable[..., Array]:
-    """x -> slope . x. A key adds noise of no size, so that it passes for a critic with dropout."""
+    """Return x -> slope . x. A key adds zero noise, as if the critic had dropout."""
 
     def critic(x: Array, key: Array | None = None) -> Array:
         scores = x @ slope
@@ -56,24 +56,24 @@ def linear(slope: Array) -> Callable[..., Array]:
 def check_penalty(
     penalty: Penalty, *, seed: int = 0, rtol: float = 1e-4, skip: Collection[str] = ()
 ) -> None:
-    """Raise AssertionError unless `penalty` keeps the contract of a `Penalty`.
+    """Raise AssertionError unless `penalty` satisfies the contract of a `Penalty`.
 
     Properties, by the names that `skip` takes: `scalar` (finite and not
-    negative), `steepness` (a linear critic of slope 10 pays more than one of
-    slope 1, and its gradient says so), `zero` (value and gradient are finite at a
-    critic that is zero), `labels` (leaves of integers are neither moved nor
-    differentiated), `mean` (samples given four times pay about the same), `purity`,
-    `jit`, `keys`, `export`.
+    negative), `steepness` (a linear critic of slope 10 is penalized more than one of
+    slope 1, and the gradient agrees), `zero` (value and gradient are finite for a
+    critic that is zero), `labels` (integer leaves are neither changed nor
+    differentiated), `mean` (repeating the samples four times gives about the same),
+    `purity`, `jit`, `keys`, `export`.
 
     Args:
-      penalty: to be checked. It is called with linear critics on samples [8, 3].
-      seed: of samples and key.
-      rtol: room for rounding between programs.
+      penalty: the penalty to check. It is called with linear critics on samples [8, 3].
+      seed: seed of samples and key.
+      rtol: tolerance for rounding between programs.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, or nothing that can be called.
+      ValueError: an unknown property in `skip`, or an object that cannot be called.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -84,7 +84,7 @@ def check_penalty(
       ...     return jnp.square(jnp.linalg.norm(slopes, axis=1) - 1).mean()
       >>> check_penalty(naive)  # the norm has no derivative at zero
       Traceback (most recent call last):
-      AssertionError: check_penalty, zero (...): the gradient at a critic that is zero...
+      AssertionError: check_penalty, zero (...): the gradient for a critic that is zero...
     """
     __tracebackhide__ = True
     check_function(penalty, "penalty", "(critic, real, fake, key) -> scalar")
@@ -92,58 +92,62 @@ def check_penalty(
 
 
 def _scalar(case: _Case) -> None:
-    """one finite number, not negative."""
+    """the penalty is a finite scalar that is not negative."""
     value, arguments = case.of_slope()
     paid = value(*arguments())
     assert_scalar(paid, "the penalty")
-    assert_same_structure(paid, jnp.zeros(()), "the penalty of float32 samples")
+    assert_same_structure(paid, jnp.zeros(()), "the penalty of float32 samples is not float32")
     assert_finite(paid, "the penalty")
     assert paid >= 0, f"the penalty is negative: {paid}"
 
 
 def _zero(case: _Case) -> None:
-    """a critic that starts at zero can be trained."""
+    """value and gradient are finite for a critic that is zero."""
     value, arguments = case.of_slope()
     slope, *samples = arguments()
     paid, gradient = jax.value_and_grad(value)(jnp.zeros_like(slope), *samples)
-    assert_finite(paid, "the value at a critic that is zero")
-    assert_finite(gradient, "the gradient at a critic that is zero")
+    cause = " (a norm or a root at zero? Put an epsilon inside it)"
+    assert_finite(paid, f"the value for a critic that is zero{cause}")
+    assert_finite(gradient, f"the gradient for a critic that is zero{cause}")
 
 
 def _steepness(case: _Case) -> None:
-    """steep critics pay more."""
+    """steep critics are penalized more."""
     value, arguments = case.of_slope()
     paid = []
     for length in (1.0, 10.0):
         _, *samples = arguments()
         paid.append(float(value(length * jnp.asarray(_SLOPE), *samples)))
-    assert paid[1] > paid[0], f"slope 10 pays {paid[1]:.6g}, slope 1 pays {paid[0]:.6g}"
+    assert paid[1] > paid[0], (
+        f"the penalty is {paid[1]:.6g} for a slope of 10, not above {paid[0]:.6g} for a slope of 1"
+    )
 
     def of_length(length: Array) -> Array:
         _, *samples = arguments()
         return value(length * _SLOPE, *samples)
 
-    told = float(jax.grad(of_length)(jnp.float32(10)))
+    derivative = float(jax.grad(of_length)(jnp.float32(10)))
     rise = float(of_length(jnp.float32(11)) - of_length(jnp.float32(9))) / 2
-    assert abs(told - rise) <= 0.25 * abs(rise), (
-        f"at slope 10 the gradient tells critics that steepness costs {told:.6g}, where the value "
-        f"rises by {rise:.6g}: slopes behind a stop_gradient, which are told and not trained?"
+    assert abs(derivative - rise) <= 0.25 * abs(rise), (
+        f"at a slope of 10, the gradient of the penalty by the slope is {derivative:.6g}, but its "
+        f"value rises by {rise:.6g}: slopes behind a stop_gradient, which train nothing?"
     )
 
 
 def _mean(case: _Case) -> None:
-    """a batch counts as the mean of its samples."""
+    """the penalty averages over the batch."""
     value, arguments = case.of_slope()
     slope, real, fake, key = arguments()
     paid = value(slope, real, fake, jax.random.clone(key))
     more = value(slope, *(jnp.concatenate([x] * 4) for x in (real, fake)), key)
     assert paid / 2 <= more <= 2 * paid, (
-        f"a linear critic pays {paid:.6g}, and on the same samples four times {more:.6g}"
+        f"the penalty is {paid:.6g}, and {more:.6g} on the same samples repeated four times (a sum "
+        f"instead of a mean?)"
     )
 
 
 def _labels(case: _Case) -> None:
-    """labels of samples are neither moved nor differentiated."""
+    """labels of samples are neither changed nor differentiated."""
     real, fake, key = case.samples()
     labels = jnp.arange(8, dtype=jnp.int32) % 3
     seen: list[Any] = []
@@ -153,20 +157,21 @@ def _labels(case: _Case) -> None:
         seen.append(label)
         return linear(jnp.asarray(_SLOPE))(image, key)
 
-    assert_finite(case.penalty(critic, (real, labels), (fake, labels), key), "with labels")
+    penalty = case.penalty(critic, (real, labels), (fake, labels), key)
+    assert_finite(penalty, "the penalty of labeled samples")
     for label in seen:
-        assert label.dtype == labels.dtype, f"labels come as {label.dtype}, not {labels.dtype}"
+        assert label.dtype == labels.dtype, f"labels arrive as {label.dtype}, not {labels.dtype}"
         if not isinstance(label, jax.core.Tracer):
-            assert set(np.asarray(label).tolist()) <= {0, 1, 2}, f"labels were moved to {label}"
+            assert set(np.asarray(label).tolist()) <= {0, 1, 2}, f"labels were changed to {label}"
 
 
 def _purity(case: _Case) -> None:
-    """same input, same output, and the input is left alone."""
+    """equal inputs give equal outputs, and the input is not changed."""
     programs.assert_pure(*case.of_slope(), "the penalty")
 
 
 def _jit(case: _Case) -> None:
-    """compiled and eager agree, in value and gradient."""
+    """compiled and eager results agree, in value and gradient."""
     value, arguments = case.of_slope()
     both = jax.value_and_grad(value)
     programs.assert_jit_is_eager(both, arguments, case.rtol, "the penalty with its gradient")

@@ -1,4 +1,4 @@
-"""Properties of any pure function, whatever it computes."""
+"""Properties that hold for every pure function."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from wgan_jax.testing.draws import collect_prng_keys, equations
 from wgan_jax.types import Array, PyTree
 
 Arguments = Callable[[], tuple]
-"""Makes the arguments afresh, so that no key is handed in twice."""
+"""Creates the arguments anew for each call, so that no key is passed twice."""
 
 
 def assert_pure(function: Callable[..., PyTree], arguments: Arguments, what: str) -> None:
-    """Same input, same output; the input is left as it was; nothing else is touched."""
+    """Assert that equal inputs give equal outputs, without side effects or changes to the input."""
     args = arguments()
     before = snapshot(args)
     first = function(*args)
@@ -32,24 +32,24 @@ def assert_pure(function: Callable[..., PyTree], arguments: Arguments, what: str
     assert_same(args, before, f"{what} changes its input ({cause})")
     cause = "numpy's random numbers, the time, or state kept in Python?"
     again = function(*arguments())
-    assert_same(again, first, f"{what} of the same input is not the same ({cause})")
+    assert_same(again, first, f"{what} gives different results for the same input ({cause})")
     programs = [fresh_program(function, arguments()) for _ in range(2)]
     assert not programs[0].effects, (
         f"{what} has side effects: {programs[0].effects} (a print or a callback to the host?)"
     )
-    (one, constants), (other, others) = map(_text, programs)
-    assert one == other, (
-        f"{what} yields a different jaxpr each time that it is traced (state kept in Python?)"
+    (first_text, first_constants), (second_text, second_constants) = map(_text, programs)
+    assert first_text == second_text, (
+        f"{what} yields a different jaxpr each time it is traced (state kept in Python?)"
     )
-    for a, b in zip(constants, others, strict=True):
+    for a, b in zip(first_constants, second_constants, strict=True):
         assert np.array_equal(a, b), (
-            f"{what} draws on something outside its arguments: two traces hold different "
+            f"{what} depends on something outside its arguments: two traces contain different "
             f"constants, {a.reshape(-1)[:3]} and {b.reshape(-1)[:3]}"
         )
 
 
 def fresh_program(function: Callable[..., PyTree], args: tuple) -> Any:
-    """The jaxpr of `function`, its Python run again whatever compiled programs are at hand."""
+    """Trace `function` to a jaxpr, running its Python again regardless of caches."""
     with jax.disable_jit():
         return jax.make_jaxpr(function)(*args)
 
@@ -62,24 +62,24 @@ def _text(program: Any) -> tuple[str, list[np.ndarray]]:
 def assert_jit_is_eager(
     function: Callable[..., PyTree], arguments: Arguments, rtol: float, what: str
 ) -> None:
-    """Compiled and operation by operation the results are the same up to rounding."""
+    """Assert that compiled and eager results are equal up to rounding."""
     compiled = jax.jit(function)(*arguments())
     with jax.disable_jit():
         eager = function(*arguments())
-    assert_same_structure(compiled, eager, f"{what} compiled is of another kind than run eagerly")
+    assert_same_structure(compiled, eager, f"{what} changes structure or dtypes when compiled")
     assert_close(
         compiled,
         eager,
         rtol,
-        f"{what} compiled is not what it is run eagerly "
-        "(Python that asks whether it is traced, or operations that the compiler reorders?)",
+        f"{what} gives other values compiled than run eagerly "
+        "(Python that checks whether it is traced, or operations that the compiler reorders?)",
     )
 
 
 def assert_keys_are_fresh(
     function: Callable[..., Any], arguments: Arguments, what: str
 ) -> np.ndarray:
-    """No key is used twice. Returns the keys used."""
+    """Assert that no key is used twice, and return the keys used."""
     drawn = collect_prng_keys(function, *arguments())
     assert_distinct(drawn, f"{what} uses a key more than once (split it, or fold a number into it)")
     return drawn
@@ -88,12 +88,12 @@ def assert_keys_are_fresh(
 def assert_keys_follow(
     function: Callable[..., Any], args: tuple, other_args: tuple, what: str
 ) -> None:
-    """No key is used under both arguments, whose keys differ: each is made from them."""
-    keys = (collect_prng_keys(function, *some) for some in (args, other_args))
-    one, other = (set(map(tuple, drawn.tolist())) for drawn in keys)
-    assert not (fixed := one & other), (
-        f"{what} draws with a key of its own, {list(min(fixed))}, whatever key it is given: its "
-        f"noise is the same in every step"
+    """Assert that no key is used under both arguments, whose keys differ."""
+    keys = (collect_prng_keys(function, *arguments) for arguments in (args, other_args))
+    first, second = (set(map(tuple, drawn.tolist())) for drawn in keys)
+    assert not (fixed := first & second), (
+        f"{what} draws with a key of its own, {list(min(fixed))}, regardless of the key it is "
+        f"given: its noise is the same in every step"
     )
 
 
@@ -108,12 +108,12 @@ def assert_distinct(keys: np.ndarray, what: str) -> None:
 def assert_exports(
     function: Callable[..., PyTree], arguments: Arguments, rtol: float, what: str
 ) -> None:
-    """Written by `jax.export` and read again, it computes the same."""
+    """Assert that `function` computes the same after `jax.export` and deserialization."""
     args = arguments()
     called = {e.primitive.name for e in equations(fresh_program(function, arguments()))}
     assert not (host := sorted(name for name in called if "callback" in name)), (
-        f"{what} calls the host ({', '.join(host)}), which no exported program can: write it in "
-        f"jax.numpy, or skip `export`"
+        f"{what} calls the host ({', '.join(host)}), which an exported program cannot do: write it "
+        f"in jax.numpy, or skip `export`"
     )
     leaves, treedef = jax.tree.flatten(args)
     implementations = [str(jax.random.key_impl(x)) if is_key(x) else None for x in leaves]
@@ -127,4 +127,4 @@ def assert_exports(
     words = [jax.random.key_data(jax.random.clone(x)) if is_key(x) else x for x in leaves]
     written = jax.export.export(jax.jit(flat))(*words).serialize()
     read = jax.export.deserialize(written).call(*words)
-    assert_close(read, flat(*words), rtol, f"{what}, exported and read again, is not the same")
+    assert_close(read, flat(*words), rtol, f"{what} gives other values once exported")

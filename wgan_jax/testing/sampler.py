@@ -1,4 +1,4 @@
-"""The contract of a sampler: data, and latents."""
+"""The contract of a sampler, of data or latents."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from wgan_jax.testing.assertions import (
 )
 from wgan_jax.types import Array, PyTree
 
-_DRAWS = 8  # since n labels, for instance, may be the same by chance
+_DRAWS = 8  # since n labels, for instance, may be equal by chance
 
 
 class _Case(NamedTuple):
@@ -44,26 +44,26 @@ def check_sampler(
 ) -> None:
     """Raise AssertionError unless `sampler` can feed a run, as data or as latents.
 
-    What no check can see is assumed: the n rows are independent draws that together
-    stand for the distribution at every n. They may be in any order, as the halves of a mixture:
-    `estimate_w1` and the evaluation of a run shuffle rows before they take a part of them.
-    Pairs of rows that mirror each other are not independent, and make margins too narrow.
+    No check can verify that the n rows are independent draws which together represent the
+    distribution at every n; this is assumed. Rows may come in any order, such as the halves of
+    a mixture: `estimate_w1` and the evaluation of a run shuffle rows before they split them.
+    Pairs of rows that mirror each other are not independent and make margins too narrow.
 
-    Properties, by the names that `skip` takes: `batch` (n rows, finite, of one
-    kind whatever n), `key` (equal keys draw equal samples, other keys others, and
-    none the same row n times), `steps` (the batch of a step is a function of the step,
-    for samplers with `.at`), `purity`, `jit`, `argument` (it is a pytree of arrays, or a
-    plain function, so that a compiled program can take it), `keys`.
+    Properties, by the names that `skip` takes: `batch` (n finite rows, of the same
+    kind for every n), `key` (equal keys give equal samples, different keys different
+    ones, and no key the same row n times), `steps` (the batch of a step is a function of
+    the step, for samplers with `.at`), `purity`, `jit`, `argument` (it is a pytree of
+    arrays, or a plain function, so that compiled programs can take it), `keys`.
 
     Args:
       sampler: `(key, n) -> x[n, ...]`.
-      n: samples to draw.
-      seed: of the key.
+      n: number of samples to draw.
+      seed: seed of the key.
       skip: properties to leave out.
 
     Raises:
       AssertionError: the first property that fails, with values.
-      ValueError: a property to skip that there is not, or nothing that can be called.
+      ValueError: an unknown property in `skip`, or an object that cannot be called.
 
     Example:
       >>> import jax, numpy as np
@@ -71,7 +71,7 @@ def check_sampler(
       >>> check_sampler(toy.Ring())
       >>> check_sampler(lambda key, n: jax.numpy.asarray(np.random.rand(n, 2)))
       Traceback (most recent call last):
-      AssertionError: check_sampler, key (...): samples of the same key are not the same...
+      AssertionError: check_sampler, key (...): the same key gives different samples...
     """
     __tracebackhide__ = True
     check_function(sampler, "sampler", "(key, n) -> x[n, ...]")
@@ -79,33 +79,33 @@ def check_sampler(
 
 
 def _batch(case: _Case) -> None:
-    """n rows of finite numbers, of one kind whatever n."""
+    """n rows of finite numbers, of the same kind for every n."""
     x = case.sampler(jax.random.key(case.seed), case.n)
     rows = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
-    assert rows == {(case.n,)}, f"asked for {case.n} samples, got leaves led by {sorted(rows)}"
+    assert rows == {(case.n,)}, f"asked for {case.n} samples, got leading axes {sorted(rows)}"
     assert_finite(x, "samples")
-    one = case.sampler(jax.random.key(case.seed), 1)
+    single = case.sampler(jax.random.key(case.seed), 1)
 
     def first(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[0], tree)
 
-    assert_same_structure(first(one), first(x), f"a sample of 1 beside those of {case.n}")
+    assert_same_structure(first(single), first(x), f"samples for n=1 differ from n={case.n}")
 
 
 def _key(case: _Case) -> None:
-    """equal keys draw equal samples, other keys other samples."""
+    """equal keys give equal samples, different keys different samples."""
     draw, arguments = case.draw()
     x = draw(*arguments())
-    assert_same(draw(*arguments()), x, "samples of the same key are not the same")
+    assert_same(draw(*arguments()), x, "the same key gives different samples")
     other = draw(jax.random.key(case.seed + 1))
-    assert_different(other, x, "samples of another key are the same")
+    assert_different(other, x, "different keys give the same samples")
     others = (draw(jax.random.key(case.seed + i)) for i in range(1, _DRAWS))
-    assert case.n == 1 or not all(map(_all_rows_are_one, itertools.chain([x], others))), (
-        f"all {case.n} samples of a key are the same: one draw [1, ...], broadcast to all?"
+    assert case.n == 1 or not all(map(_all_rows_are_equal, itertools.chain([x], others))), (
+        f"all {case.n} samples of a key are equal: one draw [1, ...], broadcast to all?"
     )
 
 
-def _all_rows_are_one(x: PyTree) -> bool:
+def _all_rows_are_equal(x: PyTree) -> bool:
     return all(bool((leaf == leaf[:1]).all()) for leaf in jax.tree.leaves(x))
 
 
@@ -118,38 +118,38 @@ def _steps(case: _Case) -> None:
         return case.sampler.at(key, step, case.n)
 
     key, steps = jax.random.key(case.seed), jnp.arange(3, dtype=jnp.int32)
-    together = jax.jit(jax.vmap(at, (None, 0)))(key, steps)
+    batches = jax.jit(jax.vmap(at, (None, 0)))(key, steps)
     for i in range(3):
-        batch = jax.tree.map(lambda leaf: leaf[i], together)  # noqa: B023
-        assert_same(jax.jit(at)(key, steps[i]), batch, f"the batch of step {i} alone")
+        batch = jax.tree.map(lambda leaf: leaf[i], batches)  # noqa: B023
+        assert_same(jax.jit(at)(key, steps[i]), batch, f"the batch of step {i} differs under vmap")
 
 
 def _argument(case: _Case) -> None:
-    """a compiled program can take it as an argument."""
+    """compiled programs can take it as an argument."""
     sampler = as_pytree(case.sampler)
     leaves, treedef = jax.tree.flatten(sampler)
     assert all(hasattr(leaf, "dtype") for leaf in leaves), (
-        f"a sampler holds arrays only, got leaves {[type(x).__name__ for x in leaves]}"
+        f"a sampler must contain arrays only, got leaves {[type(x).__name__ for x in leaves]}"
     )
-    with error_context("a sampler is hashed and compared when it is an argument"):
+    with error_context("a sampler as an argument must be hashable and comparable"):
         hash(treedef)
         chex.assert_trees_all_equal_structs(sampler, as_pytree(case.sampler))
 
 
 def _purity(case: _Case) -> None:
-    """same input, same output, and nothing else is touched."""
+    """equal keys give equal samples, without side effects."""
     programs.assert_pure(*case.draw(), "drawing")
 
 
 def _jit(case: _Case) -> None:
-    """compiled and eager agree."""
+    """compiled and eager results agree."""
     programs.assert_jit_is_eager(*case.draw(), 1e-5, "drawing")
 
 
 def _keys(case: _Case) -> None:
-    """no key is used twice, and the key that is given is used."""
+    """no key is used twice, and the given key is used."""
     drawn = programs.assert_keys_are_fresh(*case.draw(), "drawing")
-    assert len(drawn), "no random bits are drawn"
+    assert len(drawn), "the sampler draws no random bits"
 
 
 _PROPERTIES = {

@@ -1,4 +1,4 @@
-"""Bounds on the weights, after clipping."""
+"""Assertions on the bounds of clipped weights."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from wgan_jax.types import Array, PyTree
 def assert_weights_bounded(
     params: PyTree, clip: float | Array, mask: Mask | None, what: str
 ) -> None:
-    """Every weight in [-clip, clip], exactly, with the bound rounded to the weight's dtype."""
+    """Assert that weights lie exactly in [-clip, clip], the bound rounded to their dtype."""
     inside = jax.tree.leaves(project_weights(params, clip, mask))
     leaves = jax.tree_util.tree_leaves_with_path(params)
     for (path, w), clipped in zip(leaves, inside, strict=True):
         bound = np.asarray(jnp.asarray(clip, w.dtype), np.float64)
         largest = np.abs(np.asarray(w, np.float64)).max(initial=0.0)
         assert (w == clipped).all(), (
-            f"{what} a weight of {jax.tree_util.keystr(path)} is {largest:.9g} "
-            f"in size, outside the box of {bound:.9g}"
+            f"{what}, a weight of {jax.tree_util.keystr(path)} has magnitude {largest:.9g}, "
+            f"outside [-{bound:.9g}, {bound:.9g}] (clip_weights missing or not last in the chain?)"
         )

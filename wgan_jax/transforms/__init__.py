@@ -1,1 +1,1 @@
-"""Optax transforms and optimizers: weight clipping, averaged weights, steps that are skipped."""
+"""Optax transforms and optimizers: weight clipping, weight averaging, skipping of bad steps."""

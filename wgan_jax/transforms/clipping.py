@@ -16,20 +16,20 @@ Mask = PyTree | Callable[[PyTree], PyTree]
 def clip_weights(c: float | Array, mask: Mask | None = None) -> optax.GradientTransformation:
     """Keep every weight in [-c, c] after each update.
 
-    Last in a chain, so that it sees the update that will be applied:
+    Put it last in a chain, so that it sees the update that will be applied:
 
         u  <-  clip(w + u, -c, c) - w
 
-    Taken literally this leaves the box by rounding, since `w + (t - w)` need
-    not be `t`. Where it would, the update is moved by one unit in the last
-    place towards zero; then `|optax.apply_updates(w, u)| <= c` holds exactly in
-    float32, bfloat16 and float16, with `c` rounded to the dtype of the weight.
+    Taken literally, this can leave the box by rounding, since `w + (t - w)` need
+    not equal `t`. In that case the update is moved by one unit in the last place
+    towards zero; then `|optax.apply_updates(w, u)| <= c` holds exactly in float32,
+    bfloat16 and float16, with `c` rounded to the dtype of the weight.
 
     Args:
-      c: half the side of the box, positive; may be traced.
-      mask: true where weights are clipped, as `optax.masked` takes it: a tree of
-        booleans, a prefix of one, or a function from weights to either. All are by
-        default, batch-norm scales and shifts included, as in the reference code;
+      c: clipping bound, positive; may be traced.
+      mask: true where weights are clipped, as in `optax.masked`: a tree of booleans,
+        a prefix of one, or a function from weights to either. By default all weights
+        are clipped, including batch-norm scales and shifts as in the reference code;
         `all_but_norms` exempts those.
 
     Returns:
@@ -65,9 +65,9 @@ def clip_weights(c: float | Array, mask: Mask | None = None) -> optax.GradientTr
 
 
 def project_weights(params: PyTree, c: float | Array, mask: Mask | None = None) -> PyTree:
-    """The weights themselves clipped to [-c, c]; `mask` as in `clip_weights`.
+    """Clip the weights themselves to [-c, c]; `mask` as in `clip_weights`.
 
-    The reference code does this before each critic step, not after it.
+    The reference code does this before each critic step, the paper after it.
 
     Example:
       >>> import jax.numpy as jnp
@@ -86,10 +86,10 @@ def project_weights(params: PyTree, c: float | Array, mask: Mask | None = None) 
 
 
 def all_but_norms(params: PyTree) -> PyTree:
-    """A mask for `clip_weights` that exempts normalization layers.
+    """Return a mask for `clip_weights` that exempts normalization layers.
 
-    A normalization is a node that holds a `scale`, in a dict, a FrozenDict or as an
-    attribute; all that it holds goes with it, its shift too.
+    A normalization layer is a node that holds a `scale`, in a dict, a FrozenDict or as
+    an attribute; everything in it is exempt, including its shift.
 
     Example:
       >>> all_but_norms({"dense": {"kernel": 1.0}, "norm": {"scale": 1.0, "bias": 0.0}})
@@ -121,7 +121,7 @@ def _into_box(u: Array, w: Array, bound: Array) -> Array:
 
 @_into_box.defjvp
 def _into_box_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
-    """The correction of one unit has no derivative (nor has `nextafter`); the clip has its own."""
+    """Differentiate the clip; the correction of one unit has no derivative, like `nextafter`."""
 
     def uncorrected(u: Array, w: Array, bound: Array) -> Array:
         return jnp.clip(w + u, -bound, bound) - w
@@ -130,6 +130,6 @@ def _into_box_jvp(primals: tuple, tangents: tuple) -> tuple[Array, Array]:
 
 
 def _rounded(x: Array) -> Array:
-    """Forbid the compiler to keep a half-precision value in a wider register."""
+    """Keep the compiler from holding a half-precision value in a wider register."""
     info = jnp.finfo(x.dtype)
     return jax.lax.reduce_precision(x, exponent_bits=info.nexp, mantissa_bits=info.nmant)

@@ -1,4 +1,4 @@
-"""An exponential moving average of the generator's weights, kept by its optimizer."""
+"""Exponential moving average of the generator's weights, kept in its optimizer state."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from wgan_jax.types import Array, GANState, PyTree
 
 
 class EmaState(NamedTuple):
-    """What `track_ema` keeps.
+    """State of `track_ema`.
 
     Attributes:
-      average: shaped like the weights.
+      average: averaged weights.
     """
 
     average: PyTree
 
 
 def track_ema(decay: float | Array) -> optax.GradientTransformation:
-    """Average the weights, average <- decay * average + (1 - decay) * w, and change nothing.
+    """Track an average of the weights, average <- decay * average + (1 - decay) * w.
 
-    Last in a chain, so that it sees the update that will be applied. The
-    average starts at the initial weights.
+    Updates pass through unchanged. Put it last in a chain, so that it sees the
+    update that will be applied. The average starts at the initial weights.
 
     Args:
       decay: in [0, 1); may be traced.
@@ -58,7 +58,7 @@ def track_ema(decay: float | Array) -> optax.GradientTransformation:
 
 
 def ema_of(opt_state: PyTree) -> PyTree | None:
-    """The average that `track_ema` keeps in an optimizer state; None without one.
+    """Return the average that `track_ema` keeps in an optimizer state, None if there is none.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -72,9 +72,9 @@ def ema_of(opt_state: PyTree) -> PyTree | None:
 
 
 def with_ema(state: GANState) -> GANState:
-    """The state with the generator's averaged weights in place of its own, to sample from.
+    """Replace the generator's weights by their average, for sampling.
 
-    Unchanged where no average is kept. Running statistics stay those of the run.
+    Without an average the state is returned unchanged. Running statistics are kept.
 
     Example:
       >>> import jax, jax.numpy as jnp, optax

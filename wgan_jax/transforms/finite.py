@@ -1,8 +1,8 @@
-"""Stops values that are not finite before they reach weights or an optimizer's memory.
+"""Skipping of steps with non-finite values, before these reach weights or optimizer state.
 
-One infinite gradient leaves RMSProp's second moment infinite for good, and clipping
-turns an infinite weight into a plausible one. So the whole of a player's step is
-left out instead, and counted.
+One infinite gradient makes RMSProp's second moment infinite forever, and clipping turns
+an infinite weight into a plausible one. So the player's entire step is skipped and
+counted instead.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from wgan_jax.types import Array, Metrics, Player, PyTree
 
 
 class SkipState(NamedTuple):
-    """What `skip_non_finite` keeps.
+    """State of `skip_non_finite`.
 
     Attributes:
-      skipped: how many steps were left out, an int32 scalar.
-      inner: the state of the optimizer within.
+      skipped: number of skipped steps, an int32 scalar.
+      inner: state of the wrapped optimizer.
     """
 
     skipped: Array
@@ -29,18 +29,18 @@ class SkipState(NamedTuple):
 
 
 def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransformation:
-    """Leave out every step whose gradient, update or next optimizer state is not finite.
+    """Skip every step whose gradient, update or next optimizer state is not finite.
 
-    The update is then zero and the optimizer's state stays. Around a whole chain,
-    `clip_weights` included. `optax.apply_if_finite` looks at gradients alone, whose
-    square may still overflow in a second moment, and gives in after some time.
+    The update is then zero and the optimizer state is kept. Wrap the entire chain,
+    including `clip_weights`. `optax.apply_if_finite` only checks gradients, whose
+    square may still overflow in a second moment, and gives up after some time.
 
     Args:
-      tx: the optimizer; its hyper-parameters may be traced.
+      tx: the optimizer; its hyperparameters may be traced.
 
     Returns:
       An `optax.GradientTransformation` whose state is a `SkipState`. Under `vmap`
-      each member leaves out its own steps.
+      each member skips its own steps.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -67,7 +67,7 @@ def skip_non_finite(tx: optax.GradientTransformation) -> optax.GradientTransform
 
 
 def num_skipped(opt_state: PyTree) -> Array | None:
-    """How many steps `skip_non_finite` has left out; None where it is not the outermost.
+    """Return the number of steps skipped by `skip_non_finite`, None if it is not outermost.
 
     Example:
       >>> import optax
@@ -78,9 +78,9 @@ def num_skipped(opt_state: PyTree) -> Array | None:
 
 
 def revert_if_skipped(before: Player, after: Player) -> Player:
-    """`after`, or where its step was left out `before`, running statistics included.
+    """Return `before` if the optimizer skipped the step, else `after`, with running statistics.
 
-    Without `skip_non_finite` it is `after` always.
+    Without `skip_non_finite`, always return `after`.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -92,10 +92,10 @@ def revert_if_skipped(before: Player, after: Player) -> Player:
       >>> after.stats.item(), int(num_skipped(after.opt_state))
       (0.0, 1)
     """
-    count, former = num_skipped(after.opt_state), num_skipped(before.opt_state)
-    if count is None or former is None:
+    count, previous = num_skipped(after.opt_state), num_skipped(before.opt_state)
+    if count is None or previous is None:
         return after
-    good = count == former
+    good = count == previous
     return Player(
         _choose(good, after.params, before.params),
         _choose(good, after.stats, before.stats),
@@ -104,7 +104,7 @@ def revert_if_skipped(before: Player, after: Player) -> Player:
 
 
 def skip_metrics(name: str, player: Player) -> Metrics:
-    """The count of a player's left-out steps, by its name; nothing without `skip_non_finite`.
+    """Return a player's number of skipped steps as a metric; empty without `skip_non_finite`.
 
     Example:
       >>> import optax

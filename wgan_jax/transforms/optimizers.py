@@ -1,9 +1,9 @@
 """Optimizers by name, with the constants of the papers' own frameworks.
 
-Each is a frozen dataclass whose `build` returns an optax transform. A decaying
-learning rate is counted in generator iterations, so a player that is updated
-n_critic times per iteration says so with `updates_per_iteration`. Where their number
-varies, as in a warm-up, `follow_iterations` reads the rate by the iteration itself.
+Each is a frozen dataclass whose `build` returns an optax transform. Learning rates decay
+over generator iterations, so a player that is updated n_critic times per iteration
+passes that number as `updates_per_iteration`. If it varies, as in a warm-up,
+`follow_iterations` evaluates the schedule at the iteration itself.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ _RMSPROP = {
 
 
 def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
-    """Read the schedules of an optimizer by the generator iteration, not by its own updates.
+    """Evaluate an optimizer's schedules at the generator iteration, not at its own updates.
 
     For a critic whose steps per iteration vary, as in a warm-up or an adaptive run: its
-    learning rate then falls with the run's progress. `gan` and `vae` hand the iteration
+    learning rate then decays with the run's progress. `gan` and `vae` pass the iteration
     to every optimizer that takes it, as the extra argument `iteration` of `update`.
 
     Args:
-      tx: an optimizer with `optax.scale_by_schedule` in it, as all with a schedule for
-        a learning rate are. Its state keeps its structure.
+      tx: an optimizer that contains `optax.scale_by_schedule`, as all optimizers with a
+        learning-rate schedule do. The structure of its state does not change.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -64,12 +64,12 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Optimizer:
-    """What the optimizers share: a learning rate and how it decays."""
+    """Base class of optimizers: a learning rate and its decay."""
 
     learning_rate: float = 5e-5
-    """Learning rate at the start."""
+    """Initial learning rate."""
     decay: Decay = "none"
-    """Schedule by which the learning rate falls to zero over decay_iterations."""
+    """Schedule of the learning rate's decay to zero over decay_iterations."""
     decay_iterations: int = 100_000
     """Generator iterations until the learning rate is zero; unused with decay none."""
 
@@ -77,13 +77,13 @@ class Optimizer:
         if self.decay not in get_args(Decay):
             raise ValueError(f"decay must be one of {get_args(Decay)}, got {self.decay!r}")
         rate = self.learning_rate
-        if isinstance(rate, int | float) and not rate >= 0:  # in a sweep it is an array
+        if isinstance(rate, int | float) and not rate >= 0:  # an array in a sweep
             raise ValueError(f"learning_rate must not be negative, got {rate}")
         if self.decay_iterations < 1:
             raise ValueError(f"decay_iterations must be at least 1, got {self.decay_iterations}")
 
     def schedule(self, updates_per_iteration: int) -> optax.ScalarOrSchedule:
-        """The learning rate by update: constant, or falling to zero."""
+        """Return the learning rate per update: constant, or decaying to zero."""
         updates = self.decay_iterations * updates_per_iteration
         match self.decay:
             case "linear":
@@ -100,7 +100,7 @@ class Optimizer:
 class RMSProp(Optimizer):
     """RMSProp, the paper's optimizer, with the constants of one of three frameworks.
 
-    - torch: decay 0.99, epsilon 1e-8 beside the root, accumulator starting at 0
+    - torch: decay 0.99, epsilon 1e-8 outside the root, accumulator starting at 0
     - tf1: decay 0.9, epsilon 1e-10 under the root, accumulator starting at 1
     - optax: decay 0.9, epsilon 1e-8 under the root, accumulator starting at 0
 
@@ -124,7 +124,7 @@ class RMSProp(Optimizer):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Adam(Optimizer):
-    """Adam. With clipping keep b1 at 0: momentum makes the clipped critic unstable.
+    """Adam. With clipping, keep b1 at 0: momentum makes a clipped critic unstable.
 
     Example:
       >>> Adam(learning_rate=1e-4).build().init({"w": 0.0}) is not None
@@ -132,7 +132,7 @@ class Adam(Optimizer):
     """
 
     learning_rate: float = 1e-4
-    """Learning rate at the start."""
+    """Initial learning rate."""
     b1: float = 0.0
     """Decay of the first moment."""
     b2: float = 0.9
@@ -140,7 +140,7 @@ class Adam(Optimizer):
     eps: float = 1e-8
     """Constant added to the root of the second moment."""
     eps_root: float = 0.0
-    """Constant added under the root; positive where the update is differentiated, as in
+    """Constant added under the root; must be positive if the update is differentiated, as in
     unrolling."""
 
     def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
@@ -158,7 +158,7 @@ class SGD(Optimizer):
     """
 
     learning_rate: float = 1e-3
-    """Learning rate at the start."""
+    """Initial learning rate."""
     momentum: float = 0.0
     """Decay of the momentum; 0 for none."""
     nesterov: bool = False

@@ -1,1 +1,1 @@
-"""Checkpoints that are verified before they are parsed."""
+"""Checkpoints that are verified before parsing."""

@@ -1,21 +1,21 @@
-"""Saves checkpoints, and verifies them before they are restored.
+"""Saves checkpoints, and verifies them before restoring.
 
-Orbax writes the arrays, but keeps no checksum of them, and what its native reader
-does with garbage (abort, endless wait, an allocation of terabytes) is no exception
-to be caught. A checkpoint is therefore believed in three steps:
+Orbax writes the arrays but no checksums, and failures of its native reader on corrupt
+input (abort, endless wait, an allocation of terabytes) cannot be caught as exceptions.
+Restoring therefore verifies a checkpoint in three steps:
 
-1. its folder is compared with its checksums, file by file, before anything parses it;
-2. the shape, dtype and chunks that each array claims are compared with the run's own
-   tree. Arrays are stored plainly (no compression, one file a chunk), so that no
-   claim within these bounds makes the reader allocate more than the state itself;
-3. what was read is compared leaf by leaf with a manifest that was made from memory:
-   path, shape, dtype, kind of key, SHA-256.
+1. Before anything is parsed, each file of the folder is compared with its checksum.
+2. The shape, dtype and chunks in each array's metadata are compared with the run's own
+   tree. Arrays are stored uncompressed, one file per chunk, so metadata within these
+   bounds cannot make the reader allocate more than the size of the state.
+3. The restored leaves are compared with a manifest that was built from memory: path,
+   shape, dtype, key implementation, SHA-256.
 
-The arrays are files by their numbers, so any tree of arrays can be saved; its names are in
-the manifest alone.
+Array files are numbered, so any pytree of arrays can be saved; leaf names appear only in
+the manifest.
 
-A folder gets the name of its step by one rename, when it is whole and on the disk,
-and loses it by one rename before it is deleted; no other names are looked at.
+A folder is renamed to its step once it is complete and on disk, and renamed again before
+it is deleted. Both renames are atomic, and folders with other names are ignored.
 """
 
 from __future__ import annotations
@@ -55,40 +55,40 @@ from wgan_jax.types import PyTree
 logger = logging.getLogger(__name__)
 
 _PART, _TRASH, _SUPERSEDED = ".part", ".gone", "skipped"
-_OVERHEAD, _OVERHEAD_PER_LEAF, _PER_LETTER = 2**16, 2**12, 64
-_LARGEST_MANIFEST, _LISTINGS = 2**26, 20
-_PLAIN = {"compressor": None, "filters": None, "zarr_format": 2}
+_OVERHEAD, _OVERHEAD_PER_LEAF, _PER_CHARACTER = 2**16, 2**12, 64
+_MAX_MANIFEST, _LISTINGS = 2**26, 20
+_UNCOMPRESSED = {"compressor": None, "filters": None, "zarr_format": 2}
 
 
 class Checkpoints:
-    """The checkpoints of one workdir, newest good one first.
+    """The checkpoints of one workdir.
 
     Args:
-      folder: where they live; made when the first is saved.
-      keep: how many of the newest stay.
+      folder: folder of the checkpoints, created by the first save.
+      keep: number of most recent checkpoints to retain.
     """
 
     def __init__(self, folder: Path, keep: int = 3):
         self._folder, self._keep = folder.absolute(), keep
 
     def save(self, step: int, state: PyTree) -> None:
-        """Write a checkpoint; when this returns, it is whole and on the disk.
+        """Write a checkpoint, complete and on disk when this returns.
 
-        Of steps from `step` on, which a run that goes on from an older one has passed
-        over, the checkpoints are moved to the folder `skipped`.
+        Checkpoints at `step` or later, which a run that resumed from an older one has
+        superseded, are moved to the folder `skipped`.
 
         Raises:
-          UserError: a value is not finite, or the disk refuses; the other
-            checkpoints are as they were.
+          UserError: a value is not finite, or the checkpoint cannot be written; other
+            checkpoints are unchanged.
         """
         arrays = to_host_arrays(state)
-        if place := first_not_finite(state, arrays):
-            raise UserError(f"step {step} is not saved: {place} holds values not finite")
+        if leaf := first_not_finite(state, arrays):
+            raise UserError(f"step {step} is not saved: {leaf} holds non-finite values")
         part = self._folder / f"{step}{_PART}"
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._clear()
-            _preallocate(self._folder, _most_bytes(state))
+            _preallocate(self._folder, _max_bytes(state))
             _write(part, state, arrays)
             for later in (s for s in self.steps() if s >= step):
                 self._archive(later)
@@ -103,28 +103,28 @@ class Checkpoints:
     def restore(
         self, like: PyTree, report: Callable[[str], None] = logger.warning
     ) -> tuple[int, PyTree] | None:
-        """The newest good checkpoint as `(step, state)`; None if there never was one.
+        """Return the newest good checkpoint as `(step, state)`; None if there are no checkpoints.
 
         Args:
           like: shapes and dtypes of the state, from `jax.eval_shape`.
-          report: is told, a line each, which checkpoints were passed over and why.
+          report: called with one line for each skipped checkpoint.
 
         Raises:
-          UserError: there are checkpoints and none of them is good.
+          UserError: there are checkpoints, but none of them is good.
         """
         failed: dict[tuple[int, int], Exception] = {}
         for _ in range(_LISTINGS):
             fresh = [step for step in self.steps() if (step, self._identity(step)) not in failed]
             if not fresh:
                 break
-            # One by one, as a run that saves meanwhile deletes those that were listed.
+            # A run that saves in the meantime deletes checkpoints that are listed here.
             for step in fresh:
                 before = self._identity(step)
                 try:
                     return step, _read(self._folder / str(step), like)
                 except Exception as error:
                     if before is None or before != self._identity(step):
-                        break  # it is gone: look what there is now
+                        break  # deleted or replaced: list the folder again
                     report(f"checkpoint {step} is skipped: {_one_line(error)}")
                     failed[step, before] = error
         else:
@@ -134,43 +134,43 @@ class Checkpoints:
         return None
 
     def _identity(self, step: int) -> int | None:
-        """Tells a folder from another of its name; None where there is none."""
+        """Return the inode of a checkpoint, which a replacement changes; None if it is missing."""
         try:
             return (self._folder / str(step)).stat().st_ino
         except OSError:
             return None
 
     def _none_good(self, failed: dict[int, Exception]) -> str:
-        """What to say, and to do, where no checkpoint is good."""
+        """Format the error, with a remedy, for when no checkpoint is good."""
         errors, newest = failed.values(), failed[max(failed)]
-        told = (
+        message = (
             f"none of the checkpoints in {self._folder} can be used (steps "
             f"{', '.join(map(str, failed))}): {_one_line(newest)}"
         )
         if any(isinstance(error, FormatError) for error in errors):
-            return told
+            return message
         if any(isinstance(error, PermissionError) for error in errors):
-            return f"{told}; make them readable"
+            return f"{message}; make them readable"
         if any(isinstance(error, OtherStateError) for error in errors):
-            return f"{told}; choose another --workdir, or the config and the data of this run"
-        return f"{told}; move the folder away to start anew"
+            return f"{message}; choose another --workdir, or the config and the data of this run"
+        return f"{message}; move the folder away to start anew"
 
     def steps(self) -> list[int]:
-        """The steps on disk, newest first."""
+        """Return the steps on disk, newest first."""
         if not self._folder.is_dir():
             return []
         folders = (p.name for p in self._folder.iterdir() if p.is_dir() and not p.is_symlink())
         return sorted((int(n) for n in folders if n.isascii() and n.isdigit()), reverse=True)
 
     def check_disk_space(self, like: PyTree) -> None:
-        """Check that the disk has room for the checkpoints that are to come.
+        """Check that the disk has room for future checkpoints.
 
-        A new one is written before the oldest is deleted, so that is one more than stay.
+        A checkpoint is written before the oldest is deleted, so this is one more than are kept.
 
         Raises:
-          UserError: it has not.
+          UserError: there is not enough space.
         """
-        size = _most_bytes(like)
+        size = _max_bytes(like)
         needed = max(1, self._keep + 1 - len(self.steps())) * size
         place = next(p for p in (self._folder, *self._folder.parents) if p.is_dir())
         free = shutil.disk_usage(place).free
@@ -181,20 +181,20 @@ class Checkpoints:
             )
 
     def _prune(self) -> None:
-        with contextlib.suppress(OSError):  # what cannot be deleted now is tried again
+        with contextlib.suppress(OSError):  # the next save tries again
             for step in self.steps()[self._keep :]:
                 path = self._folder / str(step)
                 path.rename(path.with_name(f"{step}{_TRASH}"))
             self._clear()
 
     def _archive(self, step: int) -> None:
-        aside = self._folder / _SUPERSEDED
-        aside.mkdir(exist_ok=True)
-        shutil.rmtree(aside / str(step), ignore_errors=True)
-        (self._folder / str(step)).rename(aside / str(step))
+        archive = self._folder / _SUPERSEDED
+        archive.mkdir(exist_ok=True)
+        shutil.rmtree(archive / str(step), ignore_errors=True)
+        (self._folder / str(step)).rename(archive / str(step))
 
     def _clear(self) -> None:
-        """Delete what a process that was killed left unfinished."""
+        """Delete unfinished folders left by a killed process."""
         for path in self._folder.iterdir() if self._folder.is_dir() else ():
             step, dot, rest = path.name.partition(".")
             if step.isdigit() and f"{dot}{rest}".startswith((_PART, _TRASH)):
@@ -202,9 +202,9 @@ class Checkpoints:
 
 
 def _preallocate(folder: Path, size: int) -> None:
-    """Raise OSError unless the disk takes so many bytes now.
+    """Raise OSError unless the disk has room for `size` bytes.
 
-    Orbax finds it full in the midst of many writes, and its threads go on to complain.
+    Orbax would notice a full disk amid many writes, and its threads would keep logging errors.
     """
     with tempfile.TemporaryFile(dir=folder) as file:
         os.posix_fallocate(file.fileno(), 0, size)
@@ -226,7 +226,7 @@ def _read(path: Path, like: PyTree) -> PyTree:
 
     structs = host_structs(like)
     stored = _read_manifest(path)
-    verify_checksums(path, _most_bytes(like))
+    verify_checksums(path, _max_bytes(like))
     form = check_format(stored)
     named = form == NAMED
     _check_array_metadata(path / "state", structs, ordered=not named)
@@ -249,65 +249,63 @@ def _read(path: Path, like: PyTree) -> PyTree:
 
 
 def _read_manifest(path: Path) -> Any:
-    """The manifest, of which only the format is believed before the checksums are verified."""
-    stored = json.loads(read_file(path / "manifest" / "metadata", _LARGEST_MANIFEST))
+    """Read the manifest; only its format is trusted before the checksums are verified."""
+    stored = json.loads(read_file(path / "manifest" / "metadata", _MAX_MANIFEST))
     if isinstance(stored, dict) and "format" in stored:
         check_format(stored)
     return stored
 
 
 def _numbered(arrays: list[np.ndarray]) -> dict[str, np.ndarray]:
-    """By number, as they are stored; Orbax takes no arrays without elements."""
+    """Key arrays by number, as stored; omit empty ones, which Orbax rejects."""
     return {str(i): x for i, x in enumerate(arrays) if x.size}
 
 
 def _check_array_metadata(
     folder: Path, target: list[jax.ShapeDtypeStruct], *, ordered: bool
 ) -> None:
-    """What the arrays say of themselves, against the run's, before any is read."""
+    """Compare the metadata of the stored arrays with the run's before reading any of them."""
     ours = {str(i): (str(x.dtype), list(x.shape)) for i, x in enumerate(target) if x.size}
-    found = {str(p.parent.relative_to(folder)): _claimed(p) for p in folder.rglob(".zarray")}
-    fits = found == ours if ordered else sorted(found.values()) == sorted(ours.values())
+    stored = {str(p.parent.relative_to(folder)): _array_spec(p) for p in folder.rglob(".zarray")}
+    fits = stored == ours if ordered else sorted(stored.values()) == sorted(ours.values())
     if not fits:
         raise OtherStateError("it holds other arrays than this run")
 
 
-def _claimed(place: Path) -> tuple[str, list[int]]:
-    """Dtype and shape of one array, whose files are as many and as large as these ask for."""
-    claim = json.loads(read_file(place, _OVERHEAD))
-    shape, chunks, dtype = claim["shape"], claim["chunks"], np.dtype(claim["dtype"])
-    if {name: claim[name] for name in _PLAIN} != _PLAIN:
-        raise ValueError(f"{place.parent.name} is not stored plainly")
+def _array_spec(path: Path) -> tuple[str, list[int]]:
+    """Return dtype and shape of one array, after checking the number and sizes of its files."""
+    spec = json.loads(read_file(path, _OVERHEAD))
+    shape, chunks, dtype = spec["shape"], spec["chunks"], np.dtype(spec["dtype"])
+    if {name: spec[name] for name in _UNCOMPRESSED} != _UNCOMPRESSED:
+        raise ValueError(f"{path.parent.name} is not stored uncompressed")
     sides = list(zip(shape, chunks, strict=True))
     if any(not 0 < chunk <= max(side, 1) for side, chunk in sides):
-        raise ValueError(f"{place.parent.name} has chunks {chunks} of {shape}")
-    sizes = [p.stat().st_size for p in place.parent.iterdir() if p != place]
+        raise ValueError(f"{path.parent.name} has chunks {chunks} of {shape}")
+    sizes = [p.stat().st_size for p in path.parent.iterdir() if p != path]
     count = math.prod(-(-side // chunk) for side, chunk in sides)
     if len(sizes) != count or set(sizes) - {math.prod(chunks) * dtype.itemsize}:
-        raise ValueError(
-            f"{place.parent.name} has files of other sizes than {dtype}{shape} asks for"
-        )
+        raise ValueError(f"{path.parent.name} has files that do not match {dtype}{shape}")
     return str(dtype), shape
 
 
 def _checkpointer() -> Any:
     import orbax.checkpoint as ocp
 
-    logging.getLogger("absl").setLevel(logging.CRITICAL)  # what goes wrong is raised as well
-    ours = _one_process()
-    plain = ocp.PyTreeCheckpointHandler(
-        use_ocdbt=False, use_zarr3=False, use_compression=False, multiprocessing_options=ours
+    logging.getLogger("absl").setLevel(logging.CRITICAL)  # errors are raised as well
+    options = _one_process()
+    arrays = ocp.PyTreeCheckpointHandler(
+        use_ocdbt=False, use_zarr3=False, use_compression=False, multiprocessing_options=options
     )
     handler = ocp.CompositeCheckpointHandler(
-        composite_options=ocp.CompositeOptions(multiprocessing_options=ours),
-        state=plain,
-        manifest=ocp.JsonCheckpointHandler(multiprocessing_options=ours),
+        composite_options=ocp.CompositeOptions(multiprocessing_options=options),
+        state=arrays,
+        manifest=ocp.JsonCheckpointHandler(multiprocessing_options=options),
     )
-    return ocp.Checkpointer(handler, multiprocessing_options=ours)
+    return ocp.Checkpointer(handler, multiprocessing_options=options)
 
 
 def _one_process() -> Any:
-    """A state is written whole by one of several hosts; Orbax would wait for the others."""
+    """Make one host write the full state; by default Orbax waits for the other hosts."""
     import orbax.checkpoint as ocp
 
     if jax.process_count() == 1:
@@ -316,16 +314,16 @@ def _one_process() -> Any:
     return ocp.options.MultiprocessingOptions(primary_host=here, active_processes={here})
 
 
-def _most_bytes(like: PyTree) -> int:
-    """More than any checkpoint of such a state takes on disk."""
+def _max_bytes(like: PyTree) -> int:
+    """Return an upper bound on the size on disk of a checkpoint of such a state."""
     arrays = sum(x.size * x.dtype.itemsize + _OVERHEAD_PER_LEAF for x in host_structs(like))
     paths = (jax.tree_util.keystr(path) for path, _ in jax.tree_util.tree_leaves_with_path(like))
-    return _OVERHEAD + arrays + _PER_LETTER * sum(map(len, paths))
+    return _OVERHEAD + arrays + _PER_CHARACTER * sum(map(len, paths))
 
 
 def _one_line(error: Exception) -> str:
     if refused := re.search(r": ([^:]+) \[os_error_code", str(error)):
-        return refused[1]  # what the system said, without the native library's account of it
+        return refused[1]  # only the operating system's message
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     lines = str(error).strip().splitlines()

@@ -1,1 +1,1 @@
-"""Several processes as one run: how they meet, share arrays, and stop."""
+"""Multi-process runs: initialization, collectives, sharding and shutdown."""

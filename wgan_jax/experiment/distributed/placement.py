@@ -1,4 +1,4 @@
-"""The sharding of a run: on one device, or with the batch over all of them."""
+"""Sharding of a run: on one device, or with the batch sharded over all devices."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from wgan_jax.sharding import (
 )
 from wgan_jax.types import GANState, PyTree
 
-_MOST_CPU_DEVICES = 8
+_MAX_CPU_DEVICES = 8
 
 
 @dataclasses.dataclass(frozen=True)
 class ShardingStrategy:
-    """Batch sharded over a mesh, state replicated or sharded too (`fsdp`); no mesh: one device."""
+    """Sharding of the batch over a mesh, with `fsdp` also of the state; no mesh: one device."""
 
     mesh: Mesh | None = None
     fsdp: bool = False
@@ -42,19 +42,19 @@ class ShardingStrategy:
         return self.mesh.size if self.mesh is not None else max(1, len(self.devices))
 
     def describe(self) -> str:
-        """Returns the number and the kind of the devices."""
+        """Returns the number and kind of the devices."""
         plural = "s" if self.device_count > 1 else ""
         return f"{self.device_count} {jax.devices()[0].device_kind} device{plural}"
 
     def sampler(self, data: Any) -> Any:
-        """A data set as an argument of the program, its samples spread over the devices."""
+        """Prepares a data set as an argument of the program that samples sharded batches."""
         return data if self.mesh is None else shard_batches(replicated(data, self.mesh), self.mesh)
 
     def latent(self, latent: Callable[..., PyTree]) -> Callable[..., PyTree]:
         return latent if self.mesh is None else shard_batches(latent, self.mesh, strict=False)
 
     def state(self, state: GANState) -> GANState:
-        """Shards a state for the program."""
+        """Puts a state on the devices with the program's sharding."""
         return state if self.mesh is None else device_put_global(state, self._shardings(state))
 
     def gather(self, state: GANState) -> GANState:
@@ -62,54 +62,54 @@ class ShardingStrategy:
         return state if self.mesh is None else gather(state)
 
     def chunk(self, batches: PyTree, first: int) -> Any:
-        """This host's part of consecutive batches [batches, batch / hosts, ...] as a sampler."""
+        """Returns a sampler of consecutive batches, given this host's [n, batch / hosts, ...]."""
         first_step = np.asarray(first, np.int32)
         if self.mesh is None:
             return jax.device_put(PreloadedBatches(batches, first_step))
-        along = NamedSharding(self.mesh, PartitionSpec(None, DATA))
-        spread_out = jax.tree.map(
-            lambda x: jax.make_array_from_process_local_data(along, x), batches
+        sharding = NamedSharding(self.mesh, PartitionSpec(None, DATA))
+        sharded = jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, x), batches
         )
         return shard_batches(
-            PreloadedBatches(spread_out, replicated(first_step, self.mesh)), self.mesh
+            PreloadedBatches(sharded, replicated(first_step, self.mesh)), self.mesh
         )
 
     def compile(self, steps: Callable[..., Any], state: GANState) -> Callable[..., Any]:
-        """`(state, sampler) -> (state, metrics)`, compiled; the state keeps its layout."""
+        """Compiles `(state, sampler) -> (state, metrics)`; the state keeps its sharding."""
         if self.mesh is None:
             return jax.jit(steps, donate_argnums=0)
-        layout = (self._shardings(state), NamedSharding(self.mesh, PartitionSpec()))
-        return jax.jit(steps, donate_argnums=0, out_shardings=layout)
+        shardings = (self._shardings(state), NamedSharding(self.mesh, PartitionSpec()))
+        return jax.jit(steps, donate_argnums=0, out_shardings=shardings)
 
     def _shardings(self, state: GANState) -> PyTree:
         assert self.mesh is not None
         if self.fsdp:
             return fsdp_shardings(state, self.mesh)
-        everywhere = NamedSharding(self.mesh, PartitionSpec())
-        return jax.tree.map(lambda _: everywhere, state)
+        replicate = NamedSharding(self.mesh, PartitionSpec())
+        return jax.tree.map(lambda _: replicate, state)
 
 
 def share_cores(members: int) -> None:
-    """Gives cores a CPU device each before JAX starts, so that members train side by side.
+    """Creates a CPU device per core before JAX starts, so that members train in parallel.
 
-    Small networks leave threads waiting for each other: members on a core each are done sooner
-    than one after another on all cores. Each device holds a copy of the data, so there are at
-    most 8; whoever has chosen their number by XLA_FLAGS keeps it.
+    Small networks do not parallelize well: members finish sooner on one core each than one after
+    another on all cores. Each device holds a copy of the data, so there are at most 8 devices; a
+    number of devices set in XLA_FLAGS takes precedence.
     """
     if "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", ""):
         return
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    most = min(cores or 1, _MOST_CPU_DEVICES)
+    most = min(cores or 1, _MAX_CPU_DEVICES)
     count = max(n for n in range(1, most + 1) if members % n == 0)
-    with contextlib.suppress(RuntimeError):  # a config of the user's own has started JAX
+    with contextlib.suppress(RuntimeError):  # a user's config module has already started JAX
         jax.config.update("jax_num_cpu_devices", count)
 
 
 def require_devices() -> None:
-    """Starts JAX's backend, which fails where it has no device of the kind that is asked for.
+    """Starts JAX's backend.
 
     Raises:
-      UserError: it has none.
+      UserError: JAX has no device of the requested kind.
     """
     try:
         jax.devices()
@@ -128,16 +128,16 @@ def make_sharding(config: Config, devices: int | None = None) -> ShardingStrateg
     """Builds the sharding over all devices, or the first `devices` local ones.
 
     Raises:
-      UserError: there are not so many, or they do not divide the batch.
+      UserError: there are fewer devices, or they do not divide the batch.
     """
-    here = jax.local_devices()
+    local = jax.local_devices()
     if devices is not None and jax.process_count() > 1:
-        raise UserError("--devices is for one host: several hosts use all of theirs")
-    if devices is not None and not 1 <= devices <= len(here):
-        raise UserError(f"--devices takes 1 to {len(here)}, got {devices}")
-    if config.sweep is not None:  # its members share the devices, not their batches
-        return ShardingStrategy(devices=tuple(here[:devices]))
-    mesh = data_mesh(None if devices is None else here[:devices])
+        raise UserError("--devices is for one host: several hosts use all of their devices")
+    if devices is not None and not 1 <= devices <= len(local):
+        raise UserError(f"--devices takes 1 to {len(local)}, got {devices}")
+    if config.sweep is not None:  # members are spread over the devices, not their batches
+        return ShardingStrategy(devices=tuple(local[:devices]))
+    mesh = data_mesh(None if devices is None else local[:devices])
     count, batch = mesh.shape[DATA], config.batch_size
     if count == 1:
         return ShardingStrategy()

@@ -1,4 +1,4 @@
-"""Runs several hosts as one: how their processes meet, agree and exchange values."""
+"""Multi-process runs: initialization, consistency checks and collectives."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 MODES = ("auto", "on", "off")
-_HEARTBEAT_SECONDS = 8  # a host that is silent for so long counts as gone
-_LEAST_BYTES = 1024
+_HEARTBEAT_SECONDS = 8  # a host that is silent for longer is considered lost
+_MIN_BYTES = 1024
 _NOTICE_SECONDS = 10.0
 JOIN_TIMEOUT = 300.0
 
@@ -39,17 +39,17 @@ def distributed_config(
     process_count: int | None = None,
     process_index: int | None = None,
 ) -> dict[str, Any] | None:
-    """The settings of `initialize`; None where this process stays alone.
+    """Returns the settings of `initialize`; None for a single process.
 
     Args:
-      mode: `auto` looks for a cluster that JAX knows (Cloud TPU, Slurm, Kubernetes,
-        MPI), `on` insists on one, `off` stays alone.
+      mode: `auto` looks for a cluster that JAX supports (Cloud TPU, Slurm, Kubernetes,
+        MPI), `on` requires one, `off` uses this process alone.
       coordinator: `ADDRESS:PORT` of process 0, which listens on that address only.
-      process_count: of all hosts together; with `coordinator`, for any other cluster.
-      process_index: of this one, from 0.
+      process_count: total number of processes; with `coordinator`, for any other cluster.
+      process_index: index of this process, from 0.
 
     Raises:
-      UserError: settings that do not fit.
+      UserError: inconsistent settings.
     """
     if mode not in MODES:
         raise UserError(f"--distributed takes {', '.join(MODES)}, got {mode!r}")
@@ -62,18 +62,18 @@ def distributed_config(
 
 
 def initialize(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_TIMEOUT) -> bool:
-    """Join the other processes, before JAX touches a device.
+    """Joins the other processes, before JAX touches a device.
 
     Args:
-      settings: from `distributed_config`.
-      insist: whether it is an error that there is no cluster after all.
-      timeout: seconds to wait for the others.
+      settings: settings from `distributed_config`.
+      insist: whether a missing cluster is an error.
+      timeout: seconds to wait for the other processes.
 
     Returns:
-      Whether there are others.
+      Whether there are other processes.
 
     Raises:
-      UserError: no cluster where one must be, or hosts that do not come.
+      UserError: a required cluster is missing, or processes do not connect in time.
     """
     explicit = "coordinator_address" in settings
     if explicit:
@@ -101,16 +101,16 @@ def initialize(settings: dict[str, Any], *, insist: bool, timeout: float = JOIN_
             ) from error
         reason = one_line(error, 300)
         if "failed to start rpc server" in reason.lower():
-            reason = "the port of the coordinator is taken by another program"
+            reason = "the port of the coordinator is in use by another program"
         raise UserError(
-            f"the hosts did not meet: {reason} (--distributed off trains on this host alone)"
+            f"the hosts did not connect: {reason} (--distributed off trains on this host alone)"
         ) from error
     return jax.process_count() > 1
 
 
 @contextlib.contextmanager
 def _notices(timeout: float) -> Iterator[None]:
-    """Says every 10 seconds that JAX still waits; who is missing it tells nobody."""
+    """Logs every 10 seconds that JAX is waiting; JAX does not report which process is missing."""
     done, began = threading.Event(), time.monotonic()
 
     def run() -> None:
@@ -133,7 +133,7 @@ def _explicit(
     mode: str, coordinator: str | None, count: int | None, index: int | None
 ) -> dict[str, Any]:
     if mode == "off":
-        raise UserError("--distributed off goes without --coordinator and --process-*")
+        raise UserError("--distributed off cannot be combined with --coordinator and --process-*")
     if coordinator is None or count is None or index is None:
         raise UserError("--coordinator, --process-count and --process-index go together")
     address, colon, port = coordinator.rpartition(":")
@@ -146,13 +146,13 @@ def _explicit(
         "num_processes": count,
         "process_id": index,
         "cluster_detection_method": "deactivate",
-        # JAX's own default is to listen on all interfaces.
+        # By default, JAX listens on all interfaces.
         "coordinator_bind_address": os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", coordinator),
     }
 
 
 def _on_a_cluster() -> bool:
-    """Whether it is worth asking JAX, which may ask the network."""
+    """Returns whether there are signs of a cluster; asking JAX itself may use the network."""
     if os.environ.get("SLURM_NTASKS") == "1":
         return False
     marks = {"SLURM_STEP_NODELIST", "KUBERNETES_SERVICE_HOST", "OMPI_COMM_WORLD_RANK"}
@@ -161,48 +161,48 @@ def _on_a_cluster() -> bool:
 
 
 def _mpi() -> str | None:
-    """JAX knows older Open MPI by itself and any other MPI through mpi4py, if it is told."""
-    ours = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"} & os.environ.keys()
-    known = {"OMPI_MCA_orte_hnp_uri", "SLURM_PROCID"} & os.environ.keys()
-    found = importlib.util.find_spec("mpi4py") is not None
-    return "mpi4py" if ours and not known and found else None
+    """Selects mpi4py for MPIs that JAX does not detect itself, as it does older Open MPI."""
+    is_mpi = {"OMPI_COMM_WORLD_RANK", "PMI_RANK", "PMIX_RANK"} & os.environ.keys()
+    is_detected = {"OMPI_MCA_orte_hnp_uri", "SLURM_PROCID"} & os.environ.keys()
+    is_installed = importlib.util.find_spec("mpi4py") is not None
+    return "mpi4py" if is_mpi and not is_detected and is_installed else None
 
 
 def process_count() -> int:
-    """Number of processes."""
+    """Returns the number of processes."""
     return jax.process_count()
 
 
 def is_primary() -> bool:
-    """Whether this is the process that writes files."""
+    """Returns whether this is the process that writes files."""
     return jax.process_index() == 0
 
 
 def all_gather(value: Any) -> list[Any]:
-    """The JSON values of all processes, in their order. All of them call this."""
+    """Returns the JSON values of all processes in order. All processes must call this."""
     if jax.process_count() == 1:
         return [value]
     text = np.frombuffer(json.dumps(value).encode(), np.uint8)
     sizes = np.ravel(multihost_utils.process_allgather(np.array([len(text)], np.int32)))
-    # Few sizes: each is one more compiled program.
-    padded = np.zeros(max(_LEAST_BYTES, 1 << (int(sizes.max()) - 1).bit_length()), np.uint8)
+    # Powers of two: each size compiles another program.
+    padded = np.zeros(max(_MIN_BYTES, 1 << (int(sizes.max()) - 1).bit_length()), np.uint8)
     padded[: len(text)] = text
     rows = np.asarray(multihost_utils.process_allgather(padded), np.uint8)
     return [json.loads(row[:n].tobytes()) for row, n in zip(rows, sizes, strict=True)]
 
 
 def all_reduce_max(value: int) -> int:
-    """The largest value of all processes. All of them call this."""
+    """Returns the largest value of all processes. All processes must call this."""
     if jax.process_count() == 1:
         return value
     return int(np.max(multihost_utils.process_allgather(np.array([value], np.int32))))
 
 
 def run_on_all(work: Callable[[], T]) -> T:
-    """Does the work on every process; where one of them fails, all do, with its reason.
+    """Does the work on every process; if one fails, all raise its error.
 
     Raises:
-      UserError: this host's own, or that of another.
+      UserError: the work failed on this host or another.
     """
     if not jax.distributed.is_initialized() or jax.process_count() == 1:
         return work()
@@ -211,20 +211,20 @@ def run_on_all(work: Callable[[], T]) -> T:
         result = work()
     except (UserError, ValueError) as error:
         problem = str(error)
-    problems = {i: said for i, said in enumerate(all_gather(problem)) if said is not None}
+    problems = {i: message for i, message in enumerate(all_gather(problem)) if message is not None}
     if problem is not None:
         raise UserError(problem)
-    for index, said in problems.items():
-        raise UserError(f"host {index}: {said}")
+    for index, message in problems.items():
+        raise UserError(f"host {index}: {message}")
     return result  # type: ignore[return-value]
 
 
 def assert_same_on_all(value: dict[str, Any], difference: Callable[[Any, Any], str]) -> None:
-    """Raises on all processes where their values differ.
+    """Raises on all processes if their values differ.
 
     Args:
-      value: of this process, JSON values.
-      difference: `(first, other) -> str` says what differs.
+      value: JSON values of this process.
+      difference: `(first, other) -> str` describes the difference.
 
     Raises:
       UserError: on all hosts, naming one that differs from the first.
@@ -240,31 +240,31 @@ def broadcast_from_primary(work: Callable[[], PyTree | None], like: PyTree) -> P
 
     Args:
       work: returns a tree of arrays, or None.
-      like: the shapes and dtypes of that tree.
+      like: shapes and dtypes of that tree.
 
     Raises:
-      UserError: on all hosts, what the first one met.
+      UserError: on all hosts, if the work failed on the primary process.
     """
     if jax.process_count() == 1:
         return work()
-    found = run_on_all(lambda: work() if is_primary() else None)
-    if not all_gather(found is not None)[0]:
+    result = run_on_all(lambda: work() if is_primary() else None)
+    if not all_gather(result is not None)[0]:
         return None
-    if found is None:
-        mine = [np.zeros(x.shape, x.dtype) for x in host_structs(like)]
+    if result is None:
+        arrays = [np.zeros(x.shape, x.dtype) for x in host_structs(like)]
     else:
-        mine = to_host_arrays(found)
-    data = _unpacked(multihost_utils.broadcast_one_to_all(_packed(mine)), mine)
-    return from_host_arrays(data, like)
+        arrays = to_host_arrays(result)
+    received = _unpack(multihost_utils.broadcast_one_to_all(_pack(arrays)), arrays)
+    return from_host_arrays(received, like)
 
 
-def _packed(arrays: list[np.ndarray]) -> np.ndarray:
-    """As whole words: the sum that carries them over would lose the sign of a zero."""
+def _pack(arrays: list[np.ndarray]) -> np.ndarray:
+    """Packs arrays into integer words; a broadcast by summing floats loses the sign of zero."""
     data = b"".join(np.ascontiguousarray(x).tobytes() for x in arrays)
     return np.frombuffer(data + bytes(-len(data) % 4), np.uint32)
 
 
-def _unpacked(words: Any, like: list[np.ndarray]) -> list[np.ndarray]:
+def _unpack(words: Any, like: list[np.ndarray]) -> list[np.ndarray]:
     data, at, arrays = np.asarray(words, np.uint32).tobytes(), 0, []
     for x in like:
         arrays.append(np.frombuffer(data[at : at + x.nbytes], x.dtype).reshape(x.shape))

@@ -1,9 +1,9 @@
-"""Gathers the processes of a run before JAX does, to say who is missing or set up wrongly.
+"""Connects the processes of a run before JAX does, to report missing or misconfigured ones.
 
-JAX's own start waits in silence for minutes, and a port that is taken ends the process without
-a word. So process 0 first listens on the coordinator's port itself: each of the others
-connects and sends its index and count, and all hear who is missing, what is wrong, or that
-everybody is there. Then the port is closed and left to JAX.
+JAX's own initialization waits silently for minutes, and a port in use ends the process without
+a message. Therefore process 0 first listens on the coordinator's port itself. Each other process
+connects and sends its index and count, and all are informed which processes are missing, what is
+wrong, or that all are present. Then process 0 closes the port for JAX.
 """
 
 from __future__ import annotations
@@ -26,42 +26,42 @@ _PROTOCOL = "wgan_jax 1"
 _NOTICE_SECONDS = 10.0
 _SILENCE_SECONDS = 25.0  # process 0 sends a line at least every 10 seconds
 _RETRY_SECONDS = 0.3
-_LONGEST_MESSAGE = 4096
+_MAX_MESSAGE = 4096
 
 
 def rendezvous(address: str, bind_address: str, count: int, index: int, timeout: float) -> None:
-    """Waits until all processes of a run are there.
+    """Waits until all processes of a run are present.
 
     Args:
       address: `HOST:PORT` of process 0.
       bind_address: `HOST:PORT` on which process 0 listens.
-      count: how many processes there are.
-      index: of this one.
-      timeout: seconds.
+      count: number of processes.
+      index: index of this process.
+      timeout: maximum time to wait, in seconds.
 
     Raises:
-      UserError: a port that is taken, processes whose index or count does not fit, or
-        processes that did not come in time; on all that are there.
+      UserError: on all present processes: the port is in use, indices or counts do not
+        match, or processes did not connect in time.
     """
     if count == 1:
         return
     deadline = time.monotonic() + timeout
     if index == 0:
         with _listen(bind_address) as listener:
-            _Gathering(listener, address, count, timeout, deadline).wait()
+            _Server(listener, address, count, timeout, deadline).wait()
     else:
-        _report_to(address, count, index, timeout, deadline)
+        _join(address, count, index, timeout, deadline)
 
 
-class _Gathering:
-    """Process 0's side."""
+class _Server:
+    """The server in process 0."""
 
     def __init__(
         self, listener: socket.socket, address: str, count: int, timeout: float, deadline: float
     ):
         self._listener, self._address, self._count = listener, address, count
         self._timeout, self._deadline = timeout, deadline
-        self._strangers: dict[socket.socket, bytes] = {}
+        self._pending: dict[socket.socket, bytes] = {}
         self._present: dict[int, socket.socket] = {}
 
     def wait(self) -> None:
@@ -71,60 +71,60 @@ class _Gathering:
             while len(self._present) < self._count - 1:
                 if (now := time.monotonic()) >= self._deadline:
                     self._give_up(
-                        f"the processes did not meet within {self._timeout:.0f} s: "
-                        f"{self._missing()} did not come to {self._address}; start it as well, or "
-                        f"set --join-timeout"
+                        f"not all processes connected within {self._timeout:.0f} s: no connection "
+                        f"from {self._missing()} at {self._address}; start it as well, or set "
+                        f"--join-timeout"
                     )
                 if now >= notice:
                     notice = now + _NOTICE_SECONDS
                     logger.warning("waiting for %s at %s", self._missing(), self._address)
-                    self._tell(waiting=f"{self._missing()} at {self._address}")
-                sockets = [self._listener, *self._strangers, *self._present.values()]
+                    self._broadcast(waiting=f"{self._missing()} at {self._address}")
+                sockets = [self._listener, *self._pending, *self._present.values()]
                 ready, _, _ = select.select(sockets, [], [], min(notice, self._deadline) - now)
-                for one in ready:
-                    self._read(one)
-            self._tell(complete=True)
+                for ready_socket in ready:
+                    self._read(ready_socket)
+            self._broadcast(complete=True)
 
-    def _read(self, one: socket.socket) -> None:
-        if one is self._listener:
+    def _read(self, ready: socket.socket) -> None:
+        if ready is self._listener:
             with contextlib.suppress(OSError):
                 peer, _ = self._listener.accept()
                 peer.setblocking(False)
-                self._strangers[peer] = b""
+                self._pending[peer] = b""
             return
-        data = _receive(one)
-        if one not in self._strangers:  # those that are known say no more, they can only go
-            self._present = {k: peer for k, peer in self._present.items() if peer is not one}
-            one.close()
+        data = _receive(ready)
+        if ready not in self._pending:  # present processes send nothing, so this one disconnected
+            self._present = {k: peer for k, peer in self._present.items() if peer is not ready}
+            ready.close()
             return
-        message = self._strangers[one] + data
-        if data and b"\n" not in message and len(message) < _LONGEST_MESSAGE:
-            self._strangers[one] = message
+        message = self._pending[ready] + data
+        if data and b"\n" not in message and len(message) < _MAX_MESSAGE:
+            self._pending[ready] = message
             return
-        del self._strangers[one]
+        del self._pending[ready]
         hello = _parse(message.partition(b"\n")[0])
         if hello is None or {type(hello.get(k)) for k in ("index", "count")} != {int}:
-            one.close()  # no process of a run
+            ready.close()  # not a process of a run
             return
-        self._admit(one, hello["index"], hello["count"])
+        self._admit(ready, hello["index"], hello["count"])
 
     def _admit(self, peer: socket.socket, index: int, count: int) -> None:
         former = self._present.get(index)
         if former is not None and former in select.select([former], [], [], 0)[0]:
-            self._read(former)  # it has gone, and was started anew
-        twice = index in self._present or index == 0
-        self._strangers[peer] = b""  # so that it is told and closed with the others
+            self._read(former)  # the former process disconnected and was restarted
+        is_duplicate = index in self._present or index == 0
+        self._pending[peer] = b""  # informed and closed with the others
         if count != self._count:
             self._give_up(
                 f"process {index} has --process-count {count}, but process 0 has {self._count}; "
-                f"all need the same"
+                f"all need the same value"
             )
-        if twice or not 0 < index < self._count:
+        if is_duplicate or not 0 < index < self._count:
             self._give_up(
                 f"two processes have --process-index {index}; each needs its own, from 0 to "
                 f"{self._count - 1}"
             )
-        del self._strangers[peer]
+        del self._pending[peer]
         self._present[index] = peer
         _send(peer, waiting="")
 
@@ -133,30 +133,30 @@ class _Gathering:
         shown = ", ".join(missing[:8]) + (", ..." if len(missing) > 8 else "")
         return f"process{'es' if len(missing) > 1 else ''} {shown} of {self._count}"
 
-    def _tell(self, **message: Any) -> None:
-        for peer in [*self._present.values(), *self._strangers]:
+    def _broadcast(self, **message: Any) -> None:
+        for peer in [*self._present.values(), *self._pending]:
             _send(peer, **message)
 
     def _give_up(self, problem: str) -> None:
-        self._tell(problem=problem)
+        self._broadcast(problem=problem)
         raise UserError(problem)
 
     def _close(self) -> None:
-        for peer in [*self._present.values(), *self._strangers]:
+        for peer in [*self._present.values(), *self._pending]:
             peer.close()
 
 
-def _report_to(address: str, count: int, index: int, timeout: float, deadline: float) -> None:
-    """The side of all other processes."""
+def _join(address: str, count: int, index: int, timeout: float, deadline: float) -> None:
+    """Connects to process 0 and waits, in all other processes."""
     reason, notice = "", time.monotonic() + _NOTICE_SECONDS
     while (now := time.monotonic()) < deadline:
         try:
             with socket.create_connection(_split(address), timeout=_NOTICE_SECONDS / 2) as peer:
                 peer.settimeout(_SILENCE_SECONDS)
                 _send(peer, index=index, count=count)
-                if _follow(peer, address):
+                if _wait_for(peer, address):
                     return
-                reason = "it went away"
+                reason = "it disconnected"
         except OSError as error:
             reason = error.strerror or str(error)
         if now >= notice:
@@ -164,17 +164,17 @@ def _report_to(address: str, count: int, index: int, timeout: float, deadline: f
             logger.warning("waiting for process 0 at %s (%s)", address, reason)
         time.sleep(_RETRY_SECONDS)
     raise UserError(
-        f"the processes did not meet within {timeout:.0f} s: process 0 did not come to {address} "
-        f"({reason}); start it as well, or set --join-timeout"
+        f"not all processes connected within {timeout:.0f} s: no connection to process 0 at "
+        f"{address} ({reason}); start it as well, or set --join-timeout"
     )
 
 
-def _follow(peer: socket.socket, address: str) -> bool:
-    """Reads what process 0 says until everybody is there; False where it goes away."""
+def _wait_for(peer: socket.socket, address: str) -> bool:
+    """Reads messages of process 0 until all are present; returns False if it disconnects."""
     with peer.makefile("rb") as lines:
         while True:
             try:
-                line = lines.readline(_LONGEST_MESSAGE)
+                line = lines.readline(_MAX_MESSAGE)
             except TimeoutError:
                 line = b"nothing"
             if not line:
@@ -182,8 +182,8 @@ def _follow(peer: socket.socket, address: str) -> bool:
             message = _parse(line)
             if message is None:
                 raise UserError(
-                    f"what listens at {address} is another program and not process 0 of this "
-                    f"run; choose another --coordinator"
+                    f"another program listens at {address}, not process 0 of this run; choose "
+                    f"another --coordinator"
                 )
             if "problem" in message:
                 raise UserError(str(message["problem"]))
@@ -202,15 +202,15 @@ def _listen(address: str) -> socket.socket:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise UserError(
-                f"the port of --coordinator {address} is taken, by another program or another "
-                f"process 0; choose another"
+                f"the port of --coordinator {address} is in use by another program or another "
+                f"process 0; choose another port"
             ) from error
-        # Those of names are negative and have no words of the system.
+        # Name resolution errors are negative numbers, without a message from the system.
         known = (error.errno or 0) > 0
         reason = os.strerror(error.errno or 0) if known else error.strerror or str(error)
         raise UserError(
             f"process 0 cannot listen at --coordinator {address} "
-            f"({reason}); give an address of its own machine"
+            f"({reason}); give an address of the machine of process 0"
         ) from error
 
 
@@ -221,13 +221,13 @@ def _split(address: str) -> tuple[str, int]:
 
 def _send(peer: socket.socket, **message: Any) -> None:
     data = json.dumps({"protocol": _PROTOCOL, **message}).encode() + b"\n"
-    with contextlib.suppress(OSError):  # one that goes away is seen when it is read
+    with contextlib.suppress(OSError):  # a disconnect is noticed at the next read
         peer.sendall(data)
 
 
 def _receive(peer: socket.socket) -> bytes:
     with contextlib.suppress(OSError):
-        return peer.recv(_LONGEST_MESSAGE)
+        return peer.recv(_MAX_MESSAGE)
     return b""
 
 

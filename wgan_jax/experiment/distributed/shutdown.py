@@ -1,8 +1,8 @@
-"""Ends one of several processes at once, with one line, whatever the runtime prints.
+"""Immediate shutdown of one of several processes, with a one-line message.
 
-Where a host is gone, the JAX runtime of the others either raises out of a
-collective or ends the process from a thread of its own, after pages on stderr.
-A process that then leaves in good order waits minutes for the one that is gone.
+When a host is lost, the JAX runtime of the others either raises from a collective
+or ends the process from a background thread, after pages of output on stderr. An
+orderly exit would wait minutes for the lost host.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ class StderrCapture:
     def __init__(self) -> None:
         self._stderr = os.dup(2)
         self._leaving: int | None = None
-        self._held_back = tempfile.TemporaryFile()  # noqa: SIM115  open as long as stderr is
+        self._captured = tempfile.TemporaryFile()  # noqa: SIM115  open as long as stderr is
         self._python = sys.stderr
         sys.stderr = tolerant_stream(os.dup(2), "utf-8", line_buffering=True)
-        os.dup2(self._held_back.fileno(), 2)
+        os.dup2(self._captured.fileno(), 2)
         self._timeout: float | None = None
-        # Python's own handlers run only after abort() has ended the process; this one at once.
+        # Python's own handlers would run too late, after abort() has ended the process.
         self._handler = ctypes.CFUNCTYPE(None, ctypes.c_int)(self._aborted)
         self._c = ctypes.CDLL(None)
         self._c.signal(signal.SIGABRT, self._handler)
 
     @contextlib.contextmanager
     def meeting(self, timeout: float) -> Iterator[None]:
-        """While processes meet, an abort says that they did not, and a crash why."""
+        """Reports an abort as a timeout, and a crash as a port in use, while processes connect."""
         self._timeout = timeout
-        self._c.signal(signal.SIGSEGV, self._handler)  # JAX's answer to a port that is taken
+        self._c.signal(signal.SIGSEGV, self._handler)  # JAX crashes if the port is in use
         try:
             yield
         finally:
@@ -60,7 +60,7 @@ class StderrCapture:
             self._c.signal(signal.SIGSEGV, None)
 
     def restore(self, *, discard: bool = False) -> None:
-        """Give stderr back, with what was held back unless it is to be discarded."""
+        """Restore stderr, and write the captured output to it unless `discard` is set."""
         os.dup2(self._stderr, 2)
         self._c.signal(signal.SIGABRT, None)
         sys.stderr = self._python
@@ -68,10 +68,10 @@ class StderrCapture:
             os.write(2, self._read())
 
     def exit_now(self, status: int, line: str | None = None) -> NoReturn:
-        """End this process; other hosts get a moment to say their own word first."""
+        """End this process, after a delay in which other hosts can print their own message."""
         self._leaving = status
         if line is not None:
-            self._say(line)
+            self._print(line)
         with contextlib.suppress(Exception):
             sys.stdout.flush()
             sys.stderr.flush()
@@ -81,28 +81,28 @@ class StderrCapture:
     def _aborted(self, number: int) -> None:
         if self._leaving is not None:
             os._exit(self._leaving)
-        said = self._read()
+        captured = self._read()
         if self._timeout is not None:
-            self._say(
-                "error: the coordinator could not start: its port is taken by another program"
+            self._print(
+                "error: the coordinator could not start: its port is in use by another program"
                 if number == signal.SIGSEGV
-                else f"error: the processes did not meet within {self._timeout:.0f} s: not all of "
-                f"them came; start all of them, set --join-timeout, or --distributed off"
+                else f"error: not all processes connected within {self._timeout:.0f} s; "
+                f"start all of them, set --join-timeout, or --distributed off"
             )
             os._exit(_BAD_INPUT)
-        if any(sign in said.decode(errors="replace").lower() for sign in _SIGNS):
-            self._say(f"error: {PEER_LOST}")
+        if any(sign in captured.decode(errors="replace").lower() for sign in _SIGNS):
+            self._print(f"error: {PEER_LOST}")
             os._exit(_LOST)
-        os.write(self._stderr, said)
+        os.write(self._stderr, captured)
         os._exit(128 + signal.SIGABRT)
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         with contextlib.suppress(OSError):
             os.write(self._stderr, (" ".join(line.split()) + "\n").encode())
 
     def _read(self) -> bytes:
-        self._held_back.seek(0)
-        return self._held_back.read()
+        self._captured.seek(0)
+        return self._captured.read()
 
 
 @contextlib.contextmanager
@@ -113,11 +113,11 @@ def distributed_context(
     process_index: int | None = None,
     timeout: float = processes.JOIN_TIMEOUT,
 ) -> Iterator[None]:
-    """Among the other hosts of a run, if any; the arguments are those of `distributed_config`.
+    """Join the other hosts of a run, if any; takes the arguments of `distributed_config`.
 
-    They are waited for at most `timeout` seconds.
-    What is raised inside ends the process, with one line for bad input and for a
-    host that is gone. On one host nothing changes.
+    Waits at most `timeout` seconds for the other hosts. An exception inside the context
+    ends the process, with a one-line message for invalid input and for a lost host. On a
+    single host the context does nothing.
     """
     settings = processes.distributed_config(mode, coordinator, process_count, process_index)
     if settings is None:
@@ -148,6 +148,6 @@ def distributed_context(
 
 
 def is_peer_failure(error: Exception) -> bool:
-    """Whether it comes from a collective that another host has left."""
+    """Return whether an error comes from a collective that lost another host."""
     raised_by_runtime = isinstance(error, jax.errors.JaxRuntimeError | ValueError)
     return raised_by_runtime and any(sign in str(error).lower() for sign in _SIGNS)

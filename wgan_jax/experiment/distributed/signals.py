@@ -1,4 +1,4 @@
-"""Collects signals that ask a run to stop; its exit status names the signal."""
+"""Collects signals that request a run to stop; the exit status identifies the signal."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ import signal
 import threading
 from collections.abc import Iterator
 
-# A scheduler's preemption, Control-C, a terminal that closes, Slurm's warning ahead of time.
+# Preemption by a scheduler, Control-C; a closed terminal, an early warning from Slurm.
 _ALWAYS = ("SIGTERM", "SIGINT")
 _UNLESS_HANDLED = ("SIGHUP", "SIGUSR1", "SIGUSR2")
 
 
-class Stopped(Exception):  # noqa: N818  it is no error: all is saved
-    """A signal ended the run at a chunk's end.
+class Stopped(Exception):  # noqa: N818  not an error: everything is saved
+    """Raised when a signal has ended the run at the end of a chunk.
 
     Args:
-      signum: the signal.
-      step: the step that is saved; 0 where there was nothing to save yet, None where the run was
-        not even open.
+      signum: number of the signal.
+      step: the saved step; 0 if there was nothing to save yet, None if the run was not open yet.
     """
 
     def __init__(self, signum: int, step: int | None):
@@ -42,14 +41,14 @@ class _Collector:
 
 @contextlib.contextmanager
 def catch_signals() -> Iterator[list[int]]:
-    """The signals that came, to be obeyed at the end of a chunk; later ones change nothing.
+    """Collects received signals in a list; the run obeys the first at the end of a chunk.
 
-    SIGTERM and SIGINT always. SIGHUP, SIGUSR1 and SIGUSR2 as well, unless the process
-    ignores them, as under nohup, or has a handler of its own for them.
+    SIGTERM and SIGINT are always collected; SIGHUP, SIGUSR1 and SIGUSR2 unless the process
+    ignores them, as under nohup, or has its own handler for them.
 
-    Inside another `catch_signals` the list is that one's, which stays in charge after
-    the inner one: an entry point that says a run's last word cannot be interrupted in
-    it. Python handles signals in the main thread alone; in another the list stays empty.
+    A nested `catch_signals` yields the list of the outer one, which stays active afterward,
+    so signals cannot interrupt an entry point that prints the final message of a run.
+    Python handles signals only in the main thread; in other threads the list stays empty.
     """
     outer = signal.getsignal(signal.SIGTERM)
     if isinstance(outer, _Collector):
@@ -59,23 +58,23 @@ def catch_signals() -> Iterator[list[int]]:
         yield []
         return
     collector = _Collector()
-    former = {number: signal.getsignal(number) for number in _to_collect(outer)}
+    former = {number: signal.getsignal(number) for number in _collectable(outer)}
     for number in former:
         signal.signal(number, collector)
     try:
         yield collector.received
     finally:
         for number, handler in former.items():
-            # None stands for a handler from C, which Python cannot put back.
+            # None stands for a handler from C, which Python cannot restore.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 @contextlib.contextmanager
 def obey_at_once() -> Iterator[None]:
-    """Raises `Stopped` as soon as a signal comes, inside `catch_signals`: for work that is long and
-    has nothing to save, such as decoding images.
+    """Raises `Stopped` as soon as a signal arrives, for long work with nothing to save, such as
+    decoding images.
 
-    In other threads than the main one, and where nothing is caught, it changes nothing.
+    Does nothing outside `catch_signals` and outside the main thread.
     """
     collector = signal.getsignal(signal.SIGTERM)
     if not isinstance(collector, _Collector) or collector.received:
@@ -88,8 +87,8 @@ def obey_at_once() -> Iterator[None]:
         collector.obeys_at_once = False
 
 
-def _to_collect(on_sigterm: object) -> list[signal.Signals]:
-    """The signals to take over; a handler that SIGTERM has too is the entry point's."""
+def _collectable(on_sigterm: object) -> list[signal.Signals]:
+    """Returns the signals to take over; a handler shared with SIGTERM is the entry point's."""
     free = (signal.SIG_DFL, on_sigterm)
     names = [*_ALWAYS]
     names += [

@@ -1,8 +1,8 @@
-"""W1 between samples of a run and data that it does not train on, with bounds that hold.
+"""Certified bounds on W1 between samples of a run and held-out data.
 
-A generator in training is near its data, so that exact W1 of a few thousand samples is mostly
-noise, and the run's own critic proves a small part of W1. Here another critic is
-fitted for the purpose, on samples that training never sees, by `estimate_w1`.
+A generator in training is close to its data, so exact W1 of a few thousand samples is mostly
+noise, and the run's own critic proves only a small part of W1. Here `estimate_w1` fits another
+critic for the purpose, on samples that training never sees.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ from wgan_jax.types import Array, GANState
 logger = logging.getLogger(__name__)
 
 _MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 20_000, 2**25, 64
-_MORE_DRAWS, _MORE_CONES = 4, 2  # times as many at the end of a run, draws of distributions
+_MORE_DRAWS, _MORE_CONES = 4, 2  # factors at the end of a run; draws, of distributions
 
 
 class Effort(NamedTuple):
-    """The settings of `estimate_w1` that an evaluation in training can afford."""
+    """Settings of `estimate_w1` that are cheap enough for evaluations during training."""
 
     steps: int = 200
     cones: int = 256
@@ -52,13 +52,13 @@ EFFORT = Effort()
 class CertifiedW1:
     """Estimates W1 between samples of a generator and held-out data.
 
-    Of a distribution both are drawn without end; else the held-out rows, at most 20,000, are set
-    against as many samples. Without data that are held out there is no number.
+    For a distribution, both are drawn without limit; otherwise the held-out rows, at most 20,000,
+    are compared with as many samples. Without held-out data the result is empty.
 
     Args:
-      gan: makes the samples.
-      unseen: the held-out data; None where there are none.
-      units: the way back to the units of the data.
+      gan: generates the samples.
+      unseen: the held-out data, or None.
+      units: converts results back to the units of the data.
     """
 
     def __init__(self, gan: GAN, unseen: Dataset | None, units: Units | None = None):
@@ -73,19 +73,19 @@ class CertifiedW1:
         features: Features | None = None,
         num: int | None = None,
     ) -> dict[str, float]:
-        """Numbers by name, of the weights that samples are drawn from.
+        """Return the results by name, for the weights that samples are drawn with.
 
         - `w1/value`, `w1/lower`, `w1/upper`: the estimate, and the bounds that hold together
           with 95% confidence;
-        - `w1/value/points`: held-out data behind the lower bound.
+        - `w1/value/points`: number of held-out data behind the lower bound.
 
-        With `final`, more cones, more draws of distributions, and the same between held-out data
-        and others:
+        `final` uses more cones and more draws of distributions, and adds the same between
+        held-out data and others:
 
         - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0.
 
-        With `features`, W1 is that between what these see, and their name follows that of each
-        number: `w1/value/lenet`. Of held-out rows `num` are enough.
+        With `features`, W1 is measured between features, and each key includes their name:
+        `w1/value/lenet`. At most `num` held-out rows are used.
         """
         unseen = self._unseen
         if unseen is None or (unseen.size is not None and unseen.size < _FEWEST_ROWS):
@@ -102,19 +102,19 @@ class CertifiedW1:
             real = self._rows_of(unseen, state.key)[:num]
             fake = examples_of(generate(self._gan, state, on_fakes, len(real)))
         try:
-            found = _estimate(fake, real, on_estimate, final, features)
+            result = _estimate(fake, real, on_estimate, final, features)
             if final:
-                floor = _estimate(*_two_of(real), on_data, final, features)
-                found |= {f"{name}/floor": floor[name] for name in ("w1/value", "w1/upper")}
-        except ValueError as error:  # samples of a run that diverges
+                floor = _estimate(*_halves(real), on_data, final, features)
+                result |= {f"{name}/floor": floor[name] for name in ("w1/value", "w1/upper")}
+        except ValueError as error:  # samples of a diverging run
             logger.warning("step %s: W1 is not estimated: %s", f"{int(state.step):,}", error)
             return {}
         if features is None:
-            return in_units(found, self._units)
-        return {_named_after(features, name): value for name, value in found.items()}
+            return in_units(result, self._units)
+        return {_key(features, name): value for name, value in result.items()}
 
     def _rows_of(self, unseen: Dataset, key: Array) -> np.ndarray:
-        """One set of held-out rows [n, ...] for all evaluations."""
+        """Return the held-out rows [n, ...] that all evaluations share."""
         if self._rows is None:
             values = int(np.prod(sample_shape(unseen)))
             n = min(_MOST_ROWS, _MOST_VALUES // values, unseen.size or 0)
@@ -123,7 +123,7 @@ class CertifiedW1:
 
 
 def critic_share(found: dict[str, float]) -> dict[str, float]:
-    """What the run's own critic sees of W1: its score over its Lipschitz bound, as a share of it.
+    """Return the share of W1 that the run's own critic sees: its score over its Lipschitz bound.
 
     Example:
       >>> critic_share({"w1/critic": 0.5, "w1/value": 2.0})
@@ -155,12 +155,12 @@ def _estimate(
     }
 
 
-def _named_after(features: Features, name: str) -> str:
-    """`w1/value/points` as `w1/value/lenet/points`."""
+def _key(features: Features, name: str) -> str:
+    """Turn `w1/value/points` into `w1/value/lenet/points`."""
     family, number, *leaf = name.split("/")
     return "/".join([family, number, features.name, *leaf])
 
 
-def _two_of(real: Any) -> tuple[Any, Any]:
-    """Data and other data: a distribution twice, or the rows in two halves."""
+def _halves(real: Any) -> tuple[Any, Any]:
+    """Return data and other data: a distribution twice, or two halves of the rows."""
     return (real, real) if callable(real) else (real[: len(real) // 2], real[len(real) // 2 :])

@@ -20,17 +20,17 @@ from wgan_jax.types import Array
 
 ROWS = 20_000
 _DISTANCES = ("value", "lower", "upper", "floor", "transport")
-_WIDTH = 28  # of a name on the screen
+_WIDTH = 28  # of a name in the table
 
 
 class Reference(NamedTuple):
-    """The data that all are compared with.
+    """Data that all candidates are compared with.
 
     Attributes:
-      source: a sampler, or rows [n, ...] as networks take them.
-      kind: what they are, in words.
-      title: what to call the data set.
-      scale: what turns distances into the unit of the data, where they have one.
+      source: a sampler, or rows [n, ...] in the networks' format.
+      kind: description of the rows, such as held-out data.
+      title: name of the data set.
+      scale: factor that converts distances to the unit of the data, if they have one.
     """
 
     source: Any
@@ -42,9 +42,9 @@ class Reference(NamedTuple):
     def of(
         cls, data: Dataset, title: str, key: Array, num: int, *, trained_on: bool = True
     ) -> Reference:
-        """Held-out data where there are some; at most `num` rows of a finite set.
+        """Select held-out data if there are any; at most `num` rows of a finite set.
 
-        `trained_on` tells whether the candidates may have seen what is not held out.
+        `trained_on` is whether the candidates may have seen data that are not held out.
         """
         unseen = data.held_out()
         kind = ("training data" if trained_on else "data") if unseen is None else "held-out data"
@@ -57,7 +57,7 @@ class Reference(NamedTuple):
 
 
 class Candidate(NamedTuple):
-    """Samples to compare: a sampler or rows [n, ...], by name, and the step of their run."""
+    """Named samples to compare: a sampler or rows [n, ...], and the step of their run."""
 
     name: str
     source: Any
@@ -65,9 +65,9 @@ class Candidate(NamedTuple):
 
     @classmethod
     def of(cls, name: str, run: Run, reference: Reference, key: Array) -> Candidate:
-        """A run's generator: a sampler next to one, else as many samples as there are data.
+        """A run's generator: a sampler if the reference is one, else as many samples as data.
 
-        They are what `sample` would write: a file of them and the run itself are as far away.
+        The samples equal those that `sample` writes, so a run and its file have the same distance.
         """
         state = with_ema(run.state)
         if callable(reference.source):
@@ -78,13 +78,13 @@ class Candidate(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """Bounds of W1 to the data, which hold together at the stated confidence.
+    """Bounds on W1 to the data, which hold jointly at the stated confidence.
 
     Attributes:
       rows: the candidates with their estimates.
-      reference: what they are compared with.
-      confidence: that all bounds hold; each has its share of the risk.
-      unit: what distances are in.
+      reference: the data that they are compared with.
+      confidence: joint confidence of all bounds; they share the risk equally.
+      unit: unit of the distances.
     """
 
     rows: list[tuple[Candidate, W1Estimate]]
@@ -94,7 +94,7 @@ class Comparison(NamedTuple):
 
     @property
     def nearer(self) -> list[tuple[str, str]]:
-        """Which is certainly nearer to the data than which: their intervals are disjoint."""
+        """Pairs whose first is certified nearer to the data: their intervals are disjoint."""
         return [
             (a.name, b.name)
             for (a, near), (b, far) in permutations(self.rows, 2)
@@ -109,9 +109,9 @@ class Comparison(NamedTuple):
             "unit": self.unit,
             "confidence": self.confidence,
             "runs": [
-                {"name": each.name, "step": each.step}
+                {"name": candidate.name, "step": candidate.step}
                 | {name: getattr(estimate, name) for name in numbers}
-                for each, estimate in self.rows
+                for candidate, estimate in self.rows
             ],
             "nearer": [list(pair) for pair in self.nearer],
         }
@@ -126,30 +126,30 @@ def compare(
     features: Features | None = None,
     **options: Any,
 ) -> Comparison:
-    """Bound W1 of each candidate to the data, the risk shared by all of them.
+    """Bound W1 of each candidate to the data; all of them share the risk.
 
     Args:
       candidates: one or more.
       reference: the data.
-      key: of all randomness.
-      confidence: that all bounds hold at once.
-      features: the space that distances are taken in; that of the samples if not given.
-      options: of `estimate_w1`.
+      key: PRNG key.
+      confidence: probability that all bounds hold at once.
+      features: the space that distances are measured in; by default that of the samples.
+      options: options of `estimate_w1`.
 
     Raises:
-      ValueError: samples that cannot be compared with the data.
+      ValueError: samples cannot be compared with the data.
     """
     each = 1 - (1 - confidence) / len(candidates)
     scale = 1.0 if features is not None else reference.scale
     space = None if features is None else NamedFeatures(features)
     rows = []
-    for candidate, one in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
-        both = candidate.source, reference.source
+    for candidate, subkey in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
+        p, q = candidate.source, reference.source
         try:
-            estimate = estimate_w1(*both, key=one, confidence=each, features=space, **options)
+            estimate = estimate_w1(p, q, key=subkey, confidence=each, features=space, **options)
         except ValueError as error:
-            whose = f"p is {candidate.name}, q is {reference.title}"
-            raise ValueError(f"{error} ({whose})") from error
+            names = f"p is {candidate.name}, q is {reference.title}"
+            raise ValueError(f"{error} ({names})") from error
         scaled = {name: scale * getattr(estimate, name) for name in _DISTANCES}
         rows.append((candidate, estimate._replace(**scaled)))
     unit = "" if features is None else f"features of {features.name}"
@@ -157,7 +157,7 @@ def compare(
 
 
 def table(comparison: Comparison) -> str:
-    """A comparison as lines to read."""
+    """Format a comparison as a table, with its conclusions."""
     names = short_names([candidate.name for candidate, _ in comparison.rows])
     reference, rows = comparison.reference, comparison.rows
     n = "" if callable(reference.source) else f"{len(reference.source):,} of the "
@@ -180,48 +180,48 @@ def table(comparison: Comparison) -> str:
 
 
 def statements(comparison: Comparison) -> list[str]:
-    """What follows from the bounds, in words."""
+    """Return the conclusions from the bounds, as sentences."""
     names = [candidate.name for candidate, _ in comparison.rows]
-    called = dict(zip(names, short_names(names), strict=True))
+    labels = dict(zip(names, short_names(names), strict=True))
     lines = [
-        f"{called[a]} is nearer to the data than {called[b]}: certified"
+        f"{labels[a]} is nearer to the data than {labels[b]}: certified"
         for a, b in comparison.nearer
     ]
     if not lines and len(names) > 1:
         lines.append("no difference is certified: the intervals overlap")
     elif len(lines) < len(names) * (len(names) - 1) // 2:
         lines.append("no other difference is certified: the intervals of the others overlap")
-    together = "all bounds hold" if len(names) > 1 else "both bounds hold"
-    lines.append(f"{together} at once with {100 * comparison.confidence:.4g}% confidence")
+    bounds = "all bounds hold" if len(names) > 1 else "both bounds hold"
+    lines.append(f"{bounds} at once with {100 * comparison.confidence:.4g}% confidence")
     if comparison.reference.kind == "training data":
         lines[-1] += (
-            ", but for what generators remember of these data: none are held out from training"
+            ", unless generators have memorized these data: none are held out from training"
         )
     return lines
 
 
 def short_names(names: Sequence[str]) -> list[str]:
-    """Paths by as many of their last parts as tell them apart, long ones with a gap.
+    """Shorten paths to as many of their last parts as distinguish them, and to a maximum width.
 
     Example:
       >>> short_names(["runs/a/gp", "runs/b/gp", "clip"])
       ['a/gp', 'b/gp', 'clip']
     """
     parts = [name.rstrip("/").split("/") for name in names]
-    found = []
-    for i, mine in enumerate(parts):
+    names = []
+    for i, path in enumerate(parts):
         k = next(
             (
                 k
-                for k in range(1, len(mine))
-                if all(mine[-k:] != other[-k:] for j, other in enumerate(parts) if j != i)
+                for k in range(1, len(path))
+                if all(path[-k:] != other[-k:] for j, other in enumerate(parts) if j != i)
             ),
-            len(mine),
+            len(path),
         )
-        found.append(_cut("/".join(mine[-k:])))
-    return found
+        names.append(_truncate("/".join(path[-k:])))
+    return names
 
 
-def _cut(name: str) -> str:
+def _truncate(name: str) -> str:
     half = (_WIDTH - 3) // 2
     return name if len(name) <= _WIDTH else f"{name[:half]}...{name[-half:]}"

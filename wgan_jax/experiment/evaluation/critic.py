@@ -1,9 +1,8 @@
-"""Diagnostics of the run's own critic: what it sees of W1, and whether it is trained well.
+"""Diagnostics of the run's own critic: what it sees of W1, and whether it is well trained.
 
-Its score on data that no training step has seen, divided by its certified Lipschitz bound, is a
-lower bound on W1 that holds, and its share of W1 tells how much of the distance the generator
-is shown. The health report answers, in numbers and in words, what users of WGANs ask
-again and again.
+Its score on data that no training step has seen, divided by its certified Lipschitz bound, gives
+a valid lower bound on W1; its share of W1 is how much of the distance the generator sees. The
+health report answers frequent questions about WGAN training, in numbers and in words.
 """
 
 from __future__ import annotations
@@ -36,15 +35,15 @@ from wgan_jax.vae import EvidenceBound
 _EXTRA_STEPS, _TRANSPORTS = 100, 4
 _POINTS, _VALUES = 8_192, 2**24
 _MISSING, _PILED_UP, _VANISHED = 0.5, 0.95, 1e-5
-_MOST_UPDATES = 2**31 - 1  # over which a learning rate may decay, so that it hardly does
+_MOST_UPDATES = 2**31 - 1  # decay so slow that the learning rate is practically constant
 
 
 class CriticDiagnostics:
-    """What an evaluation measures of the critic. Nothing of it changes the run.
+    """Measurements of the critic that leave the run unchanged.
 
-    Numbers of the generator (`w1/...`, `modes/...`) are those of the weights that samples are
-    drawn from, averaged where the run keeps an average. The critic's health (`health/...`) is
-    that of its game, against the weights that it trains with. A VAE has no critic: its
+    Metrics of the generator (`w1/...`, `modes/...`) use the weights that samples are drawn
+    with, averaged if the run keeps an average. The critic's health (`health/...`) is
+    measured against the raw weights that it trains against. A VAE has no critic: its
     evaluation is empty.
     """
 
@@ -59,7 +58,7 @@ class CriticDiagnostics:
         self._slope = SGD(learning_rate=1.0)
         probe = dataclasses.replace(config, critic_optimizer=self._slope, clip=None)
         self._descend = build_gan(probe).critic_step
-        # A decayed rate may be zero, so that no step shows what another one would gain.
+        # At a rate that has decayed to zero, extra steps would not show what they could gain.
         never = _MOST_UPDATES // config.n_critic
         undecayed = dataclasses.replace(config.critic_optimizer, decay_iterations=never)
         self._step = build_gan(dataclasses.replace(config, critic_optimizer=undecayed)).critic_step
@@ -67,23 +66,23 @@ class CriticDiagnostics:
         self._train_on = jax.jit(self._extra_steps)
 
     def __call__(self, state: GANState) -> dict[str, float]:
-        """Numbers by name.
+        """Return the metrics by name.
 
         - `w1/held_out`: the critic's mean difference on held-out data, in its own units;
-          `w1/training` in its place where all data are trained on;
+          `w1/training` instead if all data are trained on;
         - `w1/lipschitz`, `w1/critic`, `w1/critic/lower`: the critic's certified Lipschitz bound,
-          its score divided by it, and the lower bound on W1 at 95% confidence that follows;
-          absent where no bound is known or no data are held out;
+          its score divided by it, and the resulting lower bound on W1 at 95% confidence;
+          absent if no Lipschitz bound is known or no data are held out;
         - `w1/minibatch`, `w1/minibatch_floor`: exact W1 between samples and these data, and
           between data and data, at the size of a minibatch;
-        - `w1/sliced`, `modes/found` and what else `cheap_sample_metrics` gives;
+        - `w1/sliced`, `modes/found` and the other metrics of `cheap_sample_metrics`;
         - `.../points`: samples of each kind behind a number;
         - `health/held_out`, `health/held_out_later`: the score before and after 100 extra
-          critic steps, at a learning rate that has not decayed; or `health/training`, likewise;
-        - `health/gain`, `health/gain_error`: what these steps added, as a share of the latter,
-          and its standard error;
+          critic steps at the undecayed learning rate; or `health/training`, likewise;
+        - `health/gain`, `health/gain_error`: what these steps added, as a share of the later
+          score, and its standard error;
         - `health/step_cosine`: between the optimizer's step and the descent direction;
-        - `health/at_clip`: share of weights on the sides of the box;
+        - `health/at_clip`: share of weights on the boundary of the clip box;
         - `health/gradient_norm/LAYER`.
         """
         if self._idle:
@@ -97,25 +96,26 @@ class CriticDiagnostics:
             return {}
         fake = generate(self._gan, with_ema(state), on_fake, n)
         scores = self._score(state, real, fake)
-        found = {f"w1/{kind}": _difference(scores), f"w1/{kind}/points": n}
+        result = {f"w1/{kind}": _difference(scores), f"w1/{kind}/points": n}
         if self._unseen is not None:
-            found |= _lower_bound(scores, self._lipschitz(state))
+            result |= _lower_bound(scores, self._lipschitz(state))
         x, y = points(fake), points(real)
-        found |= self._transport(x, y) | cheap_sample_metrics(self._config.dataset, x, y, on_slices)
-        found = in_units(found, self._data.units)
+        result |= self._transport(x, y)
+        result |= cheap_sample_metrics(self._config.dataset, x, y, on_slices)
+        result = in_units(result, self._data.units)
         sampler = self._data.sampler(on_data, self._config.batch_size, _EXTRA_STEPS)
-        found |= self._gain(state, kind, real, fake, on_game, sampler)
-        return found | self._direction(state, on_step, sampler)
+        result |= self._gain(state, kind, real, fake, on_game, sampler)
+        return result | self._direction(state, on_step, sampler)
 
     def _reals(self, key: Array) -> PyTree:
-        """As many real samples as are looked at: held out, if any are."""
+        """Draw the real samples of an evaluation, from held-out data if there are any."""
         data = self._data if self._unseen is None else self._unseen
         n = min(_POINTS, _VALUES // int(np.prod(sample_shape(data))), data.size or _POINTS)
         return next(data.draws(key, n, 1))
 
     def _scores(self, state: GANState, real: PyTree, fake: PyTree) -> tuple[Array, Array]:
         params, stats, _ = state.critic
-        with jax.default_matmul_precision("highest"):  # as the Lipschitz bound takes for granted
+        with jax.default_matmul_precision("highest"):  # which the Lipschitz bound assumes
             scores = [
                 self._critic.apply(params, stats, x, train=False)[0].reshape(-1)
                 for x in (real, fake)
@@ -138,23 +138,23 @@ class CriticDiagnostics:
             return None
 
     def _transport(self, x: np.ndarray, y: np.ndarray) -> dict[str, float]:
-        """Exact W1 of minibatches: rows are in random order, so that any of them make one."""
+        """Exact W1 of minibatches; any rows make one, as they are in random order."""
         size = min(self._config.batch_size, len(y) // 2)
         pairs = range(0, min(2 * _TRANSPORTS * size, len(y) - 2 * size + 1), 2 * size)
-        found = {
+        distances = {
             "w1/minibatch": [exact_w1(x[i : i + size], y[i : i + size]) for i in pairs],
             "w1/minibatch_floor": [
                 exact_w1(y[i : i + size], y[i + size : i + 2 * size]) for i in pairs
             ],
         }
-        return {name: float(np.mean(w1)) for name, w1 in found.items()} | {
+        return {name: float(np.mean(w1)) for name, w1 in distances.items()} | {
             "w1/minibatch/points": size
         }
 
     def _gain(
         self, state: GANState, kind: str, real: PyTree, fake: PyTree, key: Array, sampler: Any
     ) -> dict[str, float]:
-        """What extra critic steps add to its score, against the weights that it trains with."""
+        """Measure what extra critic steps add to its score, against the raw generator."""
         on_fake, on_steps = jax.random.split(key)
         if ema_of(state.generator.opt_state) is not None:
             fake = generate(self._gan, state, on_fake, len(jax.tree.leaves(real)[0]))
@@ -172,7 +172,7 @@ class CriticDiagnostics:
         }
 
     def _direction(self, state: GANState, key: Array, sampler: Any) -> dict[str, float]:
-        """A critic step next to plain descent on the same batch with the same noise."""
+        """Compare a critic step with plain descent, on the same batch and noise."""
         state = state._replace(key=key)
         real = sample_batch(sampler, state.key, state.step.critic, self._config.batch_size)
         params = state.critic.params
@@ -186,17 +186,17 @@ class CriticDiagnostics:
         inner = sum(
             np.vdot(a, b) for a, b in zip(*map(jax.tree.leaves, (step, slope)), strict=True)
         )
-        found = {"health/step_cosine": float(inner / max(_norm(step) * _norm(slope), 1e-300))}
+        result = {"health/step_cosine": float(inner / max(_norm(step) * _norm(slope), 1e-300))}
         if self._config.clip is not None:
             weights = np.concatenate([np.ravel(w) for w in jax.tree.leaves(params)])
-            found["health/at_clip"] = share_at(self._config.clip.c, weights)
-        return found | {
+            result["health/at_clip"] = share_at(self._config.clip.c, weights)
+        return result | {
             f"health/gradient_norm/{name}": _norm(part) for name, part in _layers(slope)
         }
 
 
 def share_at(c: float, weights: np.ndarray) -> float:
-    """The share of weights on the sides of the box; the clip may leave them one ulp inside."""
+    """Return the share of weights on the boundary of the box, up to one ulp inside of it."""
     return float(np.mean(np.abs(weights) >= c * (1 - 1e-6)))
 
 
@@ -206,9 +206,9 @@ def _difference(scores: tuple[Array, Array]) -> float:
 
 
 def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[str, float]:
-    """What of W1 the critic's score on held-out data shows, and what it proves.
+    """Return what the critic's score on held-out data shows of W1, and the bound it proves.
 
-    Scores are clipped to the range that one half of them has; the other half makes the bound.
+    Scores are clipped to the range of one half of them; the other half gives the bound.
     """
     if lipschitz is None or not lipschitz > 0:
         return {}
@@ -225,7 +225,7 @@ def _lower_bound(scores: tuple[Array, Array], lipschitz: float | None) -> dict[s
 
 
 def _layers(tree: dict[str, PyTree]) -> list[tuple[str, PyTree]]:
-    """The parts that have a matrix; a bias apart may have no gradient, as the output's has none."""
+    """Return the layers with a matrix; a bias alone may have no gradient, as in the output."""
     return [
         (name, part)
         for name, part in tree.items()
@@ -238,12 +238,12 @@ def _norm(tree: PyTree) -> float:
 
 
 class Improvement(NamedTuple):
-    """What extra critic steps did to its score, as an evaluation tells it.
+    """Effect of extra critic steps on its score, read from an evaluation.
 
     Attributes:
       data: held-out or training data.
       before, after: the score.
-      gain, error: what was added, as a share of `after`.
+      gain, error: the increase and its standard error, as shares of `after`.
     """
 
     data: str
@@ -254,7 +254,7 @@ class Improvement(NamedTuple):
 
 
 def improvement_of(found: dict[str, float]) -> Improvement | None:
-    """The critic's gain; None where it, or what it is a share of, is not told."""
+    """Return the improvement that an evaluation measured; None if any of its numbers is missing."""
     for kind, data in (("held_out", "held-out data"), ("training", "training data")):
         before = found.get(f"health/{kind}", found.get(f"w1/{kind}"))
         rest = [found.get(f"health/{name}") for name in (f"{kind}_later", "gain", "gain_error")]
@@ -264,8 +264,8 @@ def improvement_of(found: dict[str, float]) -> Improvement | None:
 
 
 def diagnose(found: dict[str, float]) -> dict[str, str]:
-    """Human-readable warnings about the critic, keyed by topic; empty where all is well."""
-    said = {}
+    """Return human-readable warnings about the critic, by topic; empty if all is well."""
+    warnings = {}
     norms = {
         name.rpartition("/")[2]: value
         for name, value in found.items()
@@ -273,25 +273,25 @@ def diagnose(found: dict[str, float]) -> dict[str, str]:
     }
     more = improvement_of(found)
     if more is not None and more.gain - 3 * more.error > _MISSING:
-        said["optimum"] = (
+        warnings["optimum"] = (
             f"the critic is not near its optimum: {_EXTRA_STEPS} extra steps take its estimate on "
             f"{more.data} from {more.before:.3g} to {more.after:.3g}; raise n_critic or its "
             f"learning rate"
         )
     if found.get("health/step_cosine", 1.0) < 0:
-        said["direction"] = (
+        warnings["direction"] = (
             f"the critic's optimizer steps against the gradient (cosine "
-            f"{found['health/step_cosine']:.2f}); take less momentum or a lower learning rate"
+            f"{found['health/step_cosine']:.2f}); use less momentum or a lower learning rate"
         )
     if found.get("health/at_clip", 0.0) > _PILED_UP:
-        said["box"] = (
+        warnings["box"] = (
             f"{found['health/at_clip']:.0%} of the critic's weights sit at the clip value; "
-            f"raise clip.c, or take a penalty instead"
+            f"raise clip.c, or use a penalty instead"
         )
     if norms and min(norms.values()) < _VANISHED * max(norms.values()):
         least, most = min(norms, key=norms.__getitem__), max(norms, key=norms.__getitem__)
-        said["layers"] = (
+        warnings["layers"] = (
             f"the critic's gradient vanishes between layers ({norms[least]:.1e} in {least}, "
-            f"{norms[most]:.1e} in {most}); change clip.c, or take a penalty instead"
+            f"{norms[most]:.1e} in {most}); change clip.c, or use a penalty instead"
         )
-    return said
+    return warnings

@@ -1,4 +1,4 @@
-"""Networks whose features samples are judged by: trained on the data set itself, or from a file."""
+"""Feature extractors for metrics: a LeNet trained on the data set, or a network from a file."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ _BATCH, _EPOCHS, _LEAST_STEPS, _RATE = 128, 4, 800, 2e-3
 
 
 class Features(NamedTuple):
-    """A network that gives features.
+    """Feature extractor.
 
     Attributes:
-      name: stands beside every number that comes from it.
-      apply: images [n, h, w, channels] in [-1, 1] to features [n, d]; jittable.
-      classify: to probabilities [n, classes]; None without a classifier.
-      image: shape that it was made for; None for any.
-      about: what its file says of it: `sha256` of its weights, without which numbers are
-        not comparable, and how it was made.
-      batch: images that are in work at once.
+      name: part of the name of each metric computed on the features.
+      apply: maps images [n, h, w, channels] in [-1, 1] to features [n, d]; jittable.
+      classify: maps images to probabilities [n, classes]; None without a classifier.
+      image: image shape that it was trained on; None for any.
+      about: metadata of its file: how it was made, and the `sha256` of its weights. Metrics
+        are only comparable if that is equal.
+      batch: images processed at once.
     """
 
     name: str
@@ -53,12 +53,12 @@ class Features(NamedTuple):
 
     @property
     def sees_images(self) -> bool:
-        """Whether it is a network, and not points as they are."""
+        """Whether it is a network on images, rather than the identity on points."""
         return self.image is None or len(self.image) == 3
 
 
 class NamedFeatures:
-    """Features as a function that carries their name, as `estimate_w1` takes them."""
+    """Features as a function with a name, as `estimate_w1` expects."""
 
     def __init__(self, features: Features):
         self.name, self._apply = features.name, features.apply
@@ -70,24 +70,24 @@ class NamedFeatures:
 def open_features(
     path: Path, sha256: str | None = None, *, scaling: str | None = None, follow: bool = True
 ) -> Features:
-    """The features of a file that `train_lenet` wrote, or of Inception's weights.
+    """Load features from a file written by `train_lenet`, or from Inception's weights.
 
     Args:
-      path, sha256, follow: those of `read_arrays`.
-      scaling: whose way of scaling images Inception sees, and by which its features are named:
-        `inception` of pytorch-fid if not given, else for instance `inception-clean-fid`.
+      path, sha256, follow: as in `read_arrays`.
+      scaling: how images are resized for Inception, which is part of its features' name:
+        by default `inception`, as in pytorch-fid, else for instance `inception-clean-fid`.
 
     Raises:
-      UserError: a file that is missing, damaged, of another SHA-256 or of other shapes; a scaling
-        that is unknown, or of a network that takes images as they are.
+      UserError: the file is missing, damaged, or has another SHA-256 or other shapes; the scaling
+        is unknown, or the network takes images as is.
     """
     if scaling not in (None, *SCALINGS):
-        raise UserError(f"images are scaled as {', '.join(SCALINGS)} does it, not {scaling!r}")
+        raise UserError(f"scaling {scaling!r} is unknown; known: {', '.join(SCALINGS)}")
     arrays, about = read_arrays(path, sha256, follow=follow)
     try:
         if about.get("network") == "lenet":
             if scaling is not None:
-                raise UserError(f"{path} holds LeNet, which takes images as they are: no scaling")
+                raise UserError(f"{path} holds LeNet, which takes images as is: leave scaling out")
             return lenet_features(arrays, about)
         variables = jax.device_put(inception_variables(arrays))
     except (ValueError, KeyError) as error:
@@ -100,28 +100,28 @@ def open_features(
 
 
 def lenet_features(arrays: dict[str, np.ndarray], about: dict[str, str]) -> Features:
-    """LeNet's last hidden layer, in units of its root mean square on the data.
+    """Return LeNet's last hidden layer, in units of its root mean square on the data.
 
     Raises:
-      ValueError: arrays of other names or shapes than the network's.
+      ValueError: the arrays have other names or shapes than the network's.
     """
     image = tuple(int(side) for side in about["image"].split("x"))
     network = LeNet(classes=int(about["classes"]))
     struct = jax.ShapeDtypeStruct((1, *image), jnp.float32)
-    like = _flat(jax.eval_shape(network.init, jax.random.key(0), struct))
-    like[_SCALE] = jax.ShapeDtypeStruct((), np.float32)
-    for name in [*like, *arrays]:
-        shapes = [side[name].shape if name in side else "nothing" for side in (like, arrays)]
+    expected = _flat(jax.eval_shape(network.init, jax.random.key(0), struct))
+    expected[_SCALE] = jax.ShapeDtypeStruct((), np.float32)
+    for name in [*expected, *arrays]:
+        shapes = [side[name].shape if name in side else "nothing" for side in (expected, arrays)]
         if shapes[0] != shapes[1]:
             raise ValueError(f"{name} should be {shapes[0]}, but is {shapes[1]}")
     scale = arrays[_SCALE].item()
     weights = {name: array for name, array in arrays.items() if name != _SCALE}
     variables = jax.device_put(flax.traverse_util.unflatten_dict(weights, sep="/"))
-    both = _applied(network, variables)
+    apply = _applied(network, variables)
     return Features(
         "lenet",
-        lambda x: both(x)[0] / scale,
-        lambda x: jax.nn.softmax(both(x)[1]),
+        lambda x: apply(x)[0] / scale,
+        lambda x: jax.nn.softmax(apply(x)[1]),
         image,
         about,
     )
@@ -132,14 +132,14 @@ def _applied(network: Any, variables: PyTree) -> Callable[[Array], Any]:
 
 
 def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Features:
-    """Train a LeNet on a labelled data set, and write it to a file.
+    """Train a LeNet on a labeled data set, and write it to a file.
 
     Args:
       dataset: a config node with `labels=True`, `Digits` or `TFDS`.
       path: .safetensors or .npz.
 
     Raises:
-      UserError: a data set that cannot be opened, or a file that cannot be written.
+      UserError: the data set cannot be opened, or the file cannot be written.
     """
     data = _examples(dataset.open(), dataset)
     images, labels = data.examples
@@ -166,8 +166,8 @@ def train_lenet(dataset: DatasetConfig, path: Path, *, seed: int = 0) -> Feature
         "seed": str(seed),
     }
     arrays = {name: np.asarray(array) for name, array in _flat(variables).items()}
-    square = _evaluate(network, variables, data)[0].mean(dtype=np.float64)
-    arrays[_SCALE] = np.asarray(square**0.5, np.float32)
+    mean_square = _evaluate(network, variables, data)[0].mean(dtype=np.float64)
+    arrays[_SCALE] = np.asarray(mean_square**0.5, np.float32)
     write_arrays(path, arrays, about)
     return open_features(path)
 
@@ -192,8 +192,8 @@ def _fit(network: LeNet, data: ArrayDataset, seed: int, steps: int) -> PyTree:
     def fit(variables: PyTree, data: ArrayDataset) -> PyTree:
         def step(carry: tuple[PyTree, PyTree], i: Array) -> tuple[tuple[PyTree, PyTree], None]:
             variables, state = carry
-            slope = jax.grad(loss)(variables, *data.at(on_data, i, batch))
-            updates, state = tx.update(slope, state, variables)
+            grads = jax.grad(loss)(variables, *data.at(on_data, i, batch))
+            updates, state = tx.update(grads, state, variables)
             return (optax.apply_updates(variables, updates), state), None
 
         carry = (variables, tx.init(variables))
@@ -207,41 +207,41 @@ def _fit(network: LeNet, data: ArrayDataset, seed: int, steps: int) -> PyTree:
 def _evaluate(
     network: LeNet, variables: PyTree, data: ArrayDataset
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The mean square of each image's features [n], and whether its class is found [n]."""
+    """Return the mean square of each image's features [n], and whether its class is right [n]."""
     images, labels = data.examples
 
-    def look(pair: tuple[Array, Array]) -> tuple[Array, Array]:
+    def evaluate(pair: tuple[Array, Array]) -> tuple[Array, Array]:
         features, logits = _applied(network, variables)(to_unit_range(pair[0])[None])
         return (features**2).mean(), logits[0].argmax() == pair[1]
 
-    both = (jnp.asarray(images), jnp.asarray(labels))
-    return jax.device_get(lax.map(look, both, batch_size=500))
+    pairs = (jnp.asarray(images), jnp.asarray(labels))
+    return jax.device_get(lax.map(evaluate, pairs, batch_size=500))
 
 
 def default_features(dataset: DatasetConfig, workdir: Path) -> Features:
-    """A LeNet of the run's own data set: trained at its first use, and kept for all its runs.
+    """Return a LeNet for the run's own data set, trained at first use and cached for all runs.
 
-    It is kept beside the prepared data, or in the workdir where that cannot be written.
+    It is cached next to the prepared data, or in the workdir if that cannot be written.
 
     Raises:
-      UserError: the data set has no labels to train with.
+      UserError: the data set has no labels to train on.
     """
     path, labelled = _cache_path(dataset, workdir), dataset.with_labels()
     if os.path.lexists(path):
         return open_features(path, follow=False)
     path.parent.mkdir(parents=True, exist_ok=True)
-    made = train_lenet(labelled, path)
-    logger.info(f"kept in {path}")
-    return made
+    features = train_lenet(labelled, path)
+    logger.info(f"saved to {path}")
+    return features
 
 
 def _cache_path(dataset: DatasetConfig, workdir: Path) -> Path:
-    beside = dataset.kept_beside()
-    if beside is None:
+    data = dataset.kept_beside()
+    if data is None:
         return workdir / "features-lenet.safetensors"
-    kept = beside.parent
-    is_ours = os.access(kept if kept.is_dir() else kept.parent, os.W_OK) and not kept.is_symlink()
-    return (kept if is_ours else workdir) / f"{beside.name}-lenet.safetensors"
+    cache = data.parent
+    ours = os.access(cache if cache.is_dir() else cache.parent, os.W_OK) and not cache.is_symlink()
+    return (cache if ours else workdir) / f"{data.name}-lenet.safetensors"
 
 
 def _flat(variables: PyTree) -> dict[str, Any]:

@@ -1,31 +1,31 @@
-"""Tells whether samples are copies of training data, by the nearest training examples of each.
+"""Detects copies of training data among samples, by the nearest training examples of each.
 
-All training examples are searched, a block at a time. Distances of samples to them are compared
-with those of held-out data, which tells of copying, and with those of training examples to the
-others, which tells what held-out data are worth: where these are farther away, because training
-data come in near-duplicates or the features were trained on them, samples may be nearer, too.
-Blurred samples are nearer to all data, copies to what was trained on: so the nearest example of
-each sample among training and held-out data together is asked which of them it is.
+All training examples are searched, a block at a time. The distances of samples to them are
+compared with those of held-out data, to detect copying, and with those of training examples to
+each other, to validate the held-out data: if training data contain near-duplicates, or the
+features were trained on them, held-out data are farther away, and honest samples may be nearer.
+Blurred samples are nearer to all data, copies only to training data: therefore a third test
+counts how often a sample's nearest example, among training and held-out data, is held out.
 
 Keys:
 
     data_copying/lenet             share of pairs in which the sample is nearer than held-out data
-    data_copying/lenet/error       its standard error, if nothing is copied
+    data_copying/lenet/error       its standard error if nothing is copied
     data_copying/lenet/floor       the same for training examples
-    data_copying/lenet/z           z-score against held-out data; far below 0 tells of copying
+    data_copying/lenet/z           z-score against held-out data; far below 0 indicates copying
     data_copying/lenet/z/training  z-score against training examples
     near_copies/lenet              share of samples nearer than 1% of the held-out data
     near_copies/lenet/floor        the same for training examples
-    near_copies/lenet/expected     what it is on average if nothing is copied
-    near_copies/lenet/p            probability of so large a share, against held-out data
-    near_copies/lenet/p/training   and against training examples
-    near_copies/lenet/membership   z-score of membership, below, of samples so near to any data
-    membership/lenet               share of samples whose nearest example of all is held out
-    membership/lenet/floor         what it is on average if nothing is copied
-    membership/lenet/z             its z-score; far below 0 tells of copying
-    .../points                     samples
-    memorization/held_out, memorization/training  examples behind the numbers
-    memorization                   why there are none, where there are not
+    near_copies/lenet/expected     its mean if nothing is copied
+    near_copies/lenet/p            p-value of the share, against held-out data
+    near_copies/lenet/p/training   p-value of the share, against training examples
+    near_copies/lenet/membership   z-score of membership, below, for samples this near to any data
+    membership/lenet               share of samples whose nearest example is held out
+    membership/lenet/floor         its mean if nothing is copied
+    membership/lenet/z             its z-score; far below 0 indicates copying
+    .../points                     number of samples
+    memorization/held_out, memorization/training  numbers of examples compared with
+    memorization                   reason for the absence of these numbers, if they are absent
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ from wgan_jax.metrics import Neighbors, data_copying, nearest_membership, neares
 from wgan_jax.types import Array, GANState
 
 _POINTS, _REFERENCE, _FEWEST = 1_000, 500, 20
-_VALUES, _ROWS = 2**24, 2**14  # of a block of training examples
+_VALUES, _ROWS = 2**24, 2**14  # in a block of training examples
 _SHOWN, _NEIGHBORS = 8, 3
 _NAMES = ("data_copying", "near_copies", "membership")
 
@@ -56,7 +56,7 @@ class NearestExamples(NamedTuple):
     """Samples next to their nearest training examples, as uint8 pixels.
 
     Attributes:
-      samples: [n, h, w, channels], the eight that are nearest of all, then as many at random.
+      samples: [n, h, w, channels], the eight nearest to the training data, then eight random ones.
       examples: [n, k, h, w, channels], the nearest first.
     """
 
@@ -74,16 +74,16 @@ def memorization(
     *,
     points: int = _POINTS,
 ) -> tuple[dict[str, Any], NearestExamples | None]:
-    """Numbers by key, and images to look at; nothing of a distribution, which has no examples.
+    """Return numbers by key, and images to inspect; empty for a distribution without examples.
 
     Args:
       dataset: the config of the data.
-      gan: makes the samples.
-      state: of its generator the samples are, as it is given.
-      data: what was trained on.
-      unseen: held-out data; None where there are none.
-      judge: the features that distances are taken in; pixels as they are if None.
-      points: samples, at most 1,000.
+      gan: generates the samples.
+      state: its generator is used as is.
+      data: the training data.
+      unseen: the held-out data, or None.
+      judge: the features that distances are measured in; pixels if None.
+      points: number of samples, at most 1,000.
     """
     size, shape = data.size, sample_shape(data)
     if size is None:
@@ -102,20 +102,20 @@ def memorization(
     if judge is None:
         judge = points_features(shape)._replace(name="pixels" if len(shape) == 3 else "points")
     block = min(most, _ROWS)
-    found = _search(data, on_training, block, queries, judge)
+    nearest = _search(data, on_training, block, queries, judge)
     result: dict[str, Any] = {"memorization/training": size}
     if reason or unseen is None:
         result["memorization"] = reason
     else:
-        others = _search(unseen, on_others, block, [fake], judge)
+        among_held_out = _search(unseen, on_others, block, [fake], judge)
         result["memorization/held_out"] = unseen.size
-        result |= _statistics(judge.name, found, others, len(queries[1]))
+        result |= _statistics(judge.name, nearest, among_held_out, len(queries[1]))
     if len(shape) != 3:
         return result, None
-    order = np.argsort(found.distances[:n, 0], kind="stable")
+    order = np.argsort(nearest.distances[:n, 0], kind="stable")
     at_random = order[_SHOWN:][np.asarray(jax.random.permutation(on_choice, max(n - _SHOWN, 0)))]
     shown = np.concatenate([order[:_SHOWN], at_random[:_SHOWN]])
-    return result, NearestExamples(to_pixels(fake[shown]), found.images[shown])
+    return result, NearestExamples(to_pixels(fake[shown]), nearest.images[shown])
 
 
 def _no_statistic(unseen: Dataset | None) -> str:
@@ -129,13 +129,13 @@ def _no_statistic(unseen: Dataset | None) -> str:
 def _statistics(
     features: str, nearest: _Nearest, among_held_out: _Nearest, held_out: int
 ) -> dict[str, float]:
-    """The numbers of the nearest training examples of samples, held-out data and training data.
+    """Compute the statistics from the nearest examples.
 
     Args:
-      features: their name.
-      nearest: all of these.
+      features: name of the features.
+      nearest: the nearest training examples of samples, held-out data and training data.
       among_held_out: the nearest held-out examples of the samples.
-      held_out: how many held-out data there are among the first.
+      held_out: number of held-out data in `nearest`.
     """
     n = len(nearest.images)
     samples, unseen = np.split(nearest.distances[: n + held_out, 0], [n])
@@ -144,10 +144,10 @@ def _statistics(
     training = np.where(is_itself, np.inf, rest).min(1)
     against, others = (data_copying(samples, x) for x in (unseen, training))
     floor = data_copying(training, unseen)
-    # Near to either kind, as those near to training data alone have these as their nearest.
-    of_both = np.minimum(samples, among_held_out.distances[:n, 0])
-    is_near = of_both < against.threshold
-    whole, part = (
+    # Near to either kind: samples selected as near to training data would mostly have them nearest.
+    to_either = np.minimum(samples, among_held_out.distances[:n, 0])
+    is_near = to_either < against.threshold
+    all_samples, near_samples = (
         nearest_membership(
             nearest.of(rows), among_held_out.of(rows), (nearest.size, among_held_out.size)
         )
@@ -167,29 +167,29 @@ def _statistics(
         f"{near}/expected": against.expected,
         f"{near}/p": against.p_value,
         f"{near}/p/training": others.p_value,
-        f"{near}/membership": part.z,
-        member: whole.held_out,
-        f"{member}/floor": whole.expected,
+        f"{near}/membership": near_samples.z,
+        member: all_samples.held_out,
+        f"{member}/floor": all_samples.expected,
         f"{member}/points": n,
-        f"{member}/z": whole.z,
+        f"{member}/z": all_samples.z,
     }
 
 
 class _Nearest:
-    """The nearest training examples of some queries, of those that were searched so far."""
+    """The nearest examples of some queries, among those searched so far."""
 
     def __init__(self, size: int, queries: int, k: int, images: np.ndarray):
         self.size = size
         self.distances = np.full((queries, k), np.inf)
         self.positions = np.full((queries, k), -1)
-        self.images = images  # [n, k, ...], of the first queries
+        self.images = images  # [n, k, ...], for the first n queries
 
     def of(self, rows: np.ndarray) -> Neighbors:
-        """The nearest examples of some queries."""
+        """Return the nearest examples of some queries."""
         return Neighbors(self.distances[rows], self.positions[rows])
 
     def add(self, start: int, examples: np.ndarray, new: Neighbors) -> None:
-        """Search the examples from position `start` on, where `new` are the nearest."""
+        """Merge the nearest of `examples`, which start at position `start`."""
         k, indices = self.distances.shape[1], np.asarray(new.indices)
         distances = np.concatenate([self.distances, np.asarray(new.distances)], 1)
         positions = np.concatenate([self.positions, start + indices], 1)
@@ -197,37 +197,37 @@ class _Nearest:
         self.distances = np.take_along_axis(distances, order, 1)
         self.positions = np.take_along_axis(positions, order, 1)
         changed = np.flatnonzero((order[: len(self.images)] >= k).any(1))
-        both = [self.images[changed], to_pixels(examples[indices[changed]])]
+        images = [self.images[changed], to_pixels(examples[indices[changed]])]
         rows = np.arange(len(changed))[:, None]
-        self.images[changed] = np.concatenate(both, 1)[rows, order[changed]]
+        self.images[changed] = np.concatenate(images, 1)[rows, order[changed]]
 
 
 def _search(
     data: Dataset, key: Array, block: int, queries: list[np.ndarray], judge: Features
 ) -> _Nearest:
-    """The nearest training examples of queries [n, ...], then of the first training examples.
+    """Find the nearest training examples of queries [n, ...], then of the first training examples.
 
-    These are in random order, and are nearest to themselves. Images are kept of those of the
+    The latter are in random order and nearest to themselves. Images are kept only for the
     first set of queries.
     """
     size = data.size or 0
-    block = min(size, block, max(1, (2**32 - 1) // size))  # as epochs in order take it
-    look = make_extractor(judge._replace(classify=None))
-    features, found = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
-    for i, part in enumerate(data.draws(key, block, -(-size // block))):
-        left = size - i * block  # the last block goes on with the next epoch
-        examples = examples_of(part)[:left]
-        seen = look(examples).features
+    block = min(size, block, max(1, (2**32 - 1) // size))  # a limit of epochs in order
+    extract = make_extractor(judge._replace(classify=None))
+    features, nearest = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
+    for i, batch in enumerate(data.draws(key, block, -(-size // block))):
+        left = size - i * block  # the last block runs into the next epoch
+        examples = examples_of(batch)[:left]
+        searched = extract(examples).features
         if i == 0:
-            asked = [*(look(x).features for x in queries), seen[:_REFERENCE]]
-            features, k = np.concatenate(asked), min(_NEIGHBORS, len(seen))
+            parts = [*(extract(x).features for x in queries), searched[:_REFERENCE]]
+            features, k = np.concatenate(parts), min(_NEIGHBORS, len(searched))
             shape = (len(queries[0]), k, *_image(examples).shape[1:])
-            found = _Nearest(size, len(features), k, np.zeros(shape, np.uint8))
-        new = nearest_neighbors(features, seen, k=min(_NEIGHBORS, len(seen)))
-        found.add(i * block, _image(examples), new)
-    return found
+            nearest = _Nearest(size, len(features), k, np.zeros(shape, np.uint8))
+        new = nearest_neighbors(features, searched, k=min(_NEIGHBORS, len(searched)))
+        nearest.add(i * block, _image(examples), new)
+    return nearest
 
 
 def _image(examples: np.ndarray) -> np.ndarray:
-    """Images as they are; of other examples nothing."""
+    """Return images as is, and an empty array for other examples."""
     return examples if examples.ndim == 4 else examples.reshape(len(examples), -1)[:, :0]

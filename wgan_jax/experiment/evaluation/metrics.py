@@ -1,4 +1,4 @@
-"""The table of metrics: what each one means, and which keys of a result belong to it."""
+"""Table of metrics: their meaning, and the keys of a result that belong to each."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from typing import Any, NamedTuple
 
 
 class Metric(NamedTuple):
-    """What an evaluation measures.
+    """Description of a metric.
 
     Attributes:
       meaning: a phrase for reports.
-      better: lower or higher; empty where neither is.
-      form: how its value is written in tables.
+      better: lower or higher; empty if neither is.
+      form: format of its value in tables.
       error, baseline, points: keys of its standard error, of the same metric between data and
-        other data, and of the samples of each kind; None for those under its own name, as
+        other data, and of the number of samples of each kind; None for keys under its own name:
         `NAME/error`, `NAME/floor` and `NAME/points`.
-      title: of its curve over training, where runs are compared; empty for no curve.
-      is_distance: whether it is told in the unit of the data, where these have one.
+      title: title of its curve over training in a comparison of runs; empty for no curve.
+      is_distance: whether it is given in the unit of the data, if they have one.
     """
 
     meaning: str
@@ -31,7 +31,7 @@ class Metric(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A metric of a result, with what belongs to it where that is known."""
+    """Metric of a result, with its error, baseline and sample size where known."""
 
     name: str
     metric: Metric
@@ -42,7 +42,7 @@ class Row(NamedTuple):
 
 
 COLUMN = "w1/column/"
-BOUNDS = ("w1/value", "w1/lower", "w1/upper")  # the name of features may follow
+BOUNDS = ("w1/value", "w1/lower", "w1/upper")  # may be followed by the name of features
 METRICS = {
     "w1/exact": Metric(
         "exact W1 between samples and data; real against real is what a second sample of the data "
@@ -60,7 +60,7 @@ METRICS = {
         is_distance=True,
     ),
     "w1/lower": Metric(
-        "lower bound on W1; it and the upper bound hold together (95%)",
+        "lower bound on W1; both bounds hold together with 95% confidence",
         "lower",
         title="Certified lower bound on W1 (95% at each point)",
         is_distance=True,
@@ -75,10 +75,10 @@ METRICS = {
         "what the run's own critic sees of W1: its held-out score divided by its Lipschitz bound",
         is_distance=True,
     ),
-    "w1/critic_share": Metric("that, as a share of the estimate of W1", form=".1%"),
-    "w1/lipschitz": Metric("the critic's certified Lipschitz constant, at most"),
-    "w1/held_out": Metric("the critic on held-out data, in its own units"),
-    "w1/training": Metric("the critic on the data that it trains on, in its own units"),
+    "w1/critic_share": Metric("w1/critic as a share of the estimate of W1", form=".1%"),
+    "w1/lipschitz": Metric("certified upper bound on the critic's Lipschitz constant"),
+    "w1/held_out": Metric("the critic's score on held-out data, in its own units"),
+    "w1/training": Metric("the critic's score on its training data, in its own units"),
     "w1/minibatch": Metric(
         "exact W1 at the size of a minibatch",
         "lower",
@@ -94,8 +94,8 @@ METRICS = {
         is_distance=True,
     ),
     "w1/column": Metric(
-        "exact W1 between the values of a column in its own unit; of a category, the share of rows "
-        "that would have to change",
+        "exact W1 between the values of a column in its own unit; for a categorical column, the "
+        "share of rows that would have to change",
         "lower",
         points="columns/points",
     ),
@@ -121,10 +121,10 @@ METRICS = {
     "density": Metric("how densely data surround the samples; higher is better", "higher"),
     "coverage": Metric("share of the data that have a sample nearby; higher is better", "higher"),
     "classifier": Metric(
-        "classes found and told apart (as the Inception score); higher is better", "higher"
+        "number and clarity of classes (like the Inception score); higher is better", "higher"
     ),
     "accuracy": Metric(
-        "share of samples of the class that was asked for; higher is better", "higher"
+        "share of samples classified as the requested class; higher is better", "higher"
     ),
     "data_copying": Metric(
         "share of pairs in which the sample is nearer to the training data than a held-out "
@@ -136,14 +136,14 @@ METRICS = {
         "lower",
     ),
     "membership": Metric(
-        "share of samples whose nearest example, of training and held-out data, is held out; lower "
-        "than real against real if samples are copies"
+        "share of samples whose nearest example, among training and held-out data, is held out; "
+        "lower than real against real if samples are copies"
     ),
 }
 
 
 def metric_of(name: str) -> Metric | None:
-    """The metric of a key, `w1/exact`, `frechet/lenet` or `w1/column/age`; None for other keys.
+    """Return the metric of a key such as `frechet/lenet` or `w1/column/age`; None for other keys.
 
     Example:
       >>> metric_of("frechet/lenet").better
@@ -164,18 +164,18 @@ def metric_of(name: str) -> Metric | None:
 
 
 def rows(result: Mapping[str, Any]) -> list[Row]:
-    """The metrics of a result, in its order.
+    """Return the metrics of a result, in its order.
 
     Example:
       >>> [row] = rows({"step": 5, "w1/exact": 3.0, "w1/floor": 2.0, "points": 750})
       >>> row.name, row.value, row.error, row.baseline, row.points
       ('w1/exact', 3.0, None, 2.0, 750)
     """
-    found = []
+    metrics = []
     for name, value in result.items():
         metric = metric_of(name)
         if metric is not None:
             keys = {"error": metric.error, "floor": metric.baseline, "points": metric.points}
             rest = [result.get(key or f"{name}/{leaf}") for leaf, key in keys.items()]
-            found.append(Row(name, metric, value, *rest))
-    return found
+            metrics.append(Row(name, metric, value, *rest))
+    return metrics

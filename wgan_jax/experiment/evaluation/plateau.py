@@ -1,4 +1,4 @@
-"""Tells from evaluations when a run has stopped coming nearer to its data."""
+"""Plateau detection for early stopping, based on the estimates of W1."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ PATIENCE, GAIN = 5, 0.01
 
 
 def is_plateau(estimates: Sequence[float]) -> bool:
-    """Whether none of the last five estimates of W1 is 1% below the best of those before.
+    """Return whether none of the last five estimates of W1 is 1% below the best one before.
 
     Example:
       >>> is_plateau([8.0, 4.0, 2.0, 2.1, 2.0, 1.99, 2.2, 2.0])
@@ -16,5 +16,5 @@ def is_plateau(estimates: Sequence[float]) -> bool:
       >>> is_plateau([8.0, 4.0, 2.0, 2.1, 2.0, 1.9, 2.2, 2.0])
       False
     """
-    former, last = estimates[:-PATIENCE], estimates[-PATIENCE:]
-    return len(former) > 0 and min(last) > (1 - GAIN) * min(former)
+    earlier, last = estimates[:-PATIENCE], estimates[-PATIENCE:]
+    return len(earlier) > 0 and min(last) > (1 - GAIN) * min(earlier)

@@ -1,8 +1,8 @@
-"""Compares samples with data through features, next to real against real.
+"""Metrics of samples on features, next to those of real against real data.
 
-A number is a mean over independent draws, with its standard error. Keys:
+A value is a mean over independent draws, with its standard error. Keys:
 
-    frechet/lenet         the value, named after its features
+    frechet/lenet         the value; the name includes that of the features
     frechet/lenet/error   its standard error
     frechet/lenet/floor   the same between data and other data: what a second sample scores
     frechet/lenet/points  samples of each kind in a draw
@@ -29,12 +29,12 @@ _DRAWS = 3
 
 
 class FeatureBatch(NamedTuple):
-    """What the features say of some samples.
+    """Features of a set of samples.
 
     Attributes:
       features: [n, d].
-      classes: probabilities [n, classes], where there is a classifier.
-      labels: [n], where samples carry labels.
+      classes: probabilities [n, classes], if there is a classifier.
+      labels: [n], if the samples have labels.
     """
 
     features: np.ndarray
@@ -56,24 +56,24 @@ def _kernel(real: FeatureBatch, fake: FeatureBatch) -> Scores:
 
 
 def _precision_recall(real: FeatureBatch, fake: FeatureBatch) -> Scores:
-    found = metrics.precision_recall(real.features, fake.features)._asdict()
-    return {name: (float(value), None) for name, value in found.items()}
+    values = metrics.precision_recall(real.features, fake.features)._asdict()
+    return {name: (float(value), None) for name, value in values.items()}
 
 
 def _density_coverage(real: FeatureBatch, fake: FeatureBatch) -> Scores:
-    found = metrics.density_coverage(real.features, fake.features)._asdict()
-    return {name: (float(value), None) for name, value in found.items()}
+    values = metrics.density_coverage(real.features, fake.features)._asdict()
+    return {name: (float(value), None) for name, value in values.items()}
 
 
 def _classifier(real: FeatureBatch, fake: FeatureBatch) -> Scores:
     if fake.classes is None:
         return {}
     value, error = metrics.classifier_score(fake.classes)
-    found: Scores = {"classifier": (float(value), float(error))}
+    scores: Scores = {"classifier": (float(value), float(error))}
     if fake.labels is not None:
-        right = metrics.conditional_accuracy(fake.classes, fake.labels)
-        found["accuracy"] = (float(right), None)
-    return found
+        accuracy = metrics.conditional_accuracy(fake.classes, fake.labels)
+        scores["accuracy"] = (float(accuracy), None)
+    return scores
 
 
 MEASURES: dict[str, Measure] = {
@@ -89,7 +89,7 @@ MEASURES: dict[str, Measure] = {
 
 
 def points_features(shape: tuple[int, ...]) -> Features:
-    """Samples as they are, for points in few dimensions."""
+    """Return the identity as features, for points in few dimensions."""
     size = int(np.prod(shape))
     return Features("points", lambda x: x.reshape(-1, size), None, shape, {})
 
@@ -103,71 +103,71 @@ def feature_metrics(
     names: tuple[str, ...] = tuple(MEASURES),
     points: int = POINTS,
 ) -> dict[str, float]:
-    """The measures `names`, by key.
+    """Compute the measures `names`; return them by key.
 
     Args:
-      state: of its generator the samples are, as it is given.
+      state: its generator is used as is.
       data: a sampler, a data set on the device, or a stream.
-      points: samples of each kind; at most half of a finite data set, which is
-        never repeated within a draw and the next.
+      points: samples of each kind; at most half of a finite data set, whose rows are
+        not repeated within a draw and the next.
     """
     data = as_dataset(data)
     size = data.size
     points = points if size is None else min(points, size // 2)
     draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
     real_key, fake_key = jax.random.split(derive_key(state.key, Purpose.QUALITY))
-    look = make_extractor(features)
-    reals = [look(real) for real in data.draws(real_key, points, draws)]
-    fakes = [look(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
+    extract = make_extractor(features)
+    reals = [extract(real) for real in data.draws(real_key, points, draws)]
+    fakes = [extract(fake) for fake in fake_draws(gan, state, fake_key, points, draws)]
     measures = dict.fromkeys(MEASURES[name] for name in names)
-    found, floors = (
-        [_measure(measures, one, other) for one, other in zip(left, right, strict=True)]
+    scores, floors = (
+        [_measure(measures, x, y) for x, y in zip(left, right, strict=True)]
         for left, right in ((reals, fakes), (reals[:-1], reals[1:]))
     )
     result: dict[str, float] = {}
-    for name in [name for name in names if name in found[0]]:
+    for name in [name for name in names if name in scores[0]]:
         key = f"{name}/{features.name}"
-        result[key], result[f"{key}/error"] = _mean([draw[name] for draw in found])
+        result[key], result[f"{key}/error"] = _mean([draw[name] for draw in scores])
         result[f"{key}/floor"] = _mean([draw[name] for draw in floors])[0]
         result[f"{key}/points"] = points
     return result
 
 
 def _measure(measures: dict[Measure, None], real: FeatureBatch, fake: FeatureBatch) -> Scores:
-    found: Scores = {}
+    scores: Scores = {}
     for measure in measures:
-        found |= measure(real, fake)
-    return found
+        scores |= measure(real, fake)
+    return scores
 
 
 def _mean(values: list[tuple[float, float | None]]) -> tuple[float, float]:
-    """Over draws, with the standard error that they tell of themselves, or else their spread."""
+    """Mean over draws, and its standard error from those of the draws or from their variance."""
     means, errors = zip(*values, strict=True)
-    told = [error for error in errors if error is not None]
-    if len(told) == len(values):
-        return float(np.mean(means)), float(np.linalg.norm(told) / len(told))
-    spread = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else 0.0
-    return float(np.mean(means)), float(spread)
+    known = [error for error in errors if error is not None]
+    if len(known) == len(values):
+        return float(np.mean(means)), float(np.linalg.norm(known) / len(known))
+    error = np.std(means, ddof=1) / len(means) ** 0.5 if len(means) > 1 else 0.0
+    return float(np.mean(means)), float(error)
 
 
 def make_extractor(features: Features) -> Callable[[PyTree], FeatureBatch]:
-    """What the features say of a set of samples, seen a block at a time."""
+    """Return a function that extracts the features of a set of samples, a block at a time."""
 
     @jax.jit
-    def look(images: Array) -> tuple[Array, Array | None]:
+    def apply(images: Array) -> tuple[Array, Array | None]:
         with jax.default_matmul_precision("highest"):
             classes = None if features.classify is None else features.classify(images)
             return features.apply(images), classes
 
-    def seen(samples: PyTree) -> FeatureBatch:
+    def extract(samples: PyTree) -> FeatureBatch:
         images, *conditions = map(np.asarray, jax.tree.leaves(samples))
         labels = [x for x in conditions if x.ndim == 1]
         n, size = len(images), min(features.batch, len(images))
-        # The last block is filled up, so that there is one program; what fills it is cut off.
+        # The last block is padded, so one compiled program serves all; the padding is cut off.
         blocks = [images[np.arange(i, i + size) % n] for i in range(0, n, size)]
-        columns = zip(*(jax.device_get(look(block)) for block in blocks), strict=True)
-        whole = [None if x[0] is None else np.concatenate(x)[:n] for x in columns]
-        seen, classes = whole
-        return FeatureBatch(seen, classes, labels[0] if labels else None)  # type: ignore[arg-type]
+        columns = zip(*(jax.device_get(apply(block)) for block in blocks), strict=True)
+        joined = [None if x[0] is None else np.concatenate(x)[:n] for x in columns]
+        values, classes = joined
+        return FeatureBatch(values, classes, labels[0] if labels else None)  # type: ignore[arg-type]
 
-    return seen
+    return extract

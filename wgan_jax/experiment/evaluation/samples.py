@@ -1,8 +1,8 @@
 """Draws the samples that an evaluation compares.
 
-Every set holds exactly as many rows as asked for, in random order: a sampler may give rows
-that are independent of each other but sorted, and whoever cuts such a set by its first rows
-compares two different distributions.
+Every set holds exactly as many rows as requested, in random order: a sampler may return rows
+that are sorted though independent, and the first rows of such a set have a different
+distribution.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from wgan_jax.loop import shuffle_rows
 from wgan_jax.transforms.ema import ema_of
 from wgan_jax.types import Array, GANState, PyTree
 
-_BLOCK_VALUES = 2**22  # of samples that a generator makes at once
+_BLOCK_VALUES = 2**22  # generated at once
 
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Generated:
-    """A generator as a sampler of examples without their labels or conditions."""
+    """Sampler of a generator's examples, without their labels or conditions."""
 
     state: GANState
     gan: GAN = dataclasses.field(metadata={"static": True})
@@ -39,7 +39,7 @@ class Generated:
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
 class Unlabelled:
-    """A sampler of pairs as one of examples without their labels or conditions."""
+    """Sampler of the examples of a sampler of pairs, without their labels or conditions."""
 
     sampler: Any
 
@@ -48,26 +48,26 @@ class Unlabelled:
 
 
 def weights_of(state: GANState) -> str:
-    """Which weights `with_ema` takes samples from: averaged or raw."""
+    """Return which weights `with_ema` selects: averaged or raw."""
     return "raw" if ema_of(state.generator.opt_state) is None else "averaged"
 
 
 def kind_of(data: Dataset) -> str:
-    """What to call real samples: those of a finite set were trained on."""
+    """Return what to call real samples; those of a finite set were trained on."""
     return "data" if data.size is None else "training data"
 
 
 def fake_draws(gan: GAN, state: GANState, key: Array, n: int, count: int) -> Iterator[PyTree]:
-    """`count` independent sets of exactly `n` samples of the state's generator."""
-    for each in jax.random.split(key, count):
-        yield generate(gan, state, each, n)
+    """Yield `count` independent sets of exactly `n` samples of the state's generator."""
+    for set_key in jax.random.split(key, count):
+        yield generate(gan, state, set_key, n)
 
 
 def generate(gan: GAN, state: GANState, key: Array, n: int) -> PyTree:
-    """Exactly `n` samples, generated a block at a time and in random order."""
+    """Generate exactly `n` samples in random order, a block at a time."""
     on_rows, on_order = jax.random.split(key)
-    one = jax.eval_shape(lambda key: gan.generate(state, key, 1), key)
-    block = max(1, _BLOCK_VALUES // int(np.prod(jax.tree.leaves(one)[0].shape)))
+    example = jax.eval_shape(lambda key: gan.generate(state, key, 1), key)
+    block = max(1, _BLOCK_VALUES // int(np.prod(jax.tree.leaves(example)[0].shape)))
     sizes = [min(block, n - start) for start in range(0, n, block)]
     keys = jax.random.split(on_rows, len(sizes))
     blocks = [gan.generate(state, k, size) for k, size in zip(keys, sizes, strict=True)]
@@ -76,16 +76,16 @@ def generate(gan: GAN, state: GANState, key: Array, n: int) -> PyTree:
 
 
 def examples_of(samples: PyTree) -> np.ndarray:
-    """Samples [n, ...] without their labels or conditions."""
+    """Return samples [n, ...] without their labels or conditions."""
     return np.asarray(jax.tree.leaves(samples)[0])
 
 
 def sample_shape(data: Dataset) -> tuple[int, ...]:
-    """The shape of one example without its label or condition."""
+    """Return the shape of one example, without its label or condition."""
     return jax.tree.leaves(data.struct(1))[0].shape[1:]
 
 
 def points(samples: PyTree) -> np.ndarray:
-    """Samples as points [n, d]; of pairs, the first."""
+    """Return samples, or the first leaf of pairs, as points [n, d]."""
     first = examples_of(samples)
     return first.reshape(len(first), -1)

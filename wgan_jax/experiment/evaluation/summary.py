@@ -10,23 +10,23 @@ import numpy as np
 
 from wgan_jax.experiment.evaluation.metrics import BOUNDS, COLUMN, METRICS, Row, metric_of, rows
 
-_Z, _P, _Z_OF_MEMBERS = 3, 1e-3, 2  # beyond which samples are told to be copies
-_ENOUGH = 10  # samples that should be nearest to held-out data, for their lack to be seen
+_Z, _P, _Z_OF_MEMBERS = 3, 1e-3, 2  # thresholds beyond which samples count as copies
+_ENOUGH = 10  # samples expected nearest to held-out data, for a lack of them to be visible
 _NAMED = [metric for name, metric in METRICS.items() if "/" in name]
-# Parts of a member's row that are no column: a note below the table tells them once, or another
-# column does; a ratio of W1 tells nothing in high dimension.
+# Keys of a member's row without a column: the note below the table or another column states
+# them, and the ratio of W1 is uninformative in high dimensions.
 _IN_THE_NOTE = ("points", "weights", "data", "modes/total", "modes/points", "w1/ratio")
 
 
 def summarize(result: Mapping[str, Any]) -> str:
-    """The numbers of an evaluation as lines to read, those on features as a table.
+    """Format an evaluation as lines of text, with a table of the metrics on features.
 
     Example:
       >>> print(summarize({"weights": "averaged", "data": "training data", "points": 750,
       ...     "w1/exact": 3.5, "w1/error": 0.125, "w1/floor": 2.5, "draws": 2}))
       weights            averaged, as for samples
       exact W1           3.5 ± 0.12 (750 samples against 750 of the training data, mean of 2 draws)
-      data against data  2.5 (750 of the training data against 750 others; no proof of quality:
+      data against data  2.5 (750 of the training data against 750 others; not a lower limit:
                          a collapsed or shrunken generator can score below it)
       >>> bounds = {"w1/value": 0.031, "w1/lower": 0.027, "w1/upper": 0.037}
       >>> print(summarize(bounds | {"w1/value/floor": 0.0, "w1/upper/floor": 0.006}))
@@ -49,7 +49,7 @@ def summarize(result: Mapping[str, Any]) -> str:
     if "w1/value" in result:
         lines.append(("W1", f"{certified(result)}{unit}{_data_against_data(result)}"))
     elif "w1/training" in result:
-        lines.append(("bounds of W1", "none: no data are held out from training"))
+        lines.append(("bounds on W1", "none: no data are held out from training"))
     for features in _spaces(result):
         words = f"{certified(result, features)}{_data_against_data(result, features)}"
         lines.append((f"W1 on {features}", words))
@@ -60,7 +60,7 @@ def summarize(result: Mapping[str, Any]) -> str:
 
 
 def certified(result: Mapping[str, Any], features: str = "") -> str:
-    """The estimate of W1 with its bounds, to three digits; that on some features by their name.
+    """Format the estimate of W1, or that on the named features, with its bounds.
 
     Example:
       >>> certified({"w1/value": 0.03125, "w1/lower": 0.0271, "w1/upper": 0.0374})
@@ -72,10 +72,10 @@ def certified(result: Mapping[str, Any], features: str = "") -> str:
 
 
 def memorization(result: Mapping[str, Any]) -> list[str]:
-    """Whether samples are copies of training data, in words; empty where it was not looked at.
+    """State whether samples are copies of training data; empty if that was not evaluated.
 
-    Copying is told only of samples that are nearer to the training data than held-out data are
-    and also than training data are to each other, while too few are nearest to held-out data.
+    Copying is reported only if samples are nearer to the training data than held-out data are
+    and than training data are to each other, while too few are nearest to held-out data.
 
     Example:
       >>> found = {"data_copying/pixels": 0.502, "data_copying/pixels/z": -0.1,
@@ -86,7 +86,7 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
       ...     "membership/pixels/points": 1_000, "membership/pixels/z": 0.6,
       ...     "memorization/held_out": 200, "memorization/training": 1_800}
       >>> print("\\n".join(memorization(found)))
-      no sign of copying (1,000 samples, 200 held-out data, 1,800 training data, on pixels)
+      no sign of copying (1,000 samples, 200 held-out and 1,800 training examples, on pixels)
       nearer to training data than held-out data: 50.2% of pairs (z -0.1; copies: < -3)
       nearer than 99% of the held-out data: 1.2% of samples (1.0% expected, p = 0.31)
       nearest to a held-out example: 10.7% of samples (10.0% expected, z +0.6)
@@ -98,9 +98,9 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
     nearer, features = names[-1], names[-1].partition("/")[2]
     near, member = f"near_copies/{features}", f"membership/{features}"
     expected = result[f"{near}/expected"]
-    counts = f"{int(result[f'{member}/points']):,} samples"
-    for kind in ("held_out", "training"):
-        counts += f", {int(result[f'memorization/{kind}']):,} {kind.replace('_', '-')} data"
+    samples = f"{int(result[f'{member}/points']):,} samples"
+    held_out, training = (f"{int(result[f'memorization/{k}']):,}" for k in ("held_out", "training"))
+    counts = f"{samples}, {held_out} held-out and {training} training examples"
     pairs, z = f"{result[nearer]:.1%} of pairs", result[f"{nearer}/z"]
     share, p_value = f"{1 - expected:.0%} of the held-out data", result[f"{near}/p"]
     return [
@@ -142,7 +142,7 @@ def _data_against_data(result: Mapping[str, Any], features: str = "") -> str:
 
 
 def _spaces(result: Mapping[str, Any]) -> list[str]:
-    """The names of the features that W1 is measured on."""
+    """Return the names of the features that W1 is measured on."""
     head = f"{BOUNDS[0]}/"
     return [name.removeprefix(head) for name in result if name.startswith(head) and metric_of(name)]
 
@@ -153,7 +153,7 @@ def _critic(result: Mapping[str, Any]) -> str:
         f", {format_value('w1/critic_share', result)} of W1" if "w1/critic_share" in result else ""
     )
     return (
-        f"{result['w1/critic']:.3g}{share} (its score on {n} held-out data, divided by its "
+        f"{result['w1/critic']:.3g}{share} (its score on {n} held-out examples, divided by its "
         f"Lipschitz bound {bound})"
     )
 
@@ -163,7 +163,7 @@ def _transport(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
     data, mean = result.get("data", "data"), f", mean of {draws} draws" if draws > 1 else ""
     error = f" ± {result['w1/error']:.2g}" if "w1/error" in result else ""
     exact, floor = format_value("w1/exact", result), f"{result['w1/floor']:.4g}"
-    warning = f"no proof of quality:\n{'':18} a collapsed or shrunken generator can score below it"
+    warning = f"not a lower limit:\n{'':18} a collapsed or shrunken generator can score below it"
     return [
         ("exact W1", f"{exact}{error}{unit} ({n} samples against {n} of the {data}{mean})"),
         ("data against data", f"{floor}{unit} ({n} of the {data} against {n} others; {warning})"),
@@ -171,19 +171,19 @@ def _transport(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
 
 
 def _unit(result: Mapping[str, Any]) -> str:
-    """The unit of distances between rows, where each column has one of its own."""
+    """Return the unit of distances between rows, if each column has its own unit."""
     return " standardized" if "columns/points" in result else ""
 
 
 def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """W1 of each column in its own unit, next to that of data against data."""
+    """Format W1 of each column in its own unit, next to that of data against data."""
     names = [name for name in result if name.startswith(COLUMN) and metric_of(name)]
     if not names:
         return []
     bounded = f"{names[0]}/lower" in result
     kind = "held-out data" if bounded else str(result.get("data", "data"))
     n = f"{int(result['columns/points']):,}"
-    lines = [("W1 by column", f"in the unit of each: {n} samples against {n} of the {kind}")]
+    lines = [("W1 by column", f"in each column's unit: {n} samples against {n} of the {kind}")]
     for name in names:
         bounds = ""
         if bounded:
@@ -191,13 +191,13 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
                 f", bounds {result[f'{name}/lower']:.4g} to {result[f'{name}/upper']:.4g} (95%)"
             )
         floor = f"data against data {result[f'{name}/floor']:.4g}"
-        title = " ".join(name.removeprefix(COLUMN).split())  # which may go over several lines
+        title = " ".join(name.removeprefix(COLUMN).split())  # names may span several lines
         lines.append((f"  {title}", f"{result[name]:.4g}  ({floor}{bounds})"))
     return lines
 
 
 def format_value(name: str, result: Mapping[str, Any]) -> str:
-    """A number of a result as tables show it.
+    """Format a number of a result as in tables.
 
     Example:
       >>> format_value("modes/found", {"modes/found": 7.0, "modes/total": 8})
@@ -211,7 +211,7 @@ def format_value(name: str, result: Mapping[str, Any]) -> str:
 
 
 def features_table(result: Mapping[str, Any]) -> str:
-    """A row for each measure: its value with its error, and real against real.
+    """Format a table of the metrics on features, next to real against real.
 
     Example:
       >>> print(features_table({"frechet/lenet": 3.25, "frechet/lenet/error": 0.25,
@@ -219,12 +219,12 @@ def features_table(result: Mapping[str, Any]) -> str:
       measure              value     error  real/real  samples  better
       frechet/lenet         3.25      0.25        0.5    5,000  lower
     """
-    found = _on_features(result)
-    width = max([18, *(len(row.name) for row in found)])
+    measured = _on_features(result)
+    width = max([18, *(len(row.name) for row in measured)])
     lines = [
         f"{'measure':{width}} {'value':>7} {'error':>9} {'real/real':>10} {'samples':>8}  better"
     ]
-    for row in found:
+    for row in measured:
         lines.append(
             f"{row.name:{width}} {row.value:7.4g} {_number(row.error, '9.2g')} "
             f"{_number(row.baseline, '10.4g')} {_number(row.points, '8,')}  {row.metric.better}"
@@ -233,7 +233,7 @@ def features_table(result: Mapping[str, Any]) -> str:
 
 
 def _on_features(result: Mapping[str, Any]) -> list[Row]:
-    """The metrics on features."""
+    """Return the metrics on features."""
     return [row for row in rows(result) if row.metric not in _NAMED]
 
 
@@ -243,21 +243,21 @@ def _number(value: Any, form: str) -> str:
 
 
 def members_columns(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The columns of a table of members, in the order of their rows."""
+    """Return the columns of a table of members, in the order of the rows' keys."""
     names = dict.fromkeys(name for row in rows for name in row)
     return [name for name in names if name not in _IN_THE_NOTE]
 
 
 def members_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The members of a sweep as lines to read, with mean and spread over seeds."""
+    """Format the members of a sweep as a table, with mean and standard deviation over seeds."""
     names = members_columns(rows)
     varied = [name for name in names if "/" not in name]
     names = [*varied, *(measures := [name for name in names if "/" in name])]
     cells = [names] + [[format_value(name, row) for name in names] for row in rows]
     for group in _by_combination(rows, varied):
-        spread = {name: _mean_and_spread([row[name] for row in group]) for name in measures}
+        means = {name: _mean_and_std([row[name] for row in group]) for name in measures}
         head = ["mean"] + [format_value(n, group[0]) if "." in n else "" for n in varied[1:]]
-        cells.append(head + [spread[name] for name in measures])
+        cells.append(head + [means[name] for name in measures])
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     lines = (
         "  ".join(cell.rjust(w) for cell, w in zip(line, widths, strict=True)) for line in cells
@@ -266,7 +266,7 @@ def members_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def members_note(row: Mapping[str, Any]) -> str:
-    """Which samples the numbers of a member of a sweep come from.
+    """State which samples the numbers of a sweep's members come from.
 
     Example:
       >>> print(members_note({"points": 500, "weights": "raw", "data": "training data"}))
@@ -285,10 +285,10 @@ def _by_combination(
     rows: Sequence[Mapping[str, Any]], varied: list[str]
 ) -> list[list[Mapping[str, Any]]]:
     hypers = [name for name in varied if "." in name]
-    groups = itertools.groupby(rows, lambda row: [row[name] for name in hypers])
-    found = [list(group) for _, group in groups]
-    return found if len(found[0]) > 1 else []
+    grouped = itertools.groupby(rows, lambda row: [row[name] for name in hypers])
+    groups = [list(group) for _, group in grouped]
+    return groups if len(groups[0]) > 1 else []
 
 
-def _mean_and_spread(values: list[float]) -> str:
+def _mean_and_std(values: list[float]) -> str:
     return f"{np.mean(values):.3f} ± {np.std(values):.3f}"

@@ -1,4 +1,4 @@
-"""Exact W1 between samples of a run and its data, and the modes that the samples reach."""
+"""Exact W1 between samples of a run and its data, and mode coverage of the samples."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ _POINTS, _DRAWS, _NEAR = 2_000, 6, 3
 
 
 def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[str, float]:
-    """Exact W1 of samples and data, next to its finite-sample baseline; modes where there are some.
+    """Return exact W1 of samples and data, its finite-sample baseline, and modes of a mixture.
 
     The baseline is exact W1 between the data and as many other data. It is what a second
-    sample of the data scores, and no bound: a collapsed or shrunken generator can score
-    below it. One draw is noisy, so the baseline is a mean over as many as a finite data set
-    holds without repetition, at most six, and so is W1 where it comes near the baseline.
+    sample of the data scores and not a bound: a collapsed or shrunken generator can score
+    below it. One draw is noisy, so the baseline is a mean over as many draws as a finite data
+    set provides without repetition, at most six; so is W1 if it is close to the baseline.
 
     Args:
-      state: of its generator the samples are, as it is given; `with_ema` chooses the average.
+      state: its generator is used as is; `with_ema` selects the averaged weights.
     """
     on_real, on_fake = jax.random.split(derive_key(state.key, Purpose.EVALUATION))
     size = data.size
@@ -38,7 +38,7 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
     count = _DRAWS if size is None else min(_DRAWS, max(2, size // n))
     reals = [points(real) for real in data.draws(on_real, n, count)]
     fakes = [points(fake) for fake in fake_draws(gan, state, on_fake, n, count)]
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy lets go of the interpreter
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy releases the GIL
         floor = float(np.mean(list(pool.map(exact_w1, reals[:-1], reals[1:]))))
         exact = [exact_w1(fakes[0], reals[0])]
         if exact[0] < _NEAR * floor:
@@ -56,7 +56,7 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
 def _by_column(
     data: Dataset, state: GANState, reals: list[np.ndarray], fake: np.ndarray
 ) -> dict[str, float]:
-    """W1 of each column against held-out data, with bounds; without, where all are trained on."""
+    """Return W1 of each column: against held-out data with bounds, else against training data."""
     if data.units is None or not has_columns(data.units):
         return {}
     unseen, real = data.held_out(), np.concatenate(reals)
@@ -68,7 +68,7 @@ def _by_column(
 
 
 def modes(dataset: DatasetConfig, fakes: list[np.ndarray]) -> dict[str, float]:
-    """Modes that the first set of points reaches, the mean share of good ones; of mixtures."""
+    """Return the mode coverage of sets of points if the data set is a mixture."""
     if dataset.mixture is None:
         return {}
     coverages = [mode_coverage(fake, *dataset.mixture) for fake in fakes]

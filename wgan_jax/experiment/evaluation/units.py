@@ -1,4 +1,4 @@
-"""W1 in the units of the user's data: all of it where there is one unit, else column by column."""
+"""W1 in the units of the user's data: in their common unit if there is one, else by column."""
 
 from __future__ import annotations
 
@@ -23,9 +23,10 @@ class ColumnW1(NamedTuple):
     """W1 between the values of a column in two sets of rows.
 
     Attributes:
-      value: in the unit of the column; of a category the share of rows that would have to change.
-      lower, upper: bounds of it for the distributions behind the rows. The upper one takes for
-        granted that no value lies beyond those seen.
+      value: in the unit of the column; for a category, the share of rows that would have to
+        change.
+      lower, upper: bounds for the distributions behind the rows. The upper bound assumes that
+        no value lies outside the observed range.
     """
 
     value: float
@@ -34,7 +35,7 @@ class ColumnW1(NamedTuple):
 
 
 def in_units(result: dict[str, float], units: Units | None) -> dict[str, float]:
-    """Distances of networks in the unit of the data, where all columns share one.
+    """Convert distances to the unit of the data, if all columns share one.
 
     Example:
       >>> in_units({"w1/exact": 2.0, "points": 5}, None)
@@ -47,39 +48,39 @@ def in_units(result: dict[str, float], units: Units | None) -> dict[str, float]:
 
 
 def has_columns(units: Units | None) -> bool:
-    """Whether data are points with a unit for each column."""
+    """Return whether data are points with a separate unit for each column."""
     return units is not None and units.scale is None and len(units.example_shape) == 1
 
 
 def by_column(
     units: Units, fake: np.ndarray, real: np.ndarray, *, bounds: bool
 ) -> dict[str, float]:
-    """W1 of each column in its own unit, `w1/column/NAME`; data against other data as `.../floor`.
+    """Return W1 of each column in its own unit, `w1/column/NAME`, and its baseline, `.../floor`.
 
     Args:
-      units: of the rows.
-      fake, real: points [n, d] and [m, d] of networks, in random order.
-      bounds: whether to tell `.../lower` and `.../upper`, at 95% for each column; they hold for
-        data that no training step has seen.
+      units: units of the rows.
+      fake, real: points [n, d] and [m, d] in the networks' scale, in random order.
+      bounds: whether to add `.../lower` and `.../upper`, at 95% for each column; they are valid
+        for data that no training step has seen.
     """
     half = len(real) // 2
-    found: dict[str, float] = {"columns/points": half}
+    result: dict[str, float] = {"columns/points": half}
     fakes, reals = units.by_column(fake), units.by_column(real)
     for name in fakes:
         x, y = fakes[name], reals[name]
         key = f"{COLUMN}{name.replace('/', '_')}"
-        found[key] = column_w1(x[:half], y[:half]).value
-        found[f"{key}/floor"] = column_w1(y[:half], y[half:]).value
+        result[key] = column_w1(x[:half], y[:half]).value
+        result[f"{key}/floor"] = column_w1(y[:half], y[half:]).value
         if bounds:
-            _, found[f"{key}/lower"], found[f"{key}/upper"] = column_w1(x, y)
-    return found
+            _, result[f"{key}/lower"], result[f"{key}/upper"] = column_w1(x, y)
+    return result
 
 
 def column_w1(x: Any, y: Any) -> ColumnW1:
-    """Exact W1 between values [n] and [m] on the line, or between those of a category.
+    """Return exact W1 between real values [n] and [m], or between those of a category.
 
-    The bounds follow from those of Dvoretzky, Kiefer and Wolfowitz (Massart, 1990) on the two
-    distribution functions; of a category from McDiarmid's on the two tables of shares.
+    The bounds follow from the Dvoretzky-Kiefer-Wolfowitz inequality (Massart, 1990) for the two
+    distribution functions; for a category, from McDiarmid's for the two vectors of shares.
 
     Example:
       >>> w1 = column_w1(np.zeros(10_000), np.full(10_000, 3.0))
@@ -90,8 +91,8 @@ def column_w1(x: Any, y: Any) -> ColumnW1:
     if np.asarray(x).dtype.kind in "USO":
         names, index = np.unique(np.concatenate([x, y]).astype(str), return_inverse=True)
         p, q = (
-            np.bincount(part, minlength=len(names)) / len(part)
-            for part in np.split(index.reshape(-1), [len(x)])
+            np.bincount(side, minlength=len(names)) / len(side)
+            for side in np.split(index.reshape(-1), [len(x)])
         )
         value = float(np.abs(p - q).sum() / 2)
         means = (math.sqrt(len(names) / n) / 2 for n in sizes)
@@ -109,5 +110,5 @@ def column_w1(x: Any, y: Any) -> ColumnW1:
 
 
 def _below(values: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """The share of sorted values up to each z."""
+    """Return the share of sorted values up to each z."""
     return np.searchsorted(values, z, "right") / len(values)

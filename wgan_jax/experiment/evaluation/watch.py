@@ -1,4 +1,4 @@
-"""Cheap metrics of samples, for every evaluation while a run trains."""
+"""Cheap sample metrics, for evaluations during training."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ _sliced = jax.jit(sliced_w1)
 def cheap_sample_metrics(
     dataset: DatasetConfig, fake: np.ndarray, real: np.ndarray, key: Array
 ) -> dict[str, float]:
-    """Cheap metrics of generated and real points [n, d], the rows of both in random order.
+    """Return cheap metrics of generated and real points [n, d], both with rows in random order.
 
     - `w1/sliced`, `w1/sliced_floor`: sliced W1 between samples and data, and between two halves
       of the data, at the same size;
     - `w1/sliced/points`: that size;
-    - `modes/found`, `modes/total`, `modes/high_quality`, `modes/points`: of mixtures.
+    - `modes/found`, `modes/total`, `modes/high_quality`, `modes/points`: for mixtures.
     """
     half = min(_POINTS, len(real) // 2)
-    one, other, fake_half = real[:half], real[half : 2 * half], fake[:half]
+    first, second, fake_half = real[:half], real[half : 2 * half], fake[:half]
     on_fake, on_real = jax.random.split(key)
     return {
-        "w1/sliced": float(_sliced(fake_half, one, on_fake)),
-        "w1/sliced_floor": float(_sliced(other, one, on_real)),
+        "w1/sliced": float(_sliced(fake_half, first, on_fake)),
+        "w1/sliced_floor": float(_sliced(second, first, on_real)),
         "w1/sliced/points": half,
         **modes(dataset, [fake]),
     }

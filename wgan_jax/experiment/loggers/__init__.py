@@ -1,1 +1,1 @@
-"""Loggers: where a run's numbers, pictures and texts go besides its workdir."""
+"""Loggers of a run's metrics, images and texts, in addition to the workdir."""

@@ -1,4 +1,4 @@
-"""All loggers of a run, and of the members of a sweep."""
+"""The loggers of a run and of the members of a sweep."""
 
 from __future__ import annotations
 
@@ -22,37 +22,37 @@ from wgan_jax.experiment.workdir import require_plain
 
 logger = logging.getLogger(__name__)
 
-MOST_MEMBERS = 32  # that are logged as runs of their own
+MOST_MEMBERS = 32  # members that are logged as separate runs
 
 
 def find_loggers(config: Config) -> dict[str, Callable[[Path, int, str], Logger]]:
-    """The classes of a config's loggers by name.
+    """Imports the classes of a config's loggers, by name.
 
     Raises:
-      UserError: one of them cannot be found.
+      UserError: a logger cannot be imported.
     """
     return {name: find_logger(name) for name in config.loggers}
 
 
 class RunLoggers:
-    """Hands to every logger what it takes; one that fails is told of and left out.
+    """Forwards logs to all loggers; a logger that fails is reported and dropped.
 
-    The log of a sweep holds the mean and the spread over members. Each member, up to 32, is
-    logged as the run that it would be alone as well.
+    The log of a sweep holds the mean and standard deviation over members. Up to 32 members are
+    also logged as separate runs.
     """
 
     def __init__(self, run: Run | SweepRun, workdir: Path):
         config, name = run.config, workdir.resolve().name
         members = len(run) if isinstance(run, SweepRun) else 0
         if members > MOST_MEMBERS and config.loggers:
-            logger.warning("loggers get mean and spread: more than %s members", MOST_MEMBERS)
+            logger.warning("loggers get only mean and std: more than %s members", MOST_MEMBERS)
             members = 0
         self._all: dict[int | None, list[Logger]] = {None: []}
         try:
             self._open(config, workdir, run.step, name, None)
             for k in range(members) if config.loggers else ():
-                alone = member_config(config, k)
-                self._open(alone, workdir / "members" / str(k), run.step, f"{name}/{k}", k)
+                own = member_config(config, k)
+                self._open(own, workdir / "members" / str(k), run.step, f"{name}/{k}", k)
         except BaseException:
             self.close()
             raise
@@ -67,47 +67,47 @@ class RunLoggers:
                 opened.append(kind(folder, step, name))
             except Exception as error:
                 raise UserError(f"--log {path} cannot be opened: {one_line(error)}") from error
-        self._tell(member, lambda each: each.write_hparams(to_dict(config)))
+        self._call(member, lambda each: each.write_hparams(to_dict(config)))
 
     def write_lines(self, step: int, lines: dict[str, dict[str, Any]]) -> None:
-        """Writes a line of each log of the run."""
-        self._tell(None, lambda each: each.write_scalars(step, finite(lines["metrics.jsonl"])))
+        """Writes one line of each of the run's logs."""
+        self._call(None, lambda each: each.write_scalars(step, finite(lines["metrics.jsonl"])))
         for k in [k for k in self._all if k is not None and self._all[k]]:
-            # Of each value, a member's own; a member that is lost has none.
+            # Values of this member; a lost member has none.
             self._write_member(
                 k, step, {name: each[k] for name, each in lines["members.jsonl"].items()}
             )
 
     def _write_member(self, k: int, step: int, line: dict[str, Any]) -> None:
         if numbers := finite(line):
-            self._tell(k, lambda each: each.write_scalars(step, numbers))
+            self._call(k, lambda each: each.write_scalars(step, numbers))
 
     def write_picture(self, step: int, name: str, path: Path) -> None:
-        """Writes a picture that is in the workdir."""
+        """Logs a picture from the workdir."""
         if self._all[None]:
             pixels = np.asarray(Image.open(path).convert("RGB"))[None]
-            self._tell(None, lambda each: each.write_images(step, {name: pixels}))
+            self._call(None, lambda each: each.write_images(step, {name: pixels}))
 
     def write_warning(self, step: int, topic: str, warning: str) -> None:
-        self._tell(None, lambda each: each.write_texts(step, {f"warnings/{topic}": warning}))
+        self._call(None, lambda each: each.write_texts(step, {f"warnings/{topic}": warning}))
 
     def close(self) -> None:
         for member in reversed(self._all):
-            self._tell(member, lambda each: each.close())
+            self._call(member, lambda each: each.close())
             self._all[member] = []
 
-    def _tell(self, member: int | None, tell: Callable[[Logger], object]) -> None:
+    def _call(self, member: int | None, call: Callable[[Logger], object]) -> None:
         for each in list(self._all[member]):
             try:
-                tell(each)
+                call(each)
             except Exception as error:
                 self._all[member].remove(each)
                 kind = type(each).__name__
-                logger.warning("%s failed and is left out: %s", kind, one_line(error))
+                logger.warning("%s failed and is disabled: %s", kind, one_line(error))
 
 
 def log_evaluation(names: Iterable[str], workdir: Path, line: dict[str, Any]) -> None:
-    """Adds an evaluation at the end of a run, `step` and numbers, to its log."""
+    """Adds a final evaluation, a line with `step` and numbers, to the log of a run."""
     step = int(line["step"])
     for name in names:
         try:
@@ -115,11 +115,11 @@ def log_evaluation(names: Iterable[str], workdir: Path, line: dict[str, Any]) ->
             each.write_scalars(step, finite(line))
             each.close()
         except Exception as error:
-            logger.warning("the evaluation is not in %s: %s", name, one_line(error))
+            logger.warning("%s did not log the evaluation: %s", name, one_line(error))
 
 
 def finite(line: dict[str, Any]) -> dict[str, float]:
-    """The numbers of a line that a curve can show."""
+    """Returns the finite numbers of a line, without its step."""
     numbers = {
         name: float(value)
         for name, value in line.items()

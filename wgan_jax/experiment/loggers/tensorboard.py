@@ -1,4 +1,4 @@
-"""TensorBoard: event files in the workdir."""
+"""Logging to TensorBoard event files in the workdir."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 
 
 class TensorBoard:
-    """A `Logger` that writes event files to `WORKDIR/tensorboard`, by tensorboardX."""
+    """A `Logger` that writes event files to `WORKDIR/tensorboard` with tensorboardX."""
 
     def __init__(self, workdir: Path, step: int, name: str):
-        """Adds to what is there; what comes after `step` is marked as void."""
+        """Appends to existing event files; events after `step` are purged."""
         from tensorboardX import SummaryWriter
 
         self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)

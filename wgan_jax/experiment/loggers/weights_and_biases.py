@@ -1,4 +1,4 @@
-"""Weights & Biases, on a thread of its own, so that training never waits for a network."""
+"""Logging to Weights & Biases on a separate thread, so training never waits for the network."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ from wgan_jax.files import read_file
 
 logger = logging.getLogger(__name__)
 
-# Messages that wait, and seconds: to reach the server, to send the rest at the end of a run, and to
-# write it to the disk where there is no server.
-_MOST_WAITING, _TO_OPEN, _TO_FINISH, _TO_KEEP = 10_000, 20, 20, 5
+# Maximum queue length, and timeouts in seconds: to reach the server, to send the rest at the end of
+# a run, and to write it to disk without a server.
+_MAX_QUEUED, _TO_OPEN, _TO_FINISH, _TO_KEEP = 10_000, 20, 20, 5
 _ONLINE = ("online", "shared")
-_ID_FILE, _ID, _LARGEST = "wandb.json", re.compile(r"[a-z0-9]{4,64}"), 2**12
+_ID_FILE, _ID, _MAX_BYTES = "wandb.json", re.compile(r"[a-z0-9]{4,64}"), 2**12
 
 
 class WeightsAndBiases:
-    """A `Logger` of one W&B run, which goes on when training does.
+    """A `Logger` of one W&B run, which resumes when training does.
 
-    Its id is kept in `WORKDIR/wandb.json`, and what is logged in `WORKDIR/wandb`, from where
-    `wandb sync` sends it if the server cannot be reached. Project, entity and mode are those of
-    `WANDB_PROJECT`, `WANDB_ENTITY` and `WANDB_MODE`.
+    The run's id is stored in `WORKDIR/wandb.json` and its log in `WORKDIR/wandb`, from where
+    `wandb sync` sends it if the server cannot be reached. `WANDB_PROJECT`, `WANDB_ENTITY` and
+    `WANDB_MODE` set project, entity and mode.
     """
 
-    # Set where a run could not be sent in time: the next ones of the process are not waited for.
+    # Set when a run could not be sent in time: later runs of the process do not wait.
     _is_unreachable = False
 
     def __init__(self, workdir: Path, step: int, name: str):
         self._name = name
         self._id = _run_id(workdir, step)
-        # A new folder of a random name, so that nothing that stands in the workdir is written
-        # into, nor read as settings of W&B.
+        # A new folder with a random name: W&B must neither write to existing files of the workdir
+        # nor read them as its settings.
         (workdir / "wandb").mkdir(exist_ok=True)
         self._folder = Path(tempfile.mkdtemp(prefix="", dir=workdir / "wandb"))
         self._queue: queue.SimpleQueue[Callable[[Any], object] | None] = queue.SimpleQueue()
@@ -78,25 +78,25 @@ class WeightsAndBiases:
         self._thread.join(_TO_KEEP if WeightsAndBiases._is_unreachable else _TO_OPEN + _TO_FINISH)
         if self._thread.is_alive():
             WeightsAndBiases._is_unreachable = True
-            logger.warning("wandb: not all could be sent in time; %s", self._how_to_send())
+            logger.warning("wandb: part of the log was not sent in time; %s", self._how_to_send())
 
     def _put(self, message: Callable[[Any], object]) -> None:
-        if self._queue.qsize() < _MOST_WAITING:
+        if self._queue.qsize() < _MAX_QUEUED:
             self._queue.put(message)
         elif not self._dropped:
             self._dropped = True
-            logger.warning("wandb does not keep up: some of what is logged is left out")
+            logger.warning("wandb does not keep up: part of the log is dropped")
 
     def _work(self) -> None:
         try:
-            run = self._opened()
+            run = self._open()
         except Exception as error:
             logger.warning("wandb: nothing is logged: %s", one_line(error))
             while self._queue.get() is not None:
                 pass
             return
-        # Numbers are drawn over the run's own step: a run that goes on from a checkpoint may log
-        # some steps again, with the same values.
+        # Plot against the run's own step: a run that resumes from a checkpoint may log some steps
+        # again, with the same values.
         run.define_metric("*", step_metric="step")
         while (message := self._queue.get()) is not None:
             try:
@@ -105,8 +105,8 @@ class WeightsAndBiases:
                 logger.warning("wandb: %s", one_line(error))
         run.finish()
 
-    def _opened(self) -> Any:
-        """The run, at the server if it can be reached, else in the workdir."""
+    def _open(self) -> Any:
+        """Opens the W&B run, online if the server can be reached, else offline in the workdir."""
         import wandb
 
         mode = os.environ.get("WANDB_MODE") or "online"
@@ -138,7 +138,7 @@ class WeightsAndBiases:
             group=group if member else None,
             dir=self._folder,
             mode=mode,
-            reinit="create_new",  # a run of the caller's own stays as it is
+            reinit="create_new",  # leave a run of the caller alone
             settings=wandb.Settings(
                 silent=True,
                 console="off",
@@ -153,18 +153,18 @@ class WeightsAndBiases:
 
 
 def _run_id(workdir: Path, step: int) -> str:
-    """The id of the W&B run that a workdir's run goes on with; a new one at its start."""
+    """Returns the W&B run id of a workdir; creates one at the start of a run."""
     path = workdir / _ID_FILE
     if step > 0:
         try:
-            data = json.loads(read_file(path, _LARGEST))
+            data = json.loads(read_file(path, _MAX_BYTES))
             if isinstance(data, dict) and _ID.fullmatch(str(data.get("id"))):
                 return data["id"]
-            logger.warning("%s holds no id: a new run begins at W&B", path)
+            logger.warning("%s holds no id: starting a new W&B run", path)
         except FileNotFoundError:
             pass  # logged from here on
         except (OSError, ValueError, RecursionError) as error:
-            logger.warning("%s cannot be read (%s): a new run begins at W&B", path, error)
+            logger.warning("%s cannot be read (%s): starting a new W&B run", path, error)
     run_id = secrets.token_hex(4)
     write_json(path, {"id": run_id})
     return run_id

@@ -1,1 +1,1 @@
-"""report.html: a run on one page."""
+"""Writes report.html, a self-contained page about a run."""

@@ -1,4 +1,4 @@
-"""Axes with round ticks, and numbers to read."""
+"""Axes with round ticks, and number formatting."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _TICKS = 5
 
 
 class Axis:
-    """From the least to the greatest value, on [0, 1]."""
+    """Maps values from [low, high] to [0, 1]."""
 
     def __init__(self, low: float, high: float, log: bool):
         if not high > low:
@@ -22,11 +22,11 @@ class Axis:
         return (f(value) - f(self.low)) / (f(self.high) - f(self.low))
 
     def ticks(self) -> list[float]:
-        """About five round values."""
+        """Return about five round values."""
         if self._log:
-            found = _log_ticks(self.low, self.high)
-            if len(found) >= 2:
-                return found
+            ticks = _log_ticks(self.low, self.high)
+            if len(ticks) >= 2:
+                return ticks
         raw = (self.high - self.low) / _TICKS
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(k * unit for k in (1, 2, 2.5, 5, 10) if k * unit >= raw * 0.999)
@@ -37,14 +37,14 @@ class Axis:
 def _log_ticks(low: float, high: float) -> list[float]:
     decades = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
     for marks in ((1, 2, 5), (1, 3), (1,)):
-        found = [m * 10.0**d for d in decades for m in marks if low <= m * 10.0**d <= high]
-        if len(found) <= _TICKS + 1:
-            return found
-    return found[:: -(-len(found) // _TICKS)]
+        ticks = [m * 10.0**d for d in decades for m in marks if low <= m * 10.0**d <= high]
+        if len(ticks) <= _TICKS + 1:
+            return ticks
+    return ticks[:: -(-len(ticks) // _TICKS)]
 
 
 def number(value: float, figures: int = 4) -> str:
-    r"""A number to read: a few figures, and thousands apart.
+    r"""Format a number with a few significant digits and thousands separators.
 
     Example:
       >>> [number(x) for x in (0.012345, -1.0, 12345, 1e-7, 2.5e9, 0)]
@@ -62,7 +62,7 @@ def number(value: float, figures: int = 4) -> str:
 
 
 def short(step: float) -> str:
-    """An iteration for an axis."""
+    """Format an iteration as a label of an axis."""
     for size, letter in ((1e6, "M"), (1e3, "k")):
         if step >= max(size, 1e5):
             return f"{step / size:g}{letter}"

@@ -1,6 +1,6 @@
-"""Line charts as SVG that keeps its letters readable at every width.
+"""SVG line charts whose text stays readable at every width.
 
-The frame stretches with the page while lines and letters keep their size: curves live in an inner
+The frame stretches with the page while lines and text keep their size: curves are in an inner
 `svg` that is stretched, labels outside of it at percentages.
 """
 
@@ -21,7 +21,7 @@ _SIDE, _POINTS, _ROWS, _OUTLIERS = 1_000, 300, 12, 1.5
 
 
 class Series(NamedTuple):
-    """A curve, drawn in a class of the style sheet; `sparse` ones show every point."""
+    """A curve, drawn with a class of the style sheet; a `sparse` one shows every point."""
 
     name: str
     x: np.ndarray
@@ -31,7 +31,7 @@ class Series(NamedTuple):
 
 
 class Band(NamedTuple):
-    """The area between two curves, in a class of the style sheet."""
+    """The area between two curves, drawn with a class of the style sheet."""
 
     lower: Series
     upper: Series
@@ -48,20 +48,20 @@ def chart(
     note: str = "",
     band: Band | None = None,
 ) -> Markup | None:
-    """A figure with a title, a legend, axes and the numbers behind it; None without two points.
+    """A figure with title, legend, axes and the numbers behind it; None for less than two points.
 
-    A dense series is drawn as the least and greatest value of each of its bins, faintly,
-    and as the running median of the bins' medians. Values that a log axis cannot hold are left out.
+    A dense series is drawn faintly as the minimum and maximum of each of its bins, and
+    as the running median of the bins' medians. Values that a log axis cannot show are left out.
     """
-    kept = [clean(s, log) for s in series]
-    kept = [s for s in kept if len(s.x) > 0]
-    if not kept or max(len(s.x) for s in kept) < 2:
+    drawn = [clean(s, log) for s in series]
+    drawn = [s for s in drawn if len(s.x) > 0]
+    if not drawn or max(len(s.x) for s in drawn) < 2:
         return None
-    medians = [s if s.sparse else smooth(s) for s in kept]
-    low_x = min(float(s.x[0]) for s in kept)
-    x = Axis(low_x, max(float(s.x[-1]) for s in kept), False)
-    y = _y_range(kept, medians, log, zero)
-    lines = [_curve(s, median, x, y) for s, median in zip(kept, medians, strict=True)]
+    medians = [s if s.sparse else smooth(s) for s in drawn]
+    low_x = min(float(s.x[0]) for s in drawn)
+    x = Axis(low_x, max(float(s.x[-1]) for s in drawn), False)
+    y = _y_range(drawn, medians, log, zero)
+    lines = [_curve(s, median, x, y) for s, median in zip(drawn, medians, strict=True)]
     shown = json.dumps([_readout(s, x, y) for s in medians])
     plot = tag(
         "svg",
@@ -84,10 +84,10 @@ def chart(
         data_curves=shown,
     )
     legend = tag(
-        "p", *(tag("span", s.name, class_=f"key {s.css_class}") for s in kept), class_="legend"
+        "p", *(tag("span", s.name, class_=f"key {s.css_class}") for s in drawn), class_="legend"
     )
-    cut = any(((s.y < y.low) | (s.y > y.high)).any() for s in kept)
-    notes = [note, "A few single values lie outside the frame." if cut else ""]
+    cut = any(((s.y < y.low) | (s.y > y.high)).any() for s in drawn)
+    notes = [note, "A few outliers lie outside the frame." if cut else ""]
     return tag(
         "figure",
         tag("figcaption", title),
@@ -102,22 +102,22 @@ def chart(
 
 
 def clean(series: Series, log: bool) -> Series:
-    """The finite points, in the order of x; of several at one x, the last."""
+    """The finite points in order of x; the last of those with the same x."""
     x, y = np.asarray(series.x, float), np.asarray(series.y, float)
-    good = np.isfinite(x) & np.isfinite(y) & (np.abs(y) < 1e100) & ((y > 0) | (not log))
-    x, y = x[good], y[good]
-    places = np.unique(x[::-1], return_index=True)[1]
-    return series._replace(x=x[::-1][places], y=y[::-1][places])
+    valid = np.isfinite(x) & np.isfinite(y) & (np.abs(y) < 1e100) & ((y > 0) | (not log))
+    x, y = x[valid], y[valid]
+    index = np.unique(x[::-1], return_index=True)[1]
+    return series._replace(x=x[::-1][index], y=y[::-1][index])
 
 
 def bins(series: Series) -> list[slice]:
-    """At most 300 runs of neighboring points, of equal size but for rounding."""
+    """At most 300 runs of consecutive points, of equal size up to rounding."""
     edges = np.linspace(0, len(series.x), min(len(series.x), _POINTS) + 1).astype(int)
     return [slice(a, b) for a, b in itertools.pairwise(edges)]
 
 
 def smooth(series: Series) -> Series:
-    """The running median of the bins' medians; the last bin stands at the last x."""
+    """The running median of the bins' medians, each placed at the last x of its bin."""
     parts = bins(series)
     x = np.array([series.x[part][-1] for part in parts])
     y = running_median(np.array([np.median(series.y[part]) for part in parts]))
@@ -125,25 +125,25 @@ def smooth(series: Series) -> Series:
 
 
 def thin(series: Series) -> Series:
-    """The least and the greatest point of each bin."""
-    places = [
+    """The minimum and the maximum of each bin."""
+    index = [
         part.start + k
         for part in bins(series)
         for k in sorted({int(np.argmin(series.y[part])), int(np.argmax(series.y[part]))})
     ]
-    return series._replace(x=series.x[places], y=series.y[places])
+    return series._replace(x=series.x[index], y=series.y[index])
 
 
-def _y_range(kept: list[Series], medians: list[Series], log: bool, zero: bool) -> Axis:
-    """All values, and zero if asked for; all medians and 98% where few values flatten the rest."""
+def _y_range(series: list[Series], medians: list[Series], log: bool, zero: bool) -> Axis:
+    """All values (and zero); only medians and 98% of values if outliers would flatten the rest."""
     scale = np.log10 if log else np.asarray
-    values = scale(np.concatenate([[0.0] * zero, *(s.y for s in kept)]))
-    ends = [np.quantile(scale(s.y), (0.01, 0.99)) for s in kept if not s.sparse]
+    values = scale(np.concatenate([[0.0] * zero, *(s.y for s in series)]))
+    ends = [np.quantile(scale(s.y), (0.01, 0.99)) for s in series if not s.sparse]
     most = np.concatenate([[0.0] * zero, *ends, *(scale(s.y) for s in medians)])
-    whole, inner = np.ptp(values), np.ptp(most)
-    shown = values if whole <= _OUTLIERS * inner else most
-    room = 0.05 * np.ptp(shown) or 0.05 * abs(shown[0]) or 0.5
-    low, high = float(shown.min() - room), float(shown.max() + room)
+    full, inner = np.ptp(values), np.ptp(most)
+    shown = values if full <= _OUTLIERS * inner else most
+    margin = 0.05 * np.ptp(shown) or 0.05 * abs(shown[0]) or 0.5
+    low, high = float(shown.min() - margin), float(shown.max() + margin)
     return Axis(10**low, 10**high, True) if log else Axis(low, high, False)
 
 
@@ -162,17 +162,17 @@ def _curve(series: Series, median: Series, x: Axis, y: Axis) -> Markup:
 
 def _area(band: Band, x: Axis, y: Axis) -> Markup:
     lower, upper = clean(band.lower, False), clean(band.upper, False)
-    there = _points(lower.x, lower.y, x, y)
+    forward = _points(lower.x, lower.y, x, y)
     back = _points(upper.x[::-1], upper.y[::-1], x, y)
-    return tag("polygon", points=f"{there} {back}", class_=f"band {band.css_class}")
+    return tag("polygon", points=f"{forward} {back}", class_=f"band {band.css_class}")
 
 
-def _line(series: Series, x: Axis, y: Axis, look: str) -> Markup:
-    return tag("polyline", points=_points(series.x, series.y, x, y), class_=look)
+def _line(series: Series, x: Axis, y: Axis, css_class: str) -> Markup:
+    return tag("polyline", points=_points(series.x, series.y, x, y), class_=css_class)
 
 
 def _dot(at: float, value: float, x: Axis, y: Axis) -> Markup:
-    """A line of no length with round ends: a dot that does not stretch with the frame."""
+    """A zero-length line with round ends: a dot that does not stretch with the frame."""
     place = _points(np.array([at]), np.array([value]), x, y).replace(",", " ")
     return tag("path", d=f"M{place}h0", class_="dot")
 
@@ -209,10 +209,10 @@ def _percents(places: np.ndarray) -> list[str]:
 
 
 def _readout(series: Series, x: Axis, y: Axis) -> list:
-    """Name, places across, steps and values of a curve, for whoever points at it."""
-    places = [round(float(p), 4) for p in np.atleast_1d(x(series.x))]
+    """Name, x positions, steps and values of a curve, for the readout."""
+    positions = [round(float(p), 4) for p in np.atleast_1d(x(series.x))]
     values = [number(v) for v in series.y]
-    return [series.name, places, [f"{step:,.0f}" for step in series.x], values]
+    return [series.name, positions, [f"{step:,.0f}" for step in series.x], values]
 
 
 def _in_words(series: Series) -> str:
@@ -224,7 +224,7 @@ def _in_words(series: Series) -> str:
 
 
 def _numbers(title: str, series: list[Series]) -> Markup:
-    """At most 12 rows, the last one being the end."""
+    """A table of at most 12 rows, including the last step."""
     steps = np.unique(np.concatenate([s.x for s in series]))
     steps = steps[np.unique(np.linspace(0, len(steps) - 1, _ROWS).round().astype(int))]
     rows = [[f"{step:,.0f}", *(_latest(s, step) for s in series)] for step in steps]
@@ -232,5 +232,5 @@ def _numbers(title: str, series: list[Series]) -> Markup:
 
 
 def _latest(series: Series, step: float) -> str:
-    place = np.searchsorted(series.x, step, side="right") - 1
-    return number(series.y[place]) if place >= 0 else ""
+    i = np.searchsorted(series.x, step, side="right") - 1
+    return number(series.y[i]) if i >= 0 else ""

@@ -1,4 +1,4 @@
-"""Reads the files of a workdir without trusting them."""
+"""Reads the files of a workdir, which are untrusted."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from wgan_jax.files import open_regular, read_file
 
 _PICTURES, _PIXELS, _LINES = 12, 640, 5_000
 _LARGEST_JSON = 2**23
-_LARGEST_PICTURE, _MOST_PIXELS = 2**25, 2**26  # of one, and of all
+_LARGEST_PICTURE, _MOST_PIXELS = 2**25, 2**26  # per picture, and in total
 _BROKEN = (OSError, ValueError, SyntaxError, Warning, Image.DecompressionBombError)
 
 Lines = list[dict[str, Any]]
 
 
 class RunArtifacts(NamedTuple):
-    """What a workdir holds, as far as it can be read."""
+    """Contents of a workdir, as far as they can be read."""
 
     name: str
     config: dict[str, Any]
@@ -39,14 +39,14 @@ class RunArtifacts(NamedTuple):
 
 
 def read_artifacts(workdir: Path) -> RunArtifacts:
-    """The files of a workdir; only config.json has to be there.
+    """Read the files of a workdir; only config.json is required.
 
     Raises:
-      UserError: there is none, or it is no JSON object.
+      UserError: config.json is missing, or is not a JSON object.
     """
     config = _read_json(workdir / "config.json", dict)
     if config is None:
-        raise UserError(f"{workdir} holds no config.json that can be read, so it is no workdir")
+        raise UserError(f"{workdir} is not a workdir: it has no readable config.json")
     members = _read_json(workdir / "members.json", list) or []
     return RunArtifacts(
         name=workdir.resolve().name,
@@ -62,17 +62,17 @@ def read_artifacts(workdir: Path) -> RunArtifacts:
 
 
 def evaluations(contents: RunArtifacts) -> Lines:
-    """The lines that hold an evaluation, and the one of evaluation.json where it is newer."""
-    found = [line for line in contents.lines if any(n.startswith(("w1/", "health/")) for n in line)]
+    """Return the lines with an evaluation, and that of evaluation.json if it is newer."""
+    lines = [line for line in contents.lines if any(n.startswith(("w1/", "health/")) for n in line)]
     newest = flat(contents.evaluation)
-    last = found[-1]["step"] if found else -1
-    return [*found, newest] if newest.get("step", -1) > last else found
+    last = lines[-1]["step"] if lines else -1
+    return [*lines, newest] if newest.get("step", -1) > last else lines
 
 
-def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested objects, by their path."""
+def flat(nested: dict[str, Any], prefix: str = "") -> dict[str, float]:
+    """Return the numbers of nested objects, by path."""
     numbers: dict[str, float] = {}
-    for name, value in found.items():
+    for name, value in nested.items():
         path = f"{prefix}{name}"
         if isinstance(value, dict):
             numbers |= flat(value, f"{path}/")
@@ -82,25 +82,25 @@ def flat(found: dict[str, Any], prefix: str = "") -> dict[str, float]:
 
 
 def read_pictures(folder: Path) -> list[tuple[int, str]]:
-    """At most 12 of the pictures STEP.png, first and last among them, as data URIs.
+    """Return at most 12 of the pictures STEP.png as data URIs, including the first and the last.
 
-    Fewer where they are so large that the page would be long in the making.
+    Fewer if they are so large that rendering the page would take long.
     """
-    found = (path.stem for path in folder.glob("*.png"))
-    steps = sorted(int(name) for name in found if _is_step(name))
+    stems = (path.stem for path in folder.glob("*.png"))
+    steps = sorted(int(name) for name in stems if _is_step(name))
     count = min(len(steps), _PICTURES)
     places = {round(i * (len(steps) - 1) / max(count - 1, 1)) for i in range(count)}
-    drawn, left = [], _MOST_PIXELS
+    pictures, left = [], _MOST_PIXELS
     for i in sorted(places, reverse=True):
         path = folder / f"{steps[i]}.png"
         left -= _pixels(path)
         if left >= 0 and (uri := _data_uri(path)) is not None:
-            drawn.append((steps[i], uri))
-    return drawn[::-1]
+            pictures.append((steps[i], uri))
+    return pictures[::-1]
 
 
 def _pixels(path: Path) -> int:
-    """How many a picture says it has, before it is decoded; 0 if it is none."""
+    """The number of pixels in a picture's header, without decoding it; 0 if it is not a PNG."""
     try:
         with open_regular(path) as file:
             width, height = Image.open(file, formats=("PNG",)).size
@@ -121,18 +121,18 @@ def _data_uri(path: Path) -> str | None:
 
 
 @functools.lru_cache(maxsize=4 * _PICTURES)
-def _reencode_png(path: Path, changed: int) -> str | None:
-    """A picture decoded and drawn anew, small and in few colors; None if it cannot be."""
+def _reencode_png(path: Path, mtime_ns: int) -> str | None:
+    """Re-encode a picture, small and with few colors; None if that fails."""
     out = io.BytesIO()
     try:
         with warnings.catch_warnings(), open_regular(path) as file:
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            found = Image.open(file, formats=("PNG",))
-            if found.width * found.height > _LARGEST_PICTURE:
+            source = Image.open(file, formats=("PNG",))
+            if source.width * source.height > _LARGEST_PICTURE:
                 return None
-            image = found.convert("L" if found.mode in ("1", "L") else "RGB")
+            image = source.convert("L" if source.mode in ("1", "L") else "RGB")
         image.thumbnail((_PIXELS, _PIXELS), Image.Resampling.BOX)
-        if image.mode == "RGB":  # an octree keeps colors that few pixels have; median cut does not
+        if image.mode == "RGB":  # unlike median cut, an octree keeps rare colors
             image = image.quantize(method=Image.Quantize.FASTOCTREE)
         image.save(out, format="PNG", optimize=True)
     except _BROKEN:
@@ -141,19 +141,19 @@ def _reencode_png(path: Path, changed: int) -> str | None:
 
 
 def _read_json(path: Path, kind: type) -> Any:
-    """The JSON value of a file; None where it cannot be read or is of another kind."""
+    """Read the JSON value of a file; None if it cannot be read or is not of this type."""
     try:
-        found = json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
+        value = json.loads(read_file(path, _LARGEST_JSON).decode(errors="replace"))
     except (OSError, ValueError, RecursionError):
         return None
-    return found if isinstance(found, kind) else None
+    return value if isinstance(value, kind) else None
 
 
 def _finite_scalars(line: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a line that a chart can hold."""
+    """The numbers of a line that a chart can show."""
     return {name: value for name, value in line.items() if is_number(value)}
 
 
 def is_number(value: Any) -> bool:
-    """Whether a JSON value is a number that a chart or a table can hold."""
+    """Return whether a JSON value is a number that a chart or a table can show."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e100

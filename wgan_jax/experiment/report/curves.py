@@ -1,4 +1,4 @@
-"""The curves of a report: distance to the data, training, and whatever else was logged."""
+"""Charts of a report: distance to the data, training, and all other logged metrics."""
 
 from __future__ import annotations
 
@@ -11,72 +11,72 @@ from wgan_jax.experiment.report.markup import Markup, tag
 from wgan_jax.experiment.report.names import ESTIMATES, type_name
 
 _OTHERS, _TOGETHER, _STILL = 8, 5, 0.05
-_TIMES = ("time/steps_per_second", "time/evaluation")  # in a table
+_TIMES = ("time/steps_per_second", "time/evaluation")  # shown in a table
 
 
 def distance(contents: RunArtifacts) -> list[Markup]:
-    found, lines = evaluations(contents), contents.lines
-    held_out = not any("w1/training" in line for line in found)
+    evaluated, lines = evaluations(contents), contents.lines
+    held_out = not any("w1/training" in line for line in evaluated)
     unseen = "w1/held_out" if held_out else "w1/training"
     estimate = [
         series("training batches", lines, "critic/estimate", "a"),
-        series("held-out data" if held_out else "all data", found, unseen, "b", sparse=True),
+        series("held-out data" if held_out else "all data", evaluated, unseen, "b", sparse=True),
     ]
     meaning = ESTIMATES.get(type_name(contents.config.get("objective")), "")
     charts = [
-        _certified(found),
+        _certified(evaluated),
         chart(course("The critic's estimate", lines, "critic/estimate"), meaning, estimate),
-        _exact(found, held_out),
+        _exact(evaluated, held_out),
     ]
     return grid(charts)
 
 
-def _certified(found: Lines) -> Markup | None:
+def _certified(evaluated: Lines) -> Markup | None:
     """W1 with its bounds."""
-    value = series("estimate", found, "w1/value", "a", sparse=True)
-    lower = series("lower bound", found, "w1/lower", "b", sparse=True)
-    upper = series("upper bound", found, "w1/upper", "d", sparse=True)
-    sizes = [line["w1/value/points"] for line in found if "w1/value/points" in line]
-    n = f" {sizes[-1]:,.0f}" if sizes else ""
+    value = series("estimate", evaluated, "w1/value", "a", sparse=True)
+    lower = series("lower bound", evaluated, "w1/lower", "b", sparse=True)
+    upper = series("upper bound", evaluated, "w1/upper", "d", sparse=True)
+    sizes = [line["w1/value/points"] for line in evaluated if "w1/value/points" in line]
+    n = f"; {sizes[-1]:,.0f} of these give the lower bound" if sizes else ""
     return chart(
-        course("W1", found, "w1/value"),
+        course("W1", evaluated, "w1/value"),
         "W1 in units of the data",
         [value, lower, upper],
         zero=True,
         band=Band(lower, upper, "a"),
-        note=f"Between samples and held-out data,{n} of these behind the lower bound. Both bounds "
-        "hold with 95% confidence at each point.",
+        note=f"Between samples and held-out data{n}. At each point, both bounds hold with 95% "
+        "confidence.",
     )
 
 
-def _exact(found: Lines, held_out: bool) -> Markup | None:
+def _exact(evaluated: Lines, held_out: bool) -> Markup | None:
     exact, floor = "w1/minibatch", "w1/minibatch_floor"
-    if not any(exact in line for line in found):
+    if not any(exact in line for line in evaluated):
         exact, floor = "w1/exact", "w1/floor"
     w1 = [
-        series("samples against data", found, exact, "a", sparse=True),
-        series("data against data: the noise floor", found, floor, "c", sparse=True),
+        series("samples against data", evaluated, exact, "a", sparse=True),
+        series("data against data: the noise floor", evaluated, floor, "c", sparse=True),
     ]
     return chart(
-        course("Exact W1 of a few samples", found, exact, floor),
+        course("Exact W1 of a few samples", evaluated, exact, floor),
         "W1 in units of the data",
         w1,
         zero=True,
-        note=_note(found, exact, held_out),
+        note=_note(evaluated, exact, held_out),
     )
 
 
-def _note(found: Lines, exact: str, held_out: bool) -> str:
-    """Which samples exact W1 is between, how many, and what it does not say."""
-    if not any(exact in line for line in found):
+def _note(evaluated: Lines, exact: str, held_out: bool) -> str:
+    """A note on the samples behind exact W1, and on what it does not show."""
+    if not any(exact in line for line in evaluated):
         return ""
     size = "w1/minibatch/points" if exact == "w1/minibatch" else "points"
-    sizes = [line[size] for line in found if size in line]
+    sizes = [line[size] for line in evaluated if size in line]
     n = f" {sizes[-1]:,.0f}" if sizes else ""
     data = "data" if exact != "w1/minibatch" else "held-out data" if held_out else "training data"
     return (
         f"Exact W1 is between{n} samples and as many of the {data}. A second sample of the data "
-        "scores as data against other data do; a collapsed or shrunken generator can score lower."
+        "would score at the noise floor; a collapsed or shrunken generator can score lower."
     )
 
 
@@ -87,7 +87,7 @@ def training(contents: RunArtifacts) -> list[Markup]:
     charts = [
         chart(
             "Losses",
-            "loss, each player its own",
+            "each player's own loss",
             [series("critic", lines, critic, "a"), series("generator", lines, generator, "b")],
         ),
         chart(
@@ -105,7 +105,7 @@ def training(contents: RunArtifacts) -> list[Markup]:
 
 
 def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
-    """Whatever else was logged and moved, by the first part of its name; a few curves a chart."""
+    """All other logged values that changed, grouped by the prefix of their names."""
     groups: dict[str, list[str]] = {}
     for name in {name: None for line in contents.lines for name in line}:
         family, _, rest = name.rpartition("/")
@@ -118,8 +118,8 @@ def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
             f"{names[0].rpartition('/')[0]}: {', '.join(n.rpartition('/')[2] for n in names)}",
             "as logged",
             [
-                series(name, contents.lines, name, look)
-                for name, look in zip(names, "abcde", strict=False)
+                series(name, contents.lines, name, css_class)
+                for name, css_class in zip(names, "abcde", strict=False)
             ],
         )
         for names in few
@@ -127,29 +127,29 @@ def _others(contents: RunArtifacts, shown: set[str]) -> list[Markup | None]:
 
 
 def series(name: str, lines: Lines, key: str, css_class: str, *, sparse: bool = False) -> Series:
-    """The values of a key over the steps that have one."""
-    found = [(line["step"], line[key]) for line in lines if key in line and "step" in line]
-    x, y = zip(*found, strict=True) if found else ((), ())
+    """The values of a key over the steps that have it."""
+    points = [(line["step"], line[key]) for line in lines if key in line and "step" in line]
+    x, y = zip(*points, strict=True) if points else ((), ())
     return Series(name, np.array(x, float), np.array(y, float), css_class, sparse)
 
 
 def course(what: str, lines: Lines, key: str, floor: str = "") -> str:
-    """A title that says what the curve says."""
+    """A title that summarizes the curve."""
     values = [line[key] for line in lines if key in line]
     if len(values) < 2:
         return what
-    part = max(1, len(values) // 20)
-    first, last = np.median(values[:part]), np.median(values[-part:])
+    n = max(1, len(values) // 20)
+    first, last = np.median(values[:n]), np.median(values[-n:])
     if abs(last - first) <= _STILL * max(abs(first), abs(last)):
-        said = f"{what} stayed near {number(last, 3)}"
+        title = f"{what} stayed near {number(last, 3)}"
     else:
         verb = "fell" if last < first else "rose"
-        said = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
+        title = f"{what} {verb} from {number(first, 3)} to {number(last, 3)}"
     floors = [line[floor] for line in lines if floor in line]
-    return f"{said}; data against data {number(np.median(floors), 3)}" if floors else said
+    return f"{title}; data against data {number(np.median(floors), 3)}" if floors else title
 
 
 def grid(charts: list[Markup | None]) -> list[Markup]:
-    """Those charts that have something to show, side by side."""
+    """The charts that are not empty, side by side."""
     shown = [chart for chart in charts if chart is not None]
     return [tag("div", *shown, class_="charts")] if shown else []

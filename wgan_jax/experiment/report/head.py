@@ -1,4 +1,4 @@
-"""The top of a report: what was trained and how far, the few numbers, the samples."""
+"""Top of a report: title and progress, key figures, samples."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from wgan_jax.experiment.report.tables import speed
 
 
 def title(contents: RunArtifacts) -> str:
-    """What was trained."""
+    """The method and the data set."""
     return f"{method(contents.config)} on {subject(contents.config)}"
 
 
 def overview(contents: RunArtifacts) -> Markup:
     done, steps = _progress(contents)
-    said = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
-    state = "done" if done >= steps else "not finished when this was written"
+    progress = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
+    state = "done" if done >= steps else "not finished"
     several = contents.lines[-1].get("members", 0) if contents.lines else 0
-    means = f" {several:,.0f} runs side by side: curves are means over them." if several else ""
+    means = f" {several:,.0f} runs side by side: the curves show their means." if several else ""
     when = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
-    bar = tag("progress", value=done, max=max(steps, 1), aria_label=said)
+    bar = tag("progress", value=done, max=max(steps, 1), aria_label=progress)
     return tag(
         "header",
         tag("p", f"Run {contents.name}", class_="run"),
         tag("h1", title(contents)),
         bar,
-        tag("p", f"{said}, {state}.{means} Written {when}."),
+        tag("p", f"{progress}, {state}.{means} Written {when}."),
     )
 
 
@@ -41,50 +41,51 @@ def _progress(contents: RunArtifacts) -> tuple[int, int]:
 
 
 def figures(contents: RunArtifacts) -> Markup | None:
-    """The few numbers that one looks for first."""
+    """The key figures of a run."""
     known: dict[str, float] = flat(contents.evaluation)
     newest: dict[str, float] = {}
     for line in evaluations(contents):
         newest |= line
-    if known.get("step", -1) == newest.get("step"):  # of the same samples, with more draws
+    if known.get("step", -1) == newest.get("step"):  # same samples, more draws
         newest |= known
-    found = []
+    rows = []
     if "modes/found" in known and "modes/total" in known:
         modes = f"{known['modes/found']:,.0f} of {known['modes/total']:,.0f}"
-        found.append(("modes found", modes))
+        rows.append(("modes found", modes))
     if {"w1/value", "w1/lower", "w1/upper"} <= newest.keys():
         lower, upper = (number(newest[f"w1/{name}"], 3) for name in ("lower", "upper"))
-        words = _sized(", on {:,.0f} held-out data", newest, "w1/value/points")
-        found.append((f"W1: {lower} to {upper} with 95%{words}", number(newest["w1/value"], 3)))
+        words = _sized(", on {:,.0f} held-out examples", newest, "w1/value/points")
+        words = f"W1: {lower} to {upper} with 95% confidence{words}"
+        rows.append((words, number(newest["w1/value"], 3)))
     if "w1/exact" in known:
         words = f"exact W1{_sized(' of {:,.0f} samples', known, 'points')}"
-        found.append((f"{words}{_against(known, 'w1/floor')}", number(known["w1/exact"], 3)))
+        rows.append((f"{words}{_against(known, 'w1/floor')}", number(known["w1/exact"], 3)))
     elif "w1/minibatch" in newest:
         words = f"exact W1 of minibatches{_sized(' of {:,.0f}', newest, 'w1/minibatch/points')}"
         against = _against(newest, "w1/minibatch_floor")
-        found.append((f"{words}{against}", number(newest["w1/minibatch"], 3)))
+        rows.append((f"{words}{against}", number(newest["w1/minibatch"], 3)))
     if (median := speed(contents.lines)) is not None:
-        found.append(("iterations a second", number(median, 3)))
-    cells = [tag("div", tag("dd", value), tag("dt", name)) for name, value in found]
+        rows.append(("iterations per second", number(median, 3)))
+    cells = [tag("div", tag("dd", value), tag("dt", name)) for name, value in rows]
     return tag("dl", *cells, class_="figures") if cells else None
 
 
-def _sized(words: str, found: dict[str, float], points: str) -> str:
-    return words.format(found[points]) if points in found else ""
+def _sized(template: str, result: dict[str, float], points: str) -> str:
+    return template.format(result[points]) if points in result else ""
 
 
-def _against(found: dict[str, float], floor: str) -> str:
-    return f"; data against other data {number(found[floor], 3)}" if floor in found else ""
+def _against(result: dict[str, float], floor: str) -> str:
+    return f"; data against other data {number(result[floor], 3)}" if floor in result else ""
 
 
 def samples(contents: RunArtifacts) -> list[Markup]:
-    """The newest picture large, all of them as a strip to choose from."""
+    """The newest picture in large, and a strip of all pictures to choose from."""
     if not contents.pictures:
         return []
     step, uri = contents.pictures[-1]
-    said = f"Samples after {step:,} iterations"
+    caption = f"Samples after {step:,} iterations"
     pixels = "pixels" if _is_images(contents.config) else None
-    large = [_large(uri, said, pixels)]
+    large = [_large(uri, caption, pixels)]
     if contents.data is not None:
         large.append(_large(contents.data, "The data", pixels))
     strip = [
@@ -99,19 +100,19 @@ def samples(contents: RunArtifacts) -> list[Markup]:
         )
         for step, uri in contents.pictures
     ]
-    words = "All use the same latent noise. Click one to enlarge."
+    note = "All use the same latent noise. Click one to enlarge."
     if contents.config.get("ema_decay"):
-        words = f"Samples of the averaged weights. {words}"
+        note = f"Samples of the averaged weights. {note}"
     return [
         tag("div", *large, class_="pair"),
-        tag("p", words, class_="note"),
+        tag("p", note, class_="note"),
         tag("ol", *strip, class_="strip"),
     ]
 
 
-def _large(uri: str, said: str, look: str | None) -> Markup:
-    picture = tag("img", src=uri, alt=said, class_=look)
-    return tag("figure", picture, tag("figcaption", said), class_="large")
+def _large(uri: str, caption: str, css_class: str | None) -> Markup:
+    picture = tag("img", src=uri, alt=caption, class_=css_class)
+    return tag("figure", picture, tag("figcaption", caption), class_="large")
 
 
 def _is_images(config: dict[str, Any]) -> bool:

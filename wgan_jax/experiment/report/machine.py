@@ -12,7 +12,7 @@ import wgan_jax
 
 
 def machine() -> dict[str, str | int]:
-    """Devices, processor and versions; no name of a host or a user."""
+    """Return devices, processor and versions, without host or user names."""
     devices = jax.devices()
     return {
         "device": devices[0].device_kind,

@@ -1,4 +1,4 @@
-"""HTML whose text stays text: whatever is put in is escaped, unless it is markup."""
+"""HTML generation that escapes everything except markup."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ _VOID = frozenset({"img", "input", "meta", "br"})
 
 
 class Markup(str):
-    """Text that is HTML already. Only `tag` and `join` make it, and whoever vouches for it."""
+    """Text that is already HTML. Create it with `tag` and `join`, or only from trusted text."""
 
 
 def tag(name: str, *inside: object, **attributes: object) -> Markup:
-    """An element; `_` in an attribute's name is read as `-`, and one at its end dropped.
+    """Create an element; `_` in attribute names becomes `-`, and a trailing one is dropped.
 
-    An attribute that is None or False is left out, and one that is True stands alone.
+    Attributes that are None or False are left out; those that are True have no value.
 
     Example:
       >>> tag("p", "1 < 2, ", tag("b", "surely"), class_="note", data_step=3)
@@ -33,7 +33,7 @@ def tag(name: str, *inside: object, **attributes: object) -> Markup:
 
 
 def join(parts: Iterable[object]) -> Markup:
-    """Parts one after the other; text among them is escaped, None is left out."""
+    """Concatenate parts, escaping text and skipping None."""
     return Markup(
         "".join(
             part if isinstance(part, Markup) else html.escape(str(part))
@@ -44,7 +44,7 @@ def join(parts: Iterable[object]) -> Markup:
 
 
 def table(head: Iterable[object], rows: Iterable[Iterable[object]], caption: str) -> Markup:
-    """A table whose first column heads its rows; it scrolls by itself where it is too wide."""
+    """Create a table whose first column holds row headers; it scrolls if it is too wide."""
     columns = tag("tr", *(tag("th", name, scope="col") for name in head))
     body = [
         tag("tr", tag("th", first, scope="row"), *(tag("td", cell) for cell in rest))

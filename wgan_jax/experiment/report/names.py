@@ -1,4 +1,4 @@
-"""The field's names for what a config describes."""
+"""Common names of the methods and data sets that a config describes."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any
 
 from wgan_jax.experiment.config import Objective, Penalty
 
-ESTIMATES: dict[str, str] = {one.__name__: one.estimates for one in typing.get_args(Objective)}
-"""What the critic's estimate stands for, by the class of the objective."""
+ESTIMATES: dict[str, str] = {cls.__name__: cls.estimates for cls in typing.get_args(Objective)}
+"""Meaning of the critic's estimate, by the class of the objective."""
 
 _TITLES = {
-    one.__name__: one.title
+    cls.__name__: cls.title
     for union in (Objective, Penalty)
-    for one in typing.get_args(union)
-    if hasattr(one, "title")
+    for cls in typing.get_args(union)
+    if hasattr(cls, "title")
 }
 _DATASETS = {
     "Digits": "8 x 8 handwritten digits",
@@ -26,7 +26,7 @@ _DATASETS = {
 
 
 def method(config: dict[str, Any]) -> str:
-    """The name of the method that a config, as JSON, describes."""
+    """The name of the method that a JSON config describes."""
     objective, penalty = (_part(config, name) for name in ("objective", "penalty"))
     name = type_name(objective)
     if name == "Wasserstein":
@@ -36,28 +36,28 @@ def method(config: dict[str, Any]) -> str:
         if clip:
             return f"WGAN, weights clipped to ±{clip.get('c')}"
         return f"WGAN with a {critic} critic"
-    words = _TITLES.get(name, name or "A run")
+    title = _TITLES.get(name, name or "A run")
     if name == "JensenShannon" and objective.get("generator"):
-        words = f"{objective['generator']} GAN".replace("_", "-")
-        words = f"{words[0].upper()}{words[1:]}"
-    return f"{words} with {type_name(penalty)}" if penalty else words
+        title = f"{objective['generator']} GAN".replace("_", "-")
+        title = f"{title[0].upper()}{title[1:]}"
+    return f"{title} with {type_name(penalty)}" if penalty else title
 
 
 def subject(config: dict[str, Any]) -> str:
-    """What it was trained on."""
+    """The name of the data set that a JSON config describes."""
     dataset = _part(config, "dataset")
     name = type_name(dataset)
     if name == "Ring" and isinstance(dataset.get("modes"), int):
         return f"a ring of {dataset['modes']} Gaussians"
     if name in _DATASETS:
         return _DATASETS[name]
-    if path := dataset.get("path"):  # the user's own
+    if path := dataset.get("path"):  # user data
         return PurePath(str(path)).name
     return str(dataset.get("name", name or "its data"))
 
 
 def type_name(part: Any) -> str:
-    """The class that a part of a config names."""
+    """The class name of a part of a config."""
     return str(part.get("type", "")) if isinstance(part, dict) else ""
 
 

@@ -1,6 +1,6 @@
 "use strict";
 
-// The picture that is chosen from the strip becomes the large one.
+// Show the picture chosen from the strip in large.
 const large = document.querySelector(".large");
 const buttons = [...document.querySelectorAll(".strip button")];
 const choose = (button) => {
@@ -13,28 +13,28 @@ const choose = (button) => {
 for (const button of buttons) button.addEventListener("click", () => choose(button));
 if (buttons.length) choose(buttons[buttons.length - 1]);
 
-// A chart reads out the values nearest to the pointer, or to the arrow keys.
+// Show the values of a chart that are nearest to the pointer, or moved to by arrow keys.
 for (const plot of document.querySelectorAll(".plot")) {
   const curves = JSON.parse(plot.dataset.curves);
   const readout = plot.closest("figure").querySelector(".readout");
   const cursor = plot.querySelector(".cursor");
-  const places = [...new Set(curves.flatMap(([, across]) => across))].sort((a, b) => a - b);
-  let chosen = places.length - 1;
+  const positions = [...new Set(curves.flatMap(([, across]) => across))].sort((a, b) => a - b);
+  let chosen = positions.length - 1;
 
   const nearest = (values, at) =>
     values.reduce((best, v, i) => (Math.abs(v - at) < Math.abs(values[best] - at) ? i : best), 0);
   const read = () => {
-    const at = places[chosen];
+    const at = positions[chosen];
     const [, across, steps] = curves.find(([, values]) => values.includes(at));
-    const said = curves.map(([name, where, , values]) => `${name} ${values[nearest(where, at)]}`);
-    readout.textContent = `${steps[across.indexOf(at)]}: ${said.join(" · ")}`;
+    const texts = curves.map(([name, where, , values]) => `${name} ${values[nearest(where, at)]}`);
+    readout.textContent = `${steps[across.indexOf(at)]}: ${texts.join(" · ")}`;
     cursor.setAttribute("x1", 1000 * at);
     cursor.setAttribute("x2", 1000 * at);
     cursor.classList.add("on");
   };
   const point = (event) => {
     const box = plot.getBoundingClientRect();
-    chosen = nearest(places, (event.clientX - box.left) / box.width);
+    chosen = nearest(positions, (event.clientX - box.left) / box.width);
     read();
   };
   plot.addEventListener("pointermove", point);
@@ -42,7 +42,7 @@ for (const plot of document.querySelectorAll(".plot")) {
   plot.addEventListener("keydown", (event) => {
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (!by) return;
-    chosen = Math.min(Math.max(chosen + by, 0), places.length - 1);
+    chosen = Math.min(Math.max(chosen + by, 0), positions.length - 1);
     read();
     event.preventDefault();
   });

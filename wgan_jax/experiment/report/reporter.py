@@ -1,8 +1,8 @@
-"""report.html: a run on one page that needs nothing but itself.
+"""Builds report.html, a self-contained page about a run.
 
-The page is made from the files of a workdir alone. It trusts none of them: all text is escaped,
-pictures are decoded and drawn anew, and the page's own policy lets no request leave it and no
-script run but its own.
+The page is made from the files of a workdir alone, which are untrusted: all text is escaped,
+pictures are decoded and re-encoded, and the page's content security policy allows no requests
+and no scripts except its own.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ _HERE = Path(__file__).parent
 
 
 class Reporter:
-    """Keeps a run's report up to date, at most every half minute and for 1% of the time."""
+    """Keeps a run's report up to date, at most every 30 seconds and in at most 1% of the time."""
 
     def __init__(self, workdir: Path):
         self._workdir, self._due = workdir, time.monotonic() + _SECONDS_BETWEEN
         write_json(workdir / "machine.json", machine())
 
     def update(self, *, last: bool = False) -> None:
-        """Write the report if it is due. What goes wrong with it is told, and stops no run."""
+        """Write the report if it is due; errors are logged and never raised."""
         began = time.monotonic()
         if not last and began < self._due:
             return
         try:
             write_report(self._workdir)
-        except Exception as error:  # a page about the run must never end the run
+        except Exception as error:  # the report must never stop the run
             logger.warning(f"the report could not be written: {type(error).__name__}: {error}")
         took = time.monotonic() - began
         self._due = time.monotonic() + max(_SECONDS_BETWEEN, took / _SHARE)
 
 
 def write_report(workdir: Path) -> Path:
-    """Write `report.html` into a workdir, as a whole, and return its path.
+    """Write `report.html` into a workdir atomically, and return its path.
 
     Raises:
-      UserError: it holds no run, or cannot be written.
+      UserError: the workdir holds no run, or cannot be written to.
     """
     path = workdir / "report.html"
     text = page(read_artifacts(workdir))
@@ -63,12 +63,12 @@ def write_report(workdir: Path) -> Path:
 
 
 def page(contents: RunArtifacts) -> str:
-    """The report as HTML."""
+    """Return the report as HTML."""
     return html_page(head.title(contents), _body(contents))
 
 
 def html_page(title: str, body: Markup) -> str:
-    """A page that needs nothing but itself, with the reports' style and script."""
+    """Return a self-contained page with the reports' style and script."""
     script, style = ((_HERE / f"page.{kind}").read_text(encoding="utf-8") for kind in ("js", "css"))
     policy = (
         f"default-src 'none'; img-src data:; script-src {_digest(script)}; "
@@ -85,7 +85,7 @@ def html_page(title: str, body: Markup) -> str:
 
 
 def _body(contents: RunArtifacts) -> Markup:
-    parts = {
+    builders = {
         "Samples": head.samples,
         "Distance to the data": curves.distance,
         "Can the critic be trusted?": health,
@@ -96,8 +96,8 @@ def _body(contents: RunArtifacts) -> Markup:
         "Settings": tables.settings,
         "Speed and machine": tables.speed_and_machine,
     }
-    made = {heading: part(contents) for heading, part in parts.items()}
-    sections = [tag("section", tag("h2", name), *inside) for name, inside in made.items() if inside]
+    parts = {heading: build(contents) for heading, build in builders.items()}
+    sections = [tag("section", tag("h2", name), *part) for name, part in parts.items() if part]
     return join([head.overview(contents), head.figures(contents), *sections])
 
 

@@ -1,4 +1,4 @@
-"""Several runs on one page: their curves over each other, and what is known of each at its end."""
+"""Page that compares several runs: overlaid curves, and the newest evaluation of each."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.reporter import html_page
 from wgan_jax.files import atomic_write
 
-LARGEST = 5  # runs, as many as there are colors
+LARGEST = 5  # runs, one for each color
 _LOGGED = {"critic/estimate": "The critic's estimate", "critic/loss": "The critic's loss"}
 
 
 def write_page(path: Path, workdirs: list[Path], comparison: Comparison | None = None) -> None:
-    """Write a page that compares runs, from their files alone, and with bounds where given.
+    """Write a page that compares runs, from their files alone, with bounds if given.
 
     Raises:
-      UserError: a folder that holds no run.
+      UserError: a folder holds no run.
     """
     contents = [read_artifacts(workdir) for workdir in workdirs]
     names = short_names([str(workdir.resolve()) for workdir in workdirs])
@@ -55,7 +55,7 @@ def _about(name: str, contents: RunArtifacts) -> Markup:
 
 
 def _bounds(comparison: Comparison) -> list[Markup]:
-    """The table of the bounds, and what follows from them."""
+    """The table of the bounds, and the conclusions from them."""
     names = short_names([candidate.name for candidate, _ in comparison.rows])
     cells = [
         [
@@ -73,10 +73,10 @@ def _bounds(comparison: Comparison) -> list[Markup]:
 
 
 def _over_training(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
-    """A chart for each metric that has a title, and of the critic's own numbers."""
-    found, lines = [evaluations(each) for each in contents], [each.lines for each in contents]
+    """A chart for each metric that has a title, and for the critic's own numbers."""
+    measured, lines = [evaluations(each) for each in contents], [each.lines for each in contents]
     charts = [
-        _overlaid(metric.title, names, found, key, sparse=True, zero=metric.is_distance)
+        _overlaid(metric.title, names, measured, key, sparse=True, zero=metric.is_distance)
         for key, metric in METRICS.items()
         if metric.title
     ]
@@ -93,30 +93,30 @@ def _overlaid(
     sparse: bool = False,
     zero: bool = False,
 ) -> Markup | None:
-    """A chart with a curve for each run."""
+    """A chart with one curve per run."""
     series = [
-        curves.series(name, lines, key, look, sparse=sparse)
-        for name, lines, look in zip(names, runs, "abcde", strict=False)
+        curves.series(name, lines, key, css_class, sparse=sparse)
+        for name, lines, css_class in zip(names, runs, "abcde", strict=False)
     ]
-    return chart(title, "a curve for each run", series, zero=zero)
+    return chart(title, "one curve per run", series, zero=zero)
 
 
 def _evaluations(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
-    """A row for each measure, a column for each run."""
-    found = [_newest(each) for each in contents]
-    measures = dict.fromkeys(row.name for each in found for row in rows(each))
+    """A table with a row per measure and a column per run."""
+    newest = [_newest(each) for each in contents]
+    measures = dict.fromkeys(row.name for each in newest for row in rows(each))
     if not measures:
         return []
     cells = []
     for name in measures:
         metric = metric_of(name)
         about = join([name, tag("small", metric.meaning if metric else "")])
-        cells.append([about, *(number(each[name]) if name in each else "" for each in found)])
+        cells.append([about, *(number(each[name]) if name in each else "" for each in newest)])
     return [table(["measure", *names], cells, "The newest evaluation of each run")]
 
 
 def _newest(contents: RunArtifacts) -> dict[str, float]:
-    """The newest evaluation, with what evaluation.json adds to it."""
+    """The newest evaluation, with the numbers that evaluation.json adds."""
     logged: dict[str, float] = (evaluations(contents) or [{}])[-1]
-    kept = flat(contents.evaluation)
-    return logged | kept if kept.get("step", -1) >= logged.get("step", -1) else logged
+    final = flat(contents.evaluation)
+    return logged | final if final.get("step", -1) >= logged.get("step", -1) else logged

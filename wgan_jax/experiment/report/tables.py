@@ -1,4 +1,4 @@
-"""The tables of a report: evaluation, settings, machine."""
+"""Tables of a report: evaluation, settings, machine."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from wgan_jax.experiment.report.markup import Markup, join, table, tag
 from wgan_jax.experiment.report.names import type_name
 
 _ROWS = 64
-_ABOUT = ("type", "format", "wgan_jax")  # of the file, not of the run
+_ABOUT = ("type", "format", "wgan_jax")  # describe the file, not the run
 _LEAVES = {"error": "standard error", "baseline": "real against real", "points": "samples"}
 
 
 def evaluation(contents: RunArtifacts) -> list[Markup]:
-    """A row a measure: value, error, the same for real against real, samples."""
-    found = flat(contents.evaluation)
-    step = found.get("step")
-    measured = rows(found)
-    kept = [leaf for leaf in _LEAVES if any(getattr(row, leaf) is not None for row in measured)]
+    """One row per measure: value, error, real against real, samples."""
+    result = flat(contents.evaluation)
+    step = result.get("step")
+    measured = rows(result)
+    leaves = [leaf for leaf in _LEAVES if any(getattr(row, leaf) is not None for row in measured)]
     cells = [
         [
             join([row.name, tag("small", row.metric.meaning)]),
             *(
                 "" if x is None else number(x)
-                for x in (row.value, *(getattr(row, leaf) for leaf in kept))
+                for x in (row.value, *(getattr(row, leaf) for leaf in leaves))
             ),
         ]
         for row in measured
@@ -42,12 +42,12 @@ def evaluation(contents: RunArtifacts) -> list[Markup]:
         return []
     when = f"After {step:,.0f} iterations" if step is not None else "At the newest checkpoint"
     if contents.evaluation.get("weights") == "averaged":
-        when = f"{when}, samples of the averaged weights"
-    return [table(["measure", "value", *(_LEAVES[leaf] for leaf in kept)], cells, when)]
+        when = f"{when}, with the averaged weights"
+    return [table(["measure", "value", *(_LEAVES[leaf] for leaf in leaves)], cells, when)]
 
 
 def members(contents: RunArtifacts) -> list[Markup]:
-    """A row for each member of a sweep."""
+    """One row per member of a sweep."""
     lines = contents.members[:_ROWS]
     names = [name for name in members_columns(lines) if name != "step"]
     if not names:
@@ -56,11 +56,11 @@ def members(contents: RunArtifacts) -> list[Markup]:
     more = (
         f", the first {_ROWS} of {len(contents.members)}" if len(contents.members) > _ROWS else ""
     )
-    found = [table(names, cells, f"The newest evaluation of each member{more}")]
+    parts = [table(names, cells, f"The newest evaluation of each member{more}")]
     row = lines[0]
     if isinstance(row.get("points"), int) and {"weights", "data"} <= row.keys():
-        found.append(tag("p", members_note(row), class_="note"))
-    return found
+        parts.append(tag("p", members_note(row), class_="note"))
+    return parts
 
 
 def _cell(value: Any) -> str:
@@ -68,7 +68,7 @@ def _cell(value: Any) -> str:
 
 
 def settings(contents: RunArtifacts) -> list[Markup]:
-    """One row a part; what is no part comes last."""
+    """One row per part of the config; plain values come last."""
     parts = {k: v for k, v in contents.config.items() if isinstance(v, dict)}
     plain = {k: v for k, v in contents.config.items() if k not in parts and k not in _ABOUT}
     rows = [
@@ -81,9 +81,9 @@ def settings(contents: RunArtifacts) -> list[Markup]:
     ]
     again = f"python train.py --config {contents.name}/config.json --workdir AGAIN"
     return [
-        table(["part", "settings"], rows, "What the run is made of"),
+        table(["part", "settings"], rows, "Configuration of the run"),
         tag("dl", *others, class_="fields"),
-        tag("p", "The same run again: ", tag("code", again)),
+        tag("p", "To repeat the run: ", tag("code", again)),
     ]
 
 
@@ -110,22 +110,22 @@ def speed_and_machine(contents: RunArtifacts) -> list[Markup]:
     rows = [[_plain(name), _value(value)] for name, value in contents.machine.items()]
     median, seconds = speed(contents.lines), _seconds(contents.lines)
     if median is not None:
-        rows = [["speed", f"{number(median, 3)} generator iterations a second, median"], *rows]
+        rows = [["speed", f"{number(median, 3)} generator iterations per second, median"], *rows]
     if seconds is not None:
         rows.insert(1, ["time in training", duration(seconds)])
         if spent := sum(line.get("time/evaluation", 0) for line in contents.lines):
-            share = f" ({spent / seconds:.0%} of that)" if seconds > 0 else ""
-            rows.insert(2, ["time in evaluations", f"{duration(spent)}{share}, apart from it"])
+            share = f" ({spent / seconds:.0%} of the training time)" if seconds > 0 else ""
+            rows.insert(2, ["time in evaluations", f"{duration(spent)}{share}, in addition to it"])
     return [table(["what", "value"], rows, "Where it ran")] if rows else []
 
 
 def speed(lines: Lines) -> float | None:
-    found = [line["time/steps_per_second"] for line in lines if "time/steps_per_second" in line]
-    return float(np.median(found)) if found else None
+    speeds = [line["time/steps_per_second"] for line in lines if "time/steps_per_second" in line]
+    return float(np.median(speeds)) if speeds else None
 
 
 def _seconds(lines: Lines) -> float | None:
-    """What the logged speeds add up to, compiling apart from it."""
+    """Training time that the logged speeds add up to, without compilation."""
     spent = [
         (line["step"] - before["step"]) / line["time/steps_per_second"]
         for before, line in pairwise([{"step": 0}, *lines])

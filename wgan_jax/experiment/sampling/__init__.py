@@ -1,1 +1,1 @@
-"""Samples of a trained generator, and the files that they are written to."""
+"""Sampling from a trained generator, and the files of samples."""

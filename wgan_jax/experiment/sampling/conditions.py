@@ -1,4 +1,4 @@
-"""Conditions that samples are drawn for: of the data, some of them set, or of a file."""
+"""Conditions of samples: from the data, with some columns set, or from a file."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)
 
-# The conditions that are kept of large data are some of them, which need not reach both ends.
-_NEAR = 0.01
+# For large data only some conditions are recorded, which may not include the extremes.
+_MARGIN = 0.01
 
 
 def choose_conditions(
@@ -25,17 +25,17 @@ def choose_conditions(
     condition: tuple[tuple[str, str], ...],
     file: str | None,
 ) -> PyTree:
-    """Conditions as networks take them, vectors [m, k] or pairs (labels [m], vectors).
+    """Choose conditions in network form, vectors [m, k] or pairs (labels [m], vectors).
 
     Args:
-      rows: those of the data.
-      schema: of the run.
-      label: the one class that is wanted, or None.
-      condition: columns with the values that they are set to.
-      file: with a condition for each sample, in the units of the data.
+      rows: conditions of the data.
+      schema: schema of the run.
+      label: the only class to draw, or None.
+      condition: names of columns and the values to set them to.
+      file: file with a condition for each sample, in the units of the data.
 
     Raises:
-      UserError: a column, value, class or file that the run does not know.
+      UserError: an unknown column, value or class, or an invalid file.
     """
     *labels, vectors = map(np.asarray, jax.tree.leaves(rows))
     seen = vectors
@@ -60,19 +60,19 @@ def choose_conditions(
 
 
 def _warn_of_extrapolation(vectors: np.ndarray, seen: np.ndarray, schema: Schema) -> None:
-    """Say which numbers are asked for that lie outside of those trained on."""
+    """Warn of requested numbers outside the range of the training data."""
     assert schema.conditions is not None
     for name, place, center, scale in schema.conditions.standardized():
         known, asked = seen[:, place], vectors[:, place]
-        room = _NEAR * np.ptp(known) + 1e-5
-        if asked.min() < known.min() - room or asked.max() > known.max() + room:
-            unit = 1e-6 * scale  # rounding of float32 is less, and would be told as 1e-07 for 0
+        margin = _MARGIN * np.ptp(known) + 1e-5
+        if asked.min() < known.min() - margin or asked.max() > known.max() + margin:
+            unit = 1e-6 * scale  # hides float32 rounding errors, such as 1e-07 instead of 0
             low, high, least, most = (
                 f"{round((float(x) * scale + center) / unit) * unit:.4g}"
                 for x in (known.min(), known.max(), asked.min(), asked.max())
             )
             wanted = least if least == most else f"{least} to {most}"
             logger.warning(
-                f"warning: {name} is asked for at {wanted}, and the data lie from {low} to {high}: "
-                f"beyond them the generator extrapolates"
+                f"warning: {name} is set to {wanted}, but the data range from {low} to {high}: "
+                f"outside this range the generator extrapolates"
             )

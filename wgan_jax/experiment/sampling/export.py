@@ -1,4 +1,4 @@
-"""Generators for use without this package: a program of `jax.export`, or weights by name."""
+"""Export of generators for use without this package: `jax.export` programs or weights."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ _RANGE = "pixels in [-1, 1]"
 
 
 def beside(path: Path) -> Path:
-    """The file of words about a program."""
+    """Returns the path of the JSON description of a program."""
     return path.with_suffix(".json")
 
 
 def export_generator(sampler: GeneratorSampler, path: Path) -> None:
-    """Writes the generator to `path`, and to a .json beside a program what it takes and gives.
+    """Writes the generator to `path`; for a program, also a .json that describes it.
 
     Args:
-      sampler: of the run or member, with the weights that are wanted.
-      path: .jax, a program for CPU, CUDA and TPU; or .safetensors, its weights.
+      sampler: sampler of the run or member, with the weights to export.
+      path: .jax for a program for CPU, CUDA and TPU; .safetensors for the weights.
 
     Raises:
-      UserError: a file that cannot be written, or units that float32 does not hold.
+      UserError: a file cannot be written, or float32 cannot represent the units.
     """
     about = describe(sampler)
     if path.suffix == ".safetensors":
@@ -57,7 +57,7 @@ def export_generator(sampler: GeneratorSampler, path: Path) -> None:
         data = export_program(sampler).serialize()
     except ImportError as error:
         raise UserError(
-            f"a program is written by flatbuffers; run: pip install flatbuffers ({error})"
+            f"writing a program needs flatbuffers; run: pip install flatbuffers ({error})"
         ) from error
     with atomic_write(path) as file:
         file.write(data)
@@ -65,17 +65,17 @@ def export_generator(sampler: GeneratorSampler, path: Path) -> None:
 
 
 def export_program(sampler: GeneratorSampler) -> jax.export.Exported:
-    """The generator as a program of noise [n, dim], label [n] and condition [n, k], for any n."""
+    """Exports the generator as a function of noise [n, dim], label [n] and condition [n, k]."""
     (n,) = jax.export.symbolic_shape("n")
     program = jax.jit(_program(sampler))
     return jax.export.export(program, platforms=PLATFORMS)(*_structs(_inputs(sampler), n))
 
 
 def describe(sampler: GeneratorSampler) -> dict[str, Any]:
-    """What an exported generator takes and gives, as JSON values.
+    """Returns a description of an exported generator's inputs and output, as JSON values.
 
     Raises:
-      UserError: units that float32 does not hold.
+      UserError: float32 cannot represent the units.
     """
     _require_float32(sampler.schema)
     inputs, units = _inputs(sampler), sampler.schema.units
@@ -97,7 +97,7 @@ def describe(sampler: GeneratorSampler) -> dict[str, Any]:
 
 
 def _inputs(sampler: GeneratorSampler) -> list[dict[str, Any]]:
-    """What an exported generator takes, in order."""
+    """Describes the inputs of an exported generator, in order."""
     config, schema = sampler.config, sampler.schema
     noise = "uniform from -1 to 1" if isinstance(config.latent, Uniform) else "standard normal"
     inputs: list[dict[str, Any]] = [
@@ -116,12 +116,12 @@ def _inputs(sampler: GeneratorSampler) -> list[dict[str, Any]]:
 
 
 def _structs(inputs: list[dict[str, Any]], n: Any) -> list[jax.ShapeDtypeStruct]:
-    """Shapes and dtypes of `n` of each input, which may be symbolic."""
+    """Returns shapes and dtypes of the inputs for batch size `n`, which may be symbolic."""
     return [jax.ShapeDtypeStruct((n, *each["shape"][1:]), each["dtype"]) for each in inputs]
 
 
 def _program(sampler: GeneratorSampler) -> Callable[..., Array]:
-    """Samples in units, by noise and what they are conditioned on in units."""
+    """Returns the function from noise and conditions, in units, to samples in units."""
     config, schema = sampler.config, sampler.schema
     network, native = from_linen(config.generator), config.dataset.native_size
     params, stats, _ = sampler.state.generator
@@ -142,12 +142,12 @@ def _program(sampler: GeneratorSampler) -> Callable[..., Array]:
 
 
 def _require_float32(schema: Schema) -> None:
-    """Refuse units whose numbers are infinite in the precision of the program."""
+    """Rejects units with values that overflow float32."""
     for units in (schema.units, schema.conditions):
         numbers = [] if units is None else jax.tree.leaves(units.to_json())
         floats = np.array([x for x in numbers if isinstance(x, float)])
         if not np.isfinite(floats.astype(np.float32)).all():
             raise UserError(
                 "the data have values beyond float32, in which an exported generator computes: "
-                "train on them in another unit"
+                "train on data in another unit"
             )

@@ -1,4 +1,4 @@
-"""Reads samples from files as `sample` writes them."""
+"""Reads samples from files in the formats of `wgan-jax sample`."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from wgan_jax.experiment.evaluation.samples import examples_of, sample_shape
 
 
 def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
-    """The samples [n, ...] of a file in the numbers of networks.
+    """Reads the samples [n, ...] of a file, scaled like network outputs.
 
     Args:
-      path: .npy, .npz, .csv or .parquet.
-      dataset: the config of the data that a generator was trained on.
-      data: the same, open.
+      path: a .npy, .npz, .csv or .parquet file.
+      dataset: config of the data set that the generator was trained on.
+      data: the same data set, open.
 
     Raises:
-      UserError: no such file, or samples of another shape than the data have.
+      UserError: the file cannot be read, or its samples do not have the shape of the data.
     """
     shape = sample_shape(data)
     if data.units is not None:
@@ -42,29 +42,29 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
     else:
         x = np.asarray(open_array(str(path), samples_key(str(path)), "an array of its own"))
     if x.ndim == 4 and x.shape[1] == dataset.native_size:
-        x = _in_margin(x, shape)
+        x = _pad_to(x, shape)
     if x.shape[1:] != shape:
         raise UserError(f"{path} holds samples of shape {x.shape[1:]}, but the data have {shape}")
     return x
 
 
 def as_written(samples: np.ndarray, dataset: Any, data: Dataset) -> np.ndarray:
-    """A generator's samples [n, ...] as they are read from a file that `sample` wrote."""
+    """Returns samples [n, ...] as if they had been written by `sample` and read back."""
     if data.units is not None:
         return data.units.as_written(samples)
     if not dataset.native_size or samples.ndim != 4:
         return samples
-    return _in_margin(cut_to_middle(samples, dataset.native_size), samples.shape[1:])
+    return _pad_to(cut_to_middle(samples, dataset.native_size), samples.shape[1:])
 
 
-def _in_margin(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Images of a native size in the black margin that training put around them."""
-    room = [whole - part for whole, part in zip(shape[:2], images.shape[1:3], strict=True)]
-    sides = [(0, 0), *((more // 2, more - more // 2) for more in room), (0, 0)]
-    return np.pad(images, sides, constant_values=-1.0)
+def _pad_to(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Pads images of the native size with the black margin that they have in training."""
+    missing = [full - native for full, native in zip(shape[:2], images.shape[1:3], strict=True)]
+    margins = [(0, 0), *((n // 2, n - n // 2) for n in missing), (0, 0)]
+    return np.pad(images, margins, constant_values=-1.0)
 
 
 def _rows(data: Dataset) -> np.ndarray:
-    """All rows of a finite data set."""
+    """Returns all rows of a finite data set."""
     assert data.size is not None
     return examples_of(next(data.draws(jax.random.key(0), data.size, 1)))

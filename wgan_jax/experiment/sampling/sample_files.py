@@ -1,4 +1,4 @@
-"""Writes samples: a picture, an animation, arrays, a table, or a folder of pictures."""
+"""Writes samples as a picture, an animation, arrays, a table, or a folder of pictures."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from wgan_jax.experiment.sampling.sample_tables import write_csv, write_parquet
 from wgan_jax.experiment.schema import Arrays, Schema
 from wgan_jax.files import atomic_write, temporary_folder
 
-_OURS = re.compile(r"\d{6,}(-label-\d+)?\.png")
+_PICTURE_NAME = re.compile(r"\d{6,}(-label-\d+)?\.png")
 _ANIMATED, _TABLES = (".gif", ".apng"), {".csv": write_csv, ".parquet": write_parquet}
 _ARRAYS = (".npy", ".npz")
-_MOST_TOGETHER = 2**16  # samples that a picture, or walks, hold in memory
+_MAX_TOGETHER = 2**16  # samples that one picture or animation holds in memory
 FORMS = (".png", ".npy", ".npz", *_TABLES, *_ANIMATED)
 
 
-def _no_picture(shape: tuple[int, ...]) -> str:
+def _alternatives(shape: tuple[int, ...]) -> str:
     return ", ".join(_TABLES if len(shape) == 1 else _ARRAYS)
 
 
 def is_folder(path: str) -> bool:
-    """Whether an --out names a folder of pictures."""
+    """Returns whether an --out names a folder of pictures."""
     return path.endswith(os.sep) or Path(path).is_dir() or not Path(path).suffix
 
 
@@ -42,29 +42,29 @@ def is_animated(path: Path) -> bool:
 
 
 def require_few(num: int) -> None:
-    """Refuse pictures, or frames of walks, of more samples than are kept in memory together.
+    """Rejects pictures or interpolations of more samples than fit in memory together.
 
     Raises:
-      UserError: there would be more.
+      UserError: `num` is too large.
     """
-    if num > _MOST_TOGETHER:
+    if num > _MAX_TOGETHER:
         raise UserError(
-            f"a picture or walks hold at most {_MOST_TOGETHER:,} samples, got {num:,}: "
-            "take a smaller --num, or arrays, a table or a folder without --interpolate"
+            f"a picture or interpolations hold at most {_MAX_TOGETHER:,} samples, got {num:,}: "
+            "use a smaller --num, or arrays, a table or a folder without --interpolate"
         )
 
 
 def write_samples(
     blocks: Iterator[Arrays], num: int, path: Path, *, folder: bool, schema: Schema | None = None
 ) -> None:
-    """Writes `num` samples to a grid (.png), arrays, a table, or each to a picture in a folder.
+    """Writes `num` samples as a grid (.png), arrays, a table, or a folder of pictures.
 
-    Arrays (.npy, .npz) and tables (.csv, .parquet) are in the units of the schema. A file appears
-    when it is whole. All but grids take memory for one block.
+    Arrays (.npy, .npz) and tables (.csv, .parquet) are in the units of the schema. Files are
+    written atomically. All formats except grids take memory for one block.
 
     Raises:
-      UserError: samples that no picture or table shows, more than a picture or the disk holds, or
-        a file that cannot be written.
+      UserError: the samples do not fit the format, are too many for a picture or the disk, or
+        the file cannot be written.
     """
     if not folder and path.suffix not in (*_ARRAYS, *_TABLES):
         require_few(num)
@@ -73,10 +73,10 @@ def write_samples(
     shape = first["samples"].shape[1:]
     if path.suffix in _TABLES and not folder:
         columns = map(schema.columns, blocks)
-        _whole(path, lambda file: _TABLES[path.suffix](columns, file))
+        _write_file(path, lambda file: _TABLES[path.suffix](columns, file))
         return
     if len(shape) != 3 and (folder or (path.suffix not in _ARRAYS and shape != (2,))):
-        raise UserError(f"samples of shape {shape} make no such picture; use {_no_picture(shape)}")
+        raise UserError(f"samples of shape {shape} are not images; use {_alternatives(shape)}")
     if folder:
         _write_folder(blocks, path)
     elif path.suffix in _ARRAYS:
@@ -84,42 +84,42 @@ def write_samples(
     else:
         samples = np.concatenate([block["samples"] for block in blocks])
         draw = plots.image_grid if len(shape) == 3 else plots.points
-        _whole(path, lambda file: draw(samples, file))
+        _write_file(path, lambda file: draw(samples, file))
 
 
 def write_walks(frames: Iterable[Arrays], path: Path, schema: Schema | None = None) -> None:
-    """Writes walks as rows of a grid (.png), as arrays [num, frames, ...] (.npz), or moving.
+    """Writes interpolations as rows of a grid (.png), arrays [num, frames, ...], or an animation.
 
     Raises:
-      UserError: as `write_samples`.
+      UserError: as for `write_samples`.
     """
-    taken = list(frames)
-    steps = [frame["samples"] for frame in taken]
+    frames = list(frames)
+    steps = [frame["samples"] for frame in frames]
     if path.suffix in _TABLES:
-        raise UserError(f"walks between latents make no table: use {', '.join(_ARRAYS)}")
+        raise UserError(f"interpolations do not fit a table: use {', '.join(_ARRAYS)}")
     if steps[0].ndim != 4 and path.suffix not in _ARRAYS:
-        raise UserError(f"samples of shape {steps[0].shape[1:]} make no such picture; use .npz")
+        raise UserError(f"samples of shape {steps[0].shape[1:]} are not images; use .npz")
     if path.suffix in _ANIMATED:
-        _whole(path, lambda file: plots.animation(steps, file, form=path.suffix))
+        _write_file(path, lambda file: plots.animation(steps, file, form=path.suffix))
         return
     rows = np.stack(steps, 1)
     if path.suffix in _ARRAYS:
-        arrays = (schema or Schema()).arrays({**taken[0], "samples": rows})
+        arrays = (schema or Schema()).arrays({**frames[0], "samples": rows})
         _write_arrays(iter([arrays]), len(rows), path)
     else:
         images, columns = rows.reshape(-1, *rows.shape[2:]), rows.shape[1]
-        _whole(path, lambda file: plots.image_grid(images, file, columns))
+        _write_file(path, lambda file: plots.image_grid(images, file, columns))
 
 
-def _whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
-    with _told(path):
+def _write_file(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    with _reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         write(file)
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
+def _reporting(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
@@ -127,8 +127,8 @@ def _told(path: Path) -> Iterator[None]:
 
 
 def _write_folder(blocks: Iterable[Arrays], path: Path) -> None:
-    """Write beside the place, then move there: a failure leaves nothing half."""
-    with _told(path):
+    """Writes to a temporary folder and moves it into place: failures leave no partial results."""
+    with _reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(path.parent) as part:
             _write_pictures(blocks, part)
@@ -139,9 +139,9 @@ def _write_folder(blocks: Iterable[Arrays], path: Path) -> None:
 
 
 def _replace_pictures(part: Path, folder: Path) -> None:
-    """Put new pictures where older ones of ours were; what else the folder holds stays."""
+    """Replaces former pictures of samples in a folder; leaves its other files alone."""
     for old in folder.iterdir():
-        if _OURS.fullmatch(old.name):
+        if _PICTURE_NAME.fullmatch(old.name):
             old.unlink()
     for new in part.iterdir():
         new.replace(folder / new.name)
@@ -164,33 +164,33 @@ def _write_pictures(blocks: Iterable[Arrays], folder: Path) -> None:
 
 
 def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
-    """Samples as a .npy with what belongs to them in a second one, or all of it in a .npz."""
+    """Writes samples to a .npy, with labels and conditions in others, or all to a .npz."""
     first = next(blocks)
     blocks = itertools.chain([first], blocks)
     _require_space(num * sum(x[:1].nbytes for x in first.values()), path)
     if path.suffix == ".npz":
-        _whole(path, lambda file: _write_npz(blocks, num, file))
+        _write_file(path, lambda file: _write_npz(blocks, num, file))
         return
     rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
-    _whole(path, lambda file: _write_npy(blocks, num, file, rest))
+    _write_file(path, lambda file: _write_npy(blocks, num, file, rest))
     for name, arrays in rest.items():
         joined = np.concatenate(arrays)
-        beside = path.with_name(f"{path.stem}-{name}.npy")
-        _whole(beside, lambda file, x=joined: np.save(file, x, allow_pickle=False))  # type: ignore[misc]
+        sibling = path.with_name(f"{path.stem}-{name}.npy")
+        _write_file(sibling, lambda file, x=joined: np.save(file, x, allow_pickle=False))  # type: ignore[misc]
 
 
 def _require_space(size: int, path: Path) -> None:
-    with _told(path):
+    with _reporting(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(path.parent).free
     if size > free:
-        raise UserError(f"{path} would take {size:,} bytes, and its disk has {free:,} left")
+        raise UserError(f"{path} would take {size:,} bytes, but its disk has {free:,} left")
 
 
 def _write_npy(
     blocks: Iterable[Arrays], num: int, file: IO[bytes], rest: dict[str, list[np.ndarray]]
 ) -> None:
-    """Samples written as they come; what belongs to them, small, is kept in `rest`."""
+    """Streams samples to a file; collects the smaller arrays of each block in `rest`."""
     for number, block in enumerate(blocks):
         samples = np.ascontiguousarray(block["samples"])
         if number == 0:

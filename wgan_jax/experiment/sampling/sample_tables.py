@@ -1,4 +1,4 @@
-"""Samples as tables, .csv and .parquet, a block of columns at a time."""
+"""Writers of samples as .csv and .parquet tables, one block of rows at a time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Table = dict[str, np.ndarray]
 
 
 def write_csv(blocks: Iterable[Table], file: BinaryIO) -> None:
-    """Writes the names of the columns and then the rows, in UTF-8.
+    """Writes a header of column names and then the rows, in UTF-8.
 
     Example:
       >>> file = io.BytesIO()
@@ -61,5 +61,5 @@ def _type(pyarrow: Any, dtype: np.dtype) -> Any:
 
 
 def _texts(values: np.ndarray) -> list[str]:
-    """Numbers with as many digits as tell them from others of their type."""
+    """Formats numbers with the digits that identify them within their dtype."""
     return [str(value) for value in values]

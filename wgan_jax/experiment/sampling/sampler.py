@@ -1,4 +1,4 @@
-"""Samples of a trained generator, a block at a time."""
+"""Sampling from a trained generator, one block at a time."""
 
 from __future__ import annotations
 
@@ -33,31 +33,31 @@ BLOCK, _WAYPOINTS = 500, 4
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SampleSpec:
-    """Which samples are wanted."""
+    """Options for sampling from a generator."""
 
     num: int | None = 64
-    """Number of samples, or of interpolations; None for as many as a file has conditions."""
+    """Number of samples or interpolations; None for one per condition of a file."""
     seed: int = 0
     """Seed of the latents."""
     weights: Literal["ema", "raw"] | None = None
-    """Averaged or last weights; by default averaged where the run keeps an average."""
+    """Averaged or last weights; by default averaged if the run keeps an average."""
     truncation: float | None = None
-    """Bound that latents are truncated to; None for no bound."""
+    """Truncate latents to this bound; None for no truncation."""
     label: int | None = None
-    """The one class to draw; if None, all in the proportions of the data."""
+    """The only class to draw; None for all classes in the proportions of the data."""
     condition: tuple[tuple[str, str], ...] = ()
-    """Columns of the condition with the values they are set to; others are drawn from the data."""
+    """Condition columns and their fixed values; other columns are drawn from the data."""
     conditions: str | None = None
     """File with a condition for each sample."""
 
 
 @dataclasses.dataclass(frozen=True)
 class GeneratorSampler:
-    """A trained generator, and which of its samples are wanted.
+    """A trained generator together with a `SampleSpec`.
 
     Attributes:
-      rows: conditions to draw from, of a generator that takes vectors; where the spec names a file
-        they are used in its order.
+      rows: conditions to draw from, for a generator that takes vectors; if the spec names a file,
+        its conditions are used in order.
     """
 
     config: Config
@@ -69,13 +69,14 @@ class GeneratorSampler:
 
     @property
     def num(self) -> int:
-        """How many samples there will be."""
+        """Number of samples to draw."""
         return self.spec.num if self.spec.num is not None else _length(self.rows)
 
     def blocks(self) -> Iterator[Arrays]:
-        """`samples` [block, ...] with their `labels` and `conditions`, `num` in all.
+        """Yields `samples` [block, ...] with their `labels` and `conditions`, `num` in total.
 
-        All blocks but the last are of one size: one compile, and memory for one block.
+        All blocks except the last have the same size, so there is one compilation, and memory
+        for one block.
         """
         key, left, i = jax.random.key(self.spec.seed), self.num, 0
         draw = self._draw()
@@ -85,10 +86,9 @@ class GeneratorSampler:
             left, i = left - BLOCK, i + 1
 
     def interpolate(self, frames: int, *, tour: bool) -> Iterator[Arrays]:
-        """`num` interpolations between latents, a frame [num, ...] at a time.
+        """Yields `num` interpolations between latents, one frame [num, ...] at a time.
 
-        From one latent to another in `frames` steps, or as a tour of four that
-        ends where it begins.
+        They go from one latent to another in `frames` steps, or on a closed tour of four.
         """
         noise, num = self.config.latent, self.num
         keys = jax.random.split(jax.random.key(self.spec.seed), _WAYPOINTS + 1)
@@ -102,7 +102,7 @@ class GeneratorSampler:
                 yield self._arrays(decode(self.state, z if condition is None else (z, condition)))
 
     def _draw(self) -> Callable[[GANState, Array, Array], PyTree]:
-        """One block by its key and number: the run's own `generate` unless latents are chosen."""
+        """Returns a function that draws a block: `gan.generate`, unless latents are chosen."""
         spec = self.spec
         if (spec.truncation, spec.label, spec.condition, spec.conditions) == (None, None, (), None):
             return lambda state, key, i: self.gan.generate(state, key, BLOCK)
@@ -122,7 +122,7 @@ class GeneratorSampler:
         return noise(key, n) if bound is None else noise.truncated(key, n, bound)
 
     def _condition(self, key: Array, n: int, block: Array) -> PyTree | None:
-        """Conditions of a block of `n`: drawn as often as in the data, or those of the file."""
+        """Returns `n` conditions: drawn with the data's frequencies, or those of the file."""
         latent = conditional_latent(self.config)
         if isinstance(latent, Labelled):
             if self.spec.label is not None:
@@ -144,8 +144,8 @@ class GeneratorSampler:
         samples = cut_to_middle(samples, size) if size and samples.ndim == 4 else samples
         condition = block[1] if isinstance(block, tuple) else None
         labels, vectors = map(jax.device_get, label_and_vector(condition))
-        found = {"samples": samples, "labels": labels, "conditions": vectors}
-        return {name: array for name, array in found.items() if array is not None}
+        arrays = {"samples": samples, "labels": labels, "conditions": vectors}
+        return {name: array for name, array in arrays.items() if array is not None}
 
 
 def _length(rows: PyTree) -> int:
@@ -159,31 +159,31 @@ def open_sampler(
     *,
     member: int | None = None,
 ) -> GeneratorSampler:
-    """The generator of a workdir at its newest good checkpoint; the data need not be there.
+    """Opens the generator of a run, or of a member of a sweep, at its newest good checkpoint.
 
-    Of a sweep that of a member.
+    The data need not be available.
 
     Raises:
-      UserError: no good checkpoint, or a spec that this run cannot fulfil.
+      UserError: there is no good checkpoint, or the run does not support the spec.
     """
     schema = read_schema(workdir)
     config = dataclasses.replace(config, class_counts=saved_class_counts(workdir))
     _check(config, spec)
     rows, recorded = None, recorded_conditions(schema, workdir, config.dataset)
     if recorded is not None:
-        in_its_place: Any = recorded
-        config = dataclasses.replace(config, dataset=in_its_place)
+        dataset: Any = recorded
+        config = dataclasses.replace(config, dataset=dataset)
         rows = choose_conditions(recorded.rows, schema, spec.label, spec.condition, spec.conditions)
     elif spec.condition or spec.conditions:
         raise UserError("this generator takes no vectors: leave --condition and --conditions out")
     struct = sample_struct(config, config.batch_size, schema)
     gan = build_gan(member_config(config, member))
-    found = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
-    if found is None:
+    checkpoint = Checkpoints(workdir / "checkpoints").restore(abstract_state(config, struct))
+    if checkpoint is None:
         raise UserError(f"{workdir} holds no checkpoint")
-    state = found[1] if member is None else member_state(found[1], member)
+    state = checkpoint[1] if member is None else member_state(checkpoint[1], member)
     if spec.weights == "ema" and ema_of(state.generator.opt_state) is None:
-        raise UserError("this run keeps no average: take --weights raw, or train with --ema-decay")
+        raise UserError("this run keeps no average: use --weights raw, or train with --ema-decay")
     state = state if spec.weights == "raw" else with_ema(state)
     return GeneratorSampler(config, gan, state, spec, schema, rows)
 
@@ -197,10 +197,10 @@ def _check(config: Config, spec: SampleSpec) -> None:
         raise UserError(f"--label takes 0 to {classes - 1}, got {label}")
     counts = config.class_counts
     if label is not None and counts and not counts[label]:
-        there = ranges([k for k, count in enumerate(counts) if count])
+        available = ranges([k for k, count in enumerate(counts) if count])
         raise UserError(
             f"the data had no example of class {label}, so the generator has not learned it: "
-            f"--label takes {there}"
+            f"--label takes {available}"
         )
     if spec.truncation is not None and not 0 < spec.truncation < float("inf"):
         raise UserError(f"--truncation takes a positive number, got {spec.truncation}")
