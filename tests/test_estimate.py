@@ -10,12 +10,13 @@ import pytest
 from archives import arrays_of
 
 from wgan_jax import MLP, distances
+from wgan_jax.betting import betting_bound
 from wgan_jax.data.funnels import Funnels
 from wgan_jax.distances.exact import transport_potentials
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.estimate.cone_ascent import starts
 from wgan_jax.lipschitz import lipschitz_bound
-from wgan_jax.margins import betting_bound, difference_margin, unseen_margin
+from wgan_jax.margins import difference_margin, unseen_margin
 from wgan_jax.networks import GroupSort
 from wgan_jax.networks.convolution import Geometry, convolve
 
@@ -136,12 +137,38 @@ def test_margins_do_not_depend_on_the_order_of_values():
     assert (failed <= 5).all()
 
 
-def test_the_margins_are_close_to_those_of_normal_means():
+def test_the_margins_are_those_of_normal_means_for_many_values():
     z = np.random.default_rng(0).random(10_000)
     normal = 1.645 * z.std() / 100
-    assert normal < z.mean() - betting_bound(z, 0.05) < 1.6 * normal
-    assert normal < unseen_margin(z, 0.05) < 1.6 * normal
+    assert 0.9 * normal < z.mean() - betting_bound(z, 0.05) < 1.15 * normal
+    assert 0.9 * normal < unseen_margin(z, 0.05) < 1.15 * normal
     assert betting_bound(np.zeros(5), 0.05) == 0
+
+
+@pytest.mark.parametrize("n", [20, 500])
+@pytest.mark.parametrize(
+    ("draw", "mean"),
+    [
+        (lambda r, n: r.random(n) < 0.5, 0.5),
+        (lambda r, n: r.random(n) < 0.05, 0.05),
+        (lambda r, n: r.beta(0.3, 3, n), 1 / 11),
+        (lambda r, n: 0.7 + 0.01 * r.random(n), 0.705),
+        (lambda r, n: np.where(r.random(n) < 0.01, 0, 0.5 + 0.1 * r.random(n)), 0.99 * 0.55),
+    ],
+    ids=["coin", "rare", "skewed", "narrow", "far below"],
+)
+def test_the_bound_by_betting_exceeds_the_mean_no_more_often_than_stated(draw, mean, n):
+    r = np.random.default_rng(0)
+    failed = sum(betting_bound(1.0 * draw(r, n), 0.1) > mean for _ in range(400))
+    assert failed <= 40 + 2 * 6  # two standard errors of a count of 40
+
+
+def test_the_bound_by_betting_scales_with_values_in_a_narrow_range():
+    z = np.random.default_rng(0).random(100_000)
+    margin = z.mean() - betting_bound(z, 0.05)
+    narrow = 0.4 + 1e-4 * z
+    assert narrow.mean() - betting_bound(narrow, 0.05) < 100e-4 * margin
+    assert betting_bound(z, 0.01) < betting_bound(z, 0.05) < betting_bound(z, 0.2) < z.mean()
 
 
 @pytest.mark.parametrize(
