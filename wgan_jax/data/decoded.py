@@ -13,7 +13,7 @@ import shutil
 import sys
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
 from itertools import islice
 from pathlib import Path
@@ -201,8 +201,13 @@ def _blocks(items: Iterator[Any]) -> Iterator[list[Any]]:
         yield block
 
 
-def _digest(values: Any) -> str:
-    return hashlib.sha256(json.dumps(values).encode()).hexdigest()[:16]
+def _digest(values: Iterable[Any]) -> str:
+    """Hash JSON values one by one: the text of a list of millions of files takes much memory."""
+    digest = hashlib.sha256(b"[")
+    for i, value in enumerate(values):
+        digest.update(f"{', ' if i else ''}{json.dumps(value)}".encode())
+    digest.update(b"]")
+    return digest.hexdigest()[:16]
 
 
 class StoredRows:

@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -245,7 +245,7 @@ class _Images:
         self.path, self._split, self._column = str(folder), split, column
         self._rows = rows.select_columns([column]).with_format("arrow")
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Iterable[Any]:
         infos = {path.name: path.stat() for path in sorted(Path(self.path).iterdir())}
         return [[name, x.st_size, x.st_mtime_ns, x.st_ctime_ns] for name, x in infos.items()]
 

@@ -10,7 +10,7 @@ import tarfile
 import zipfile
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, Protocol
 
@@ -56,7 +56,7 @@ class Source(Protocol):
     path: str
     in_order: bool
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Iterable[Any]:
         """Return JSON values that change when any of the files does."""
 
     def find(self) -> Found:
@@ -121,8 +121,8 @@ class Directory:
     def close(self) -> None:
         pass
 
-    def stamp(self) -> Any:
-        return [[file.name, *file.stamp] for file in self.find().files]
+    def stamp(self) -> Iterable[Any]:
+        return ([file.name, *file.stamp] for file in self.find().files)
 
     def find(self) -> Found:
         if self._found is None:
@@ -214,7 +214,7 @@ class _Archive:
     def is_current(self) -> bool:
         return False  # it is closed
 
-    def stamp(self) -> Any:
+    def stamp(self) -> Iterable[Any]:
         info = os.stat(self.path)
         return [info.st_size, info.st_mtime_ns, info.st_ctime_ns]
 

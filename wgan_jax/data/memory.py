@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import jax
 
 _OF_DEVICE, _OF_HOST = 0.5, 0.25
-# Memory limits of containers, in the two versions of Linux control groups.
-_LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
+_CGROUPS = Path("/sys/fs/cgroup")
+# File with the limit of a control group, by the controller that /proc/self/cgroup names in
+# version 2 (none) and version 1 of Linux control groups.
+_LIMITS = {"": "memory.max", "memory": "memory.limit_in_bytes"}
 
 
 def device_room() -> float:
@@ -29,12 +32,29 @@ def host_memory() -> float:
     limits = [math.inf]
     with contextlib.suppress(AttributeError, ValueError, OSError):
         limits.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
-    for path in _LIMITS:
-        with contextlib.suppress(OSError, ValueError):
-            limits.append(float(int(Path(path).read_text(encoding="utf-8"))))
+    for path in _cgroup_limits():
+        with contextlib.suppress(OSError, ValueError):  # no such file, or "max"
+            limits.append(float(int(path.read_text(encoding="utf-8"))))
     with contextlib.suppress(ImportError, OSError, ValueError):
         import resource
 
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        limits.append(math.inf if limit == resource.RLIM_INFINITY else float(limit))
+        for kind in (resource.RLIMIT_AS, resource.RLIMIT_DATA):
+            limit = resource.getrlimit(kind)[0]
+            limits.append(math.inf if limit == resource.RLIM_INFINITY else float(limit))
     return min(limits)
+
+
+def _cgroup_limits() -> Iterator[Path]:
+    """Yield the limit files of this process's control group and all groups above it.
+
+    A container sees its own group at the root. Slurm jobs and systemd units run in a group below
+    the root, named in /proc/self/cgroup.
+    """
+    groups = dict.fromkeys(_LIMITS, "")
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, path = line.split(":", 2)
+            groups |= {name: path.strip("/") for name in controllers.split(",") if name in groups}
+    for controller, file in _LIMITS.items():
+        group = _CGROUPS / controller / groups[controller]
+        yield from (folder / file for folder in (group, *group.parents))
