@@ -391,6 +391,9 @@ def test_columns_of_parquet_are_what_they_say(tmp_path):
     parquet.write_table(twice, path)
     with pytest.raises(UserError, match="two columns named 'a'"):
         table(path).open()
+    parquet.write_table(pyarrow.table({"x": [[1.0, 2.0], [3.0, 4.0]]}), path)
+    with pytest.raises(UserError, match="save them as rows of an array.*--dataset arrays"):
+        table(path).open()
 
 
 @pytest.mark.parametrize(

@@ -340,7 +340,14 @@ def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
     if types.is_floating(kind) or types.is_decimal(kind):
         values = column.cast(pyarrow.float64(), safe=False).fill_null(0.0).to_numpy()
         return RawColumn(values, missing | np.isnan(values))
+    is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
+    todo = (
+        "to learn vectors, save them as rows of an array, np.save('x.npy', np.stack(column)), and "
+        "use --dataset arrays; otherwise"
+        if is_list
+        else "convert it to numbers or text, or"
+    )
     raise UserError(
-        f"the column {name!r} of {path} holds {kind}: convert it to numbers or text, or select "
-        f"other columns with --dataset.columns"
+        f"the column {name!r} of {path} holds {kind}: {todo} select other columns with "
+        f"--dataset.columns"
     )
