@@ -69,6 +69,12 @@ def fashion_mnist(official_files: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Decoded images and downloads go to a cache of the test, not to the user's."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
 @pytest.fixture(scope="module")
 def few_points() -> Iterator[None]:
     """Runs end with exact W1 of 200 points; the default of 2,000 takes seconds."""

@@ -3,18 +3,27 @@
 import subprocess
 import sys
 
-import flax.linen as linen
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from adapted_networks import (
+    CONDITIONAL,
+    CRITICS,
+    PAIR,
+    WIDTH,
+    EquinoxGenerator,
+    LinenGenerator,
+    NNXConditional,
+    NNXGenerator,
+    X,
+)
 from flax import nnx
 
 import wgan_jax
 from wgan_jax import (
     MLP,
-    EvidenceBound,
     Wasserstein,
     clip_weights,
     from_equinox,
@@ -23,53 +32,14 @@ from wgan_jax import (
     gan,
     to_nnx,
     toy,
-    vae,
 )
 from wgan_jax.testing import check_gan, check_network
 
 eqx = pytest.importorskip("equinox", reason="equinox comes with the extra 'equinox'")
 
-X = jax.random.normal(jax.random.key(0), (4, 2))
-PAIR = (X, jnp.arange(4, dtype=jnp.int32) % 3)
-WIDTH = 5
-
-
-class LinenGenerator(linen.Module):
-    @linen.compact
-    def __call__(self, z, train: bool):
-        z = linen.Dense(WIDTH, use_bias=False, name="first")(z)
-        z = linen.relu(linen.BatchNorm(use_running_average=not train, name="norm")(z))
-        return linen.Dense(2, name="last")(z)
-
-
-class NNXGenerator(nnx.Module):
-    def __init__(self, width, *, rngs):
-        self.first = nnx.Linear(2, width, use_bias=False, rngs=rngs)
-        self.norm = nnx.BatchNorm(width, rngs=rngs)
-        self.last = nnx.Linear(width, 2, rngs=rngs)
-
-    def __call__(self, z):
-        return self.last(nnx.relu(self.norm(self.first(z))))
-
-
-class EquinoxGenerator(eqx.Module):
-    first: eqx.nn.Linear
-    norm: eqx.nn.BatchNorm
-    last: eqx.nn.Linear
-
-    def __init__(self, width, *, key):
-        keys = jax.random.split(key)
-        self.first = eqx.nn.Linear(2, width, use_bias=False, key=keys[0])
-        self.norm = eqx.nn.BatchNorm(width, "batch", mode="batch")
-        self.last = eqx.nn.Linear(width, 2, key=keys[1])
-
-    def __call__(self, z, state):
-        z, state = self.norm(self.first(z), state)
-        return self.last(jax.nn.relu(z)), state
-
 
 def as_equinox(params):
-    """Linen's or NNX's names and orders as Equinox has them."""
+    """Parameters of Linen or NNX with the names and axes of Equinox."""
 
     def weights(layer):
         weight = layer["kernel"].T if "kernel" in layer else layer["scale"]
@@ -79,7 +49,7 @@ def as_equinox(params):
 
 
 def trained(generator, critic, weights, steps=3):
-    """A few iterations from these weights; the state, and the metrics of the last."""
+    """Trains from these weights; returns the state, the last metrics, and samples."""
     tx = optax.chain(optax.rmsprop(1e-2), clip_weights(0.5))
     model = gan(
         generator,
@@ -126,7 +96,7 @@ def test_linen_nnx_and_equinox_train_alike_from_the_same_weights():
         **close,
     )
 
-    # The running statistics of Equinox are kept in another way: of it, what is trained is compared.
+    # Equinox keeps its running statistics in another way, so only trained weights are compared.
     f_eqx = {"layers": {str(i): as_equinox(f)[f"Dense_{i}"] for i in range(2)}}
     equinox_critic = from_equinox(eqx.nn.MLP, 2, 1, WIDTH, 1)
     with jax.numpy_dtype_promotion("standard"):  # its batch norm raises a float to an integer
@@ -139,93 +109,6 @@ def test_linen_nnx_and_equinox_train_alike_from_the_same_weights():
         theirs[0].generator.params,
         as_equinox(state.generator.params),
     )
-
-
-class NNXConditional(nnx.Module):
-    """Labels, batch norm, two dropouts, a tied layer, a list, and a plain array."""
-
-    def __init__(self, width, *, rngs):
-        self.embedding = nnx.Embed(3, 2, rngs=rngs)
-        self.layers = nnx.List([nnx.Linear(2, 2, rngs=rngs) for _ in range(2)])
-        self.norm = nnx.BatchNorm(2, rngs=rngs)
-        self.dropouts = nnx.List([nnx.Dropout(0.5, rngs=rngs) for _ in range(2)])
-        self.waves = jax.random.normal(rngs.params(), (1, 2))
-        self.tied = self.layers[0]
-
-    def __call__(self, pair):
-        z, label = pair
-        z = self.norm(z + self.embedding(label)) + self.waves
-        for layer, dropout in zip(self.layers, self.dropouts, strict=True):
-            z = dropout(nnx.relu(layer(z)))
-        return self.tied(z), label
-
-
-class EquinoxConditional(eqx.Module):
-    """Labels, batch norm, dropout, a tied layer, a list, and a permutation of integers."""
-
-    embedding: eqx.nn.Embedding
-    layers: list
-    norm: eqx.nn.BatchNorm
-    dropout: eqx.nn.Dropout
-    tied: eqx.nn.Shared
-    order: jax.Array
-
-    def __init__(self, width, *, key):
-        keys = jax.random.split(key, 5)
-        self.embedding = eqx.nn.Embedding(3, 2, key=keys[0])
-        self.layers = [eqx.nn.Linear(2, 2, key=keys[1])]
-        self.norm = eqx.nn.BatchNorm(2, "batch", mode="ema")
-        self.dropout = eqx.nn.Dropout(0.5)
-        pair = (eqx.nn.Linear(2, 2, key=keys[2]), eqx.nn.Linear(2, 2, key=keys[3]))
-        self.tied = eqx.nn.Shared(pair, where=lambda p: p[1].weight, get=lambda p: p[0].weight)
-        self.order = jax.random.permutation(keys[4], 2)
-
-    def __call__(self, pair, state, *, key):
-        z, label = pair
-        z, state = self.norm(z + self.embedding(label), state)
-        one, two = self.tied()
-        z = self.dropout(jax.nn.relu(self.layers[0](z)), key=key)
-        return two(one(z))[self.order], label, state
-
-
-class EquinoxPair(EquinoxConditional):
-    def __call__(self, pair, state, *, key):
-        *y, state = super().__call__(pair, state, key=key)
-        return tuple(y), state
-
-
-CONDITIONAL = {
-    "nnx": lambda: from_nnx(NNXConditional, 2),
-    "equinox": lambda: from_equinox(EquinoxPair, 2),
-}
-CRITICS = {
-    "nnx": lambda: from_nnx(lambda rngs: NNXCritic(rngs)),
-    "equinox": lambda: from_equinox(EquinoxCritic),
-}
-
-
-class NNXCritic(nnx.Module):
-    def __init__(self, rngs):
-        self.linear = nnx.Linear(5, 1, rngs=rngs)
-        self.dropout = nnx.Dropout(0.5, rngs=rngs)
-
-    def __call__(self, pair):
-        x, label = pair
-        x = jnp.concatenate([x, jax.nn.one_hot(label, 3)], -1)
-        return self.linear(self.dropout(x))
-
-
-class EquinoxCritic(eqx.Module):
-    linear: eqx.nn.Linear
-    dropout: eqx.nn.Dropout
-
-    def __init__(self, key):
-        self.linear = eqx.nn.Linear(5, "scalar", key=key)
-        self.dropout = eqx.nn.Dropout(0.5)
-
-    def __call__(self, pair, key):
-        x, label = pair
-        return self.linear(self.dropout(jnp.concatenate([x, jax.nn.one_hot(label, 3)]), key=key))
 
 
 QUICK = ("jit", "vmap", "export", "scan", "purity")
@@ -372,121 +255,6 @@ def test_shared_parameters_are_one_array_with_the_gradient_of_both_uses():
         np.testing.assert_allclose(jax.tree.leaves(gradient)[0], expected, rtol=1e-5)
 
 
-OUTSIDE = NNXGenerator(3, rngs=nnx.Rngs(0))
-OUTSIDE_RNGS = nnx.Rngs(0)
-OUTSIDE_EQUINOX = eqx.nn.Linear(2, 2, key=jax.random.key(0))
-
-
-class Wraps(nnx.Module):
-    def __init__(self, layer):
-        self.layer = layer
-
-
-class WrapsEquinox(eqx.Module):
-    layer: eqx.nn.Linear
-
-
-class TiedByHand(eqx.Module):
-    one: eqx.nn.Linear
-    two: eqx.nn.Linear
-
-    def __init__(self, *, key):
-        self.one = self.two = eqx.nn.Linear(2, 2, key=key)
-
-
-class ForgetsState(EquinoxGenerator):
-    def __call__(self, z):
-        return z
-
-
-WEIGHTS = from_nnx(NNXGenerator, 3).init(jax.random.key(0), X)
-REFUSED = {
-    "nnx: a module": (lambda: from_nnx(OUTSIDE), "got a module, NNXGenerator"),
-    "nnx: a module from outside": (lambda: from_nnx(lambda rngs: OUTSIDE), "made outside"),
-    "nnx: a layer from outside": (
-        lambda: from_nnx(lambda rngs: Wraps(OUTSIDE.first)),
-        r"the variable layer\.\w+ was made outside",
-    ),
-    "nnx: rngs from outside": (
-        lambda: from_nnx(lambda rngs: NNXGenerator(3, rngs=OUTSIDE_RNGS)),
-        r"nnx\.Rngs .*made outside",
-    ),
-    "nnx: a seed of its own": (
-        lambda: from_nnx(lambda: NNXGenerator(3, rngs=nnx.Rngs(0))),
-        "every seed starts alike",
-    ),
-    "nnx: rngs not passed on": (
-        lambda: from_nnx(lambda rngs: NNXGenerator(3, rngs=nnx.Rngs(0))),
-        "every seed starts alike",
-    ),
-    "nnx: arguments missing": (lambda: from_nnx(NNXGenerator), "it takes .self, width"),
-    "nnx: random streams among the arguments": (
-        lambda: from_nnx(NNXGenerator, 3, OUTSIDE_RNGS),
-        r"got from_nnx\(NNXGenerator, 3, Rngs\(\.\.\.\)\), but it takes .*gives rngs$",
-    ),
-    "nnx: an optimizer of NNX": (
-        lambda: gan(
-            from_nnx(NNXGenerator, 3),
-            from_linen(MLP()),
-            Wasserstein(),
-            generator_tx=nnx.Optimizer(OUTSIDE, optax.sgd(0.1), wrt=nnx.Param),
-            critic_tx=optax.sgd(0.1),
-            latent=lambda key, n: jax.random.normal(key, (n, 2)),
-        ),
-        r"generator's optimizer needs .* pass its optax transformation, `\.tx`",
-    ),
-    "nnx: weights of another width": (
-        lambda: to_nnx(NNXGenerator(4, rngs=nnx.Rngs(0)), *WEIGHTS),
-        r"another module than NNXGenerator.*first\.kernel.*norm\.bias",
-    ),
-    "nnx: weights without statistics": (
-        lambda: to_nnx(NNXGenerator(3, rngs=nnx.Rngs(0)), WEIGHTS[0], {}),
-        r"these stats .*norm\.mean",
-    ),
-    "nnx: a Linen module": (lambda: from_nnx(lambda rngs: MLP()), r"flax\.linen: use from_linen"),
-    "nnx: no function": (lambda: from_nnx(3), "got int"),
-    "equinox: a module": (lambda: from_equinox(OUTSIDE_EQUINOX), "got a module, Linear"),
-    "equinox: a module from outside": (
-        lambda: from_equinox(lambda key: OUTSIDE_EQUINOX),
-        "made outside",
-    ),
-    "equinox: a layer from outside": (
-        lambda: from_equinox(WrapsEquinox, OUTSIDE_EQUINOX),
-        "a layer, Linear, was made outside",
-    ),
-    "equinox: a seed of its own": (
-        lambda: from_equinox(lambda key: eqx.nn.Linear(2, 2, key=jax.random.key(0))),
-        "every seed starts alike",
-    ),
-    "equinox: tied by hand": (lambda: from_equinox(TiedByHand), r"eqx\.nn\.Shared"),
-    "equinox: no state": (lambda: from_equinox(ForgetsState, 3), "takes no `state`"),
-    "equinox: an NNX module": (
-        lambda: from_equinox(lambda key: NNXGenerator(2, rngs=nnx.Rngs(key))),
-        r"flax\.nnx: use from_nnx",
-    ),
-    "equinox: another axis": (
-        lambda: jax.eval_shape(
-            lambda key: player_of(from_equinox(EquinoxGenerator, 3, axis_name="rows"), key),
-            jax.random.key(0),
-        ),
-        "axis_name",
-    ),
-    "linen: an NNX module": (lambda: from_linen(OUTSIDE), r"flax\.nnx: use from_nnx"),
-    "linen: an Equinox class": (lambda: from_linen(eqx.nn.MLP), "equinox: use from_equinox"),
-}
-
-
-def player_of(network, key):
-    return network.apply(*network.init(key, X), X, train=True)
-
-
-@pytest.mark.parametrize("case", REFUSED)
-def test_what_an_adapter_cannot_take_is_refused(case):
-    call, told = REFUSED[case]
-    with pytest.raises(ValueError, match=f"(?s){told}"):
-        call()
-
-
 def test_trained_weights_go_back_into_a_module():
     network = from_nnx(NNXConditional, 2)
     params, stats = network.init(jax.random.key(3), PAIR)
@@ -496,41 +264,6 @@ def test_trained_weights_go_back_into_a_module():
     module.eval()
     expected, _ = network.apply(params, stats, PAIR, train=False)
     np.testing.assert_array_equal(module(PAIR)[0], expected[0])
-
-
-def test_variables_that_appear_in_a_call_are_refused():
-    class Caches(NNXGenerator):
-        def __call__(self, z):
-            self.seen = nnx.Variable(z)
-            return super().__call__(z)
-
-    network = from_nnx(Caches, 3)
-    with pytest.raises(ValueError, match=r"\['seen'\].*__init__"):
-        player_of(network, jax.random.key(0))
-
-
-FORGOTTEN = {
-    "linen": (MLP(features=(3,)), r"flax\.linen, MLP; adapt it with from_linen"),
-    "nnx": (OUTSIDE, r"flax\.nnx, NNXGenerator; adapt it with from_nnx"),
-    "class": (NNXGenerator, r"flax\.nnx, NNXGenerator; adapt it with from_nnx"),
-    "equinox": (OUTSIDE_EQUINOX, "equinox, Linear; adapt it with from_equinox"),
-    "function": (lambda x: x, "not a Network"),
-}
-
-
-@pytest.mark.parametrize("case", FORGOTTEN)
-def test_a_forgotten_adapter_is_named(case):
-    module, told = FORGOTTEN[case]
-    good = from_linen(MLP(features=(3,)))
-    settings = {"generator_tx": optax.sgd(0.1), "critic_tx": optax.sgd(0.1), "latent": None}
-    with pytest.raises(ValueError, match=f"generator.*{told}"):
-        gan(module, good, Wasserstein(), **settings)
-    with pytest.raises(ValueError, match=f"critic.*{told}"):
-        gan(good, module, Wasserstein(), **settings)
-    with pytest.raises(ValueError, match=f"encoder.*{told}"):
-        vae(good, module, EvidenceBound(), **settings)
-    with pytest.raises(ValueError, match=told):
-        check_network(module, X)
 
 
 def test_other_libraries_are_imported_when_they_are_asked_for():

@@ -1,54 +1,19 @@
-"""Folders of images: each file is read as expected, and every error names its file."""
+"""Folders of images and archives are decoded as expected, held out in part, and streamed."""
 
 import io
-import json
 import os
 import shutil
-import signal
 import tarfile
-import threading
-import time
-import zipfile
 
 import jax
 import numpy as np
 import pytest
+from image_folders import SIDE, classes, noise, opened, write
 from PIL import Image, ImageOps
 
-from wgan_jax.__main__ import main
-from wgan_jax.cli.common import run_command
-from wgan_jax.cli.train import train as train_command
 from wgan_jax.data import Folder, decoded_images
-from wgan_jax.errors import UserError
 
-SIDE = 16
-
-
-@pytest.fixture(autouse=True)
-def cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def noise(seed, channels=3, shape=(SIDE, SIDE)):
-    pixels = np.random.default_rng(seed).integers(0, 256, (*shape, channels), np.uint8)
-    return pixels[..., 0] if channels == 1 else pixels
-
-
-def write(path, seed=0, **options):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(noise(seed)).save(path, **options)
-    return path
-
-
-def classes(root, count=4, names=("cat", "dog")):
-    for k, name in enumerate(names):
-        for i in range(count):
-            write(root / name / f"{i}.png", 100 * k + i)
-    return root
-
-
-def opened(path, **options):
-    return Folder(path=str(path), image_size=SIDE, **options).open()
+pytestmark = pytest.mark.usefixtures("own_cache")
 
 
 def images(path, **options):
@@ -56,7 +21,7 @@ def images(path, **options):
 
 
 def odd_files(root):
-    """Files of every kind that Pillow writes, as it is used to."""
+    """Writes images of every kind that Pillow can write, links, and files that are no images."""
     color = Image.fromarray(noise(1))
     alpha = Image.fromarray(noise(2, 4))
     deep = np.random.default_rng(3).integers(0, 2**16, (SIDE, SIDE)).astype(np.uint16)
@@ -103,7 +68,7 @@ def odd_files(root):
 
 
 def as_pillow_has_it(path):
-    """Upright, over black, in eight bits."""
+    """The image as Pillow reads it: upright, over black, in eight bits."""
     image = ImageOps.exif_transpose(Image.open(io.BytesIO(path.read_bytes())))
     if image.mode.startswith("I"):
         values = np.round(np.asarray(image) / 257).astype(np.uint8)
@@ -271,228 +236,3 @@ def test_an_epoch_with_flips_visits_each_image_and_its_mirror_image(room, tmp_pa
     assert seen == {
         (np.ascontiguousarray(v).tobytes(), k) for x, k in plain for v in (x, x[:, ::-1])
     }
-
-
-def broken(name, content):
-    def make(root):
-        classes(root)
-        (root / "cat" / name).write_bytes(content)
-
-    return make
-
-
-def encoded(form="png"):
-    file = io.BytesIO()
-    Image.fromarray(noise(0)).save(file, form)
-    return file.getvalue()
-
-
-def dangling(root):
-    classes(root)
-    (root / "cat" / "gone.png").symlink_to(root / "nowhere")
-
-
-def one_in_class(root):
-    classes(root)
-    write(root / "cow" / "only.png")
-
-
-def loose(root):
-    classes(root)
-    write(root / "loose.png", 9)
-
-
-BAD = {
-    "cut short": (broken("cut.png", encoded()[:200]), "cat/cut.png cannot be decoded"),
-    "cut jpeg": (broken("cut.jpg", encoded("jpeg")[:300]), "cat/cut.jpg cannot be decoded"),
-    "empty file": (broken("void.png", b""), "cat/void.png cannot be decoded: it is empty"),
-    "text": (broken("text.JPG", b"hello"), "cat/text.JPG cannot be decoded"),
-    "link to nothing": (dangling, "cat/gone.png cannot be read: No such file"),
-    "empty folder": (lambda root: root.mkdir(), "holds no images"),
-    "other files": (lambda root: broken("a.txt", b"")(root.parent / "x") or root.mkdir(), "no im"),
-    "one image": (lambda root: write(root / "only.png"), "holds one image, only.png"),
-    "one in a class": (one_in_class, "the class cow of .* has one image"),
-    "no class": (loose, "one image is in no class folder of .*, such as loose.png"),
-    "missing": (lambda root: None, "there is no folder, zip or tar"),
-    "a file": (lambda root: root.write_text("a"), "neither a zip nor a tar"),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_what_is_wrong_is_told_with_its_name(name, tmp_path):
-    make, told = BAD[name]
-    make(tmp_path / "in")
-    with pytest.raises(UserError, match=told) as error:
-        opened(tmp_path / "in", labels=True)
-    assert "\n" not in str(error.value)
-
-
-def test_broken_images_are_left_out_and_counted_where_that_is_asked_for(tmp_path, caplog):
-    root = tmp_path / "in"
-    broken("void.png", b"")(root)
-    (root / "cat" / "0.png").write_bytes(encoded()[:200])
-    with pytest.raises(UserError, match=r"cat/0.png cannot be decoded.*\(and 1 others\)"):
-        opened(root)
-    with caplog.at_level("INFO", "wgan_jax"):
-        assert opened(root, broken="skip").size == 7
-    assert "skipped 2 broken images, such as cat/0.png" in caplog.text
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_what_may_not_be_read_is_named(tmp_path):
-    root = classes(tmp_path / "in")
-    (root / "dog" / "1.png").chmod(0)
-    with pytest.raises(UserError, match=r"dog/1.png cannot be read: Permission denied"):
-        opened(root)
-    (root / "dog").chmod(0)
-    with pytest.raises(UserError, match="dog cannot be read: Permission denied"):
-        opened(root)
-    (root / "dog").chmod(0o700)
-
-
-def test_a_cache_that_cannot_be_written_is_told(tmp_path, monkeypatch):
-    (tmp_path / "file").write_bytes(b"")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
-    with pytest.raises(UserError, match="cannot be written: Not a directory; set XDG_CACHE_HOME"):
-        opened(classes(tmp_path / "in"))
-
-
-def test_archives_that_lead_out_or_unpack_without_end_are_refused(tmp_path, monkeypatch):
-    for name in ("../out.png", "/out.png", "a/../../out.png", "..\\out.png", "C:\\out.png"):
-        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
-            archive.writestr(name, encoded())
-        with pytest.raises(UserError, match="leads out of it"):
-            opened(tmp_path / "a.zip")
-    with zipfile.ZipFile(tmp_path / "bomb.zip", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("zeros.png", bytes(2**22))
-    monkeypatch.setattr("wgan_jax.data.image_files._MOST_UNPACKED", 2**20)
-    monkeypatch.setattr("wgan_jax.data.image_files._MOST_RATIO", 10)
-    with pytest.raises(UserError, match="unpacks to more"):
-        opened(tmp_path / "bomb.zip")
-    (tmp_path / "cut.tar").write_bytes(tarfile.TarInfo("a.png").tobuf() + b"x")
-    with pytest.raises(
-        UserError, match=r"damaged tar|cannot be decoded|holds no images|cannot be read"
-    ):
-        opened(tmp_path / "cut.tar")
-
-
-@pytest.mark.parametrize(
-    ("bad", "named"),
-    [
-        ({"image_size": 0}, "image_size"),
-        ({"image_size": (8, 8, 3)}, "image_size"),
-        ({"channels": 2}, "channels"),
-        ({"held_out": 1.0}, "held_out"),
-        ({"background": "grueen"}, "background"),
-        ({"fit": "squeeze"}, "fit"),
-        ({"broken": "repair"}, "broken"),
-    ],
-    ids=str,
-)
-def test_impossible_settings_are_refused(bad, named):
-    with pytest.raises(ValueError, match=named):
-        Folder(**bad)
-
-
-def train(root, workdir, *args):
-    small = ["--generator.filters", "2", "--critic.filters", "2", "--n-critic", "1"]
-    small += ["--penalty", "none", "--generator.norm", "none", "--critic.norm", "none"]
-    small += ["--ema-decay", "0", "--generator-optimizer", "sgd", "--critic-optimizer", "sgd"]
-    small += ["--batch-size", "4", "--chunk", "1", "--log-every", "1", "--evaluate-every", "0"]
-    what = ["--dataset", "folder", "--dataset.path", str(root), "--dataset.image-size", "8", "12"]
-    return run_command(train_command, [*what, *small, "--workdir", str(workdir), *args])
-
-
-def test_a_folder_is_trained_on_sampled_by_the_name_of_a_class_and_evaluated(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.setattr("wgan_jax.experiment.evaluation.transport._POINTS", 8)
-    root = classes(tmp_path / "pets", 12, ("cat", "dog", "frog"))
-    run = tmp_path / "run"
-    options = ["--dataset.labels", "--dataset.held-out", "0.3", "--devices", "1", "--steps"]
-    assert train(root, run, *options, "2") == 0
-    told = capsys.readouterr().out
-    held_out = Folder(path=str(root), held_out=0.3).open_held_out().size
-    assert "classes: cat " in told
-    assert f"{36 - held_out:,} examples; a critic of " in told
-    assert "4 a batch on 1 cpu device" in told
-    found = json.loads((run / "evaluation.json").read_text())
-    assert found["w1/held_out/points"] == held_out
-    assert json.loads((run / "schema.json").read_text())["class_names"] == ["cat", "dog", "frog"]
-    shutil.rmtree(root)
-    out = tmp_path / "frogs.npz"
-    for label in ("frog", "2"):
-        what = ["--label", label, "--num", "3", "--out", str(out), "--force"]
-        assert main(["sample", str(run), *what]) == 0
-        with np.load(out) as arrays:
-            assert arrays["samples"].shape == (3, 8, 12, 3)
-            assert arrays["labels"].tolist() == [2] * 3
-    with pytest.raises(UserError, match=r"no class 'frogs'; did you mean frog\?"):
-        main(["sample", str(run), "--label", "frogs", "--out", str(tmp_path / "x.png")])
-
-
-def test_labelled_images_are_streamed_into_training(tmp_path, monkeypatch):
-    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
-    monkeypatch.setattr(decoded_images, "device_room", lambda: 0)
-    root, run = classes(tmp_path / "pets"), tmp_path / "run"
-    assert train(root, run, "--dataset.labels", "--dataset.flip", "--steps", "2") == 0
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == [1, 2]
-    assert all(0 <= line["time/data_wait"] <= 1 for line in lines)
-
-
-def test_a_signal_stops_decoding_at_once_and_leaves_nothing(tmp_path, capsys, monkeypatch):
-    root, decode, decoded = classes(tmp_path / "pets", 40), decoded_images.decode, []
-    if threading.current_thread() is not threading.main_thread():
-        pytest.skip("signals come to the main thread")
-
-    def slow(*args, **options):
-        decoded.append(1)
-        if len(decoded) == 10:
-            os.kill(os.getpid(), signal.SIGTERM)
-        time.sleep(0.1)
-        return decode(*args, **options)
-
-    monkeypatch.setattr(decoded_images, "decode", slow)
-    assert train(root, tmp_path / "run") == 143
-    assert len(decoded) < 30
-    said = capsys.readouterr().err
-    assert said == "stopped by SIGTERM while it was opened, nothing is lost\n"
-    assert not [*(tmp_path / "cache" / "wgan_jax").iterdir()]
-    monkeypatch.setattr(decoded_images, "decode", decode)
-    assert opened(root).size == 80
-
-
-def test_networks_that_cannot_make_the_images_are_told_before_data_are_read(tmp_path, capsys):
-    root = tmp_path / "nowhere"
-    bad = {
-        "--dataset.image-size=30": "multiples of 4",
-        "--generator.image-size=16": "images of 8 x 12 x 3, but DCGANGenerator is for 16 x 16 x 3",
-        "--dataset.path=": "needs a --dataset.path",
-    }
-    for flag, said in bad.items():
-        assert train(root, tmp_path / "run", flag) == 2
-        error = capsys.readouterr().err
-        assert said in error
-        assert error.count("\n") == 1
-
-
-def test_a_class_without_images_to_train_on_is_refused(tmp_path):
-    for where in ("train/a", "test/a", "test/b"):
-        (tmp_path / where).mkdir(parents=True)
-        for i in range(3):
-            Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / where / f"{i}.png")
-    with pytest.raises(UserError, match=r"all images of the class b of .* are held out"):
-        Folder(path=str(tmp_path), image_size=4, labels=True).open()
-
-
-def test_networks_that_do_not_go_with_a_penalty_are_refused_before_data_are_read(
-    tmp_path, capsys, monkeypatch
-):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    command = ["--dataset", "folder", "--dataset.path", "there/is/none", "--dataset.image-size"]
-    networks = ["--generator", "dcgan-generator", "--critic", "dcgan-critic", "--devices", "1"]
-    penalty = ["--clip", "none", "--penalty", "gradient-penalty"]
-    assert run_command(train_command, [*command, "16", *networks, *penalty]) == 2
-    assert "depend on other samples of the batch" in capsys.readouterr().err

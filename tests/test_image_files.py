@@ -16,7 +16,7 @@ from PIL import Image
 from wgan_jax.data import Folder
 from wgan_jax.errors import UserError
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("own_cache")]
 
 
 def encoded(seed=0):
@@ -28,11 +28,6 @@ def encoded(seed=0):
 
 def opened(path, **settings):
     return Folder(path=str(path), **{"image_size": 8, "channels": 3, **settings}).open()
-
-
-@pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 def tar_of(path, count, mode="w"):
