@@ -37,7 +37,9 @@ def check_part(part: Any, role: str, *methods: str) -> None:
         advice = f"; build it, {name}(...).build()" if hasattr(part, "build") else ""
         if all(callable(getattr(getattr(part, "tx", None), method, None)) for method in methods):
             advice = "; pass its optax transformation, `.tx`"  # such as an NNX Optimizer
-        raise ValueError(f"the {role} needs {', '.join(methods)}, but {name} has none{advice}")
+        raise ValueError(
+            f"the {role} needs {', '.join(methods)}, but {name} has no {', '.join(missing)}{advice}"
+        )
 
 
 def check_independent_scores(critic: Network, sample: PyTree) -> None:

@@ -153,9 +153,8 @@ def _features(run: Run, folder: Path, given: Features | None) -> Features | None
     shape = sample_shape(run.data)
     if given is not None:
         if len(shape) != 3 or given.image not in (None, shape):
-            raise UserError(
-                f"{given.name} is for images of shape {given.image}, but this run generates {shape}"
-            )
+            size = "" if given.image is None else f" of shape {given.image}"
+            raise UserError(f"{given.name} is for images{size}, but this run generates {shape}")
         return given
     if len(shape) != 3:
         return points_features(shape)

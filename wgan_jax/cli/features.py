@@ -20,6 +20,7 @@ def features(args: list[str]) -> int:
 
     DATASET       digits, or a prepared TFDS data set such as fashion_mnist
     --out         FILE.safetensors or FILE.npz; --force overwrites an existing file
+    --data-dir    folder of prepared TFDS data sets (default: that of TFDS)
     --image-size  image size of the runs to evaluate (32)
     --channels    channels of the images (1 for mnist and fashion_mnist, else 3)
     """

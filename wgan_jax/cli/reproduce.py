@@ -15,6 +15,8 @@ def reproduce(args: list[str]) -> int:
     usage: python -m wgan_jax reproduce FIGURE [--out DIR] [--size SIZE] [--seeds N]
                                                [--data-dir DIR] [--note TEXT]
 
+    FIGURE          fig1 to fig8, eight_gaussians, gradients, robustness, gp_fig1a, gp_fig1b,
+                    gp_fig5b, scoreboard or w1_benchmark (docs/paper.md)
     --out DIR       folder for FIGURE.png and FIGURE.json (figures)
     --size SIZE     quick, default, real (images with the paper's 64 filters: hours on two cores)
                     or full

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -216,7 +217,8 @@ class TFDS(Prepared):
         try:
             images = np.empty(shape, np.uint8)
         except (MemoryError, ValueError) as error:  # ValueError: beyond the address space
-            raise UserError(f"{self.name} takes {shape} bytes of memory: too many") from error
+            size = math.prod(shape)
+            raise UserError(f"{self.name} takes {size:,} bytes of memory: too many") from error
 
         def read(index: range) -> None:
             for i, record in zip(index, source.__getitems__(index), strict=True):
