@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +27,9 @@ from wgan_jax.files import cache_folder, temporary_folder
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 2
+_FORMAT = 3
 _BLOCK = 64  # files per task of a thread
-_ROWS, _INDEX = "images.npy", "index.json"
+_ROWS, _HASHES, _INDEX = "images.npy", "hashes.npy", "index.json"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,12 +67,12 @@ def decoded(
     Raises:
       UserError: the files cannot be listed, or the cache folder cannot be written.
     """
-    place = [_FORMAT, os.path.realpath(source.path), about]
+    place = [os.path.realpath(source.path), about]
     try:
         stamp = source.stamp()
     except OSError as error:
         raise UserError(f"{source.path} cannot be read: {error.strerror}") from error
-    prefix, version = _digest(place), _digest(stamp)
+    prefix, version = _digest(place), _digest(chain([_FORMAT], stamp))
     folder = cache_folder() / f"images-{prefix}-{version}"
     if (known := _read(folder)) is not None:
         # Other files may have changed while the images have not.
@@ -85,7 +85,8 @@ def decoded(
         with temporary_folder(folder.parent) as unfinished:
             hashes, faults = _decode_all(source, names, unfinished / _ROWS, shape, decode)
             index = {"names": names, "shape": shape, "passed_over": listing.passed_over}
-            index |= {"hashes": [f"{value:x}" for value in hashes], "faults": faults}
+            index["faults"] = faults
+            np.save(unfinished / _HASHES, hashes)
             (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
             # Remove images of former versions of the files, but not those that another process
             # has just completed.
@@ -123,8 +124,9 @@ def _read(folder: Path) -> Decoded | None:
             header = _header(file)
             complete = os.fstat(file.fileno()).st_size == file.tell() + int(np.prod(shape))
         if header == shape and complete:
-            hashes = np.array([int(value, 16) for value in index["hashes"]], np.uint64)
-            return Decoded(folder / _ROWS, shape, names, hashes, faults, index["passed_over"])
+            hashes = np.load(folder / _HASHES, allow_pickle=False)
+            if (hashes.dtype, hashes.shape) == (np.uint64, (len(names),)):
+                return Decoded(folder / _ROWS, shape, names, hashes, faults, index["passed_over"])
     return None
 
 
@@ -139,11 +141,11 @@ def _decode_all(
     path: Path,
     shape: tuple[int, ...],
     decode: Callable[[bytes, str], np.ndarray],
-) -> tuple[list[int], dict[str, str]]:
+) -> tuple[np.ndarray, dict[str, str]]:
     """Write the rows of all files; return their hashes and the faults by name."""
     from tqdm import tqdm
 
-    row, hashes, faults = int(np.prod(shape)), [0] * len(names), dict[str, str]()
+    row, hashes, faults = int(np.prod(shape)), np.zeros(len(names), np.uint64), dict[str, str]()
     number = {name: i for i, name in enumerate(names)}
 
     with open(path, "wb") as file:
