@@ -150,7 +150,7 @@ def test_evaluate_shows_nearest_training_images_on_screen_in_files_and_in_the_re
     status, said = evaluate(capsys, run, "--metrics", "memorization", "--num", "200")
     assert status == 0
     assert "memorization       no sign of copying: samples are farther away" in said.out
-    assert "(200 samples, 297 held-out and 1,500 training examples, on lenet)" in said.out
+    assert "(200 samples, 297 held-out, 1,500 training examples, on lenet)" in said.out
     assert f"nearest            {run / 'nearest.png'}" in said.out
     found = json.loads((run / "evaluation.json").read_text())
     assert found["data_copying/lenet"] < 0.4  # noise is far from everything

@@ -157,7 +157,7 @@ def test_a_generator_that_copies_is_found_and_an_honest_one_is_not(parts):
     assert found["data_copying/pixels/z"] > -3
     assert found["near_copies/pixels"] >= 0.05
     assert found["near_copies/pixels/p"] < 1e-4
-    assert "a sign that some samples are copies (400 samples, 400 held-out and 500 tr" in words
+    assert "a sign that some samples are copies (400 samples, 400 held-out, 500 tr" in words
     found, words = said["fresh"]
     assert abs(found["data_copying/pixels/z"]) < 3
     assert found["near_copies/pixels/p"] > 0.01

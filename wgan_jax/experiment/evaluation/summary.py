@@ -86,7 +86,7 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
       ...     "membership/pixels/points": 1_000, "membership/pixels/z": 0.6,
       ...     "memorization/held_out": 200, "memorization/training": 1_800}
       >>> print("\\n".join(memorization(found)))
-      no sign of copying (1,000 samples, 200 held-out and 1,800 training examples, on pixels)
+      no sign of copying (1,000 samples, 200 held-out, 1,800 training examples, on pixels)
       nearer to training data than held-out data: 50.2% of pairs (z -0.1; copies: < -3)
       nearer than 99% of the held-out data: 1.2% of samples (1.0% expected, p = 0.31)
       nearest to a held-out example: 10.7% of samples (10.0% expected, z +0.6)
@@ -100,7 +100,7 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
     expected = result[f"{near}/expected"]
     samples = f"{int(result[f'{member}/points']):,} samples"
     held_out, training = (f"{int(result[f'memorization/{k}']):,}" for k in ("held_out", "training"))
-    counts = f"{samples}, {held_out} held-out and {training} training examples"
+    counts = f"{samples}, {held_out} held-out, {training} training examples"
     pairs, z = f"{result[nearer]:.1%} of pairs", result[f"{nearer}/z"]
     share, p_value = f"{1 - expected:.0%} of the held-out data", result[f"{near}/p"]
     return [
