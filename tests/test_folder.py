@@ -179,6 +179,11 @@ def test_images_are_decoded_once_until_one_of_them_changes(tmp_path, monkeypatch
     assert (images(root)[0] == noise(77)).all()
     assert len(decoded) == 16
     assert not killed.exists()
+    for i, size in enumerate((0, 100), 3):
+        (hashes,) = killed.parent.glob("images-*/hashes.npy")
+        os.truncate(hashes, size)
+        assert (images(root)[0] == noise(77)).all()
+        assert len(decoded) == 8 * i
 
 
 def test_a_start_lists_a_folder_once(tmp_path, monkeypatch):

@@ -84,8 +84,8 @@ def decoded(
         folder.parent.mkdir(parents=True, exist_ok=True)
         with temporary_folder(folder.parent) as unfinished:
             hashes, faults = _decode_all(source, names, unfinished / _ROWS, shape, decode)
-            index = {"names": names, "shape": shape, "passed_over": listing.passed_over}
-            index["faults"] = faults
+            index = {"names": names, "shape": shape, "faults": faults}
+            index |= {"passed_over": listing.passed_over}
             np.save(unfinished / _HASHES, hashes)
             (unfinished / _INDEX).write_text(json.dumps(index), encoding="utf-8")
             # Remove images of former versions of the files, but not those that another process
@@ -116,7 +116,7 @@ def _move(unfinished: Path, folder: Path) -> None:
 
 def _read(folder: Path) -> Decoded | None:
     """Return the images decoded by an earlier run; None if they are missing or incomplete."""
-    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError, EOFError):
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         faults, names = index["faults"], index["names"]
         shape = (len(names), *index["shape"])
