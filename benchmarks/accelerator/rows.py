@@ -84,18 +84,18 @@ def _behavior(name: str) -> Callable[[Task], None]:
 
 
 ROWS = {
-    "W1": Row(_speed("W1"), 45, 90),
-    "W2": Row(_speed("W2"), 45),
-    "W5": Row(_speed("W5"), 45),
-    "W3": Row(_speed("W3"), 55),
-    "W4": Row(_speed("W4"), 70),
+    "W1": Row(_speed("W1"), 75, 90),
+    "W2": Row(_speed("W2"), 50),
+    "W5": Row(_speed("W5"), 50),
+    "W3": Row(_speed("W3"), 80),
+    "W4": Row(_speed("W4"), 60),
+    "members": Row(_behavior("members"), 20),
+    "bounds": Row(_behavior("bounds"), 30),
     "equal-runs": Row(_behavior("equal_runs"), 25),
     "cpu": Row(_behavior("same_as_on_the_cpu"), 25),
-    "resume": Row(_behavior("resume"), 30),
-    "members": Row(_behavior("members"), 25),
-    "bounds": Row(_behavior("bounds"), 25),
-    "D128": Row(_speed("D128"), 70),
-    "cifar10": Row(_behavior("cifar10"), 45, needs_data=True),
+    "resume": Row(_behavior("resume"), 25),
+    "cifar10": Row(_behavior("cifar10"), 40, needs_data=True),
+    "D128": Row(_speed("D128"), 60),
     "equal-runs-by-flag": Row(
         _behavior("equal_runs"), 25, xla_flags="--xla_gpu_deterministic_ops=true"
     ),

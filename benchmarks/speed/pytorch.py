@@ -21,7 +21,8 @@ class PyTorch:
       channels_last: NHWC memory for images.
       fused: one kernel for the update of all weights; otherwise a loop over them.
       compiled: compile both steps with `torch.compile`.
-      graphs: record both steps as CUDA graphs, which needs a GPU.
+      graphs: record both steps, compiled or not, as CUDA graphs before the first iteration;
+        needs a GPU.
       dtype: autocast dtype; float32 turns autocast off.
     """
 
@@ -49,11 +50,11 @@ class PyTorch:
         steps = self._critic_step, self._generator_step
         if compiled:
             steps = tuple(torch.compile(step) for step in steps)
-        if graphs:
-            steps = tuple(map(recorded, steps))
-        self._steps = steps
+        self._steps, self._unrecorded = steps, graphs
 
     def iterate(self, n: int) -> None:
+        if self._unrecorded:
+            self._steps, self._unrecorded = tuple(map(recorded, self._steps)), False
         critic_step, generator_step = self._steps
         for _ in range(n):
             for _ in range(N_CRITIC):
