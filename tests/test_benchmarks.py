@@ -53,7 +53,8 @@ def test_what_they_import_of_ours_needs_no_other_package():
         "import benchmarks.speed.ours, benchmarks.speed.plain_flax, benchmarks.scaling\n"
         "import benchmarks.speed.__main__, benchmarks.accelerator.__main__\n"
         "import benchmarks.accelerator.race, benchmarks.accelerator.behavior\n"
-        "import benchmarks.accelerator.penalty\n"
+        "import benchmarks.accelerator.penalty, benchmarks.accelerator.reference\n"
+        "import benchmarks.accelerator.worker\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True)
@@ -76,6 +77,23 @@ def test_the_time_of_a_start_is_told_by_its_phases():
     told = [line for line in done.stdout.splitlines() if line.endswith(" s")]
     assert told[0].startswith("first start")
     assert told[-1].startswith("run it")
+
+
+@pytest.mark.process
+def test_contenders_are_timed_in_turn_and_those_that_fail_say_why(tmp_path):
+    """PyTorch is hidden, as where it is not installed; ours are timed without it."""
+    (tmp_path / "torch.py").write_text("raise ImportError('hidden')\n")
+    command = [ROOT / "benchmarks" / "accelerator.sh", "--rehearse", "--out", tmp_path]
+    path = os.pathsep.join([str(tmp_path), str(ROOT)])
+    env = {**os.environ, "PYTHONPATH": path, "PYTHON": sys.executable}
+    done = subprocess.run([*command, "--rows", "W1"], env=env, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "accelerator.json").read_text())["W1"]
+    assert row["status"] == "done"
+    assert row["refused"]["torch eager float32"] == "ImportError: hidden"
+    timed = row["variants"]
+    assert set(timed) == {f"ours {x} a call" for x in ("float32, 1", "float32, 4", "bf16, 1")}
+    assert all(variant["ms"] > 0 and variant["rounds"] >= 1 for variant in timed.values())
 
 
 @pytest.mark.process

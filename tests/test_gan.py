@@ -177,6 +177,19 @@ def test_draws_never_share_a_key(key):
     assert len(set(keys)) == len(keys)
 
 
+def test_critic_steps_are_a_loop_on_a_cpu_and_unrolled_on_a_gpu():
+    """A GPU takes up to three times as long for the loop."""
+    model = small()
+    state = model.init(jax.random.key(0), RING(jax.random.key(1), 8))
+    traced = model.train_step.trace(state, jnp.zeros((5, 8, 2)))
+    programs = {
+        platform: traced.lower(lowering_platforms=(platform,)).as_text()
+        for platform in ("cpu", "cuda", "tpu")
+    }
+    loops = {platform: text.count("stablehlo.while") for platform, text in programs.items()}
+    assert loops["cuda"] < min(loops["cpu"], loops["tpu"])
+
+
 @pytest.mark.parametrize("size", [8, 32, 64])
 def test_the_dcgan_step_lowers_for_all_platforms(size):
     channels = 3

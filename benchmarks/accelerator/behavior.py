@@ -17,7 +17,7 @@ import numpy as np
 import optax
 
 from benchmarks.accelerator.images import cifar10_images
-from benchmarks.accelerator.rows import SIZES, Task, tiny, workload_of
+from benchmarks.accelerator.rows import SIZES, Task, sized, tiny
 from benchmarks.speed.ours import Ours, networks
 from benchmarks.speed.workloads import N_CRITIC, Workload
 from wgan_jax import (
@@ -44,7 +44,7 @@ def equal_runs(task: Task) -> None:
     """Compare two runs from one seed, bit for bit."""
     found: dict[str, Any] = {}
     for name, iterations in (("W1", 200), ("W3", 20)):
-        workload, chunk = workload_of(name, task), 2 if task.rehearse else 20
+        workload, chunk = sized(name, task.rehearse), 2 if task.rehearse else 20
         ends = []
         for _ in range(2):
             run = Ours(workload, chunk)

@@ -1,318 +1,241 @@
-"""One workload, ours against PyTorch, in interleaved windows."""
+"""Workloads, ours against PyTorch: built side by side, then timed in turn on a quiet machine."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
+import json
 import math
-import resource
+import os
+import queue
+import signal
 import statistics
+import subprocess
+import sys
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
-import jax
-
-from benchmarks.accelerator.peaks import JAX_PRECISION, PRECISIONS, peaks
-from benchmarks.accelerator.rows import Task
-from benchmarks.speed.contender import probe
-from benchmarks.speed.measure import window
-from benchmarks.speed.workloads import Workload
+from benchmarks.accelerator.rows import sized
+from benchmarks.accelerator.variants import Variant, variants
 
 _WINDOW = 0.2  # minimum seconds of a window
-_BUILD = 0.75  # share of the budget after which no more variants are built
-_CHUNK = 0.25  # share of the budget after which no longer chunks are tried
-_GAIN = 0.97  # a longer chunk must take less than this share of the time
-_FIRST_ROUNDS, _ROUNDS = 5, 15
-_TOLERANCES = {"float32": 2e-3, "TF32": 2e-2, "bf16": math.inf}  # of the loss at the same weights
+_ROUNDS = 15
+_PATIENCE = 30.0  # seconds after which a window has failed
+
+Save = Callable[[dict[str, Any]], None]
 
 
-class Variant:
-    """A contender, built and run within a context that sets the precision."""
+class Budget(NamedTuple):
+    """Seconds for building all contenders, and for timing them."""
 
-    def __init__(self, build: Callable[[], Any], within: Callable[[], Any]):
-        self._within = within
-        with within():
-            self.contender = build()
-
-    def iterate(self, n: int) -> None:
-        with self._within():
-            self.contender.iterate(n)
-
-    def critic_loss(self, *args: Any) -> float:
-        with self._within():
-            return self.contender.critic_loss(*args)
+    build: float
+    time: float
 
 
-def race(workload: Workload, task: Task) -> None:
-    device = jax.devices()[0].device_kind
-    found: dict[str, Any] = {
-        "about": workload.about,
-        "device": device,
-        "gflop": workload.gflop(),
-        "peaks": {},
-        "variants": {},
-        "refused": {},
+def race(names: list[str], budget: Budget, rehearse: bool, cache: str, save: Save) -> None:
+    """Measure the named workloads; `save` gets all results so far, by name, again and again."""
+    began = time.monotonic()
+    environment = os.environ | {
+        # Many processes share the memory, so none may preallocate all of it.
+        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
+        "JAX_COMPILATION_CACHE_DIR": cache,
+        "TORCHINDUCTOR_COMPILE_THREADS": "2",
     }
-    task.save(found)
-    chunk = chosen_chunk(workload, task, found)
-    found["peaks"] = peaks(device, task.rehearse)
-    built: dict[str, tuple[Variant, int]] = {}
-    reference = _Reference(workload)
-    quick, slow = {}, {}
-    for label, build in variants(workload, chunk).items():
-        (slow if "compiled" in label else quick)[label] = build
-    compile_ahead(workload, [chunk], [name for name in PRECISIONS if f"ours {name}" in quick])
-    # PyTorch's compiler may outlast the budget, so the others are timed before it starts.
-    build_all(quick, built, reference, chunk, task, found)
-    time_rounds(built, _FIRST_ROUNDS, workload, task, found)
-    if build_all(slow, built, reference, chunk, task, found):
-        time_rounds(built, _ROUNDS, workload, task, found)
+    if rehearse:
+        environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
+        device = stack.enter_context(
+            Worker({"workload": "", "rehearse": rehearse}, environment, Path(folder, "device"))
+        )
+        references = written_references(names, Path(folder), rehearse, environment)
+        about = device.answer(60)
+        found = {
+            name: {
+                "about": sized(name, rehearse).about,
+                "gflop": sized(name, rehearse).gflop(),
+                "device": about.get("device", "unknown"),
+                "peaks": {},
+                "variants": {},
+                "refused": {"all": about["error"]} if "error" in about else {},
+            }
+            for name in names
+        }
+        save(found)
+        if "error" in about:
+            return
+        gpu = about["backend"] == "gpu"
+        entries = [
+            [(name, variant) for variant in variants(sized(name, rehearse), gpu, rehearse)]
+            for name in names
+        ]
+        # The most informative of each workload first, since time may run out.
+        cases = [case for row in itertools.zip_longest(*entries) for case in row if case]
+        deadline = began + budget.build
+
+        def start(case: tuple[str, Variant]) -> Entrant | None:
+            name, variant = case
+            left = deadline - time.monotonic()
+            if left <= 0:
+                found[name]["refused"][variant.label] = "no time left"
+                return None
+            request = {"workload": name, "variant": variant, "rehearse": rehearse}
+            request["reference"] = str(references.get(name, ""))
+            # PyTorch's gradients are compared with those of JAX, which then needs no accelerator.
+            cpu = {"JAX_PLATFORMS": "cpu"} if variant.package == "torch" else {}
+            errors = Path(folder, f"{name} {variant.label}")
+            worker = stack.enter_context(Worker(request, environment | cpu, errors))
+            built = worker.answer(left)
+            if "error" in built:
+                found[name]["refused"][variant.label] = built["error"]
+                worker.stop()
+                return None
+            row = {"memory": built["memory"], "built_s": built["built_s"]}
+            found[name]["variants"][variant.label] = row
+            windows = math.ceil(_WINDOW / (built["seconds"] * built["step"]))
+            return Entrant(name, variant, worker, built["step"] * max(1, windows))
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            entrants = [entrant for entrant in pool.map(start, cases) if entrant]
+        peaks = device.ask(1, _PATIENCE).get("peaks", {})
+        device.stop()
+        for row in found.values():
+            row["peaks"] = peaks
+        save(found)
+        time_rounds(entrants, time.monotonic() + budget.time, found, save)
 
 
-def build_all(
-    builds: dict[str, Callable[[], Variant]],
-    built: dict[str, tuple[Variant, int]],
-    reference: _Reference,
-    chunk: int,
-    task: Task,
-    found: dict[str, Any],
-) -> bool:
-    """Add what can be built in time to `built`; return whether there is anything new."""
-    before = len(built)
-    for label, build in builds.items():
-        if task.spent() > _BUILD and {name.split()[0] for name in built} == {"ours", "torch"}:
-            found["refused"][label] = "no time left"
-            continue
-        try:
-            built[label] = made(build, label, reference, chunk)
-        except Exception as error:  # a variant that this machine does not support
-            first = (str(error).strip() or "no message").splitlines()[0]
-            found["refused"][label] = f"{type(error).__name__}: {first:.200}"
-        else:
-            found["variants"][label] = {"memory": peak_memory(label, built, found)}
-        task.save(found)
-    return len(built) > before
+@dataclasses.dataclass
+class Entrant:
+    """A contender that is ready: its process, the iterations of a window, and their times."""
+
+    name: str
+    variant: Variant
+    worker: Worker
+    length: int
+    seconds: list[float] = dataclasses.field(default_factory=list)
 
 
 def time_rounds(
-    built: dict[str, tuple[Variant, int]],
-    rounds: int,
-    workload: Workload,
-    task: Task,
-    found: dict[str, Any],
+    entrants: list[Entrant], deadline: float, found: dict[str, dict[str, Any]], save: Save
 ) -> None:
-    """Time all variants in turn, `rounds` times or until the budget is spent."""
-    windows: dict[str, list[float]] = {label: [] for label in built}
-    for round_ in range(rounds):
-        if round_ and task.spent() > 0.95:
-            break
-        for label, (variant, length) in built.items():
-            windows[label].append(window(variant, length).seconds)
-        summarize(found, windows, workload)
-        task.save(found)
+    """Time one window of each contender in turn, until there are enough or time is up."""
+    for round_ in range(_ROUNDS):
+        if round_ and time.monotonic() > deadline:
+            return
+        for entrant in list(entrants):
+            reply = entrant.worker.ask(entrant.length, _PATIENCE)
+            if "error" in reply:
+                found[entrant.name]["refused"][entrant.variant.label] = reply["error"]
+                entrants.remove(entrant)
+            else:
+                entrant.seconds.append(reply["seconds"])
+        for name, row in found.items():
+            summarize(row, [entrant for entrant in entrants if entrant.name == name])
+        save(found)
 
 
-def variants(workload: Workload, chunk: int) -> dict[str, Callable[[], Variant]]:
-    """Return what can run, the most informative first, since time may run out."""
-
-    def ours(precision: str) -> Variant:
-        from benchmarks.speed.ours import Ours
-
-        dtype = "bfloat16" if precision == "bf16" else "float32"
-        return Variant(lambda: Ours(workload, chunk, dtype), lambda: _jax_at(precision))
-
-    def torch(precision: str, **options: Any) -> Variant:
-        import torch
-
-        from benchmarks.speed.pytorch import PyTorch
-
-        if precision == "bf16":
-            options["dtype"] = torch.bfloat16
-        return Variant(lambda: PyTorch(workload, **options), lambda: _torch_at(precision))
-
-    fused = {"fused": True, "channels_last": bool(workload.image[0])}
-    rows = [
-        ("torch eager", "float32", torch, {}),
-        ("ours", "TF32", ours, {}),
-        ("ours", "float32", ours, {}),
-        ("torch graphs", "TF32", torch, fused | {"graphs": True}),
-        ("torch graphs", "bf16", torch, fused | {"graphs": True}),
-        ("ours", "bf16", ours, {}),
-        ("torch compiled graphs", "bf16", torch, fused | {"compiled": True, "graphs": True}),
-        ("torch compiled graphs", "TF32", torch, fused | {"compiled": True, "graphs": True}),
-        ("torch compiled", "TF32", torch, fused | {"compiled": True}),
-        ("torch compiled", "bf16", torch, fused | {"compiled": True}),
-        ("torch fused", "TF32", torch, fused),
-        ("torch fused", "bf16", torch, fused),
-    ]
-    if jax.default_backend() != "gpu":  # without TF32 and CUDA graphs
-        rows = [
-            (name, "float32" if precision == "TF32" else precision, make, options)
-            for name, precision, make, options in rows
-            if "graphs" not in name
-        ]
-    return {
-        f"{name} {precision}": lambda make=make, precision=precision, options=options: make(  # type: ignore[misc]
-            precision, **options
-        )
-        for name, precision, make, options in rows
-    }
-
-
-@contextlib.contextmanager
-def _jax_at(precision: str) -> Iterator[None]:
-    with jax.default_matmul_precision(JAX_PRECISION[precision]):
-        yield
-
-
-@contextlib.contextmanager
-def _torch_at(precision: str) -> Iterator[None]:
-    import torch
-
-    switches = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = [switch.allow_tf32 for switch in switches]
-    for switch in switches:
-        switch.allow_tf32 = precision != "float32"
-    try:
-        yield
-    finally:
-        for switch, value in zip(switches, before, strict=True):
-            switch.allow_tf32 = value
-
-
-class _Reference:
-    """The weights of the first PyTorch network, at which all losses must agree."""
-
-    def __init__(self, workload: Workload):
-        self._workload, self._probe = workload, probe(workload)
-        self._states: Any = None
-
-    def check(self, label: str, variant: Variant) -> None:
-        """Reject a variant with a different parameter count, loss or penalty gradient.
-
-        Raises:
-          ValueError: the variant does not do the same work as the first one.
-        """
-        counts = variant.contender.parameters()
-        if self._states is None:
-            if not label.startswith("torch"):
-                return
-            self._counts, self._states = counts, variant.contender.states()
-            if self._workload.seeds == 1:
-                self._loss = variant.critic_loss(self._states, *self._probe)
-        if counts != self._counts:
-            raise ValueError(f"it has {counts} parameters, not {self._counts}")
-        if self._workload.seeds == 1:
-            loss = variant.critic_loss(self._states, *self._probe)
-            error = abs(loss - self._loss) / max(abs(self._loss), 1e-2)
-            if error > _TOLERANCES[label.rpartition(" ")[2]]:
-                raise ValueError(
-                    f"its loss at the same weights is {loss:.6g}, not {self._loss:.6g}"
-                )
-        if self._workload.penalty and label.startswith("torch"):
-            from benchmarks.accelerator.penalty import check_gradient
-
-            check_gradient(variant.contender, self._workload, self._states, self._probe)
-
-
-def made(
-    build: Callable[[], Variant], label: str, reference: _Reference, chunk: int
-) -> tuple[Variant, int]:
-    """Return a compiled variant and the number of iterations per window."""
-    if label.startswith("torch"):
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
-    variant = build()
-    reference.check(label, variant)
-    step = chunk if label.startswith("ours") else 1
-    variant.iterate(step)
-    seconds = window(variant, step).seconds
-    return variant, step * max(1, math.ceil(_WINDOW / (seconds * step)))
-
-
-def chosen_chunk(workload: Workload, task: Task, found: dict[str, Any]) -> int:
-    """Return the shortest chunk that a longer one does not beat by more than a few percent."""
-    from benchmarks.speed.ours import Ours
-
-    accelerated = jax.default_backend() != "cpu"
-    precision = "TF32" if accelerated else "float32"
-    lengths = [1, 4] if task.rehearse or not accelerated else [10, 100]
-    lengths += [1_000] if accelerated and workload.widths and workload.seeds == 1 else []
-    compile_ahead(workload, lengths[:1], [precision])
-    found["memory"] = jax_peak_memory()  # before other programs run: it never falls
-    compile_ahead(workload, lengths[1:], [precision])
-    best, chunk, seen = math.inf, lengths[0], dict[str, float]()
-    for length in lengths:
-        with _jax_at(precision):
-            contender = Ours(workload, length)
-            contender.iterate(length)
-            began = time.perf_counter()
-            contender.iterate(2 * length)
-        seconds = (time.perf_counter() - began) / (2 * length)
-        seen[str(length)] = 1e3 * seconds
-        found["chunk"] = {"chosen": chunk, "ms": seen}
-        task.save(found)
-        if seconds > _GAIN * best:
-            break
-        best, chunk = seconds, length
-        found["chunk"]["chosen"] = chunk
-        if task.spent() > _CHUNK:
-            break
-    task.save(found)
-    return chunk
-
-
-def compile_ahead(workload: Workload, lengths: list[int], precisions: list[str]) -> None:
-    """Compile ours side by side, into the cache that the timed ones read."""
-    from benchmarks.speed.ours import Ours
-
-    def run(case: tuple[int, str]) -> None:
-        length, precision = case
-        with _jax_at(precision):
-            dtype = "bfloat16" if precision == "bf16" else "float32"
-            Ours(workload, length, dtype).iterate(length)
-
-    with ThreadPoolExecutor() as pool:
-        list(pool.map(run, itertools.product(lengths, precisions)))
-
-
-def peak_memory(label: str, built: dict[str, Any], found: dict[str, Any]) -> float | None:
-    """Return peak MiB; of ours only for the first variant, which is the one that was measured."""
-    if label.startswith("torch"):
-        import torch
-
-        return torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None
-    first = sum(name.startswith("ours") for name in built) == 1
-    return found["memory"] if first else None
-
-
-def jax_peak_memory() -> float:
-    statistics_ = jax.local_devices()[0].memory_stats()
-    if statistics_ is None:  # on a CPU: peak of the process
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return statistics_["peak_bytes_in_use"] / 2**20
-
-
-def summarize(found: dict[str, Any], windows: dict[str, list[float]], workload: Workload) -> None:
+def summarize(row: dict[str, Any], entrants: list[Entrant]) -> None:
     """Add medians, shares of the peak, and medians of the ratios within a round."""
-    rows = found["variants"]
-    for label, seconds in windows.items():
-        flops = workload.gflop() * 1e9 / statistics.median(seconds)
-        peak = found["peaks"].get(label.rpartition(" ")[2], {})
-        rows[label] |= {
-            "ms": 1e3 * statistics.median(seconds),
-            "rounds": len(seconds),
+    timed = row["variants"]
+    for entrant in entrants:
+        median = statistics.median(entrant.seconds)
+        flops = row["gflop"] * 1e9 / median
+        peak = row["peaks"].get(entrant.variant.precision, {})
+        timed[entrant.variant.label] |= {
+            "ms": 1e3 * median,
+            "rounds": len(entrant.seconds),
             "mfu": flops / peak["known"] if peak.get("known") else None,
             "share_of_measured": flops / peak["measured"] if peak else None,
         }
-    torch = [label for label in rows if label.startswith("torch") and "ms" in rows[label]]
+    torch = [entrant for entrant in entrants if entrant.variant.package == "torch"]
     if torch:
-        best = min(torch, key=lambda label: rows[label]["ms"])
-        found["best_torch"] = best
-        for label, seconds in windows.items():
-            pairs = zip(windows[best], seconds, strict=False)
-            rows[label]["torch_over_this"] = statistics.median(a / b for a, b in pairs)
+        best = min(torch, key=lambda entrant: statistics.median(entrant.seconds))
+        row["best_torch"] = best.variant.label
+        for entrant in entrants:
+            pairs = zip(best.seconds, entrant.seconds, strict=True)
+            ratio = statistics.median(a / b for a, b in pairs)
+            timed[entrant.variant.label]["torch_over_this"] = ratio
+
+
+def written_references(
+    names: list[str], folder: Path, rehearse: bool, environment: Mapping[str, str]
+) -> dict[str, Path]:
+    """Return a file for each workload, by PyTorch on the CPU; none where PyTorch is missing."""
+    paths = {name: folder / f"{name}.npz" for name in names}
+    module = [sys.executable, "-m", "benchmarks.accelerator.reference"]
+    processes = [
+        subprocess.Popen(
+            [*module, str(path), name, str(rehearse)],
+            env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+            stderr=subprocess.DEVNULL,
+        )
+        for name, path in paths.items()
+    ]
+    for process in processes:
+        process.wait()
+    return {name: path for name, path in paths.items() if path.exists()}
+
+
+class Worker:
+    """A process of `benchmarks.accelerator.worker`, which ends with the context."""
+
+    def __init__(self, request: dict[str, Any], environment: Mapping[str, str], errors: Path):
+        self._errors = errors
+        with errors.open("w") as file:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "benchmarks.accelerator.worker"],
+                env=dict(environment),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=file,
+                text=True,
+                bufsize=1,
+                start_new_session=True,
+            )
+        self._answers: queue.Queue[str] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+        self._send(json.dumps(request))
+
+    def __enter__(self) -> Worker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def ask(self, iterations: int, patience: float) -> dict[str, Any]:
+        """Return what the worker answers, or {"error": why it does not}."""
+        self._send(str(iterations))
+        return self.answer(patience)
+
+    def answer(self, patience: float) -> dict[str, Any]:
+        try:
+            line = self._answers.get(timeout=patience)
+        except queue.Empty:
+            return {"error": f"no answer within {patience:.0f} s"}
+        if line:
+            return json.loads(line)
+        last = (self._errors.read_text().strip().splitlines() or ["no output"])[-1]
+        return {"error": f"ended with status {self._process.wait()}: {last:.200}"}
+
+    def stop(self) -> None:
+        """Kill the process and its children."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _send(self, line: str) -> None:
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(line, file=self._process.stdin, flush=True)
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._answers.put(line)
+        self._answers.put("")  # the end

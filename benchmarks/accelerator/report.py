@@ -64,7 +64,7 @@ def _race(result: dict[str, Any]) -> list[str]:
     rows = []
     for label, row in result["variants"].items():
         if "ms" not in row:
-            rows.append((label, "not timed", *["-"] * 5))
+            rows.append((label, "not timed", *["-"] * 6))
             continue
         rows.append(
             (
@@ -74,14 +74,12 @@ def _race(result: dict[str, Any]) -> list[str]:
                 _percent(row["share_of_measured"]),
                 f"{row['torch_over_this']:.2f}" if "torch_over_this" in row else "-",
                 f"{row['memory']:.0f}" if row["memory"] else "-",
+                f"{row['built_s']:.0f}" if "built_s" in row else "-",
                 str(row["rounds"]),
             )
         )
-    head = ("variant", "ms", "MFU", "share of measured peak", "best torch / this", "MiB", "rounds")
-    lines = _table(head, rows)
-    if "chunk" in result:
-        timings = ", ".join(f"{n}: {ms:.3g} ms" for n, ms in result["chunk"]["ms"].items())
-        lines += [f"Chunk length {result['chunk']['chosen']}, by measurement ({timings}).", ""]
+    head = ("variant", "ms", "MFU", "share of measured peak", "best torch / this")
+    lines = _table((*head, "MiB", "s to build", "rounds"), rows)
     lines += [f"- {label}: not run, {why}" for label, why in result["refused"].items()]
     return [*lines, ""]
 

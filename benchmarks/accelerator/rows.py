@@ -1,4 +1,4 @@
-"""The rows: what each runs, and its time budget."""
+"""The rows: what each runs, its time budget, and which of them run together."""
 
 from __future__ import annotations
 
@@ -61,17 +61,9 @@ def tiny(workload: Workload) -> Workload:
     return workload._replace(batch=4, image=(16 if pixels < 128 else 32, channels, 4))
 
 
-def workload_of(name: str, task: Task) -> Workload:
-    return tiny(SIZES[name]) if task.rehearse else SIZES[name]
-
-
-def _speed(name: str) -> Callable[[Task], None]:
-    def run(task: Task) -> None:
-        from benchmarks.accelerator.race import race
-
-        race(workload_of(name, task), task)
-
-    return run
+def sized(name: str, rehearse: bool) -> Workload:
+    """Return the workload of a name, tiny for a rehearsal."""
+    return tiny(SIZES[name]) if rehearse else SIZES[name]
 
 
 def _behavior(name: str) -> Callable[[Task], None]:
@@ -84,19 +76,25 @@ def _behavior(name: str) -> Callable[[Task], None]:
 
 
 ROWS = {
-    "W1": Row(_speed("W1"), 75, 90),
-    "W2": Row(_speed("W2"), 50),
-    "W5": Row(_speed("W5"), 50),
-    "W3": Row(_speed("W3"), 80),
-    "W4": Row(_speed("W4"), 60),
-    "members": Row(_behavior("members"), 20),
-    "bounds": Row(_behavior("bounds"), 30),
-    "equal-runs": Row(_behavior("equal_runs"), 25),
-    "cpu": Row(_behavior("same_as_on_the_cpu"), 25),
-    "resume": Row(_behavior("resume"), 25),
-    "cifar10": Row(_behavior("cifar10"), 40, needs_data=True),
-    "D128": Row(_speed("D128"), 60),
+    "members": Row(_behavior("members"), 30),
+    "bounds": Row(_behavior("bounds"), 40),
+    "equal-runs": Row(_behavior("equal_runs"), 60),
     "equal-runs-by-flag": Row(
-        _behavior("equal_runs"), 25, xla_flags="--xla_gpu_deterministic_ops=true"
+        _behavior("equal_runs"), 60, xla_flags="--xla_gpu_deterministic_ops=true"
     ),
+    "cpu": Row(_behavior("same_as_on_the_cpu"), 60),
+    "resume": Row(_behavior("resume"), 60),
+    "cifar10": Row(_behavior("cifar10"), 45, needs_data=True),
 }
+# Groups run one after another. Rows of a group run together: workloads are timed in turn, and
+# the other rows that share a group are not timed.
+GROUPS = (
+    ("W1", "W2", "W5"),
+    ("W3", "W4"),
+    ("members",),
+    ("bounds",),
+    ("cifar10",),
+    ("equal-runs", "cpu", "resume", "equal-runs-by-flag"),
+    ("D128",),
+)
+NAMES = tuple(name for group in GROUPS for name in group)
