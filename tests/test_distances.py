@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wgan_jax import distances
+from wgan_jax import distances, memory
 from wgan_jax.distances import exact_w1, w1_floor
 
 
@@ -108,18 +108,43 @@ def test_more_points_than_memory_holds_are_refused():
     assert exact_w1(x[:, :1], x[:, :1]) == 0
 
 
-def test_a_limit_of_the_process_counts_as_its_memory():
-    """What a cluster's `ulimit -v` leaves is less than what the machine has."""
+@pytest.mark.parametrize("limit", ["RLIMIT_AS", "RLIMIT_DATA"])
+def test_a_limit_of_the_process_counts_as_its_memory(limit):
+    """What a cluster's `ulimit -v` or `ulimit -d` leaves is less than what the machine has."""
     code = (
         "import resource, numpy as np\n"
         "from wgan_jax.distances import exact_w1\n"
-        "resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)\n"
+        f"resource.setrlimit(resource.{limit}, (6 * 2**30,) * 2)\n"
         "x = np.zeros((30_000, 2))\n"
         "try: exact_w1(x, x + 1)\n"
         "except ValueError as error: assert 'chunk=' in str(error), error\n"
         "else: raise AssertionError('not refused')\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+def test_a_control_group_counts_as_memory_less_what_it_uses(tmp_path, monkeypatch):
+    """As a container or a Slurm job sees it; cached files can be reclaimed."""
+    monkeypatch.setattr(memory, "_CGROUPS", tmp_path)
+    (tmp_path / "memory.max").write_text(f"{2**30}\n")
+    assert memory.host_memory() == memory.free_memory() == 2**30
+    (tmp_path / "memory.current").write_text(f"{2**29}\n")
+    (tmp_path / "memory.stat").write_text(f"anon 7\ninactive_file {2**28}\n")
+    assert memory.host_memory() == 2**30
+    assert memory.free_memory() == 2**30 - 2**28
+    x = np.zeros((12_000, 2))
+    with pytest.raises(ValueError, match=r"0\.75 GiB are free"):
+        exact_w1(x, x)
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.host_memory() > 2**30
+
+
+def test_single_precision_gives_what_double_precision_gives():
+    """Points are widened a block at a time."""
+    x, y = rng().normal(size=(2, 600, 40)).astype(np.float32)
+    y[:9] = x[:9]
+    assert exact_w1(x, y) == exact_w1(x.astype(float), y.astype(float))
+    assert exact_w1(x[:, :1], y[:, :1]) == exact_w1(x[:, :1].astype(float), y[:, :1].astype(float))
 
 
 def test_chunks_are_never_below_the_whole():

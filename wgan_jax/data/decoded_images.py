@@ -20,10 +20,10 @@ from wgan_jax.data.dataset import Dataset, DatasetConfig, fingerprint_of
 from wgan_jax.data.decoded import Decoded, StoredRows, decoded
 from wgan_jax.data.image_files import Source
 from wgan_jax.data.images import image_struct
-from wgan_jax.data.memory import device_room
 from wgan_jax.data.pixels import Fit, color, decode
 from wgan_jax.data.stream import Stream
 from wgan_jax.errors import UserError
+from wgan_jax.memory import device_room
 from wgan_jax.types import Array, PyTree
 
 logger = logging.getLogger(__name__)

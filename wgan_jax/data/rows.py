@@ -15,10 +15,10 @@ import numpy as np
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.dataset import MOST_CONDITIONS, Dataset, DatasetConfig, Units
 from wgan_jax.data.labels import ranges
-from wgan_jax.data.memory import device_room
 from wgan_jax.data.remote import expand_user
 from wgan_jax.data.stream import Stream
 from wgan_jax.errors import UserError
+from wgan_jax.memory import device_room
 from wgan_jax.types import PyTree
 
 logger = logging.getLogger(__name__)

@@ -5,11 +5,8 @@ W1(P_n, Q_m) = min over plans pi with marginals a, b of sum_ij pi_ij |x_i - y_j|
 
 from __future__ import annotations
 
-import contextlib
 import math
-import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import jax
@@ -17,6 +14,7 @@ import numpy as np
 import scipy  # submodules load on first use, half a second each
 
 from wgan_jax.distances.plans import optimal_plan
+from wgan_jax.memory import free_memory
 from wgan_jax.types import Array
 
 _CHUNK = 512
@@ -74,7 +72,7 @@ def exact_w1(
       method, 2018 (the linear program); Bonneel, van de Panne, Paris and Heidrich,
       Displacement interpolation using Lagrangian mass transport, 2011 (POT's flow).
     """
-    x, y = cloud(x, "x"), cloud(y, "y")
+    x, y = _cloud(x, "x"), _cloud(y, "y")
     if x.shape[1] != y.shape[1]:
         raise ValueError(f"points must have as many values each, got {x.shape} and {y.shape}")
     a, b = _masses(x_weights, len(x), y_weights, len(y))
@@ -86,7 +84,7 @@ def exact_w1(
     _require_memory(len(x), len(y), 1 if equal else 5)
     cost = pairwise_distances(x, y)
     plan = optimal_plan(cost) if equal else optimal_plan(cost, a, b)
-    lengths = np.linalg.norm(x[plan.rows] - y[plan.columns], axis=1)
+    lengths = _lengths(x, y, plan.rows, plan.columns)
     return float(np.sum(plan.mass * lengths) / np.sum(plan.mass))
 
 
@@ -209,7 +207,7 @@ def w1_floor(
 
 
 def pairwise_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Euclidean distances [n, m] of float64 points [n, d] and [m, d], a block of rows at a time.
+    """Euclidean distances [n, m] of points [n, d] and [m, d] in float64, a block of rows at a time.
 
     Uses |x - y|² = |x|² - 2 x·y + |y|² about a common median, as fast as a matrix
     product. In few dimensions, and where the terms cancel (coinciding points), it takes
@@ -222,15 +220,16 @@ def pairwise_distances(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     if x.shape[1] <= 16:
         return scipy.spatial.distance.cdist(x, y)
-    subsets = [z[:: max(1, len(z) // 256)] for z in (x, y)]
+    subsets = [z[:: max(1, len(z) // 256)].astype(np.float64) for z in (x, y)]
     center = np.median(np.concatenate(subsets), axis=0)  # robust to far points
-    near_x, near_y = x - center, y - center
-    squares = (near_y**2).sum(1)
+    near_y = y - center
+    squares = np.concatenate([(part**2).sum(1) for part in _blocks(near_y)])
     d = np.empty((len(x), len(y)))
     for start in range(0, len(x), _CHUNK):
         part = slice(start, start + _CHUNK)
-        sums = (near_x[part] ** 2).sum(1)[:, None] + squares
-        square = sums - 2 * near_x[part] @ near_y.T
+        near_x = x[part] - center
+        sums = (near_x**2).sum(1)[:, None] + squares
+        square = sums - 2 * near_x @ near_y.T
         _take_differences(square, square < _CANCELLED * sums, x[part], y)
         d[part] = np.sqrt(square)
     return d
@@ -241,7 +240,18 @@ def _take_differences(square: np.ndarray, where: np.ndarray, x: np.ndarray, y: n
     size = max(1, _PAIRS // x.shape[1])
     for start in range(0, len(rows), size):
         i, j = rows[start : start + size], columns[start : start + size]
-        square[i, j] = ((x[i] - y[j]) ** 2).sum(1)
+        square[i, j] = ((x[i].astype(np.float64) - y[j]) ** 2).sum(1)
+
+
+def _lengths(x: np.ndarray, y: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Distances [k] of the points in `rows` of x and `columns` of y, a block at a time."""
+    pairs = zip(_blocks(rows), _blocks(columns), strict=True)
+    parts = [np.linalg.norm(x[i].astype(np.float64) - y[j], axis=1) for i, j in pairs]
+    return np.concatenate(parts)
+
+
+def _blocks(x: np.ndarray) -> list[np.ndarray]:
+    return [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
 
 
 def cloud(x: Array | np.ndarray, name: str) -> np.ndarray:
@@ -255,12 +265,18 @@ def cloud(x: Array | np.ndarray, name: str) -> np.ndarray:
     Raises:
       ValueError: no points, or values that are not finite numbers.
     """
+    return _cloud(x, name).astype(np.float64)
+
+
+def _cloud(x: Array | np.ndarray, name: str) -> np.ndarray:
+    """Validate points and return them as [n, d], in float32 if they are: copies take memory."""
     x = np.asarray(x)
     if x.ndim < 1 or x.size == 0:
         raise ValueError(f"{name} needs at least one point [n, ...], got shape {x.shape}")
     if x.dtype.kind not in "fiu" and x.dtype.name != "bfloat16":
         raise ValueError(f"{name} must hold real numbers, got {x.dtype} of shape {x.shape}")
-    x = x.reshape(len(x), -1).astype(np.float64)
+    x = x.reshape(len(x), -1)
+    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float64)
     bad = np.count_nonzero(~np.isfinite(x))
     if bad:
         raise ValueError(f"{name} of shape {x.shape} has {bad} values that are not finite")
@@ -306,6 +322,7 @@ def _weights(weights: Array | np.ndarray | None, n: int, name: str) -> np.ndarra
 
 
 def _sorted_w1(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> float:
+    x, y = x.astype(np.float64), y.astype(np.float64)
     if len(x) == len(y) and (a == a[0]).all() and (b == b[0]).all():
         return float(np.mean(np.abs(np.sort(x) - np.sort(y))))
     points = np.concatenate([x, y])
@@ -318,31 +335,10 @@ def _sorted_w1(x: np.ndarray, y: np.ndarray, a: np.ndarray, b: np.ndarray) -> fl
 
 def _require_memory(n: int, m: int, copies: int) -> None:
     """Raise instead of letting the system kill the process."""
-    needed, free = 8.0 * n * m * copies, _free_memory()
+    needed, free = 8.0 * n * m * copies, free_memory()
     if needed > free:
         raise ValueError(
             f"the distances of {n} by {m} points take {needed / 2**30:.3g} GiB where "
             f"{free / 2**30:.3g} GiB are free; take fewer points, chunks of them "
             "(exact_w1(x, y, chunk=4_000), never below the exact value), or sliced_w1"
         )
-
-
-def _free_memory() -> float:
-    """Free memory in bytes, as far as the system reports it."""
-    limits = [math.inf]
-    if hasattr(os, "sysconf") and {"SC_PHYS_PAGES", "SC_PAGE_SIZE"} <= os.sysconf_names.keys():
-        limits.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
-    with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = Path("/proc/meminfo").read_text(encoding="utf-8").splitlines()
-        line = next(line for line in lines if line.startswith("MemAvailable"))
-        limits.append(1024.0 * int(line.split()[1]))
-    with contextlib.suppress(OSError, ValueError):  # the container's limit, if numeric
-        limits.append(float(int(Path("/sys/fs/cgroup/memory.max").read_text(encoding="utf-8"))))
-    with contextlib.suppress(ImportError, OSError, ValueError):  # the process limit
-        import resource
-
-        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
-        if limit != resource.RLIM_INFINITY:
-            used_pages = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0])
-            limits.append(float(limit - used_pages * resource.getpagesize()))
-    return min(limits)

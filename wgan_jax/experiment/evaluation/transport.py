@@ -50,16 +50,16 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
     if len(exact) > 1:
         result["w1/error"] = float(np.std(exact, ddof=1) / len(exact) ** 0.5)
     result = in_units(result, data.units) | modes(config.dataset, fakes)
-    return result | _by_column(data, state, reals, np.concatenate(fakes))
+    return result | _by_column(data, state, reals, fakes)
 
 
 def _by_column(
-    data: Dataset, state: GANState, reals: list[np.ndarray], fake: np.ndarray
+    data: Dataset, state: GANState, reals: list[np.ndarray], fakes: list[np.ndarray]
 ) -> dict[str, float]:
     """Return W1 of each column: against held-out data with bounds, else against training data."""
     if data.units is None or not has_columns(data.units):
         return {}
-    unseen, real = data.held_out(), np.concatenate(reals)
+    unseen, real, fake = data.held_out(), np.concatenate(reals), np.concatenate(fakes)
     if unseen is not None:
         assert unseen.size is not None
         key = derive_key(state.key, Purpose.EVALUATION, 1)
