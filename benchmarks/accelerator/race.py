@@ -132,6 +132,7 @@ def time_rounds(
             reply = entrant.worker.ask(entrant.length, _PATIENCE)
             if "error" in reply:
                 found[entrant.name]["refused"][entrant.variant.label] = reply["error"]
+                entrant.worker.stop()
                 entrants.remove(entrant)
             else:
                 entrant.seconds.append(reply["seconds"])
