@@ -11,10 +11,8 @@ figures mean nothing.
 from __future__ import annotations
 
 import argparse
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -25,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.accelerator import report
+from benchmarks.accelerator.processes import environment, kill, last_line
 from benchmarks.accelerator.race import Budget, race
 from benchmarks.accelerator.rows import GROUPS, NAMES, ROWS, SIZES, Task
 
@@ -136,28 +135,20 @@ def in_process(name: str, left: float, args: argparse.Namespace, cache: str) -> 
         command += ["--result", str(result), "--seconds", str(budget)]
         command += ["--rehearse"] * args.rehearse + ["--cifar10", args.cifar10]
         flags = f"{os.environ.get('XLA_FLAGS', '')} {row.xla_flags * (not args.rehearse)}".strip()
-        # PyTorch and JAX share the memory, so neither may preallocate all of it.
-        environment = os.environ | {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "XLA_FLAGS": flags}
-        environment |= {"JAX_COMPILATION_CACHE_DIR": cache}
-        environment |= {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-        if args.rehearse:
-            environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
-        began = time.monotonic()
-        with Path(folder, "errors").open("w+") as errors:
+        variables = environment(args.rehearse, cache) | {"XLA_FLAGS": flags}
+        began, errors = time.monotonic(), Path(folder, "errors")
+        with errors.open("w") as file:
             process = subprocess.Popen(
-                command, env=environment, stderr=errors, stdout=errors, start_new_session=True
+                command, env=variables, stderr=file, stdout=file, start_new_session=True
             )
-            try:
-                status = process.wait(budget + _GRACE)
-                errors.seek(0)
-                last = (errors.read().strip().splitlines() or ["no output"])[-1]
-                status_text = "done" if status == 0 else f"failed, status {status}: {last:.200}"
-            except subprocess.TimeoutExpired:
-                status_text = f"stopped after its {budget:.0f} s"
-            finally:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)  # and its children
-                process.wait()
+        try:
+            status = process.wait(budget + _GRACE)
+            why = f"failed, status {status}: {last_line(errors)}"
+            status_text = "done" if status == 0 else why
+        except subprocess.TimeoutExpired:
+            status_text = f"stopped after its {budget:.0f} s"
+        finally:
+            kill(process)
         found = json.loads(result.read_text()) if result.exists() else {}
         return {"status": status_text, "seconds": round(time.monotonic() - began, 1), **found}
 

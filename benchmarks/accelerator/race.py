@@ -9,7 +9,6 @@ import json
 import math
 import os
 import queue
-import signal
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from benchmarks.accelerator.processes import environment, kill, last_line
 from benchmarks.accelerator.rows import sized
 from benchmarks.accelerator.variants import Variant, variants
 
@@ -41,19 +41,12 @@ class Budget(NamedTuple):
 def race(names: list[str], budget: Budget, rehearse: bool, cache: str, save: Save) -> None:
     """Measure the named workloads; `save` gets all results so far, by name, again and again."""
     began = time.monotonic()
-    environment = os.environ | {
-        # Many processes share the memory, so none may preallocate all of it.
-        "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
-        "JAX_COMPILATION_CACHE_DIR": cache,
-        "TORCHINDUCTOR_COMPILE_THREADS": "2",
-    }
-    if rehearse:
-        environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": ""}
+    variables = environment(rehearse, cache) | {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         device = stack.enter_context(
-            Worker({"workload": "", "rehearse": rehearse}, environment, Path(folder, "device"))
+            Worker({"workload": "", "rehearse": rehearse}, variables, Path(folder, "device"))
         )
-        references = written_references(names, Path(folder), rehearse, environment)
+        references = written_references(names, Path(folder), rehearse, variables)
         about = device.answer(60)
         found = {
             name: {
@@ -89,7 +82,7 @@ def race(names: list[str], budget: Budget, rehearse: bool, cache: str, save: Sav
             # PyTorch's gradients are compared with those of JAX, which then needs no accelerator.
             cpu = {"JAX_PLATFORMS": "cpu"} if variant.package == "torch" else {}
             errors = Path(folder, f"{name} {variant.label}")
-            worker = stack.enter_context(Worker(request, environment | cpu, errors))
+            worker = stack.enter_context(Worker(request, variables | cpu, errors))
             built = worker.answer(left)
             if "error" in built:
                 found[name]["refused"][variant.label] = built["error"]
@@ -165,7 +158,7 @@ def summarize(row: dict[str, Any], entrants: list[Entrant]) -> None:
 
 
 def written_references(
-    names: list[str], folder: Path, rehearse: bool, environment: Mapping[str, str]
+    names: list[str], folder: Path, rehearse: bool, variables: Mapping[str, str]
 ) -> dict[str, Path]:
     """Return a file for each workload, by PyTorch on the CPU; none where PyTorch is missing."""
     paths = {name: folder / f"{name}.npz" for name in names}
@@ -173,7 +166,7 @@ def written_references(
     processes = [
         subprocess.Popen(
             [*module, str(path), name, str(rehearse)],
-            env={**environment, "CUDA_VISIBLE_DEVICES": ""},
+            env={**variables, "CUDA_VISIBLE_DEVICES": ""},
             stderr=subprocess.DEVNULL,
         )
         for name, path in paths.items()
@@ -186,12 +179,12 @@ def written_references(
 class Worker:
     """A process of `benchmarks.accelerator.worker`, which ends with the context."""
 
-    def __init__(self, request: dict[str, Any], environment: Mapping[str, str], errors: Path):
+    def __init__(self, request: dict[str, Any], variables: Mapping[str, str], errors: Path):
         self._errors = errors
         with errors.open("w") as file:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "benchmarks.accelerator.worker"],
-                env=dict(environment),
+                env=dict(variables),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=file,
@@ -221,14 +214,12 @@ class Worker:
             return {"error": f"no answer within {patience:.0f} s"}
         if line:
             return json.loads(line)
-        last = (self._errors.read_text().strip().splitlines() or ["no output"])[-1]
-        return {"error": f"ended with status {self._process.wait()}: {last:.200}"}
+        status = self._process.wait()
+        return {"error": f"ended with status {status}: {last_line(self._errors)}"}
 
     def stop(self) -> None:
         """Kill the process and its children."""
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
-        self._process.wait()
+        kill(self._process)
 
     def _send(self, line: str) -> None:
         assert self._process.stdin is not None
