@@ -12,13 +12,16 @@ from PIL import Image
 
 from wgan_jax import cli
 from wgan_jax.__main__ import main
+from wgan_jax.data.columns import Column, Columns
 from wgan_jax.data.images import TFDS, Digits
+from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, sample_struct
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Clip, Config
 from wgan_jax.experiment.sampling import sample_files
 from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
+from wgan_jax.experiment.schema import Schema
 from wgan_jax.experiment.train import train
 from wgan_jax.experiment.workdir import reserve_workdir
 from wgan_jax.latents import Normal, Uniform
@@ -137,6 +140,22 @@ def test_pictures_and_folders(sampler, tmp_path):
         with Image.open(many / f"{i:06}-label-{label}.png") as picture:
             assert np.abs(np.asarray(picture) / 127.5 - 1 - image[..., 0]).max() <= 0.51 / 127.5
     assert sorted(path.name for path in tmp_path.iterdir()) == ["grid.png", "many"]
+
+
+@pytest.mark.parametrize("form", [".npy", ".npz"])
+@pytest.mark.filterwarnings("error")
+def test_columns_may_have_names_in_any_script(form, tmp_path):
+    columns = Columns((Column("gelir (₺)"), Column("città", "integer", low=0.0, high=9.0)))
+    schema = Schema(TableUnits(columns), conditions=TableUnits(Columns((Column("年齢"),))))
+    block = {"samples": np.ones((3, 2), np.float32), "conditions": np.ones((3, 1), np.float32)}
+    path = tmp_path / f"a{form}"
+    sample_files.write_samples(iter([block, block]), 6, path, folder=False, schema=schema)
+    written = np.load(path)
+    rows = written["samples"] if form == ".npz" else written
+    assert rows.dtype.names == ("gelir (₺)", "città")
+    assert rows["città"].tolist() == [1] * 6
+    asked = written["conditions"] if form == ".npz" else np.load(tmp_path / "a-conditions.npy")
+    assert asked["年齢"].tolist() == [1.0] * 6
 
 
 def test_a_failure_leaves_nothing_half(sampler, tmp_path):

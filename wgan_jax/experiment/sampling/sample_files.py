@@ -174,9 +174,8 @@ def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
     rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
     _write_file(path, lambda file: _write_npy(blocks, num, file, rest))
     for name, arrays in rest.items():
-        joined = np.concatenate(arrays)
         sibling = path.with_name(f"{path.stem}-{name}.npy")
-        _write_file(sibling, lambda file, x=joined: np.save(file, x, allow_pickle=False))  # type: ignore[misc]
+        _write_file(sibling, lambda file, x=arrays: _write_joined(x, file))  # type: ignore[misc]
 
 
 def _require_space(size: int, path: Path) -> None:
@@ -194,15 +193,27 @@ def _write_npy(
     for number, block in enumerate(blocks):
         samples = np.ascontiguousarray(block["samples"])
         if number == 0:
-            header = {
-                "descr": np.lib.format.dtype_to_descr(samples.dtype),
-                "fortran_order": False,
-                "shape": (num, *samples.shape[1:]),
-            }
-            np.lib.format.write_array_header_2_0(file, header)
+            file.write(_header(samples.dtype, (num, *samples.shape[1:])))
         file.write(samples.tobytes())
         for name in rest:
             rest[name].append(block[name])
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """Returns the header of a .npy with column names in ASCII, as NumPy's own fails beyond Latin-1.
+
+    NumPy reads it as a Python literal, in which characters may be escaped.
+    """
+    fields = {
+        "descr": np.lib.format.dtype_to_descr(dtype),
+        "fortran_order": False,
+        "shape": shape,
+    }
+    text, magic = ascii(fields), np.lib.format.magic(2, 0)
+    before = len(magic) + 4
+    size = -(-(before + len(text) + 1) // np.lib.format.ARRAY_ALIGN) * np.lib.format.ARRAY_ALIGN
+    text = f"{text:{size - before - 1}}\n"
+    return magic + len(text).to_bytes(4, "little") + text.encode("ascii")
 
 
 def _write_npz(blocks: Iterator[Arrays], num: int, file: BinaryIO) -> None:
@@ -213,4 +224,9 @@ def _write_npz(blocks: Iterator[Arrays], num: int, file: BinaryIO) -> None:
             _write_npy(itertools.chain([first], blocks), num, entry, rest)
         for name, arrays in rest.items():
             with archive.open(f"{name}.npy", "w") as entry:
-                np.lib.format.write_array(entry, np.concatenate(arrays), allow_pickle=False)
+                _write_joined(arrays, entry)
+
+
+def _write_joined(arrays: list[np.ndarray], file: IO[bytes]) -> None:
+    joined = np.concatenate(arrays)
+    _write_npy([{"samples": joined}], len(joined), file, {})
