@@ -11,6 +11,7 @@ import pytest
 from wgan_jax.__main__ import main
 from wgan_jax.cli.flags import load
 from wgan_jax.data import Arrays, Table
+from wgan_jax.data.units import standardizing
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
@@ -145,6 +146,9 @@ def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table, capl
     assert "extrapolates" not in caplog.text
     assert main([*sample, "--condition", "energy=500", "--num", "3", "--out", "f.csv"]) == 0
     assert "energy is set to 500, but the data range from 10 to 90" in caplog.text
+    assert {row["energy"] for row in rows_of("f.csv")} == {"500"}
+    assert main([*sample, "--condition", "energy=55.3", "--num", "3", "--out", "g.csv"]) == 0
+    assert {row["energy"] for row in rows_of("g.csv")} == {"55.3"}
     for wrong, message in (
         (["--condition", "energi=5"], "did you mean 'energy'"),
         (["--condition", "energy=warm"], "takes a number"),
@@ -195,7 +199,7 @@ def test_points_and_energies_of_two_files_are_sampled_on_a_grid_of_energies(tabl
         sample = ["sample", "run", "--conditions", name, "--force", "--out"]
         assert main([*sample, "a.npy"]) == 0
         drawn.append(np.load("a.npy"))
-        np.testing.assert_allclose(np.load("a-conditions.npy")[:, 0], grid, rtol=1e-6)
+        np.testing.assert_array_equal(np.load("a-conditions.npy")[:, 0], grid)
         np.testing.assert_array_equal(drawn[-1], drawn[0])
     assert main([*sample, "a.csv"]) == 0
     rows = np.array([[float(v) for v in row.values()] for row in rows_of("a.csv")])
@@ -252,3 +256,13 @@ def zipped(**arrays):
     file = io.BytesIO()
     np.savez(file, **arrays)
     return file.getvalue()
+
+
+def test_conditions_of_integers_are_written_as_they_were_asked_for():
+    counts = np.array([[20], [50], [200]], np.uint8)
+    units = standardizing(counts, np.ones(3, bool), "c")
+    for asked, dtype in (([20, 50], np.uint8), ([20, 50.5], np.float64), ([20, 300], np.float64)):
+        x = units.to_numbers(np.array(asked)[:, None])
+        written = units.covering(x).to_units(x)
+        assert written.dtype == dtype
+        assert written[:, 0].tolist() == asked

@@ -78,6 +78,19 @@ class Column:
         # float64 has no number between 2^63 - 1024 and 2^63, which is no int64.
         return np.minimum(x, np.nextafter(2.0**63, 0)).astype(np.int64)
 
+    def covering(self, encoded: np.ndarray) -> Column:
+        """Return the column that decodes `encoded` to what was asked for, as few digits as it has.
+
+        Unlike samples, these may lie out of the range of the data, or between integers.
+        """
+        if self.kind in ("category", "flag"):
+            return self
+        x = shortest(encoded[:, 0], self.center, self.scale)
+        if self.kind == "number" or (x % 1).any():
+            return _Requested(self.name, "number", self.center, self.scale)
+        low, high = min(self.low, float(x.min())), max(self.high, float(x.max()))
+        return dataclasses.replace(self, low=low, high=high)
+
     def parse(self, text: str) -> float:
         """Parse text into the number that `encode` takes.
 
@@ -97,6 +110,14 @@ class Column:
         if not math.isfinite(x):
             raise UserError(f"{self.name} takes a number, got {text!r}")
         return x
+
+
+@dataclasses.dataclass(frozen=True)
+class _Requested(Column):
+    """A column of conditions, whose values are not rounded like those of samples."""
+
+    def decode(self, encoded: np.ndarray) -> np.ndarray:
+        return shortest(encoded[:, 0], self.center, self.scale)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,6 +214,27 @@ def require_few_categories(name: str, count: int) -> None:
             f"the column {name!r} has {count:,} different values, but a category has at most "
             f"{_MOST_CATEGORIES:,}: leave it out of --dataset.one-hot and --dataset.columns"
         )
+
+
+def shortest(encoded: np.ndarray, center: float, scale: float) -> np.ndarray:
+    """Decode numbers [n] to the fewest decimals that float32 cannot tell from them.
+
+    Example:
+      >>> import numpy as np
+      >>> encoded = ((np.array([20, 30.7]) - 50) / 24.5).astype(np.float32)
+      >>> shortest(encoded, 50, 24.5).tolist()
+      [20.0, 30.7]
+    """
+    encoded = encoded.astype(np.float64)
+    x = encoded * scale + center
+    error = 2**-23 * scale * np.maximum(1, np.abs(encoded)) + 4 * np.spacing(abs(center))
+    first = -math.floor(math.log10(scale)) - 1
+    out, is_open = x.copy(), np.ones(x.shape, bool)
+    for decimals in range(max(first, -300), min(first + 10, 300)):
+        rounded = x.round(decimals)
+        is_near = is_open & (np.abs(rounded - x) <= error)
+        out[is_near], is_open = rounded[is_near], is_open & ~is_near
+    return out
 
 
 def moments(x: np.ndarray) -> tuple[float, float]:

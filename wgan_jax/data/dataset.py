@@ -61,6 +61,9 @@ class Units(Protocol):
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
         """Return the slice of an encoded row that a column takes, and its encoded value."""
 
+    def covering(self, x: np.ndarray) -> Units:
+        """Return the units in which encoded points [n, d] keep values unlike those of the data."""
+
     def standardized(self) -> list[tuple[str, int, float, float]]:
         """Return name, index in an encoded row, center and scale of each numeric column."""
 

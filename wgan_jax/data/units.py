@@ -9,7 +9,7 @@ from typing import Any
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.data.columns import Column, Columns, chosen, moments
+from wgan_jax.data.columns import Column, Columns, chosen, moments, shortest
 from wgan_jax.types import Array
 
 _MOST_VALUES = 2**20
@@ -68,6 +68,10 @@ class TableUnits:
                 break
             start += column.width
         return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
+
+    def covering(self, x: np.ndarray) -> TableUnits:
+        """Return the units whose decoding keeps rows [n, width] with values unlike the data's."""
+        return TableUnits(Columns(tuple(c.covering(part) for c, part in self.columns.split(x))))
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
         """Return name, index in an encoded row, center and scale of each column but categories."""
@@ -148,6 +152,8 @@ class ArrayUnits:
         values = values.reshape(len(x), *self.shape)
         if dtype.kind == "b":
             return values > 0.5
+        if dtype.kind == "f" and self.prefix == "c":
+            values = self._requested(x)
         if dtype.kind in "iu":
             info = np.iinfo(dtype)
             # float64 has no number between 2^63 - 1024 and 2^63.
@@ -187,6 +193,21 @@ class ArrayUnits:
         kind = kinds.get(np.dtype(self.dtype).kind, "number")
         axes = range(self.shape[0]) if len(self.shape) == 1 else ()
         return [{"name": f"{self.prefix}{i}", "kind": kind} for i in axes]
+
+    def covering(self, x: np.ndarray) -> ArrayUnits:
+        """Return these units, in float64 if conditions [n, d] have values that the dtype lacks."""
+        dtype = np.dtype(self.dtype)
+        if dtype.kind not in "biu":
+            return self
+        low, high = (0, 1) if dtype.kind == "b" else (np.iinfo(dtype).min, np.iinfo(dtype).max)
+        x = self._requested(x)
+        is_kept = not (x % 1).any() and low <= x.min() and x.max() <= high
+        return self if is_kept else dataclasses.replace(self, dtype="float64")
+
+    def _requested(self, x: np.ndarray) -> np.ndarray:
+        """Decode conditions [n, d] to what was asked for."""
+        each = zip(x.T, self.center, self.scales, strict=True)
+        return np.stack([shortest(*column) for column in each], 1)
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
         """Return name, index in an encoded row, center and scale of each axis of points."""

@@ -174,6 +174,9 @@ def open_sampler(
         dataset: Any = recorded
         config = dataclasses.replace(config, dataset=dataset)
         rows = choose_conditions(recorded.rows, schema, spec.label, spec.condition, spec.conditions)
+        if schema.conditions is not None:
+            asked = schema.conditions.covering(np.asarray(jax.tree.leaves(rows)[-1]))
+            schema = dataclasses.replace(schema, conditions=asked)
     elif spec.condition or spec.conditions:
         raise UserError("this generator takes no vectors: leave --condition and --conditions out")
     struct = sample_struct(config, config.batch_size, schema)
