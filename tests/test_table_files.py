@@ -30,6 +30,26 @@ def test_numbers_may_have_a_decimal_comma_where_columns_are_cut_by_a_semicolon(t
     assert values["t"].tolist() == ["1,2 m", "2"]
 
 
+def test_codes_keep_their_leading_zeros(tmp_path):
+    (tmp_path / "a.csv").write_text("zip,n\n01234,1\n10001,2\n00501,03\n")
+    opened = table(tmp_path / "a.csv", one_hot=("zip",)).open()
+    values = opened.units.by_column(np.asarray(opened.examples))
+    assert values["zip"].tolist() == ["01234", "10001", "00501"]
+    assert values["n"].tolist() == [1, 2, 3]
+    labelled = table(tmp_path / "a.csv", label="zip").open()
+    assert labelled.class_names == ("00501", "01234", "10001")
+
+
+def test_a_column_without_a_name_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({"a": [1, 2], "": [3, 4]}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="without a name"):
+        table(tmp_path / "a.parquet").open()
+    assert table(tmp_path / "a.parquet", columns=("a",)).open().size == 2
+
+
 def test_rows_without_a_value_are_skipped_when_asked(tmp_path, caplog):
     caplog.set_level("INFO")
     columns = people(100)

@@ -49,7 +49,9 @@ def read_conditions(
         return units.to_numbers(array), None
     assert isinstance(units, TableUnits)
     names = (*units.columns.names, *([] if label is None else [label]))
-    raw = table_files.read_table(file, names, "--conditions")
+    codes = [x.name for x in units.columns if x.kind == "category"]
+    codes += [] if label is None else [label]
+    raw = table_files.read_table(file, names, "--conditions", codes)
     numbers = {}
     for column in units.columns:
         if raw[column.name].missing.any():
@@ -60,7 +62,7 @@ def read_conditions(
         raise UserError(f"{file} has no rows")
     if label is None:
         return units.columns.encode(numbers), None
-    labels, known = raw[label].values.astype(str), list(class_names)
+    labels, known = list(map(str, raw[label].values)), list(class_names)
     strange = sorted(set(labels) - set(known))
     if strange:
         raise UserError(

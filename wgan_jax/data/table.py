@@ -155,7 +155,8 @@ def _read(table: Table) -> dict[str, RawColumn]:
     condition = table.condition or ()
     wanted = () if table.columns is None else (*table.columns, *condition, *_label(table))
     given = [name for name in ("columns", "label", "condition") if getattr(table, name)]
-    raw = read_table(table.path, wanted, " or ".join(f"--dataset.{name}" for name in given))
+    option = " or ".join(f"--dataset.{name}" for name in given)
+    raw = read_table(table.path, wanted, option, codes=(*table.one_hot, *_label(table)))
     chosen(_label(table), list(raw), "--dataset.label", table.path)
     chosen(condition, list(raw), "--dataset.condition", table.path)
     chosen(table.one_hot, list(raw), "--dataset.one-hot", table.path)

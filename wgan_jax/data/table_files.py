@@ -26,6 +26,7 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _GZIP = b"\x1f\x8b"
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
+_LEADING_ZERO = re.compile(r"0\d+")
 _DELIMITERS = ",;\t|"
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null"})
 _NO_NUMBER = frozenset({"none", "-", "?", "."})  # regular values in a column of text
@@ -48,10 +49,13 @@ class RawColumn(NamedTuple):
     spelling: tuple[str, ...] = ()
 
 
-def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+def read_table(
+    path: str, wanted: Sequence[str], option: str, codes: Sequence[str] = ()
+) -> dict[str, RawColumn]:
     """Read the columns `wanted` of a file, in that order; all columns if none is named.
 
-    A folder that `save_to_disk` of `datasets` wrote counts as a file.
+    A folder that `save_to_disk` of `datasets` wrote counts as a file. Of the columns named in
+    `codes`, integers of a .csv with leading zeros stay text, as in 01234.
 
     Raises:
       UserError: no such file, an unknown format, no such column, or damaged.
@@ -68,7 +72,7 @@ def read_table(path: str, wanted: Sequence[str], option: str) -> dict[str, RawCo
             )
         if file.suffix.lower() == ".parquet":
             return _read_parquet(file, wanted, option)
-        return _read_csv(file, wanted, option)
+        return _read_csv(file, wanted, option, codes)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
@@ -91,7 +95,9 @@ def files_of(path: str) -> list[str]:
     return [path]
 
 
-def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+def _read_csv(
+    path: Path, wanted: Sequence[str], option: str, codes: Sequence[str]
+) -> dict[str, RawColumn]:
     with _open_text(path) as file:
         start = file.read(2)
         file.seek(0)
@@ -115,7 +121,7 @@ def _read_csv(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawCo
         )
     index = [names.index(name) for name in named]
     columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
-    return {name: _typed(texts, delimiter) for name, texts in columns.items()}
+    return {name: _typed(texts, delimiter, name in codes) for name, texts in columns.items()}
 
 
 @contextlib.contextmanager
@@ -200,10 +206,12 @@ def is_number(text: str) -> bool:
     return True
 
 
-def _typed(texts: list[str], delimiter: str) -> RawColumn:
+def _typed(texts: list[str], delimiter: str, is_code: bool) -> RawColumn:
     """Parse a column as the first type that fits all texts: integers, numbers, flags or text."""
     texts = [text.strip() for text in texts]
     missing = np.array([text.casefold() in _MISSING for text in texts], bool)
+    if is_code and any(map(_LEADING_ZERO.fullmatch, texts)):
+        return RawColumn(np.array(texts, object), missing)
     column = _numbers(texts, missing, delimiter)
     if column is None:
         more = missing | np.array([text.casefold() in _NO_NUMBER for text in texts], bool)
@@ -268,6 +276,11 @@ def _named(names: Sequence[str], wanted: Sequence[str], option: str, path: Path)
     """Return the names of the columns to read."""
     # The index that pandas stores is not a column of the data.
     named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
+    if not all(name.strip() for name in named):
+        raise UserError(
+            f"{path} has a column without a name: rename it, or select columns with "
+            f"--dataset.columns"
+        )
     twice = [name for name in named if names.count(name) > 1]
     if twice:
         raise UserError(f"{path} has two columns named {twice[0]!r}: rename one")
