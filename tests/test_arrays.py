@@ -151,6 +151,7 @@ def test_hdf5_is_read_by_path_and_never_followed_out_of_its_file(tmp_path, r):
         file.create_dataset("packed", data=x, compression="gzip")
         file["names"] = np.array([b"a", b"b"] * 10)
         file["out"] = h5py.ExternalLink(str(tmp_path / "b.h5"), "secret")
+        file["null"] = h5py.Empty("f8")
         file["bomb"] = h5py.SoftLink("/group/x")
         file.create_dataset("zeros", (2**16, 2**15), "f8", chunks=True, compression="gzip")
     path = str(tmp_path / "a.h5")
@@ -158,7 +159,8 @@ def test_hdf5_is_read_by_path_and_never_followed_out_of_its_file(tmp_path, r):
         opened = Arrays(path=path, key=key, standardize="none", labels="names").open()
         np.testing.assert_array_equal(opened.examples[0], x.astype(np.float32))
         assert opened.class_names == ("a", "b")
-    for key, message in (("out", "no array 'out'"), ("zeros", "bomb"), (None, "name one")):
+    refused = {"out": "no array 'out'", "zeros": "bomb", "null": "empty", None: "name one"}
+    for key, message in refused.items():
         with pytest.raises(UserError, match=message):
             Arrays(path=path, key=key).open()
 

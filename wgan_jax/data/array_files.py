@@ -140,6 +140,8 @@ def _read_hdf5(path: Path, file: BinaryIO, key: str | None, option: str) -> np.n
         data = arrays[pick(list(arrays), key, option, str(path))]
         if data.is_virtual or data.external:
             raise ValueError("its values are in other files, which are not followed")
+        if data.shape is None:
+            raise ValueError("it is empty")
         if data.dtype.hasobject:
             if h5py.check_string_dtype(data.dtype) is None:
                 raise ValueError("it holds Python objects")
