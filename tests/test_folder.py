@@ -150,6 +150,7 @@ def test_a_folder_with_train_and_test_is_used_as_it_is(tmp_path):
     assert data.held_out().class_labels().tolist() == [0, 0, 1, 1]
     test = images(tmp_path / "in" / "test")
     np.testing.assert_array_equal(data.held_out().examples[0], test)
+    assert data.config.summary() == (data.size, ("cat", "dog"))
     shutil.rmtree(tmp_path / "in" / "test")
     alone = opened(tmp_path / "in", labels=True)
     assert alone.class_names == ("cat", "dog")

@@ -44,7 +44,14 @@ def loose(root):
     write(root / "loose.png", 9)
 
 
+def beside_a_split(root):
+    for part in ("train", "test"):
+        classes(root / part)
+    write(root / "cover.png", 9)
+
+
 BAD = {
+    "beside a split": (beside_a_split, "cover.png is beside the folders test, train"),
     "cut short": (broken("cut.png", encoded()[:200]), "cat/cut.png cannot be decoded"),
     "cut jpeg": (broken("cut.jpg", encoded("jpeg")[:300]), "cat/cut.jpg cannot be decoded"),
     "empty file": (broken("void.png", b""), "cat/void.png cannot be decoded: it is empty"),
@@ -143,3 +150,9 @@ def test_a_class_without_images_to_train_on_is_refused(tmp_path):
             Image.new("RGB", (4, 4), (i, 0, 0)).save(tmp_path / where / f"{i}.png")
     with pytest.raises(UserError, match=r"all images of the class b of .* are held out"):
         Folder(path=str(tmp_path), image_size=4, labels=True).open()
+
+
+def test_a_fraction_that_holds_out_no_images_is_refused(tmp_path):
+    classes(tmp_path / "pets")
+    with pytest.raises(UserError, match=r"held-out 1e-09 leaves 0 of .* choose a larger fraction"):
+        Folder(path=str(tmp_path / "pets"), image_size=8, held_out=1e-9).open()

@@ -199,6 +199,11 @@ class Parts(NamedTuple):
         good = np.array([name not in images.faults for name in images.names], bool)
         if (left := int((train & good).sum())) < 2:
             raise UserError(f"{config.path} has {left} images left to train on: hold out fewer")
+        if config.held_out and (right := int((held_out & good).sum())) < 2:
+            raise UserError(
+                f"--dataset.held-out {config.held_out} leaves {right} of {int(good.sum()):,} "
+                f"images of {config.path} for evaluation, which needs two: choose a larger fraction"
+            )
         labels = np.zeros(len(good)) if labels is None else labels
         parts = np.flatnonzero(train & good), np.flatnonzero(held_out & good)
         return cls(images, *parts, labels.astype(np.int32), class_names)

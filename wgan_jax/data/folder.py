@@ -38,19 +38,20 @@ class Folder(DecodedImages):
         return len(self.summary()[1]) if self.labels else 0
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
-        """Count files and classes by file name, without decoding."""
+        """Count files to train on and classes by file name, without decoding."""
         with contextlib.closing(self._source()) as source:
             listing = source.find()
             _listed[:] = [source]
         names = [file.name for file in listing.files]
         if len(names) < 2:
             raise too_few(self.path, names, sum(listing.passed_over.values()))
+        count = sum(_top(name) == TRAIN for name in names) if _parts(names) else len(names)
         if not self.labels:
-            return len(names), ()
+            return count, ()
         classes = class_names(names, self.path)
         counts = Counter(_class(name) for name in _relative(names))
         _require_two(classes, np.array([counts[name] for name in classes]), self.path)
-        return len(names), classes
+        return count, classes
 
     def read(self) -> Parts:
         with contextlib.closing(self._source()) as source:
@@ -127,9 +128,24 @@ def class_names(names: list[str], where: str) -> tuple[str, ...]:
 
 
 def _parts(names: list[str]) -> set[str]:
-    """Return the top-level folders if they are `train` and held-out splits, else an empty set."""
-    tops = {name.partition("/")[0].lower() if "/" in name else "" for name in names}
-    return tops if TRAIN in tops and tops <= {TRAIN, *HELD_OUT} else set()
+    """Return the top-level folders if they are `train` and held-out splits, else an empty set.
+
+    Raises:
+      UserError: there are other images beside `train` and held-out splits.
+    """
+    tops = set(map(_top, names))
+    others = tops - {TRAIN, *HELD_OUT}
+    if others and TRAIN in tops and tops & {*HELD_OUT}:
+        name = next(name for name in names if _top(name) in others)
+        raise UserError(
+            f"{name} is beside the folders {', '.join(sorted(tops - others))}, which are parts of "
+            f"a split: move it into one of them, or out of the folder"
+        )
+    return tops if TRAIN in tops and not others else set()
+
+
+def _top(name: str) -> str:
+    return name.partition("/")[0].lower() if "/" in name else ""
 
 
 def _other_part(names: list[str]) -> str | None:
