@@ -274,6 +274,7 @@ def test_one_point_makes_no_chart_and_a_log_axis_no_zero():
 def test_health_says_what_is_off_what_is_well_and_what_was_not_measured():
     answers = {v.question: v for v in verdicts([HEALTH])}
     assert [v.answer for v in answers.values()] == ["no", "yes", "yes", "yes"]
+    assert answers["Room in the clip box?"].before == "Flagged in none of 1 evaluation."
     assert "raise n_critic" in answers["Trained enough?"].words
     still = HEALTH | {"health/gain": 0.0, "health/gain_error": 0.0, "health/step_cosine": 0.0}
     later = {v.question: v for v in verdicts([HEALTH, still])}

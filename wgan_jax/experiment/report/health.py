@@ -89,14 +89,18 @@ def _share(evaluations: Lines) -> list[Verdict]:
         f"while W1 is {last['w1/value']:.3g}. More training, or a critic with a tighter bound, "
         "would show the generator more of it."
     )
-    before = f"{min(shares):.0%} to {max(shares):.0%} over {len(shares)} evaluations."
+    before = f"{min(shares):.0%} to {max(shares):.0%} over {_evaluations(len(shares))}."
     mark = "well" if shares[-1] >= _MUCH else "still"
     return [Verdict("How much of W1 does it see?", f"{shares[-1]:.0%}", words, before, mark)]
 
 
 def _often(topic: str, warnings: list[dict[str, str]]) -> str:
     count = sum(topic in messages for messages in warnings)
-    return f"{count or 'none'} of {len(warnings)} evaluations"
+    return f"{count or 'none'} of {_evaluations(len(warnings))}"
+
+
+def _evaluations(count: int) -> str:
+    return f"{count} evaluation{'' if count == 1 else 's'}"
 
 
 def _passed(topic: str, line: dict[str, Any]) -> str:

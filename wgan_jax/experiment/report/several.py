@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from wgan_jax.experiment.evaluation.comparison import Comparison, short_names, statements
 from wgan_jax.experiment.evaluation.metrics import METRICS, metric_of, rows
@@ -107,7 +108,8 @@ def _evaluations(names: list[str], contents: list[RunArtifacts]) -> list[Markup]
     measures = dict.fromkeys(row.name for each in newest for row in rows(each))
     if not measures:
         return []
-    cells = []
+    steps = (f"{int(each['step']):,}" if "step" in each else "" for each in newest)
+    cells: list[list[Any]] = [["step", *steps]]
     for name in measures:
         metric = metric_of(name)
         about = join([name, tag("small", metric.meaning if metric else "")])
