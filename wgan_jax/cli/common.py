@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 import tempfile
 from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from wgan_jax.experiment.evaluation.features import Features
 
 _LARGEST = 2**32 - 1
+_OUT_OF_MEMORY = re.compile("RESOURCE_EXHAUSTED|Out of memory")  # the CPU reports it as INTERNAL
 
 
 def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
@@ -39,7 +41,7 @@ def run_command(command: Callable[[list[str]], int], args: list[str]) -> int:
         name = f"{error.filename}: " if error.filename else ""
         return _refuse(f"{name}{error.strerror or error}")
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        if isinstance(error, jax.errors.JaxRuntimeError) and not _OUT_OF_MEMORY.search(str(error)):
             raise
         return _refuse(
             f"out of memory: reduce the batch size, the networks or the number of samples ({error})"

@@ -253,6 +253,8 @@ def _neighbors(path: Path) -> str:
     """Suggest files in the same folder, or bundled examples, for a file that does not exist."""
     if path.suffix:
         known = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
+        if path.name == f"{path.stem}.py" and path.stem in bundled_names():
+            known = [path.stem]
     else:
         known = bundled_names()
     return f"; {suggest(str(path), known)}" if known else ""
