@@ -207,6 +207,22 @@ def test_values_that_are_not_finite_stop_the_run_and_are_not_saved(tmp_path, cap
     assert Checkpoints(tmp_path / "checkpoints").steps() == []
 
 
+def test_a_run_past_the_steps_of_a_command_is_refused_and_unchanged(tmp_path, capsys):
+    (tmp_path / "checkpoints" / "30").mkdir(parents=True)
+    assert train(capsys, *TINY, "--steps", "40", "--workdir", str(tmp_path))[0] == 2  # damaged
+    before = (tmp_path / "config.json").read_bytes()
+    status, said = train(capsys, *TINY, "--steps", "20", "--workdir", str(tmp_path))
+    assert status == 2
+    assert "is at step 30, past --steps 20; set --steps to 30 or more" in said.err
+    assert (tmp_path / "config.json").read_bytes() == before
+
+
+def test_a_workdir_whose_name_is_not_utf8_is_refused_before_training(tmp_path, capsys):
+    status, said = train(capsys, *TINY, "--workdir", str(tmp_path / "\udcfc"))
+    assert status == 2
+    assert "whose name is not UTF-8: choose another --workdir" in said.err
+
+
 @pytest.mark.parametrize(
     ("args", "told"),
     [
@@ -232,6 +248,8 @@ def test_values_that_are_not_finite_stop_the_run_and_are_not_saved(tmp_path, cap
         (["--config", "configs/digits_conditional.py", "--critic.norm", "batch"], "layer norm"),
         (["--config", "configs/digits_conditional.py", "--dataset", "digits"], "labels is False"),
         (["--config", "configs/digits_resnet.py", "--critic.image-size", "12"], "12"),
+        (["--sweep.seeds", "2", "--seed", "4294967295"], "seeds of a sweep"),
+        (["--config", "digits.py"], "did you mean digits?"),
         (["--workdir"], "needs a value"),
         (["surplus"], "surplus"),
     ],

@@ -273,6 +273,11 @@ class Config:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not 0 <= self.seed < 2**32:
             raise ValueError(f"seed must be between 0 and 2^32 - 1, got {self.seed}")
+        if self.sweep is not None and self.seed + self.sweep.seeds > 2**32:
+            raise ValueError(
+                f"the seeds of a sweep must be at most 2^32 - 1, got {self.sweep.seeds} from "
+                f"{self.seed} on"
+            )
         logger_names(self.log)
 
     @property

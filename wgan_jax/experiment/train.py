@@ -86,7 +86,7 @@ def train(
             state = sharding.state(run.state)
             if (stop := _signal(signals)) and step < config.steps:
                 raise Stopped(stop, step)
-            done = step == config.steps or _has_settled(config, writer)
+            done = step >= config.steps or _has_settled(config, writer)
             # The order matters. Signals are read once per chunk, so that the step named on exit is
             # the saved one. Saving precedes drawing because preemption notices may be short.
             # All processes gather the state, in the same order; one of them writes it.
@@ -106,7 +106,7 @@ def train(
                 writer.tell_time_left(chunk, step, speed)
 
                 stop = _signal(signals)
-                done = step == config.steps or _has_settled(config, writer)
+                done = step >= config.steps or _has_settled(config, writer)
                 if stop or done or due(config.checkpoint_every):
                     gathered = sharding.gather(state)
                     writer.sync()

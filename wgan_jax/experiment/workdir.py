@@ -13,6 +13,7 @@ from typing import Any
 
 import wgan_jax
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.config_io import comparable_fields, diff, from_dict, to_dict
 from wgan_jax.experiment.lock import WorkdirLockedError, lock
@@ -72,6 +73,13 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
       UserError: another process holds the lock, or the workdir cannot be written or is not plain.
     """
     require_plain(workdir)
+    try:
+        str(workdir.absolute()).encode()
+    except UnicodeEncodeError as error:
+        raise UserError(
+            f"checkpoints cannot be saved in {str(workdir.absolute())!a}, whose name is not UTF-8: "
+            f"choose another --workdir"
+        ) from error
     with contextlib.ExitStack() as stack:
         try:
             stack.enter_context(lock(workdir))
@@ -83,7 +91,7 @@ def lock_workdir(workdir: Path) -> Iterator[None]:
 
 
 def reserve_workdir(workdir: Path, config: Config) -> None:
-    """Write config.json, unless the workdir belongs to a run of another config.
+    """Write config.json, unless the workdir belongs to a run of another or a longer config.
 
     A run that failed before it began, for example without data, leaves the workdir free.
 
@@ -99,6 +107,12 @@ def reserve_workdir(workdir: Path, config: Config) -> None:
                 f"{workdir} holds a run of another config (it differs in {', '.join(changed)}); "
                 f"choose another --workdir"
             )
+    reached = max(Checkpoints(workdir / "checkpoints").steps(), default=0)
+    if reached > config.steps:
+        raise UserError(
+            f"{workdir} holds a run that is at step {reached}, past --steps {config.steps}; set "
+            f"--steps to {reached} or more, or choose another --workdir"
+        )
     write_config(path, config)
 
 
@@ -142,7 +156,7 @@ def read_config(path: Path, *, follow: bool = False) -> Config:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
     if not isinstance(data, dict):
-        return from_dict(data)
+        raise UserError(f"{path} must be an object, got {json.dumps(data)[:100]}")
     form, version = data.pop("format", _CONFIG_FORMAT), str(data.pop("wgan_jax", ""))[:20]
     if form != _CONFIG_FORMAT or isinstance(form, bool):
         raise UserError(
@@ -153,7 +167,7 @@ def read_config(path: Path, *, follow: bool = False) -> Config:
         return from_dict(data)
     except UserError as error:
         if version in ("", wgan_jax.__version__):
-            raise
+            raise UserError(f"{error} (in {path})") from error
         raise UserError(
             f"{error} ({path} is from wgan_jax {version}, this is {wgan_jax.__version__})"
         ) from error
