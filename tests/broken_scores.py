@@ -1,10 +1,11 @@
 """Networks whose scores or gradients are broken, and faults that no check catches."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from broken_networks import Fault, critic, scores, with_init
+from broken_networks import REAL, Fault, critic, scores, with_apply, with_init
 
-from wgan_jax import Network
+from wgan_jax import Network, from_linen
 
 # Faults of the batch.
 
@@ -28,6 +29,12 @@ def batch_norm(statistics_are_kept, follows_the_mode):
     return Network(init_, apply)
 
 
+class BatchNormInInference(nn.Module):
+    @nn.compact
+    def __call__(self, x, train):
+        return nn.Dense(1)(nn.BatchNorm(use_running_average=False)(x))
+
+
 # Faults of gradients.
 
 
@@ -40,6 +47,11 @@ def with_half_its_gradient(x):
 
 
 with_half_its_gradient.defvjp(lambda x: (x, None), lambda _, slope: (slope / 2,))
+
+
+def label_is_ignored(params, stats, x, *, train, key=None):
+    points, _ = x
+    return scores(params, points), stats
 
 
 def of_zeros(key, x):
@@ -225,6 +237,53 @@ FAULTS_OF_SCORES = [
             lambda key, x: ({}, {}),
             lambda params, stats, x, *, train, key=None: (scores({"w": CONSTANT}, x), stats),
         ),
+    ),
+    Fault(
+        "divides by the size of the batch, in training only",
+        "batch_independence",
+        "in training, a row alone gives a different output",
+        critic(lambda params, x, train, key: scores(params, x) / (len(x) if train else 1)),
+    ),
+    Fault(
+        "shuffles the batch in training",
+        "batch_independence",
+        "in training, changing the first row changes the outputs of the other rows",
+        critic(
+            lambda params, x, train, key: scores(
+                params, jax.random.permutation(key, x) if train else x
+            )
+        ),
+    ),
+    Fault(
+        "batch norm of Flax with `use_running_average=False` written into it",
+        "purity",
+        "batch norm without use_running_average=not train",
+        from_linen(BatchNormInInference()),
+    ),
+    Fault(
+        "a custom_vjp with half of the gradient of its weights",
+        "derivative",
+        "the gradient with respect to params['w'] is 0.5 times the slope",
+        critic(lambda params, x, train, key: scores({"w": with_half_its_gradient(params["w"])}, x)),
+    ),
+    Fault(
+        "ignores the labels",
+        "gradient_flow",
+        "labels ignored",
+        Network(lambda key, x: ({"w": jax.random.normal(key, (2,))}, {}), label_is_ignored),
+        (REAL, jnp.array([0, 1, 2, 0])),
+    ),
+    Fault(
+        "returns scores without statistics",
+        "purity",
+        "apply must return a pair (y, stats)",
+        with_apply(lambda params, stats, x, *, train, key=None: scores(params, x)),
+    ),
+    Fault(
+        "returns several arrays",
+        "output",
+        "a critic returns one array of scores, got a tuple",
+        critic(lambda params, x, train, key: (scores(params, x), x)),
     ),
 ]
 NOT_CAUGHT = [

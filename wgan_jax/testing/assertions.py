@@ -11,6 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import InvalidRngError, ModifyScopeVariableError
 
 from wgan_jax.types import PyTree
 
@@ -82,8 +83,13 @@ def _origin(error: Exception) -> BaseException | None:
 _COMPARE = frozenset({"chex", "contextlib", "functools", "jax", "numpy", "unittest"})
 
 
-# Hints for errors that JAX raises while tracing, from specific to general.
+# Hints for errors that JAX and Flax raise, from specific to general.
 _HINTS: dict[type[Exception], str] = {
+    ModifyScopeVariableError: (
+        "apply with train=False changes statistics (batch norm without "
+        "use_running_average=not train?); "
+    ),
+    InvalidRngError: "from_linen seeds the stream `dropout` alone (make_rng('dropout')); ",
     jax.errors.TracerBoolConversionError: (
         "Python branches on a value that is known only at run time (use jnp.where or lax.cond); "
     ),

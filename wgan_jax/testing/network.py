@@ -22,7 +22,8 @@ from wgan_jax.testing.assertions import (
     key_data,
     run_properties,
 )
-from wgan_jax.testing.network_case import Case, at_zero, first_row
+from wgan_jax.testing.draws import draws
+from wgan_jax.testing.network_case import Case, at_zero, first_row, pair_of
 from wgan_jax.types import Array, Network, PyTree, check_network_type
 
 
@@ -48,8 +49,10 @@ def check_network(
     - `keys`: all draws derive from the given key, none reuses a key, and inference draws nothing.
     - `batch_independence`: each output depends only on its own row.
     - `gradient`: gradients are finite, also at zero input.
-    - `gradient_flow`: gradients reach the input and every weight, and depend on the data.
-    - `derivative`: the gradient with respect to the input is the slope of the output.
+    - `gradient_flow`: gradients reach the input and every weight, and depend on the data;
+      labels change the output.
+    - `derivative`: gradients with respect to the input and each weight are the slope of the
+      output.
     - `jit`: compiled and eager results agree.
     - `scan`: a scan gives the same statistics as a loop.
     - `vmap`: members of a population under vmap equal their solo runs.
@@ -67,7 +70,7 @@ def check_network(
       compute_dtype: the floating-point type of lowest precision that it may compute in, such
         as `jnp.float32`; None allows mixed precision.
       seed: seed of the keys.
-      rtol: tolerance for rounding between programs.
+      rtol: tolerance for rounding between programs; larger if it computes in half precision.
       skip: properties to leave out.
 
     Raises:
@@ -92,9 +95,13 @@ def check_network(
     check_network_type(network=network)
     x = batch_of(x, "check_network", rows=2)
     with error_context("check_network, init"):
-        params, stats = network.init(jax.random.key(seed), x)
+        made = network.init(jax.random.key(seed), x)
+        params, stats = pair_of(made, "init must return a pair (params, stats)")
     case = Case(network, x, scores, lipschitz, compute_dtype, seed, rtol, params, stats)
     run_properties("check_network", _PROPERTIES, case, skip)
+
+
+_DRAWS = 4  # a batch may be shuffled with its first row in place
 
 
 def _init(case: Case) -> None:
@@ -186,11 +193,14 @@ def _assert_rows(case: Case, y: PyTree, batch: int) -> None:
         f"a batch of {batch} gives outputs with leading axes {sorted(rows)}: return one output per "
         f"row (a sum or mean over the batch, which belongs in the objective?)"
     )
-    assert any(jnp.issubdtype(leaf.dtype, jnp.inexact) for leaf in jax.tree.leaves(y)), (
+    assert any(is_floating(leaf) for leaf in jax.tree.leaves(y)), (
         f"the output is {[str(leaf.dtype) for leaf in jax.tree.leaves(y)]}, which has no gradient: "
         f"return floats, without a cast, a comparison or an argmax"
     )
     if case.scores:
+        assert hasattr(y, "shape"), (
+            f"a critic returns one array of scores, got a {type(y).__name__}"
+        )
         assert y.shape in ((batch,), (batch, 1)), (
             f"a critic returns scores [{batch}] or [{batch}, 1], got {list(y.shape)} (several "
             f"features, or a sum of [batch] and [batch, 1]?)"
@@ -205,37 +215,47 @@ def _batch_independence(case: Case) -> None:
     """each output depends only on its own row; in training, batch statistics may enter."""
     function, arguments = case.compiled(False)
     params, stats, x, key = arguments()
-    full = function(params, stats, x, key)[0]
-
-    def reverse(tree: PyTree) -> PyTree:
-        return jax.tree.map(lambda leaf: leaf[::-1], tree)
-
-    restored = reverse(function(params, stats, reverse(x), key)[0])
-    assert_close(
-        restored,
-        full,
-        case.rtol,
-        "reversing the batch changes the outputs: they depend on the position in the batch (a "
-        "cumulative sum, a sort, or a reference row?)",
-    )
-    alone = function(params, stats, first_row(x), key)[0]
-    assert_close(
-        alone,
-        first_row(full),
-        case.rtol,
-        "a row alone gives a different output: it depends on the other rows of the batch (batch "
-        "norm with batch statistics, or a mean over the batch?)",
-    )
+    _assert_any_order_and_size(case, False)
     # If all rows are equal, a row alone has the statistics of the batch.
-    changed = function(params, stats, _with_other_first_row(x), key)[0]
+    full, changed = (
+        function(params, stats, batch, jax.random.clone(key))[0]
+        for batch in (x, _with_other_first_row(x))
+    )
     assert_close(
         _rest(changed),
         _rest(full),
-        case.rtol,
+        case.tolerance,
         "changing the first row changes the outputs of the other rows (batch norm with batch "
         "statistics, or a mean over the batch?)",
     )
     _batch_independence_in_training(case)
+
+
+def _assert_any_order_and_size(case: Case, train: bool) -> None:
+    function, arguments = case.compiled(train)
+    params, stats, x, key = arguments()
+
+    def outputs(batch: PyTree) -> PyTree:
+        return function(params, stats, batch, jax.random.clone(key))[0]
+
+    def reverse(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda leaf: leaf[::-1], tree)
+
+    full, prefix = outputs(x), "in training, " if train else ""
+    assert_close(
+        reverse(outputs(reverse(x))),
+        full,
+        case.tolerance,
+        f"{prefix}reversing the batch changes the outputs: they depend on the position in the "
+        f"batch (a cumulative sum, a sort, or a reference row?)",
+    )
+    assert_close(
+        outputs(first_row(x)),
+        first_row(full),
+        case.tolerance,
+        f"{prefix}a row alone gives a different output: it depends on the other rows of the batch "
+        f"(batch norm with batch statistics, or a mean over the batch?)",
+    )
 
 
 def _with_other_first_row(x: PyTree) -> PyTree:
@@ -251,19 +271,25 @@ def _rest(tree: PyTree) -> PyTree:
 
 def _batch_independence_in_training(case: Case) -> None:
     function, arguments = case.compiled(True)
-    params, stats, x, key = arguments()
-    y, new_stats = function(params, stats, x, jax.random.clone(key))
-    other_y, other_stats = function(params, stats, _with_other_first_row(x), key)
-    pairs = zip(*map(jax.tree.leaves, (new_stats, other_stats)), strict=True)
-    if all(np.array_equal(key_data(a), key_data(b)) for a, b in pairs):
+    params, stats, x, _ = arguments()
+    for draw in range(_DRAWS):
+        (y, new_stats), (other_y, other_stats) = (
+            function(params, stats, batch, jax.random.fold_in(case.key(7), draw))
+            for batch in (x, _with_other_first_row(x))
+        )
+        pairs = zip(*map(jax.tree.leaves, (new_stats, other_stats)), strict=True)
+        if not all(np.array_equal(key_data(a), key_data(b)) for a, b in pairs):
+            return
         assert_close(
             _rest(other_y),
             _rest(y),
-            case.rtol,
+            case.tolerance,
             "in training, changing the first row changes the outputs of the other rows, and no "
             "running statistics depend on the samples (a mean over the batch in the network, or "
             "batch norm whose statistics are dropped?)",
         )
+    if not draws(function, *arguments()):
+        _assert_any_order_and_size(case, True)
 
 
 _PROPERTIES = {

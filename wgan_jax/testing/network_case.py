@@ -11,6 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from wgan_jax.testing.assertions import is_floating
+from wgan_jax.testing.draws import equations
 from wgan_jax.types import Array, Network, PyTree
 
 
@@ -35,9 +36,18 @@ class Case:
         """Return `apply` as a function of arrays, and a function that makes its arguments."""
 
         def function(params: PyTree, stats: PyTree, x: PyTree, key: Array) -> Any:
-            return self.network.apply(params, stats, x, train=train, key=key if train else None)
+            made = self.network.apply(params, stats, x, train=train, key=key if train else None)
+            return pair_of(made, "apply must return a pair (y, stats)")
 
         return function, lambda: (self.params, self.stats, self.x, self.key(1))
+
+    @functools.cached_property
+    def tolerance(self) -> float:
+        """Tolerance for rounding: `rtol`, or what half precision needs if it is used."""
+        program = jax.make_jaxpr(self.apply(True)[0])(*self.apply(True)[1]())
+        computed = [out.aval for equation in equations(program) for out in equation.outvars]
+        floats = [x.dtype for x in computed if hasattr(x, "dtype") and is_floating(x)]
+        return max([self.rtol, *(2 * float(jnp.finfo(dtype).eps) for dtype in floats)])
 
     @functools.cached_property
     def _compiled(self) -> dict[bool, Callable[..., tuple[PyTree, PyTree]]]:
@@ -76,6 +86,13 @@ class Case:
     def combination(self, train: bool, params: PyTree, x: PyTree) -> float:
         """Return the value that `gradients` differentiates."""
         return float(self._combined(self.compiled(train)[0](params, self.stats, x, self.key(1))[0]))
+
+
+def pair_of(made: Any, expected: str) -> tuple[Any, Any]:
+    """Return what a function of a network returned, which must be a pair."""
+    assert isinstance(made, tuple | list), f"{expected}, got {type(made).__name__}"
+    assert len(made) == 2, f"{expected}, got {len(made)} values"
+    return made[0], made[1]
 
 
 def floats_of(x: PyTree) -> list[Array]:

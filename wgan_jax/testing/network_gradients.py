@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -27,49 +28,76 @@ def gradient(case: Case) -> None:
 
 
 def derivative(case: Case) -> None:
-    """the gradient with respect to the input is the slope of the output."""
+    """gradients with respect to the input and each weight are the slope of the output."""
     params, x = _near(case, 0)
-    if not (floats := floats_of(x)):
-        return
-    at = [np.asarray(leaf) for leaf in floats]
-    (_, of_input), rng = case.gradients(True, params, x), np.random.default_rng(case.seed)
+    of_weights, of_input = case.gradients(True, params, x)
+    if floats := floats_of(x):
+        _assert_slopes(
+            case, "the input", floats, of_input, lambda moved: (params, with_floats(x, moved))
+        )
+    leaves, treedef = jax.tree.flatten(params)
+    paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(params)]
+    reach = [norm(w) * norm(g) for w, g in zip(leaves, jax.tree.leaves(of_weights), strict=True)]
+    for i, (path, slope) in enumerate(zip(paths, jax.tree.leaves(of_weights), strict=True)):
+        if reach[i] < 0.01 * max(reach):  # rounding hides its slope, as before a batch norm
+            continue
+
+        def with_leaf(moved: list[Array], i: int = i) -> tuple[PyTree, PyTree]:
+            return jax.tree.unflatten(treedef, [*leaves[:i], *moved, *leaves[i + 1 :]]), x
+
+        name = f"params{jax.tree_util.keystr(path)}"
+        _assert_slopes(case, name, [leaves[i]], [slope], with_leaf)
+
+
+def _assert_slopes(
+    case: Case,
+    name: str,
+    leaves: list[Array],
+    gradients: list[Array],
+    moved_to: Callable[[list[Array]], tuple[PyTree, PyTree]],
+) -> None:
+    """Assert that the gradients agree with differences of outputs, in random directions."""
+    at, rng = [np.asarray(leaf) for leaf in leaves], np.random.default_rng(case.seed)
     directions = [
         [norm(leaf) / leaf.size**0.5 * rng.normal(size=leaf.shape) for leaf in at]
         for _ in range(_DRAWS)
     ]
 
     def along(direction: list[np.ndarray]) -> float:
-        return sum(float((g * v).sum()) for g, v in zip(of_input, direction, strict=True))
+        return sum(float((g * v).sum()) for g, v in zip(gradients, direction, strict=True))
 
     def after(step: float, direction: list[np.ndarray]) -> float:
         moved = [jnp.asarray(a + step * v, a.dtype) for a, v in zip(at, direction, strict=True)]
-        return case.combination(True, params, with_floats(x, moved))
+        return case.combination(True, *moved_to(moved))
 
-    derivatives = np.array([along(d) for d in directions])
-    slopes = [
-        np.array([(after(step, d) - after(-step, d)) / (2 * step) for d in directions])
-        for step in _STEPS
-    ]
-    factors = [float(derivatives @ s) / (float(s @ s) or np.inf) for s in slopes]
-    best = min(factors, key=lambda factor: abs(factor - 1))
-    is_flat = not (derivatives.any() or any(s.any() for s in slopes))
-    assert abs(best - 1) <= _MAX_ERROR or is_flat, (
-        f"the gradient with respect to the input is {best:.3g} times the slope of the output, in "
-        f"{_DRAWS} directions (a custom_vjp with a wrong factor, or a gradient that is clipped on "
-        f"the way?)"
+    derivatives, best, is_flat = np.array([along(d) for d in directions]), np.inf, True
+    for step in _STEPS:
+        slopes = [(after(step, d) - after(-step, d)) / (2 * step) for d in directions]
+        slope = np.array(slopes)
+        factor = float(derivatives @ slope) / (float(slope @ slope) or np.inf)
+        best = min(best, factor, key=lambda factor: abs(factor - 1))
+        is_flat &= not (derivatives.any() or slope.any())
+        if abs(best - 1) <= _MAX_ERROR:
+            return
+    assert is_flat, (
+        f"the gradient with respect to {name} is {best:.3g} times the slope of the output, in "
+        f"{_DRAWS} directions (a custom_vjp with a wrong factor, a gradient that is clipped on "
+        f"the way, or an index out of range?)"
     )
 
 
 def gradient_flow(case: Case) -> None:
     """gradients reach the input and every weight, and depend on the data."""
     _assert_gradients_reach_all(case)
+    _assert_labels_are_used(case)
     _assert_gradients_depend_on_data(case)
 
 
 def _assert_gradients_reach_all(case: Case) -> None:
     paths = [path for path, _ in jax.tree_util.tree_leaves_with_path(case.params)]
     names = [f"params{jax.tree_util.keystr(path)}" for path in paths]
-    dead = set(names) | ({"the input"} if floats_of(case.x) else set())
+    floating = [name for name, leaf in _inputs(case).items() if is_floating(leaf)]
+    dead = {*names, *floating}
     # Training first, already compiled; noise of dropout or batch norm may hide a weight.
     for train in (True, False):
         for draw in range(_DRAWS):
@@ -78,17 +106,33 @@ def _assert_gradients_reach_all(case: Case) -> None:
             params, x = _near(case, draw)
             of_weights, of_input = case.gradients(train, params, x)
             alive = {n for n, g in zip(names, jax.tree.leaves(of_weights), strict=True) if g.any()}
-            dead -= alive | ({"the input"} if any(g.any() for g in of_input) else set())
+            dead -= alive | {n for n, g in zip(floating, of_input, strict=True) if g.any()}
     unreached = sorted(dead)
     used = [name for name in unreached if _is_used(case, name, names)]
     assert not used, (
         f"no gradient reaches {', '.join(used)}, though the output depends on it: a stop_gradient, "
-        f"rounding or an argmax on the way?"
+        f"rounding or an argmax on the way, or units that are saturated or dead?"
     )
     assert not unreached, (
-        f"the output does not depend on {', '.join(unreached)}: a layer that is never called, or "
-        f"weights hard-coded in `apply`?"
+        f"the output does not depend on {', '.join(unreached)}: a layer that is never called, "
+        f"weights hard-coded in `apply`, or a constant activation (saturated, or a softmax of one "
+        f"unit)?"
     )
+
+
+def _assert_labels_are_used(case: Case) -> None:
+    labels = [name for name, leaf in _inputs(case).items() if not is_floating(leaf)]
+    ignored = [name for name in labels if not _is_used(case, name, [])]
+    assert not ignored, f"the output does not depend on {', '.join(ignored)}: labels ignored?"
+
+
+def _inputs(case: Case) -> dict[str, Array]:
+    """Return the leaves of the input by name, without integers that are the same in all rows."""
+    leaves = {
+        f"the input{jax.tree_util.keystr(path)}": leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(case.x)
+    }
+    return {n: x for n, x in leaves.items() if is_floating(x) or bool((x != x[:1]).any())}
 
 
 def _assert_gradients_depend_on_data(case: Case) -> None:
@@ -128,8 +172,8 @@ def _is_used(case: Case, name: str, names: list[str]) -> bool:
     params, x = _near(case, 0)
     for draw in range(1, _DRAWS):
         other_params, other_x = _near(case, draw)
-        if name == "the input":
-            changed: tuple[Any, Any] = (params, other_x)
+        if name not in names:
+            changed: tuple[Any, Any] = (params, _with_other(x, other_x, name, draw))
         else:
             leaves, other_leaves = map(jax.tree.leaves, (params, other_params))
             i = names.index(name)
@@ -142,6 +186,17 @@ def _is_used(case: Case, name: str, names: list[str]) -> bool:
         if any(not np.array_equal(a, b) for a, b in zip(*outputs, strict=True)):
             return True
     return False
+
+
+def _with_other(x: PyTree, other: PyTree, name: str, draw: int) -> PyTree:
+    """Replace the named leaf by that of `other`, and labels by those of other rows."""
+
+    def changed(path: Any, leaf: Array, moved: Array) -> Array:
+        if name != f"the input{jax.tree_util.keystr(path)}":
+            return leaf
+        return moved if is_floating(leaf) else jnp.roll(leaf, draw, 0)
+
+    return jax.tree_util.tree_map_with_path(changed, x, other)
 
 
 def lipschitz(case: Case) -> None:

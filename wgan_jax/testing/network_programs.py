@@ -127,7 +127,9 @@ def jit(case: Case) -> None:
     """compiled and eager results agree."""
     for train in (True, False):
         function, arguments = case.apply(train)
-        programs.assert_jit_is_eager(function, arguments, case.rtol, f"apply with train={train}")
+        programs.assert_jit_is_eager(
+            function, arguments, case.tolerance, f"apply with train={train}"
+        )
 
 
 def scan(case: Case) -> None:
@@ -147,8 +149,8 @@ def scan(case: Case) -> None:
     for i in range(3):
         y, stats = function(params, stats, x, jax.random.split(case.key(2), 3)[i])
         output = jax.tree.map(lambda leaf: leaf[i], outputs)  # noqa: B023
-        assert_close(output, y, case.rtol, f"iteration {i} of a scan differs from a loop")
-    assert_close(end, stats, case.rtol, "statistics after a scan differ from a loop")
+        assert_close(output, y, case.tolerance, f"iteration {i} of a scan differs from a loop")
+    assert_close(end, stats, case.tolerance, "statistics after a scan differ from a loop")
 
 
 def vmap(case: Case) -> None:
@@ -164,10 +166,10 @@ def vmap(case: Case) -> None:
         member = jax.tree.map(lambda leaf: leaf[i], population)  # noqa: B023
         on_init, on_apply = jax.random.split(jax.random.split(case.key(3), 2)[i])
         expected = function(*case.network.init(on_init, case.x), case.x, on_apply)
-        assert_close(member, expected, case.rtol, f"member {i} under vmap is not its solo run")
+        assert_close(member, expected, case.tolerance, f"member {i} under vmap is not its solo run")
 
 
 def export(case: Case) -> None:
     """inference can be exported."""
     function, arguments = case.apply(False)
-    programs.assert_exports(function, arguments, case.rtol, "apply with train=False")
+    programs.assert_exports(function, arguments, case.tolerance, "apply with train=False")
