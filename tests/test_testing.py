@@ -11,6 +11,7 @@ import optax
 import pytest
 
 from wgan_jax import Network, Wasserstein, toy
+from wgan_jax.penalties.base import squared_gradient
 from wgan_jax.testing import (
     check_gan,
     check_network,
@@ -61,12 +62,22 @@ class Scores(Wasserstein):
         pass
 
 
+def half_detached(value):
+    return (value + jax.lax.stop_gradient(value)) / 2
+
+
 @pytest.mark.parametrize(
     ("parts", "name"),
     [
         ({"critic_loss": lambda real, fake: real.mean() - fake.mean()}, "signs"),
         ({"generator_loss": lambda fake: fake.mean()}, "signs"),
         ({"estimate": lambda real, fake: fake.mean() - real.mean()}, "signs"),
+        ({"critic_loss": lambda real, fake: fake.mean()}, "signs"),
+        ({"estimate": lambda real, fake: 0 * real.mean()}, "signs"),
+        (
+            {"critic_loss": lambda real, fake: half_detached(fake.mean() - real.mean())},
+            "derivative",
+        ),
         ({"critic_loss": lambda real, fake: fake.sum() - real.sum()}, "mean"),
         ({"critic_loss": lambda real, fake: fake[0] - real[0]}, "mean"),
         ({"critic_loss": lambda real, fake: fake - real}, "scalars"),
@@ -80,6 +91,23 @@ def test_a_broken_objective_is_caught(parts, name):
     check = pytest.raises(AssertionError, match=rf"check_objective, {name} \(")
     with check:
         check_objective(Scores(**parts), wasserstein=True)
+
+
+def gradient_penalty(coefficients, average=lambda squares: (jnp.sqrt(squares + 1e-12) - 1) ** 2):
+    """A gradient penalty at points given by coefficients of (key, x)."""
+
+    def penalty(critic, real, fake, key):
+        def mix(x, y):
+            t = coefficients(key, x)
+            return t * x + (1 - t) * y if x.dtype == jnp.float32 else x
+
+        return average(squared_gradient(critic, jax.tree.map(mix, real, fake))).mean()
+
+    return penalty
+
+
+def per_sample(key, x):
+    return jax.random.uniform(key, (len(x), 1))
 
 
 def per_batch(critic, real, fake, key):
@@ -113,8 +141,16 @@ def not_trained(critic, real, fake, key):
             "labels",
         ),
         (not_trained, "steepness"),
+        (gradient_penalty(lambda key, x: jax.random.uniform(key)), "points"),
+        (gradient_penalty(lambda key, x: jax.random.normal(key, (len(x), 1))), "points"),
+        (gradient_penalty(lambda key, x: jax.random.uniform(key, x.shape)), "points"),
+        (gradient_penalty(lambda key, x: per_sample(jax.random.key(0), x)), "keys"),
+        (gradient_penalty(per_sample, lambda s: (jnp.sqrt(s.mean() + 1e-12) - 1) ** 2), "mean"),
     ],
-    ids=["sum", "negative", "falling", "naive root", "moves labels", "no gradient"],
+    ids=[
+        *("sum", "negative", "falling", "naive root", "moves labels", "no gradient"),
+        *("one coefficient", "normal", "per value", "key of its own", "mean in the root"),
+    ],
 )
 def test_a_broken_penalty_is_caught(penalty, name):
     with pytest.raises(AssertionError, match=rf"check_penalty, {name} \("):
@@ -127,6 +163,7 @@ def test_a_broken_penalty_is_caught(penalty, name):
         (lambda key, n: jnp.zeros((n, 2)), "key"),
         (lambda key, n: jnp.broadcast_to(jax.random.normal(key, (1, 2)), (n, 2)), "key"),
         (lambda key, n: jax.random.normal(key, (4, 2)), "batch"),
+        (lambda key, n: jax.random.normal(key, (5, 2)), "batch"),  # the n of the check
         (lambda key, n: jnp.log(jax.random.normal(key, (n, 2))), "batch"),
         (
             lambda key, n: jnp.asarray(np.random.normal(size=(n, 2)).astype(np.float32)),  # noqa: NPY002
@@ -140,7 +177,15 @@ def test_a_broken_penalty_is_caught(penalty, name):
             "keys",
         ),
     ],
-    ids=["constant", "one draw for all", "another size", "not finite", "numpy", "one key twice"],
+    ids=[
+        "constant",
+        "one draw for all",
+        "another size",
+        "its own size",
+        "not finite",
+        "numpy",
+        "one key twice",
+    ],
 )
 @pytest.mark.filterwarnings("ignore:invalid value")
 def test_a_broken_sampler_is_caught(sampler, name):

@@ -329,6 +329,12 @@ def counting_calls():
         ),
         (optax.chain(optax.scale_by_rms(), optax.scale(1e-3)), "descent"),
         (optax.sgd(0.0), "descent"),
+        (
+            optax.multi_transform(
+                {"down": optax.sgd(0.1), "up": optax.sgd(-0.1)}, {"w": "down", "b": "up"}
+            ),
+            "descent",
+        ),
     ],
     ids=[
         "counts in Python",
@@ -337,8 +343,9 @@ def counting_calls():
         "divides by zero",
         "goes uphill",
         "stands still",
+        "goes uphill in one layer",
     ],
 )
 def test_a_broken_optimizer_is_caught(tx, name):
     with pytest.raises(AssertionError, match=rf"check_optimizer, {name} \("):
-        check_optimizer(tx, {"w": jnp.ones(3)})
+        check_optimizer(tx, {"w": jnp.ones(3), "b": jnp.ones(2)})

@@ -58,8 +58,9 @@ def check_objective(
     Properties, by the names that `skip` takes: `scalars`, `mean` (losses average over
     the batch, in any order), `signs` (the critic raises real scores and lowers fake
     ones, the generator raises fake ones, the estimate rises where the critic's loss
-    falls), `finite` (losses and gradients at scores up to 10,000), `purity`, `jit`,
-    `export`, and with `wasserstein` also `kantorovich`.
+    falls), `derivative` (gradients are the slopes of the losses), `finite` (losses and
+    gradients at scores up to 10,000), `purity`, `jit`, `export`, and with
+    `wasserstein` also `kantorovich`.
 
     Args:
       objective: the objective to check.
@@ -119,7 +120,11 @@ def _signs(case: _Case) -> None:
     assert (on_fake >= 0).all(), (
         f"critic_loss must rise as fake scores rise; its slopes are {_listed(on_fake)}"
     )
-    assert np.abs([*on_real, *on_fake]).max() > 0, "critic_loss does not depend on the scores"
+    for slopes, whose in ((on_real, "real"), (on_fake, "fake")):
+        assert slopes.any(), (
+            f"critic_loss does not depend on the {whose} scores: they are not used, or behind a "
+            f"stop_gradient"
+        )
     lowers = jax.grad(case.generator_loss, 1)(scores, scores)
     assert (lowers <= 0).all(), (
         f"generator_loss must fall as fake scores rise; its slopes are {_listed(lowers)}"
@@ -129,6 +134,28 @@ def _signs(case: _Case) -> None:
         assert (slopes * gains <= 0).all(), (
             f"the estimate must rise where critic_loss falls; their slopes are "
             f"{_listed(gains)} and {_listed(slopes)}"
+        )
+    real, fake = case.scores()
+    assert estimate(real, fake) != estimate(fake, real), (
+        "the estimate does not depend on the scores"
+    )
+
+
+def _derivative(case: _Case) -> None:
+    """gradients are the slopes of the losses."""
+    scores, step = jnp.linspace(0.1, 0.9, 5), 0.05
+    losses = (("critic_loss", 0), ("critic_loss", 1), ("generator_loss", 1))
+    for name, position in losses:
+
+        def loss(shift: Array | float, name: str = name, position: int = position) -> Array:
+            pair = [scores, scores]
+            pair[position] = scores + shift
+            return case.parts()[name](*pair)
+
+        slope, rise = jax.grad(loss)(0.0), (loss(step) - loss(-step)) / (2 * step)
+        assert abs(slope - rise) <= 0.1 * abs(rise) + 1e-3, (
+            f"the gradient of {name} by its {('real', 'fake')[position]} scores sums to "
+            f"{slope:.4g}, but the loss rises by {rise:.4g} (a stop_gradient in a part of it?)"
         )
 
 
@@ -191,6 +218,7 @@ _PROPERTIES = {
     "scalars": _scalars,
     "mean": _mean,
     "signs": _signs,
+    "derivative": _derivative,
     "finite": _finite,
     "purity": _purity,
     "jit": _jit,

@@ -18,6 +18,7 @@ from wgan_jax.testing.assertions import (
     assert_scalar,
     run_properties,
 )
+from wgan_jax.testing.draws import draws
 from wgan_jax.types import Array
 
 _SLOPE = np.array([0.6, -0.8, 0.0], np.float32)  # of length 1
@@ -62,8 +63,10 @@ def check_penalty(
     negative), `steepness` (a linear critic of slope 10 is penalized more than one of
     slope 1, and the gradient agrees), `zero` (value and gradient are finite for a
     critic that is zero), `labels` (integer leaves are neither changed nor
-    differentiated), `mean` (repeating the samples four times gives about the same),
-    `purity`, `jit`, `keys`, `export`.
+    differentiated), `mean` (repeating the samples four times gives about the same,
+    also over samples with different slopes), `points` (points between real and fake
+    samples lie on the segments, each with its own coefficient in [0, 1]), `purity`,
+    `jit`, `keys` (all draws derive from the key, none reuses it), `export`.
 
     Args:
       penalty: the penalty to check. It is called with linear critics on samples [8, 3].
@@ -145,6 +148,53 @@ def _mean(case: _Case) -> None:
         f"instead of a mean?)"
     )
 
+    def half_flat(x: Array, key: Array | None = None) -> Array:
+        return jnp.where(x[:, 2] > 0, linear(slope)(x, key), 0.0)  # a slope of 2 or 0
+
+    real, fake = (x.at[:, 2].set(jnp.where(jnp.arange(8) < 4, 100, -100)) for x in (real, fake))
+
+    def of_rows(rows: slice) -> Array:
+        return case.penalty(half_flat, real[rows], fake[rows], case.samples()[2])
+
+    paid, average = of_rows(slice(8)), (of_rows(slice(4)) + of_rows(slice(4, 8))) / 2
+    assert average / 4 <= paid <= 4 * average, (
+        f"the penalty of samples with different slopes is {paid:.6g}, and {average:.6g} on average "
+        f"over its halves (a mean over the batch inside of the root or the square?)"
+    )
+
+
+def _points(case: _Case) -> None:
+    """points between samples lie on the segments, each with its own coefficient."""
+    real, fake, key = case.samples()
+    seen: list[np.ndarray] = []
+
+    def critic(x: Array, key: Array | None = None) -> Array:
+        jax.debug.callback(lambda points: seen.append(np.asarray(points)), x)
+        return linear(jnp.asarray(_SLOPE))(x, key)
+
+    case.penalty(critic, real, fake, key)
+    jax.effects_barrier()
+    value, arguments = case.of_slope()
+    if not draws(value, *arguments()):
+        return
+    ends = np.asarray(fake), np.asarray(real)
+    span = ends[1] - ends[0]
+    for points in (x for x in seen if x.shape == span.shape):
+        t = (points - ends[0]) / span
+        is_line, is_end = np.ptp(t, 1).max() < 1e-3, np.allclose(t, 0) or np.allclose(t, 1)
+        assert is_end or not is_line or np.ptp(t) > 1e-3, (
+            f"all points lie at {t[0, 0]:.3g} of the way from fake to real samples: draw one "
+            f"coefficient per sample, of shape [batch, 1, ...], instead of one for the batch"
+        )
+        assert not is_line or (t.min() > -1e-3 and t.max() < 1 + 1e-3), (
+            f"points lie at {t.min():.3g} to {t.max():.3g} of the way from fake to real samples: "
+            f"draw coefficients in [0, 1], uniform instead of normal"
+        )
+        assert is_line or t.min() < -1e-3 or t.max() > 1 + 1e-3, (
+            "points lie between real and fake samples, but not on the segments: draw one "
+            "coefficient per sample, of shape [batch, 1, ...], instead of one per value"
+        )
+
 
 def _labels(case: _Case) -> None:
     """labels of samples are neither changed nor differentiated."""
@@ -178,8 +228,11 @@ def _jit(case: _Case) -> None:
 
 
 def _keys(case: _Case) -> None:
-    """no key is used twice."""
-    programs.assert_keys_are_fresh(*case.of_slope(), "the penalty")
+    """no key is used twice, and all draws derive from the given key."""
+    value, arguments = case.of_slope()
+    programs.assert_keys_are_fresh(value, arguments, "the penalty")
+    other = (*arguments()[:-1], jax.random.key(case.seed + 1))  # not made from the first key
+    programs.assert_keys_follow(value, arguments(), other, "the penalty")
 
 
 def _export(case: _Case) -> None:
@@ -194,6 +247,7 @@ _PROPERTIES = {
     "zero": _zero,
     "steepness": _steepness,
     "mean": _mean,
+    "points": _points,
     "labels": _labels,
     "purity": _purity,
     "jit": _jit,

@@ -80,11 +80,11 @@ def check_sampler(
 
 def _batch(case: _Case) -> None:
     """n rows of finite numbers, of the same kind for every n."""
-    x = case.sampler(jax.random.key(case.seed), case.n)
-    rows = {leaf.shape[:1] for leaf in jax.tree.leaves(x)}
-    assert rows == {(case.n,)}, f"asked for {case.n} samples, got leading axes {sorted(rows)}"
+    x, single = (case.sampler(jax.random.key(case.seed), n) for n in (case.n, 1))
+    for n, samples in ((case.n, x), (1, single)):
+        rows = {jnp.shape(leaf)[:1] for leaf in jax.tree.leaves(samples)}
+        assert rows == {(n,)}, f"asked for {n} samples, got leading axes {sorted(rows)}"
     assert_finite(x, "samples")
-    single = case.sampler(jax.random.key(case.seed), 1)
 
     def first(tree: PyTree) -> PyTree:
         return jax.tree.map(lambda leaf: leaf[0], tree)
