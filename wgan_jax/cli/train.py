@@ -23,7 +23,7 @@ from wgan_jax.experiment.sweep import members
 
 _ABOUT = """Train a Wasserstein GAN.
 
-Without arguments: the ring of 8 Gaussians, no download, under a minute on two cores.
+Without arguments: the ring of 8 Gaussians, no download, about a minute on two cores.
 --config FILE    an example by name (digits, ring:wgan_gp), your own Python file (FILE.py, or
                  FILE.py:ARGUMENT), or the config.json of a workdir
 --workdir DIR    folder of the run; if it holds a checkpoint, the run resumes from it;
@@ -143,7 +143,8 @@ def _config(args: list[str]) -> tuple[str, Config]:
     )
     path, argument = flags.split_argument(source)
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
-    config = flags.parse(args, flags.load(source), prog="train.py", about=_ABOUT)
+    program = "train.py" if Path(sys.argv[0]).name == "train.py" else "wgan-jax train"
+    config = flags.parse(args, flags.load(source), prog=program, about=_ABOUT)
     is_data = file is not None and Path(file).suffix == ".json"
     location = f"--dataset.{config.dataset.location_field}".replace("_", "-")
     if is_data and not any(word.split("=")[0].replace("_", "-") == location for word in args):
