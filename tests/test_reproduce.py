@@ -159,8 +159,8 @@ def test_runs_of_figures_warm_their_critic_up():
 def test_settings_of_robustness_are_what_they_say(method):
     image = jax.ShapeDtypeStruct((4, 32, 32, 1), np.float32)
     for setting in robustness.SETTINGS:
-        sizes = robustness.Sizes(filters=2, width=8, steps=2, judged=8)
-        config = robustness.config_of(setting, method, fashion_mnist_images(Settings()), sizes)
+        images = fashion_mnist_images(Settings())
+        config = robustness.config_of(setting, method, images, filters=2, width=8, steps=2)
         state = jax.eval_shape(build_gan(config).init, jax.random.key(0), image)
         batch_norm = [bool(jax.tree.leaves(player.stats)) for player in state[2:]]
         normed = setting.norm == "batch"

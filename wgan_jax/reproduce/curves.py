@@ -19,20 +19,22 @@ from scipy.stats import spearmanr
 from wgan_jax.data.images import Digits
 from wgan_jax.distances import exact_w1, sliced_w1
 from wgan_jax.experiment.plots import running_median
-from wgan_jax.reproduce.figure import Settings, Table, mean_std, pyplot, seeds_in_words
+from wgan_jax.reproduce.figure import (
+    Settings,
+    Table,
+    draw_samples,
+    mean_std,
+    pyplot,
+    seeds_in_words,
+)
 from wgan_jax.reproduce.garments import GarmentRun, Garments
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.runs import RunHistory, train_seeds
 
 SETTINGS: dict[str, dict[str, Any]] = {
-    "MLP generator": {"generator": "MLP"},
-    "DCGAN generator": {"generator": "DCGAN"},
-    "MLPs, learning rate too high": {"generator": "MLP", "critic": "MLP"},
-}
-_RATES = {
-    "MLP generator": {"WGAN": 2e-4, "GAN": 2e-4},
-    "DCGAN generator": {"WGAN": 2e-4, "GAN": 2e-4},
-    "MLPs, learning rate too high": {"WGAN": 2e-2, "GAN": 2e-2},
+    "MLP generator": {"generator": "MLP", "rate": 2e-4},
+    "DCGAN generator": {"generator": "DCGAN", "rate": 2e-4},
+    "MLPs, learning rate too high": {"generator": "MLP", "critic": "MLP", "rate": 2e-2},
 }
 _SNAPSHOTS, _HELD_OUT = 24, 297
 
@@ -111,12 +113,12 @@ class Curves(NamedTuple):
 
 
 def curves(method: str, metric: str, settings: Settings) -> Curves:
-    """Return the curves of a method with the generators and critics of `SETTINGS`."""
+    """Return the curves of a method in each of `SETTINGS`."""
     if settings.size == "real":
         return _on_garments(method, metric, settings)
     seeds = range(settings.seeds or settings.by_size(1, 3))
     runs = {}
-    for name, networks in SETTINGS.items():
+    for name, setting in SETTINGS.items():
         config = image_config(
             method,
             Digits(),
@@ -124,8 +126,7 @@ def curves(method: str, metric: str, settings: Settings) -> Curves:
             filters=settings.by_size(8, 32, 128),
             width=settings.by_size(32, 128, 512),
             steps=settings.by_size(50, 1_200 if method == "WGAN" else 2_400, 20_000),
-            rate=_RATES[name],
-            **networks,
+            **setting,
         )
         snapshots = settings.by_size(5, _SNAPSHOTS)
         histories = train_seeds(config, seeds, snapshots=snapshots, samples=_HELD_OUT)
@@ -137,10 +138,9 @@ def curves(method: str, metric: str, settings: Settings) -> Curves:
 def _on_garments(method: str, metric: str, settings: Settings) -> Curves:
     """Return curves with five critic steps: the paper trains its discriminator well, too."""
     garments, runs = Garments(settings), {}
-    for name, networks in SETTINGS.items():
-        rate = _RATES[name][method]
+    for name, setting in SETTINGS.items():
         runs[name] = [
-            _garment_curve(garments(method, seed=seed, rate=rate, **networks), metric)
+            _garment_curve(garments(method, seed=seed, **setting), metric)
             for seed in range(settings.seeds or 1)
         ]
         print(f"{method}, {name}: {summary(runs[name], _ON_GARMENTS)}", flush=True)
@@ -277,8 +277,9 @@ def draw(result: Curves, label: str, title: str, color: str) -> Any:
         for ax in column[:2]:
             ax.grid(alpha=0.3)
             ax.set_xlabel("generator iterations")
-        column[2].imshow(_mosaic(runs[0].samples), cmap="gray", vmin=-1, vmax=1)
-        column[2].set(xticks=[], yticks=[], xlabel="final samples, seed 0")
+        margins = ((0, 0), (1, 1), (1, 1))
+        draw_samples(column[2], np.pad(runs[0].samples[..., 0], margins, constant_values=-1))
+        column[2].set_xlabel("final samples, seed 0")
     cells[0, 0].set_ylabel(label)
     cells[1, 0].set_ylabel(f"{measures.quality.replace('W1', '$W_1$')}\nto held-out images")
     cells[0, 0].legend()
@@ -287,8 +288,3 @@ def draw(result: Curves, label: str, title: str, color: str) -> Any:
     lines = seeds_in_words(seeds) + (", one line each" if seeds > 1 else "")
     figure.suptitle(f"{title}, on {measures.data}\n{lines}")
     return figure
-
-
-def _mosaic(images: np.ndarray) -> np.ndarray:
-    rows = images[:16, :, :, 0].reshape(4, 4, *images.shape[1:3])
-    return np.block([[np.pad(x, 1, constant_values=-1) for x in row] for row in rows])

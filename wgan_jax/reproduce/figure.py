@@ -11,6 +11,8 @@ from typing import Any, NamedTuple, TypeVar
 import jax
 import numpy as np
 
+from wgan_jax.experiment.plots import pyplot as pyplot  # for figures
+
 T = TypeVar("T")
 SIZES = ("quick", "default", "real", "full")
 
@@ -37,6 +39,11 @@ class Settings(NamedTuple):
         if self.size == "quick":
             return quick
         return full if self.size == "full" and full is not None else default
+
+    @property
+    def folder(self) -> Path:
+        """Folder of what figures share: that of the results so far."""
+        return Path() if self.cache_path is None else self.cache_path.parent
 
 
 class Claim(NamedTuple):
@@ -137,12 +144,3 @@ def draw_samples(ax: Any, images: np.ndarray) -> None:
     rows = images.reshape(side, side, *images.shape[1:])
     ax.imshow(np.block([list(row) for row in rows]), cmap="gray", vmin=-1, vmax=1)
     ax.set(xticks=[], yticks=[])
-
-
-def pyplot() -> Any:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    return plt

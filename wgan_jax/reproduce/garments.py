@@ -22,7 +22,7 @@ from wgan_jax.experiment.plots import to_pixels
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.reproduce.figure import Settings
 from wgan_jax.reproduce.garment_judge import Judge, fashion_mnist
-from wgan_jax.reproduce.image_methods import METHODS, image_config
+from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import Snapshot
 from wgan_jax.reproduce.unfinished import UnfinishedRun
@@ -75,7 +75,7 @@ class Garments:
 
     def __init__(self, settings: Settings, sizes: Sizes = Sizes()):  # noqa: B008
         self.dataset = fashion_mnist(settings)
-        self._folder = Path() if settings.cache_path is None else settings.cache_path.parent
+        self._folder = settings.folder
         self._path = None if settings.cache_path is None else self._folder / KEPT
         self._sizes = sizes
         self._settings = {**sizes._asdict(), "warmup": str(sizes.warmup)}
@@ -171,7 +171,7 @@ class Garments:
             filters=self._sizes.filters,
             width=self._sizes.width,
             steps=self._sizes.steps,
-            rate=dict.fromkeys(METHODS, rate),
+            rate=rate,
         )
         warmup = self._sizes.warmup if method == "WGAN" else None
         return dataclasses.replace(config, seed=seed, n_critic=n_critic, warmup=warmup)

@@ -16,7 +16,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from wgan_jax.data.images import TFDS
 from wgan_jax.data.toy import Ring
 from wgan_jax.experiment.build import open_dataset
 from wgan_jax.experiment.config import Config
@@ -27,6 +26,7 @@ from wgan_jax.networks import DCGANCritic
 from wgan_jax.objectives import JensenShannon
 from wgan_jax.penalties import GradientPenalty
 from wgan_jax.reproduce.figure import Claim, Result, Settings, pyplot, seeds_in_words
+from wgan_jax.reproduce.garment_judge import fashion_mnist
 from wgan_jax.reproduce.image_methods import image_config
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.methods import toy_methods
@@ -43,7 +43,8 @@ def run(settings: Settings) -> Result:
     seeds = range(settings.seeds or (1 if real else settings.by_size(2, 3, 10)))
     steps = 200 if real else settings.by_size(20, 1_000, 10_000)
     critic_steps, every = (1_000, 25) if real else settings.by_size((20, 5), (2_000, 25))
-    configs = _image_methods(settings) if real else _toy_methods(settings)
+    decay = settings.by_size(20, 10_000, 100_000)
+    configs = _image_methods(settings) if real else toy_methods(decay, Ring())
     cache = ResultCache(settings.cache_path, {"size": settings.size, "seeds": len(seeds)})
     joint: dict[str, np.ndarray] = {}
     fixed: dict[str, np.ndarray] = {}
@@ -70,12 +71,8 @@ def run(settings: Settings) -> Result:
     return Result(picture, numbers, claims(joint, fixed), earlier=cache.earlier)
 
 
-def _toy_methods(settings: Settings) -> dict[str, Config]:
-    return toy_methods(settings.by_size(20, 10_000, 100_000), Ring())
-
-
 def _image_methods(settings: Settings) -> dict[str, Config]:
-    dataset = TFDS(name="fashion_mnist", image_size=32, channels=1, data_dir=settings.data_dir)
+    dataset = fashion_mnist(settings)
 
     def method(name: str, **changes: Any) -> Config:
         config = image_config(
@@ -85,7 +82,7 @@ def _image_methods(settings: Settings) -> dict[str, Config]:
             size=32,
             filters=64,
             steps=1,
-            rate={"WGAN": 2e-4, "GAN": 2e-4},
+            rate=2e-4,
         )
         return dataclasses.replace(config, **changes)
 
@@ -126,7 +123,7 @@ def standing_still(config: Config, model: GAN, seeds: range, blocks: int, every:
             return state, norm(state)
 
         like = data.struct(config.batch_size)
-        state = model.init(key, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), like))
+        state = model.init(key, jax.tree.map(jnp.zeros_like, like))
         return jnp.append(norm(state), lax.scan(block, state, length=blocks)[1])
 
     data = open_dataset(config)

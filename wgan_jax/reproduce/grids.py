@@ -8,14 +8,13 @@ from typing import Any
 import jax
 import numpy as np
 
-from wgan_jax.data.images import TFDS
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.reproduce.figure import Claim, Result, Settings, Table, draw_samples, pyplot
 from wgan_jax.reproduce.garment_grids import garment_grid
+from wgan_jax.reproduce.garment_judge import fashion_mnist
 from wgan_jax.reproduce.image_methods import METHODS, image_config
 from wgan_jax.reproduce.runs import train
 
-_RATES = {"WGAN": 2e-4, "GAN": 2e-4}
 _POINTS, _SIDE = 1_000, 8
 
 
@@ -27,7 +26,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
     """
     if settings.size == "real":
         return garment_grid(generator, about, settings, gan_fails=gan_fails)
-    dataset = TFDS(name="fashion_mnist", data_dir=settings.data_dir)
+    dataset = fashion_mnist(settings)
     unseen = dataclasses.replace(dataset, split="test").open()
     points = settings.by_size(200, _POINTS)
     real, reference = (
@@ -43,7 +42,7 @@ def side_by_side(generator: str, about: str, settings: Settings, *, gan_fails: b
             size=32,
             filters=settings.by_size(4, 16, 64),
             steps=settings.by_size(10, 2_000, 50_000) * (1 if method == "WGAN" else 2),
-            rate=_RATES,
+            rate=2e-4,
         )
         history = train(config, snapshots=settings.by_size(2, 4), samples=points)
         clouds = [x.reshape(len(x), -1) for x in history.samples[1:]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any
 
 from wgan_jax.experiment.config import Clip, Config, Dataset
@@ -23,7 +22,7 @@ def image_config(
     size: int,
     filters: int,
     steps: int,
-    rate: Mapping[str, float],
+    rate: float,
     critic: str = "DCGAN",
     width: int = 512,
 ) -> Config:
@@ -35,7 +34,7 @@ def image_config(
       generator: `DCGAN`, `constant` (no batch norm, the same number of filters in
         each layer) or `MLP` (four layers of `width`, 512 in the paper).
       size: image size in pixels.
-      rate: learning rate of each method.
+      rate: learning rate of both players.
       critic: `DCGAN` or `MLP`.
     """
     shape = (size, size, 1)
@@ -56,14 +55,14 @@ def image_config(
         critic=critics[critic],
         latent=Normal(dim=64),
         clip=Clip(c=0.01 if size > 8 else 0.05),
-        generator_optimizer=RMSProp(learning_rate=rate["WGAN"]),
-        critic_optimizer=RMSProp(learning_rate=rate["WGAN"]),
+        generator_optimizer=RMSProp(learning_rate=rate),
+        critic_optimizer=RMSProp(learning_rate=rate),
         batch_size=64,
         steps=steps,
     )
     if method == "WGAN":
         return config
-    adam = Adam(learning_rate=rate["GAN"], b1=0.5, b2=0.999)
+    adam = Adam(learning_rate=rate, b1=0.5, b2=0.999)
     return dataclasses.replace(
         config,
         objective=JensenShannon(),

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,15 +51,6 @@ class Setting(NamedTuple):
 SETTINGS = [Setting(*s) for s in itertools.product(_GENERATORS, ("batch", "none"), _OPTIMIZERS)]
 
 
-class Sizes(NamedTuple):
-    """Size of the networks, length of a run, and number of samples that judge it."""
-
-    filters: int
-    width: int
-    steps: int
-    judged: int
-
-
 class Outcome(NamedTuple):
     """Fréchet distances of a run on features of a classifier, and its final samples.
 
@@ -83,20 +73,20 @@ Outcomes = dict[tuple[Setting, str], list[Outcome]]
 
 
 def run(settings: Settings) -> Result:
-    sizes = Sizes(
-        settings.by_size(2, 16, 64),
-        settings.by_size(8, 512),
-        settings.by_size(2, 1_500, 20_000),
-        settings.by_size(100, 2_500),
-    )
-    cache = ResultCache(settings.cache_path, sizes._asdict())
+    sizes = {
+        "filters": settings.by_size(2, 16, 64),
+        "width": settings.by_size(8, 512),
+        "steps": settings.by_size(2, 1_500, 20_000),
+    }
+    judged = settings.by_size(100, 2_500)
+    cache = ResultCache(settings.cache_path, {**sizes, "judged": judged})
     dataset = fashion_mnist(settings)
-    judge = Judge(dataset, settings.cache_path.parent if settings.cache_path else Path())
+    judge = Judge(dataset, settings.folder)
 
     def outcome(generator: str, norm: str, optimizer: str, method: str, seed: int) -> list[Any]:
         setting = Setting(generator, norm, optimizer)
-        config = dataclasses.replace(config_of(setting, method, dataset, sizes), seed=seed)
-        history = train(config, snapshots=2, samples=sizes.judged, data=judge.data)
+        config = dataclasses.replace(config_of(setting, method, dataset, **sizes), seed=seed)
+        history = train(config, snapshots=2, samples=judged, data=judge.data)
         start, *later = map(judge.frechet, history.samples)
         print(f"{method}, {setting}, seed {seed}: Fréchet {later[-1]:.3f}", flush=True)
         shown = to_pixels(history.samples[-1][:_SHOWN, ..., 0])
@@ -110,13 +100,13 @@ def run(settings: Settings) -> Result:
         for setting in settings.by_size(SETTINGS[-2:], SETTINGS)
         for method in METHODS
     }
-    floor = judge.floor(sizes.judged)
+    floor = judge.floor(judged)
     return Result(
-        draw(outcomes, sizes.steps),
+        draw(outcomes, sizes["steps"]),
         {
             "features": judge.about(),
             "floor": floor,
-            "iterations": sizes.steps,
+            "iterations": sizes["steps"],
             "runs": [
                 {
                     **setting._asdict(),
@@ -135,8 +125,8 @@ def run(settings: Settings) -> Result:
     )
 
 
-def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Config:
-    """Return the config of `method` in a setting.
+def config_of(setting: Setting, method: str, dataset: Any, **sizes: Any) -> Config:
+    """Return the config of `method` in a setting, with the sizes that `image_config` takes.
 
     A penalty on the slope at each sample is incompatible with batch norm, so WGAN-GP's critic
     has layer norm instead, as its paper recommends (section 4).
@@ -146,10 +136,8 @@ def config_of(setting: Setting, method: str, dataset: Any, sizes: Sizes) -> Conf
         dataset,
         generator=setting.generator,
         size=32,
-        filters=sizes.filters,
-        width=sizes.width,
-        steps=sizes.steps,
-        rate={"WGAN": _RATE},
+        rate=_RATE,
+        **sizes,
     )
     objective = JensenShannon() if method == "GAN" else Wasserstein()
     with_layers = method == "WGAN-GP" and setting.norm == "batch"

@@ -121,7 +121,7 @@ class _Setting(NamedTuple):
     ) -> _Setting:
         data = open_dataset(config) if data is None else data.on_device()
         struct = data.struct(config.batch_size)
-        zeros = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), struct)
+        zeros = jax.tree.map(jnp.zeros_like, struct)
         length = max(1, config.steps // snapshots)
         config = dataclasses.replace(
             config, steps=snapshots * length, chunk=length, log_every=length
