@@ -39,7 +39,7 @@ def lsun(tmp_path_factory):
 def test_the_features_of_other_sets_are_read(name, tmp_path):
     write(tmp_path, name, [grey(name, 20 * i) for i in range(COUNT)])
     stream = opened(tmp_path, name)
-    assert stream.image_shape == (16, 16, 3)
+    assert stream.struct(1).shape == (1, 16, 16, 3)
     batches = stream.batches(seed=0, batch_size=COUNT, first=0)
     assert sorted(values(batches, 1)[0]) == [20 * i for i in range(COUNT)]
 

@@ -152,10 +152,14 @@ class Columns:
         """Encode numbers by column name as float32 [n, width]."""
         return np.concatenate([c.encode(np.asarray(table[c.name])) for c in self.columns], 1)
 
+    @property
+    def ends(self) -> np.ndarray:
+        """Where each column ends in an encoded row."""
+        return np.cumsum([column.width for column in self.columns])
+
     def split(self, encoded: np.ndarray) -> list[tuple[Column, np.ndarray]]:
         """Return each column with its part [n, width] of encoded rows."""
-        ends = np.cumsum([column.width for column in self.columns])
-        return list(zip(self.columns, np.split(encoded, ends[:-1], axis=1), strict=True))
+        return list(zip(self.columns, np.split(encoded, self.ends[:-1], axis=1), strict=True))
 
     def decode(self, encoded: np.ndarray) -> dict[str, np.ndarray]:
         """Decode rows [n, width] into values by column name."""

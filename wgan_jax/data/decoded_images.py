@@ -129,12 +129,11 @@ class DecodedImages(DatasetConfig):
         Raises:
           UserError: they cannot be listed or cached, or some are broken and not to be skipped.
         """
-        shape = self.example_shape()
+        height, width, channels = shape = self.example_shape()
 
         def pixels(encoded: bytes, name: str) -> np.ndarray:
-            size = (shape[0], shape[1])
-            look = {"fit": self.fit, "background": self.background, "name": name}
-            return decode(encoded, size, self.channels, **look)  # type: ignore[arg-type]
+            look = {"background": self.background, "name": name}
+            return decode(encoded, (height, width), channels, fit=self.fit, **look)
 
         images = decoded(source, [shape, self.fit, self.background, *about], shape, pixels)
         if images.faults and self.broken == "refuse":

@@ -11,7 +11,7 @@ import numpy as np
 from wgan_jax.data.dataset import HELD_OUT, TRAIN
 from wgan_jax.data.decoded import Decoded
 from wgan_jax.data.decoded_images import DecodedImages, Parts, too_few
-from wgan_jax.data.image_files import Source, open_source
+from wgan_jax.data.image_files import Directory, TarArchive, ZipArchive, open_source
 from wgan_jax.data.remote import expand_user, require_local
 from wgan_jax.errors import UserError
 
@@ -58,7 +58,7 @@ class Folder(DecodedImages):
             _listed.clear()  # a later read lists the files again
             return divide(self.decoded(source), self)
 
-    def _source(self) -> Source:
+    def _source(self) -> Directory | ZipArchive | TarArchive:
         for source in _listed:
             if source.path == expand_user(self.path) and source.is_current():
                 return source
@@ -69,7 +69,7 @@ class Folder(DecodedImages):
 
 
 # The source that `summary` listed last: listing is slow, and the same source is read next.
-_listed: list[Source] = []
+_listed: list[Directory | ZipArchive | TarArchive] = []
 
 
 def divide(images: Decoded, config: Folder) -> Parts:

@@ -252,18 +252,6 @@ class _Images:
     def find(self) -> Found:
         return Found([ImageFile(self._name(i)) for i in range(len(self._rows))], {})
 
-    def is_current(self) -> bool:
-        return False
-
-    def close(self) -> None:
-        pass
-
-    def read(self, name: str) -> bytes:
-        ((_, content),) = self.contents([name])
-        if isinstance(content, OSError):
-            raise content
-        return content
-
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
         index = [int(name.rpartition(" ")[2]) for name in names]
         try:

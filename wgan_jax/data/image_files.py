@@ -62,24 +62,11 @@ class Source(Protocol):
     def find(self) -> Found:
         """List all files, once."""
 
-    def is_current(self) -> bool:
-        """Return whether the listing is still complete, as far as a quick check can show."""
-
-    def read(self, name: str) -> bytes:
-        """Return the content of one file.
-
-        Raises:
-          OSError: it cannot be read.
-        """
-
-    def close(self) -> None:
-        """Close open files."""
-
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
         """Yield name and content, or the read error, of files in the cheapest order."""
 
 
-def open_source(path: str) -> Source:
+def open_source(path: str) -> Directory | ZipArchive | TarArchive:
     """Open a folder, a zip or a tar.
 
     Raises:
@@ -133,6 +120,7 @@ class Directory:
         return self._found
 
     def is_current(self) -> bool:
+        """Return whether the listing is still complete, as far as a quick check can show."""
         try:
             changed = (os.stat(name).st_mtime_ns for name in self._folders)
             return self._found is not None and list(changed) == list(self._folders.values())

@@ -87,9 +87,9 @@ class Arrays(FileConfig):
             opened.labels,
             opened.class_names,
         )
-        if opened.conditions is None:
-            return rows
         units = opened.condition_units
+        if opened.conditions is None or units is None:
+            return rows
         encoded = _encoded(opened.conditions, units, str(self.condition))
         return rows._replace(conditions=encoded, condition_units=units)
 
@@ -109,7 +109,7 @@ class _Opened(NamedTuple):
     labels: np.ndarray | None
     class_names: tuple[str, ...]
     conditions: np.ndarray | None
-    condition_units: ArrayUnits
+    condition_units: ArrayUnits | None
 
 
 def _open(config: Arrays) -> _Opened:
@@ -135,10 +135,8 @@ def _open(config: Arrays) -> _Opened:
     conditions = None if config.condition is None else _conditions(config, what, len(array))
     parts = [x for x in (array, labels, conditions) if x is not None]
     digest = fingerprint_of(len(array), parts)["sha256"]
-    opened = _Opened(array, what, units, held_out, digest, labels, names, conditions, units)
-    if conditions is None:
-        return opened
-    return opened._replace(condition_units=standardizing(conditions, ~held_out, "c"))
+    condition_units = None if conditions is None else standardizing(conditions, ~held_out, "c")
+    return _Opened(array, what, units, held_out, digest, labels, names, conditions, condition_units)
 
 
 _last = LastRead(_open)

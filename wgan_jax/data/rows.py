@@ -228,11 +228,7 @@ class RowsStream(_Part, Stream):
         return self._rows.condition_units
 
     def struct(self, n: int) -> PyTree:
-        def struct(x: np.ndarray) -> jax.ShapeDtypeStruct:
-            dtype = np.dtype(np.float32) if x.dtype == np.uint8 else x.dtype
-            return jax.ShapeDtypeStruct((n, *x.shape[1:]), dtype)
-
-        return jax.tree.map(struct, self._rows.examples)
+        return ArrayDataset(self._rows.examples).struct(n)
 
     def class_labels(self) -> np.ndarray | None:
         labels = self._rows.labels

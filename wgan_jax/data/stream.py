@@ -142,10 +142,6 @@ class ImageStream(Stream):
         self.source = _Numbered(self._records)
 
     @property
-    def image_shape(self) -> tuple[int, int, int]:
-        return (self.config.image_size, self.config.image_size, self.config.channels)
-
-    @property
     def class_names(self) -> tuple[str, ...]:
         return self._targets.class_names
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -115,23 +116,21 @@ def read_targets(
     classes = None if label is None else label_of(name, data_dir, label)
     vectors = chosen_scalars(name, data_dir, conditions, "--dataset.condition")
     scalars = dict.fromkeys([*([] if classes is None else [classes]), *vectors])
-    key = (name, split, data_dir, tuple(scalars))
-    for last_key, values in _last:
-        if last_key == key:
-            return Targets(classes, vectors, values)
-    source = open_source(name, split, data_dir, tuple(scalars), images=False)
+    return Targets(classes, vectors, _values(name, split, data_dir, tuple(scalars)))
+
+
+@functools.lru_cache(maxsize=1)  # a run needs them several times
+def _values(
+    name: str, split: str, data_dir: str | None, scalars: tuple[Scalar, ...]
+) -> dict[str, np.ndarray]:
+    source = open_source(name, split, data_dir, scalars, images=False)
     values = {scalar.name: np.empty(len(source), scalar.dtype) for scalar in scalars}
     for start in range(0, len(source), _BLOCK):
         index = range(start, min(start + _BLOCK, len(source)))
         for i, record in zip(index, source.__getitems__(index), strict=True):
             for feature in values:
                 values[feature][i] = nested(record, feature)
-    _last[:] = [(key, values)]
-    return Targets(classes, vectors, values)
-
-
-# Cache of the last read: a run needs it several times.
-_last: list[tuple[Any, dict[str, np.ndarray]]] = []
+    return values
 
 
 def nested(record: Any, name: str) -> Any:

@@ -38,9 +38,6 @@ class Toy(DatasetConfig, Distribution):
     def open(self) -> Toy:
         return self
 
-    def held_out(self) -> Toy:
-        return self
-
     def struct(self, n: int) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((n, 2), np.float32)
 

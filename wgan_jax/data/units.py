@@ -61,13 +61,11 @@ class TableUnits:
         Raises:
           UserError: no such column, or not a value of it.
         """
-        chosen([name], self.columns.names, "--condition", "the run")
-        start = 0
-        for column in self.columns:
-            if column.name == name:
-                break
-            start += column.width
-        return slice(start, start + column.width), column.encode(np.array([column.parse(text)]))[0]
+        names = self.columns.names
+        chosen([name], names, "--condition", "the run")
+        i = names.index(name)
+        column, end = self.columns.columns[i], int(self.columns.ends[i])
+        return slice(end - column.width, end), column.encode(np.array([column.parse(text)]))[0]
 
     def covering(self, x: np.ndarray) -> TableUnits:
         """Return the units whose decoding keeps rows [n, width] with values unlike the data's."""
@@ -75,17 +73,15 @@ class TableUnits:
 
     def standardized(self) -> list[tuple[str, int, float, float]]:
         """Return name, index in an encoded row, center and scale of each column but categories."""
-        ends = np.cumsum([column.width for column in self.columns])
         return [
             (column.name, int(end) - 1, column.center, column.scale)
-            for column, end in zip(self.columns, ends, strict=True)
+            for column, end in zip(self.columns, self.columns.ends, strict=True)
             if column.kind != "category"
         ]
 
     def decode_traced(self, x: Array) -> Array:
         """As `to_units`, but traceable: float32 [n, columns], categories by index."""
-        ends = np.cumsum([column.width for column in self.columns])[:-1]
-        parts = zip(self.columns, jnp.split(x, ends, axis=1), strict=True)
+        parts = zip(self.columns, jnp.split(x, self.columns.ends[:-1], axis=1), strict=True)
         return jnp.stack([_decode_traced(column, part) for column, part in parts], 1)
 
     def encode_traced(self, values: Array) -> Array:
