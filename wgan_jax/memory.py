@@ -32,22 +32,24 @@ def device_room() -> float:
 
 def host_memory() -> float:
     """Return the bytes that this process may take, as far as the system reports limits."""
-    limits = [math.inf]
-    with contextlib.suppress(AttributeError, ValueError, OSError):
-        limits.append(float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"))
-    limits += [limit for limit, _ in _cgroups()]
-    limits += [limit for limit, _ in _process_limits()]
-    return min(limits)
+    return min(limit for limit, _ in _limits())
 
 
 def free_memory() -> float:
     """Return the bytes of `host_memory` that are free now."""
-    free = [host_memory()]
+    free = [limit - max(0.0, used) for limit, used in _limits()]
     with contextlib.suppress(OSError, ValueError, KeyError):
         free.append(1024.0 * _numbers(Path("/proc/meminfo"))["MemAvailable:"])
-    free += [limit - used for limit, used in _cgroups()]
-    free += [limit - used for limit, used in _process_limits()]
     return max(0.0, min(free))
+
+
+def _limits() -> Iterator[tuple[float, float]]:
+    """Yield limit and usage for the machine, whose usage counts as 0, groups and process."""
+    yield math.inf, 0.0
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        yield float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE"), 0.0
+    yield from _cgroups()
+    yield from _process_limits()
 
 
 def _cgroups() -> Iterator[tuple[float, float]]:
