@@ -87,6 +87,12 @@ def parse_nonnegative_int(name: str, text: str, least: int = 0) -> int:
     return int(text)
 
 
+def int_option(args: list[str], name: str, least: int = 0) -> tuple[int | None, list[str]]:
+    """Like `flags.option`, for a whole number of at least `least`."""
+    text, args = flags.option(args, name)
+    return None if text is None else parse_nonnegative_int(name, text, least), args
+
+
 def features_file(
     args: list[str],
 ) -> tuple[Callable[[], Features | None], list[str]]:

@@ -12,7 +12,7 @@ import jax
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import (
     features_file,
-    parse_nonnegative_int,
+    int_option,
     require_local_data,
     require_writable,
     workdir,
@@ -57,13 +57,12 @@ def compare(args: list[str]) -> int:
     """
     outputs, args = flags.repeated_option(args, "out")
     data, args = flags.path_option(args, "data")
-    count, args = flags.option(args, "num")
+    num, args = int_option(args, "num", 16)
     level, args = flags.option(args, "confidence")
-    seed, args = flags.option(args, "seed")
+    seed, args = int_option(args, "seed")
     open_features, args = features_file(args)
-    num = None if count is None else parse_nonnegative_int("num", count, 16)
     confidence = _confidence(level or "0.95")
-    key = jax.random.key(parse_nonnegative_int("seed", seed or "0"))
+    key = jax.random.key(seed or 0)
     paths = [_out(out) for out in outputs]
     names = _names(args)
     from wgan_jax.experiment.evaluation import comparison

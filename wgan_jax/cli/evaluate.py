@@ -9,12 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import (
-    features_file,
-    parse_nonnegative_int,
-    require_local_data,
-    workdir,
-)
+from wgan_jax.cli.common import features_file, int_option, require_local_data, workdir
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.loggers.logger import HARMLESS
@@ -55,26 +50,30 @@ def evaluate(args: list[str]) -> int:
     --data-dir  folder or address of the data set (default: as in the run's config, except for
                 an address without a local copy, which has to be given here)
     """
-    from wgan_jax.experiment.evaluation.quality import POINTS
+    from wgan_jax.experiment.evaluation.quality import MEASURES, POINTS
 
     metrics, args = flags.option(args, "metrics")
     open_features, args = features_file(args)
-    member, args = flags.option(args, "member")
-    num, args = flags.option(args, "num")
+    member, args = int_option(args, "member")
+    num, args = int_option(args, "num", 8)
     data_dir, args = flags.path_option(args, "data-dir")
     names = _names(metrics)
-    points = POINTS if num is None else parse_nonnegative_int("num", num, 8)
+    points = POINTS if num is None else num
     folder = workdir("evaluate", args)
     config = _config(folder, data_dir)
     if member is None and config.sweep is not None:
-        return _all_members(folder, config)
+        from wgan_jax.experiment.sweep_run import open_sweep
+
+        print(open_sweep(config, folder).write_table(folder))
+        return 0
     run = _open(folder, config, member)
     if member is not None:
         from wgan_jax.experiment.sweep_run import write_member
 
-        folder = write_member(run, folder, int(member))
+        folder = write_member(run, folder, member)
     given = open_features()
-    extractor = _features(run, folder, given) if given or _on_features(names) else None
+    on_features = bool(set(names) & {*MEASURES, "memorization"})
+    extractor = _features(run, folder, given) if given or on_features else None
     result = _measure(run, folder, names, extractor, points)
     if not result:
         raise UserError(f"none of {', '.join(names)} applies to this run")
@@ -178,12 +177,6 @@ def _names(metrics: str | None) -> tuple[str, ...]:
     return names
 
 
-def _on_features(names: tuple[str, ...]) -> bool:
-    from wgan_jax.experiment.evaluation.quality import MEASURES
-
-    return bool(set(names) & {*MEASURES, "memorization"})
-
-
 def _write(
     folder: Path, run: Run, result: dict[str, Any], *, complete: bool, loggers: tuple[str, ...]
 ) -> None:
@@ -232,14 +225,7 @@ def _config(folder: Path, data_dir: str | None) -> Config:
     return dataclasses.replace(config, dataset=dataset)
 
 
-def _all_members(folder: Path, config: Config) -> int:
-    from wgan_jax.experiment.sweep_run import open_sweep
-
-    print(open_sweep(config, folder).write_table(folder))
-    return 0
-
-
-def _open(folder: Path, config: Config, member: str | None = None) -> Run:
+def _open(folder: Path, config: Config, member: int | None) -> Run:
     from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
     from wgan_jax.experiment.run import open_run
     from wgan_jax.experiment.sweep_run import open_member
@@ -247,5 +233,5 @@ def _open(folder: Path, config: Config, member: str | None = None) -> Run:
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
     if member is not None:
-        return open_member(config, folder, parse_nonnegative_int("member", member))
+        return open_member(config, folder, member)
     return open_run(config, folder)

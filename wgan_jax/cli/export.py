@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
+from wgan_jax.cli.common import int_option, require_writable, workdir
 from wgan_jax.errors import UserError
 
 
@@ -23,7 +23,7 @@ def export(args: list[str]) -> int:
     --force    overwrite existing files
     """
     out, args = flags.path_option(args, "out")
-    member, args = flags.option(args, "member")
+    member, args = int_option(args, "member")
     weights, args = flags.option(args, "weights")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     folder = workdir("export", args)
@@ -33,10 +33,9 @@ def export(args: list[str]) -> int:
     if weights not in (None, "ema", "raw"):
         raise UserError(f"--weights takes ema or raw, got {weights!r}")
     path = _out(out, force)
-    k = None if member is None else parse_nonnegative_int("member", member)
     spec: Any = {"weights": weights}
     config = flags.load(folder / "config.json")
-    export_generator(open_sampler(config, folder, SampleSpec(**spec), member=k), path)
+    export_generator(open_sampler(config, folder, SampleSpec(**spec), member=member), path)
     print(out)
     return 0
 

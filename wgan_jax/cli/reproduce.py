@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int
+from wgan_jax.cli.common import int_option
 from wgan_jax.errors import UserError
 
 
@@ -26,7 +26,7 @@ def reproduce(args: list[str]) -> int:
     """
     out, args = flags.path_option(args, "out")
     size, args = flags.option(args, "size")
-    seeds, args = flags.option(args, "seeds")
+    seeds, args = int_option(args, "seeds", 1)
     data_dir, args = flags.path_option(args, "data-dir")
     note, args = flags.option(args, "note")
     from wgan_jax import reproduce
@@ -36,8 +36,7 @@ def reproduce(args: list[str]) -> int:
         raise UserError(f"reproduce takes one figure: {', '.join(reproduce.FIGURES)}")
     if size is not None and size not in SIZES:
         raise UserError(f"--size takes {', '.join(SIZES)}, got {size!r}")
-    count = None if seeds is None else parse_nonnegative_int("seeds", seeds, 1)
-    settings = Settings(size or "default", count, data_dir)
+    settings = Settings(size or "default", seeds, data_dir)
     folder = Path(out or "figures")
     result = reproduce.reproduce(args[0], folder, settings, note)
     print(report(result, settings))

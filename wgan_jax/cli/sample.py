@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int, require_writable, workdir
+from wgan_jax.cli.common import int_option, parse_nonnegative_int, require_writable, workdir
 from wgan_jax.errors import UserError, suggest
 
 _INTERPOLATIONS = 8
@@ -41,26 +41,24 @@ def sample(args: list[str]) -> int:
     their original size.
     """
     out, args = flags.path_option(args, "out")
-    frames, args = flags.option(args, "interpolate")
-    member, args = flags.option(args, "member")
+    frames, args = int_option(args, "interpolate", 2)
+    member, args = int_option(args, "member")
     force, args = "--force" in args, [word for word in args if word != "--force"]
     label, args = flags.option(args, "label")
     spec, args = _spec(args, num=64 if frames is None else _INTERPOLATIONS)
     folder = workdir("sample", args)
-    steps = None if frames is None else parse_nonnegative_int("interpolate", frames, 2)
-    path = _out(out, force, interpolates=steps is not None)
+    path = _out(out, force, interpolates=frames is not None)
     from wgan_jax.experiment.sampling import sample_files
     from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
     from wgan_jax.experiment.schema import read_schema
 
     spec["label"] = _class_number(label, read_schema(folder).class_names)
     config = flags.load(folder / "config.json")
-    k = None if member is None else parse_nonnegative_int("member", member)
-    sampler = open_sampler(config, folder, SampleSpec(**spec), member=k)
-    if steps is not None:
-        sample_files.require_few(sampler.num * steps)
-        frames_of_all = sampler.interpolate(steps, tour=sample_files.is_animated(path))
-        sample_files.write_walks(frames_of_all, path, sampler.schema)
+    sampler = open_sampler(config, folder, SampleSpec(**spec), member=member)
+    if frames is not None:
+        sample_files.require_few(sampler.num * frames)
+        walks = sampler.interpolate(frames, tour=sample_files.is_animated(path))
+        sample_files.write_walks(walks, path, sampler.schema)
     else:
         to_folder = sample_files.is_folder(str(out))
         blocks, num = sampler.blocks(), sampler.num
@@ -70,22 +68,18 @@ def sample(args: list[str]) -> int:
 
 
 def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
-    options = {}
-    for name in ("num", "seed", "weights", "truncation"):
-        options[name], args = flags.option(args, name)
+    count, args = int_option(args, "num", 1)
+    seed, args = int_option(args, "seed")
+    weights, args = flags.option(args, "weights")
+    bound, args = flags.option(args, "truncation")
     file, args = flags.path_option(args, "conditions")
     settings, args = flags.repeated_option(args, "condition")
-    if options["weights"] not in (None, "ema", "raw"):
-        raise UserError(f"--weights takes ema or raw, got {options['weights']!r}")
-    bound, text = options["truncation"], options["num"]
-    if text is None:
-        count = num if file is None else None
-    else:
-        count = parse_nonnegative_int("num", text, 1)
+    if weights not in (None, "ema", "raw"):
+        raise UserError(f"--weights takes ema or raw, got {weights!r}")
     spec = {
-        "num": count,
-        "seed": parse_nonnegative_int("seed", options["seed"] or "0"),
-        "weights": options["weights"],
+        "num": num if count is None and file is None else count,
+        "seed": seed or 0,
+        "weights": weights,
         "truncation": None if bound is None else _real("truncation", bound),
         "condition": tuple(_setting(setting) for setting in settings),
         "conditions": file,

@@ -7,8 +7,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int, require_local_data
+from wgan_jax.cli.common import int_option, parse_nonnegative_int, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import fit_to_data
@@ -68,7 +70,7 @@ def _train(args: list[str]) -> int:
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.sweep is not None and (processes.process_count() > 1 or is_remote(workdir or "")):
+    if config.sweep is not None and (jax.process_count() > 1 or is_remote(workdir or "")):
         raise UserError("a sweep trains on one host, in a local folder")
     if dry:
         from wgan_jax.experiment.dry_run import describe_run
@@ -115,20 +117,15 @@ def _topology(args: list[str]) -> tuple[dict[str, Any], list[str]]:
     coordinator, args = flags.option(args, "coordinator")
     numbers = {}
     for name in ("process-count", "process-index"):
-        text, args = flags.option(args, name)
-        number = None if text is None else parse_nonnegative_int(name, text)
-        numbers[name.replace("-", "_")] = number
-    limit, args = flags.option(args, "join-timeout")
-    timeout = (
-        processes.JOIN_TIMEOUT if limit is None else parse_nonnegative_int("join-timeout", limit, 1)
-    )
+        numbers[name.replace("-", "_")], args = int_option(args, name)
+    timeout, args = int_option(args, "join-timeout", 1)
     if {"-h", "--help"} & set(args):
         return {"mode": "off"}, args
     return {
         "mode": "auto" if mode is None else mode,
         "coordinator": coordinator,
         **numbers,
-        "timeout": timeout,
+        "timeout": timeout or processes.JOIN_TIMEOUT,
     }, args
 
 

@@ -61,7 +61,7 @@ def train(
     processes.run_on_all(lambda: find_loggers(config) if processes.is_primary() else {})
     with _owned_workdir(workdir, config), catch_signals() as signals:
         # While opening, hosts wait for each other, so none of them may exit early.
-        with obey_at_once() if processes.process_count() == 1 else contextlib.nullcontext():
+        with obey_at_once() if jax.process_count() == 1 else contextlib.nullcontext():
             run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
         start = step = run.step
         check_data(run.data, workdir, step)

@@ -168,11 +168,6 @@ def _mpi() -> str | None:
     return "mpi4py" if is_mpi and not is_detected and is_installed else None
 
 
-def process_count() -> int:
-    """Returns the number of processes."""
-    return jax.process_count()
-
-
 def is_primary() -> bool:
     """Returns whether this is the process that writes files."""
     return jax.process_index() == 0
