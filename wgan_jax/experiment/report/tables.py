@@ -100,7 +100,7 @@ def _fields(part: dict[str, Any]) -> Markup:
 
 def _value(value: Any) -> str:
     if isinstance(value, list) and all(isinstance(v, int | float | str) for v in value):
-        return ", ".join(map(str, value)) or "none"
+        return ", ".join(map(str, value)) or "empty"
     if isinstance(value, bool) or value is None:
         return {True: "yes", False: "no", None: "none"}[value]
     return redacted(value if isinstance(value, str) else json.dumps(value))
