@@ -115,7 +115,7 @@ def with_class_counts(config: Config, data: Dataset, saved: tuple[int, ...] = ()
 def _num_classes(config: Config) -> int:
     """Returns the number of classes, 0 if unconditional; data and both networks must agree."""
     labels = bool(config.dataset.labels)
-    ours = getattr(config.generator, "num_classes", 0)
+    ours = config.num_classes
     theirs = getattr(config.critic, "num_classes", 0)
     if ours != theirs or labels != bool(ours):
         raise UserError(
@@ -126,10 +126,8 @@ def _num_classes(config: Config) -> int:
 
 
 def _require_condition_dim(config: Config) -> None:
-    dim = config.dataset.condition_dim()
-    ours, theirs = (
-        getattr(network, "condition_dim", 0) for network in (config.generator, config.critic)
-    )
+    dim, ours = config.dataset.condition_dim(), config.condition_dim
+    theirs = getattr(config.critic, "condition_dim", 0)
     if not dim == ours == theirs:
         raise UserError(
             f"conditions must go to both players or to neither: the data have {dim} numbers, "

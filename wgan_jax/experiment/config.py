@@ -281,6 +281,16 @@ class Config:
         logger_names(self.log)
 
     @property
+    def num_classes(self) -> int:
+        """Number of classes that the generator takes; 0 if it takes none."""
+        return getattr(self.generator, "num_classes", 0)
+
+    @property
+    def condition_dim(self) -> int:
+        """Length of the condition vectors that the generator takes; 0 if it takes none."""
+        return getattr(self.generator, "condition_dim", 0)
+
+    @property
     def loggers(self) -> tuple[str, ...]:
         """Names or import paths of the run's loggers."""
         return logger_names(f"{self.log},tensorboard" if self.tensorboard else self.log)

@@ -165,7 +165,7 @@ def draw_columns(
 
 def _build(config: Config, workdir: Path) -> tuple[Dataset, GAN, Config]:
     # Reading data is slow: reject parts that do not fit first, unless they need condition vectors.
-    early = None if getattr(config.generator, "condition_dim", 0) else build_gan(config)
+    early = None if config.condition_dim else build_gan(config)
     data = open_dataset(config, saved_schema(workdir))
     counted = with_class_counts(config, data, saved_class_counts(workdir))
     gan = build_gan(counted) if early is None or counted != config else early

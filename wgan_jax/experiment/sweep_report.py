@@ -14,6 +14,7 @@ from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment import plots
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.samples import (
+    draw_sizes,
     examples_of,
     generate,
     kind_of,
@@ -44,9 +45,7 @@ def rows(
     """
     key = derive_key(jax.random.key(config.seed), Purpose.EVALUATION)
     on_real, *on_fakes = jax.random.split(key, 1 + len(states))
-    size = data.size
-    n = n if size is None else min(n, size // 2)
-    count = _REALS if size is None else min(_REALS, max(2, size // n))
+    n, count = draw_sizes(data.size, n, _REALS)
     reals = [points(real) for real in data.draws(on_real, n, count)]
     floor = float(np.mean([exact_w1(x, y) for x, y in itertools.pairwise(reals)]))
     table = []

@@ -19,7 +19,7 @@ import numpy as np
 from wgan_jax import metrics
 from wgan_jax.data.dataset import as_dataset
 from wgan_jax.experiment.evaluation.features import Features
-from wgan_jax.experiment.evaluation.samples import fake_draws
+from wgan_jax.experiment.evaluation.samples import draw_sizes, fake_draws
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.types import Array, GANState, PyTree
@@ -112,9 +112,7 @@ def feature_metrics(
         not repeated within a draw and the next.
     """
     data = as_dataset(data)
-    size = data.size
-    points = points if size is None else min(points, size // 2)
-    draws = _DRAWS if size is None else max(2, min(_DRAWS, size // points))
+    points, draws = draw_sizes(data.size, points, _DRAWS)
     real_key, fake_key = jax.random.split(derive_key(state.key, Purpose.QUALITY))
     extract = make_extractor(features)
     reals = [extract(real) for real in data.draws(real_key, points, draws)]

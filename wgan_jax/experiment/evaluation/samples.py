@@ -57,6 +57,17 @@ def kind_of(data: Dataset) -> str:
     return "data" if data.size is None else "training data"
 
 
+def draw_sizes(size: int | None, points: int, draws: int) -> tuple[int, int]:
+    """Return the size and the number of sets of real samples, at most `points` and `draws`.
+
+    A finite data set gives two sets or more, as far as it does not have to repeat examples.
+    """
+    if size is None:
+        return points, draws
+    points = min(points, size // 2)
+    return points, min(draws, max(2, size // points))
+
+
 def fake_draws(gan: GAN, state: GANState, key: Array, n: int, count: int) -> Iterator[PyTree]:
     """Yield `count` independent sets of exactly `n` samples of the state's generator."""
     for set_key in jax.random.split(key, count):

@@ -11,7 +11,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, DatasetConfig
 from wgan_jax.distances.exact import exact_w1
 from wgan_jax.experiment.config import Config
-from wgan_jax.experiment.evaluation.samples import fake_draws, points
+from wgan_jax.experiment.evaluation.samples import draw_sizes, fake_draws, points
 from wgan_jax.experiment.evaluation.units import by_column, has_columns, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -33,9 +33,7 @@ def evaluate(config: Config, gan: GAN, state: GANState, data: Dataset) -> dict[s
       state: its generator is used as is; `with_ema` selects the averaged weights.
     """
     on_real, on_fake = jax.random.split(derive_key(state.key, Purpose.EVALUATION))
-    size = data.size
-    n = _POINTS if size is None else min(_POINTS, size // 2)
-    count = _DRAWS if size is None else min(_DRAWS, max(2, size // n))
+    n, count = draw_sizes(data.size, _POINTS, _DRAWS)
     reals = [points(real) for real in data.draws(on_real, n, count)]
     fakes = [points(fake) for fake in fake_draws(gan, state, on_fake, n, count)]
     with ThreadPoolExecutor(os.cpu_count()) as pool:  # scipy releases the GIL

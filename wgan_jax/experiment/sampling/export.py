@@ -103,12 +103,12 @@ def _inputs(sampler: GeneratorSampler) -> list[dict[str, Any]]:
     inputs: list[dict[str, Any]] = [
         {"name": "noise", "shape": ["n", config.latent.dim], "dtype": "float32", "draw": noise}
     ]
-    if classes := getattr(config.generator, "num_classes", 0):
+    if classes := config.num_classes:
         label = {"name": "label", "shape": ["n"], "dtype": "int32", "classes": classes}
         names = {"class_names": list(schema.class_names)} if schema.class_names else {}
         counts = {"class_counts": list(config.class_counts)} if config.class_counts else {}
         inputs.append(label | names | counts)
-    if width := getattr(config.generator, "condition_dim", 0):
+    if width := config.condition_dim:
         condition = {"name": "condition", "shape": ["n", width], "dtype": "float32"}
         columns = [] if schema.conditions is None else schema.conditions.fields()
         inputs.append(condition | {"columns": columns})
@@ -125,11 +125,10 @@ def _program(sampler: GeneratorSampler) -> Callable[..., Array]:
     config, schema = sampler.config, sampler.schema
     network, native = from_linen(config.generator), config.dataset.native_size
     params, stats, _ = sampler.state.generator
-    has_vector = bool(getattr(config.generator, "condition_dim", 0))
 
     def generate(noise: Array, *condition: Array) -> Array:
         given: list[Array] = list(condition)
-        if has_vector and schema.conditions is not None:
+        if schema.conditions is not None:
             given[-1] = schema.conditions.encode_traced(given[-1])
         z: PyTree = (noise, tuple(given) if len(given) > 1 else given[0]) if given else noise
         x: Any = jax.tree.leaves(network.apply(params, stats, z, train=False)[0])[0]

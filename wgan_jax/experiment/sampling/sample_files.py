@@ -168,10 +168,10 @@ def _write_arrays(blocks: Iterator[Arrays], num: int, path: Path) -> None:
     first = next(blocks)
     blocks = itertools.chain([first], blocks)
     _require_space(num * sum(x[:1].nbytes for x in first.values()), path)
-    if path.suffix == ".npz":
-        _write_file(path, lambda file: _write_npz(blocks, num, file))
-        return
     rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
+    if path.suffix == ".npz":
+        _write_file(path, lambda file: _write_npz(blocks, num, file, rest))
+        return
     _write_file(path, lambda file: _write_npy(blocks, num, file, rest))
     for name, arrays in rest.items():
         sibling = path.with_name(f"{path.stem}-{name}.npy")
@@ -216,12 +216,12 @@ def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
     return magic + len(text).to_bytes(4, "little") + text.encode("ascii")
 
 
-def _write_npz(blocks: Iterator[Arrays], num: int, file: BinaryIO) -> None:
-    first = next(blocks)
-    rest: dict[str, list[np.ndarray]] = {name: [] for name in first if name != "samples"}
+def _write_npz(
+    blocks: Iterable[Arrays], num: int, file: BinaryIO, rest: dict[str, list[np.ndarray]]
+) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         with archive.open("samples.npy", "w", force_zip64=True) as entry:
-            _write_npy(itertools.chain([first], blocks), num, entry, rest)
+            _write_npy(blocks, num, entry, rest)
         for name, arrays in rest.items():
             with archive.open(f"{name}.npy", "w") as entry:
                 _write_joined(arrays, entry)

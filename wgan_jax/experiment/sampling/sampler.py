@@ -192,8 +192,7 @@ def open_sampler(
 
 
 def _check(config: Config, spec: SampleSpec) -> None:
-    label = spec.label
-    classes = getattr(config.generator, "num_classes", 0)
+    label, classes = spec.label, config.num_classes
     if label is not None and not classes:
         raise UserError("this generator is not conditional: leave --label out")
     if label is not None and label >= classes:
