@@ -74,7 +74,7 @@ class Run:
 
     def compile(self, sharding: ShardingStrategy) -> Callable[[ChunkShape], Program]:
         """Returns a function that maps a chunk shape to its compiled program."""
-        gan = build_gan(self.config, sharding)
+        gan = self.gan if sharding.mesh is None else build_gan(self.config, sharding)
 
         @functools.cache
         def program(chunk: ChunkShape) -> Program:
