@@ -137,28 +137,24 @@ def _classes(node: Any) -> list[type]:
 
 def option(args: list[str], name: str) -> tuple[str | None, list[str]]:
     """Return the value of `--name VALUE` or `--name=VALUE` (the last one), and the other args."""
-    value, rest, words = None, [], iter(args)
+    values, rest = repeated_option(args, name)
+    return (values[-1] if values else None), rest
+
+
+def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
+    """Return all values of `--name VALUE` or `--name=VALUE` in order, and the other args."""
+    values, rest, words = [], [], iter(args)
     for word in words:
         if word == f"--{name}":
             value = next(words, None)
             if value is None or value.startswith("--"):
                 raise UserError(f"--{name} needs a value")
+            values.append(value)
         elif word.startswith(f"--{name}="):
-            value = word.split("=", 1)[1]
+            values.append(word.split("=", 1)[1])
         else:
             rest.append(word)
-    return value, rest
-
-
-def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
-    """Return all values of `--name VALUE` or `--name=VALUE` in order, and the other args."""
-    values: list[str] = []
-    while any(word == f"--{name}" or word.startswith(f"--{name}=") for word in args):
-        # Remove the last one until none is left.
-        at = max(i for i, word in enumerate(args) if word.split("=", 1)[0] == f"--{name}")
-        value, rest = option(args[at:], name)
-        values, args = [str(value), *values], [*args[:at], *rest]
-    return values, args
+    return values, rest
 
 
 def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
