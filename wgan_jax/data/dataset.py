@@ -59,7 +59,11 @@ class Units(Protocol):
         """Convert encoded points [n, d] to values in units by column name."""
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Return the slice of an encoded row that a column takes, and its encoded value."""
+        """Return the slice of an encoded row that a column takes, and its encoded value.
+
+        Raises:
+          UserError: no such column, or not a value of it.
+        """
 
     def covering(self, x: np.ndarray) -> Units:
         """Return the units in which encoded points [n, d] keep values unlike those of the data."""

@@ -250,7 +250,8 @@ class _Images:
         return [[name, x.st_size, x.st_mtime_ns, x.st_ctime_ns] for name, x in infos.items()]
 
     def find(self) -> Found:
-        return Found([ImageFile(self._name(i)) for i in range(len(self._rows))], {})
+        names = (f"{self._split} image {i}" for i in range(len(self._rows)))
+        return Found([ImageFile(name) for name in names], {})
 
     def contents(self, names: list[str]) -> Iterator[tuple[str, bytes | OSError]]:
         index = [int(name.rpartition(" ")[2]) for name in names]
@@ -266,9 +267,6 @@ class _Images:
             else:  # a path or address in a data set is not followed
                 reason = "only names a file" if value and value.get("path") else "is missing"
                 yield name, OSError(None, f"the image itself {reason}")
-
-    def _name(self, row: int) -> str:
-        return f"{self._split} image {row}"
 
 
 def _kind(feature: Any) -> str:

@@ -56,11 +56,6 @@ class TableUnits:
         return self.columns.decode(x)
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Return the slice of an encoded row that a column takes, and its encoded value.
-
-        Raises:
-          UserError: no such column, or not a value of it.
-        """
         names = self.columns.names
         chosen([name], names, "--condition", "the run")
         i = names.index(name)
@@ -219,11 +214,6 @@ class ArrayUnits:
         return axes(self.to_units(x), self.prefix)
 
     def encode_value(self, name: str, text: str) -> tuple[slice, np.ndarray]:
-        """Return the slice of an encoded row that a column takes, and its encoded value.
-
-        Raises:
-          UserError: no such column, or not a number.
-        """
         names = [f"{self.prefix}{i}" for i in range(self.shape[0])]
         chosen([name], names, "--condition", "the run")
         i = names.index(name)

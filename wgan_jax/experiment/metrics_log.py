@@ -66,7 +66,11 @@ class MetricsLog:
         Raises:
           UserError: the file cannot be written.
         """
-        finite = {name: value for name, value in line.items() if _is_json(value)}
+        finite = {
+            name: value
+            for name, value in line.items()
+            if not isinstance(value, float) or math.isfinite(value)
+        }
         try:
             self._file.write((json.dumps(finite) + "\n").encode())
             self._file.flush()
@@ -222,7 +226,3 @@ def _thinned(lines: Iterable[bytes], most: int) -> list[bytes]:
         ends.append((number, text))
     chosen = usual.lines | evaluations.lines | dict(ends)
     return [chosen[number] for number in sorted(chosen)]
-
-
-def _is_json(value: Any) -> bool:
-    return not isinstance(value, float) or math.isfinite(value)

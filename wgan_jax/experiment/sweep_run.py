@@ -127,7 +127,9 @@ class SweepRun:
         means: dict[str, Any] = {"members": int(metrics[_ALIVE][:, i].sum())}
         for name, v in values.items():
             means |= {name: float(np.nanmean(v)), f"{name}/std": float(np.nanstd(v))}
-        each = {name: [_json_number(x) for x in v] for name, v in values.items()}
+        each = {
+            name: [float(x) if np.isfinite(x) else None for x in v] for name, v in values.items()
+        }
         return {"metrics.jsonl": means, "members.jsonl": each}
 
     def draw_data(self, path: Path) -> None:
@@ -254,7 +256,3 @@ def _advance(
 def _all_finite(tree: PyTree) -> Array:
     floats = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
     return jnp.stack([jnp.isfinite(x).all() for x in floats]).all()
-
-
-def _json_number(x: np.floating) -> float | None:
-    return float(x) if np.isfinite(x) else None

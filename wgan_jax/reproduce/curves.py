@@ -201,11 +201,12 @@ def summary(runs: list[Curve], measures: Measures) -> str:
 def table(result: Curves) -> Table:
     """Return mean and standard deviation over the seeds of each setting."""
     measures = result.measures
+    of_how_many = f" of {_HELD_OUT}" if measures is _ON_DIGITS else ""
     return Table(
         [
             "networks",
             "final metric",
-            f"final {measures.quality}{_of_how_many(measures)}",
+            f"final {measures.quality}{of_how_many}",
             "rank correlation",
             f"final {measures.other}",
             "rank correlation",
@@ -222,10 +223,6 @@ def table(result: Curves) -> Table:
             for name, runs in result.runs.items()
         ],
     )
-
-
-def _of_how_many(measures: Measures) -> str:
-    return f" of {_HELD_OUT}" if measures is _ON_DIGITS else ""
 
 
 def numbers(result: Curves) -> dict[str, Any]:

@@ -45,7 +45,7 @@ def from_host_arrays(arrays: Sequence[np.ndarray], like: PyTree) -> PyTree:
     Raises:
       OtherStateError: an array differs from `like` in shape or dtype.
     """
-    wanted, structure = jax.tree.flatten(_abstract(like))
+    wanted, structure = jax.tree.flatten(jax.eval_shape(lambda tree: tree, like))
 
     def rebuild(x: np.ndarray, want: Any) -> jax.Array:
         leaf = jnp.asarray(x)
@@ -123,10 +123,6 @@ def first_not_finite(state: PyTree, arrays: Sequence[np.ndarray]) -> str | None:
 def is_key(x: Any) -> bool:
     """Return whether a leaf is a typed PRNG key."""
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jax.dtypes.prng_key)
-
-
-def _abstract(like: PyTree) -> PyTree:
-    return jax.eval_shape(lambda tree: tree, like)
 
 
 def _to_host(leaf: Any) -> np.ndarray:

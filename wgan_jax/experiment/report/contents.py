@@ -51,7 +51,10 @@ def read_artifacts(workdir: Path) -> RunArtifacts:
     return RunArtifacts(
         name=workdir.resolve().name,
         config=config,
-        lines=[_finite_scalars(line) for line in read_metrics(workdir / "metrics.jsonl", _LINES)],
+        lines=[
+            {name: value for name, value in line.items() if is_number(value)}
+            for line in read_metrics(workdir / "metrics.jsonl", _LINES)
+        ],
         evaluation=_read_json(workdir / "evaluation.json", dict) or {},
         members=[row for row in members if isinstance(row, dict)],
         machine=_read_json(workdir / "machine.json", dict) or {},
@@ -147,11 +150,6 @@ def _read_json(path: Path, kind: type) -> Any:
     except (OSError, ValueError, RecursionError):
         return None
     return value if isinstance(value, kind) else None
-
-
-def _finite_scalars(line: dict[str, Any]) -> dict[str, Any]:
-    """The numbers of a line that a chart can show."""
-    return {name: value for name, value in line.items() if is_number(value)}
 
 
 def is_number(value: Any) -> bool:

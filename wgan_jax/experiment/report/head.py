@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
 
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import RunArtifacts, evaluations, flat
@@ -84,7 +83,8 @@ def samples(contents: RunArtifacts) -> list[Markup]:
         return []
     step, uri = contents.pictures[-1]
     caption = f"Samples after {step:,} iterations"
-    pixels = "pixels" if _is_images(contents.config) else None
+    is_plane = type_name(contents.config.get("dataset")) in ("Ring", "Grid", "SwissRoll")
+    pixels = None if is_plane else "pixels"
     large = [_large(uri, caption, pixels)]
     if contents.data is not None:
         large.append(_large(contents.data, "The data", pixels))
@@ -113,7 +113,3 @@ def samples(contents: RunArtifacts) -> list[Markup]:
 def _large(uri: str, caption: str, css_class: str | None) -> Markup:
     picture = tag("img", src=uri, alt=caption, class_=css_class)
     return tag("figure", picture, tag("figcaption", caption), class_="large")
-
-
-def _is_images(config: dict[str, Any]) -> bool:
-    return type_name(config.get("dataset")) not in ("Ring", "Grid", "SwissRoll")

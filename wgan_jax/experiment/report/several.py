@@ -43,16 +43,15 @@ def write_page(path: Path, workdirs: list[Path], comparison: Comparison | None =
         tag(
             "header",
             tag("h1", title),
-            *(_about(*each) for each in zip(names, contents, strict=True)),
+            *(
+                tag("p", tag("b", name), f": {head.title(each)}")
+                for name, each in zip(names, contents, strict=True)
+            ),
         ),
         *(tag("section", tag("h2", name), *inside) for name, inside in sections.items() if inside),
     ]
     with atomic_write(path) as file:
         file.write(html_page(title, join(body)).encode("utf-8", "replace"))
-
-
-def _about(name: str, contents: RunArtifacts) -> Markup:
-    return tag("p", tag("b", name), f": {head.title(contents)}")
 
 
 def _bounds(comparison: Comparison) -> list[Markup]:

@@ -28,10 +28,6 @@ _MAX_TOGETHER = 2**16  # samples that one picture or animation holds in memory
 FORMS = (".png", ".npy", ".npz", *_TABLES, *_ANIMATED)
 
 
-def _alternatives(shape: tuple[int, ...]) -> str:
-    return ", ".join(_TABLES if len(shape) == 1 else _ARRAYS)
-
-
 def is_folder(path: str) -> bool:
     """Returns whether an --out names a folder of pictures."""
     return path.endswith(os.sep) or Path(path).is_dir() or not Path(path).suffix
@@ -76,7 +72,8 @@ def write_samples(
         _write_file(path, lambda file: _TABLES[path.suffix](columns, file))
         return
     if len(shape) != 3 and (folder or (path.suffix not in _ARRAYS and shape != (2,))):
-        raise UserError(f"samples of shape {shape} are not images; use {_alternatives(shape)}")
+        forms = ", ".join(_TABLES if len(shape) == 1 else _ARRAYS)
+        raise UserError(f"samples of shape {shape} are not images; use {forms}")
     if folder:
         _write_folder(blocks, path)
     elif path.suffix in _ARRAYS:

@@ -28,7 +28,8 @@ def write_csv(blocks: Iterable[Table], file: BinaryIO) -> None:
     for number, block in enumerate(blocks):
         if number == 0:
             writer.writerow(block)
-        writer.writerows(zip(*(_texts(values) for values in block.values()), strict=True))
+        # `str` gives numbers the digits that identify them within their dtype.
+        writer.writerows(zip(*(map(str, values) for values in block.values()), strict=True))
     text.detach()
 
 
@@ -58,8 +59,3 @@ def write_parquet(blocks: Iterable[Table], file: BinaryIO) -> None:
 
 def _type(pyarrow: Any, dtype: np.dtype) -> Any:
     return pyarrow.string() if dtype.kind in "UO" else pyarrow.from_numpy_dtype(dtype)
-
-
-def _texts(values: np.ndarray) -> list[str]:
-    """Formats numbers with the digits that identify them within their dtype."""
-    return [str(value) for value in values]
