@@ -210,7 +210,12 @@ def test_many_values(key):
     ("p", "message"),
     [
         (lambda key, n: np.zeros((n, 2)), "sampler p must return one array computed by JAX"),
-        (lambda key, n: float(jax.random.normal(key)), "sampler p cannot be traced"),
+        (lambda key, n: float(jax.random.normal(key)), r"sampler p cannot be traced by JAX: .*\Z"),
+        (lambda key, n: jnp.arange(2.0 * n).reshape(n, 2), "p returns the same 4096 samples for"),
+        (
+            lambda key, n: jax.random.normal(jax.random.key(0), (n, 2)),
+            "same 4096 samples for every key.*draw with its key, or give the samples",
+        ),
         (lambda key, n: jax.random.normal(key, (7, 2)), "at least 8 samples"),
         (lambda key, n: jax.random.normal(key, (9, 2)), r"asked for 4096 .* gave \(9, 2\)"),
         (lambda key, n: jax.random.normal(key, (n, 2)) / 0, r"p of shape .* not finite"),

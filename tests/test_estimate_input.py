@@ -288,6 +288,18 @@ def test_features_of_another_shape_are_refused(features):
         estimate(X, Y, features=features)
 
 
+@pytest.mark.parametrize(
+    ("x", "features", "message"),
+    [
+        (X, lambda x: np.linalg.norm(x, axis=1), r"features cannot be traced by JAX: .*\[40,2\]$"),
+        (X.astype(str), lambda x: x, "p holds .* among its values, <U.*one-hot"),
+    ],
+)
+def test_features_outside_of_jax_are_refused_in_one_line(x, features, message):
+    with pytest.raises(ValueError, match=rf"\A.*{message}"):
+        estimate(x, Y, features=features)
+
+
 def test_a_progress_bar_raises_no_warning(capsys):
     estimate(X, Y, progress=True)
     assert "W1 at least" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from wgan_jax.estimate.samples import as_samples
+from wgan_jax.estimate.samples import as_numbers, as_samples, require_numbers
 from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array
 
@@ -46,7 +46,8 @@ def features_of(source: Any, features: Any, name: str) -> Any:
     """Features [n, ...] of an array's rows, computed in blocks, or a sampler of features.
 
     Raises:
-      ValueError: the features are not a single array with one row per sample.
+      ValueError: the features are not a single array with one row per sample, or are not
+        computed by JAX; the samples are not numbers.
     """
     function = _Features(as_pytree(features))
     if callable(source):
@@ -54,11 +55,16 @@ def features_of(source: Any, features: Any, name: str) -> Any:
     x = as_samples(source, name).x
     if x.ndim == 0 or len(x) == 0:
         raise ValueError(f"{name} needs samples [n, ...], got shape {x.shape}")
+    x = as_numbers(x, name) if x.dtype == object else x
+    require_numbers(x, name)
     size = min(len(x), max(1, _VALUES // max(1, x[0].size)))
     apply = partial(_apply, function)
-    struct = jax.eval_shape(
-        apply, jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.asarray(x[:1]).dtype)
-    )
+    block = jax.ShapeDtypeStruct((size, *x.shape[1:]), jnp.asarray(x[:1]).dtype)
+    try:
+        struct = jax.eval_shape(function, block)
+    except jax.errors.JAXTypeError as error:
+        what = str(error).splitlines()[0]
+        raise ValueError(f"the features cannot be traced by JAX: {what}") from error
     if getattr(struct, "shape", ())[:1] != (size,):
         what = getattr(struct, "shape", type(struct).__name__)
         raise ValueError(

@@ -119,7 +119,8 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
     try:
         struct = jax.eval_shape(shape, key)
     except jax.errors.JAXTypeError as error:
-        raise ValueError(f"the sampler {name} cannot be traced by JAX: {error}") from error
+        what = str(error).splitlines()[0]
+        raise ValueError(f"the sampler {name} cannot be traced by JAX: {what}") from error
     if struct is None:
         raise ValueError(
             f"the sampler {name} must return one array computed by JAX: values computed outside "
@@ -130,8 +131,25 @@ def _peek(source: Source, name: str, key: Array) -> np.ndarray:
     if struct.shape[0] != BLOCK:
         raise ValueError(f"asked for {BLOCK} samples, the sampler {name} gave {struct.shape}")
     center = jnp.zeros((1, math.prod(struct.shape[1:])))
-    x = draw(Standardized(as_pytree(source), center, jnp.float32(1)), key, BLOCK)
+    sampler = Standardized(as_pytree(source), center, jnp.float32(1))
+    x = draw(sampler, key, BLOCK)
+    if _ignores_its_key(sampler, key) and len(np.unique(x, axis=0)) > BLOCK // 2:
+        raise ValueError(
+            f"the sampler {name} returns the same {BLOCK} samples for every key, which would count "
+            "as fresh ones; draw with its key, or give the samples themselves as an array"
+        )
     return _finite(x.reshape(struct.shape), name)
+
+
+def _ignores_its_key(sampler: Any, key: Array) -> bool:
+    """Whether three keys give equal rows in equal order, as draws of few values at most do."""
+    first, *others = (_in_own_order(sampler, jax.random.fold_in(key, i)) for i in range(3))
+    return all(np.array_equal(first, x, equal_nan=True) for x in others)
+
+
+@jax.jit
+def _in_own_order(sampler: Any, key: Array) -> Array:
+    return sampler(key, BLOCK)
 
 
 def _checked(source: Source, name: str) -> Samples:
