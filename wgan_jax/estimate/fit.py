@@ -63,7 +63,7 @@ def fit_cones(
     x, y = _rows(p, first, mean_draws), _rows(q, second, mean_draws)
     step = y.mean(0) - x.mean(0) if quantised is None else quantised.step
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
-    is_close = quantised is not None and quantised.cost < _CLOSE * (2 / batch_size) ** 0.5
+    is_close = quantised is not None and quantised.moved < _CLOSE * (2 / batch_size) ** 0.5
     validation = held_out if is_close else 2 * BLOCK
     doubt = 1.0 if is_close else _DOUBT if rows else 0.0
     judge = Judge.of(pair, seen, at_validation, alpha, validation, doubt)

@@ -60,8 +60,8 @@ def fit_on_a_line(pair: Pair, quantised: Quantised | None, alpha: float, held_ou
         points, n, m = np.concatenate([x, y])[:, 0], len(x), len(y)
         of_p, of_q = np.repeat([1 / n, 0.0], [n, m]), np.repeat([0.0, 1 / m], [n, m])
     else:
-        points, n, m = quantised.centers[:, 0], quantised.p.n, quantised.q.n
-        of_p, of_q = quantised.p.weights, quantised.q.weights
+        points, n, m = quantised.centers[:, 0], quantised.n, quantised.n
+        of_p, of_q = quantised.weights_p, quantised.weights_q
     knots, at = np.unique(points.astype(np.float32), return_inverse=True)
     below_p, below_q = (np.cumsum(np.bincount(at, w, len(knots)))[:-1] for w in (of_p, of_q))
     gap = below_p - below_q

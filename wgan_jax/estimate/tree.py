@@ -1,7 +1,8 @@
-"""A binary tree that quantizes a distribution of few dimensions, and counts of draws in it."""
+"""A binary tree that quantizes a distribution of few dimensions, and the cells of draws in it."""
 
 from __future__ import annotations
 
+import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -13,6 +14,9 @@ from jax import lax
 from wgan_jax.estimate.pair import BLOCK
 from wgan_jax.types import Array
 
+_BITS = (7, 3, 3)  # of the grid in each leaf along each axis, in 1, 2 and 3 dimensions
+_ABOVE = 2  # levels of nodes above the leaves that are cells as well
+
 
 class Tree(NamedTuple):
     """A binary tree: from node i a point goes to 2 i + 1, or to 2 i + 2 if x[axis] > cut.
@@ -21,11 +25,13 @@ class Tree(NamedTuple):
       axes: [2^levels - 1].
       cuts: [2^levels - 1].
       centers: centers of the leaves [2^levels, d]; adjacent leaves are mostly close in space.
+      radii: largest distance [2^levels, 1] along an axis of a leaf's points from its center.
     """
 
     axes: Array
     cuts: Array
     centers: Array
+    radii: Array
 
     @classmethod
     def of(cls, points: np.ndarray, levels: int) -> Tree:
@@ -48,7 +54,9 @@ class Tree(NamedTuple):
             nodes = np.take_along_axis(nodes, order[:, :, None], 1)
             nodes = nodes.reshape(2 * len(nodes), half, -1)
         split = jnp.asarray(np.concatenate(axes)), jnp.asarray(np.concatenate(cuts))
-        tree = cls(*split, jnp.asarray(np.median(nodes, axis=1)))
+        centers = np.median(nodes, axis=1)
+        radii = np.abs(nodes - centers[:, None]).max((1, 2))[:, None]
+        tree = cls(*split, jnp.asarray(centers), jnp.asarray(radii))
         return tree._replace(centers=jnp.asarray(_recentered(tree, points)))
 
     @jax.jit
@@ -63,6 +71,30 @@ class Tree(NamedTuple):
         root = jnp.zeros(len(x), jnp.int32)
         return lax.fori_loop(0, leaves.bit_length() - 1, down, root) - (leaves - 1)
 
+    @property
+    def levels(self) -> list[int]:
+        """Bits by which `cell` is shifted for cells within leaves, ascending, and for leaves."""
+        d = self.centers.shape[1]
+        return list(range(0, d * _BITS[d - 1] + 1, d))
+
+    @property
+    def levels_above(self) -> list[int]:
+        """Bits by which `cell` is shifted for nodes above the leaves, ascending."""
+        return [self.levels[-1] + up for up in range(1, _ABOVE + 1)]
+
+    def cell(self, x: Array) -> Array:
+        """Cells [n] of points [n, d]: the bits of the leaf, then those of a grid in it.
+
+        The grid is numbered along a Z-shaped curve, so that the leading bits are a coarser grid.
+        """
+        leaf, (_, d) = self.leaf(x), x.shape
+        bits = _BITS[d - 1]
+        place = (x - self.centers[leaf]) / jnp.maximum(self.radii[leaf], 1e-30)
+        grid = jnp.clip((place + 1) * 2 ** (bits - 1), 0, 2**bits - 1).astype(jnp.int32)
+        for bit, axis in itertools.product(reversed(range(bits)), range(d)):
+            leaf = 2 * leaf + (grid[:, axis] >> bit & 1)
+        return leaf
+
 
 def _recentered(tree: Tree, points: np.ndarray) -> np.ndarray:
     """Centers of the leaves; means where equal points (atoms) all went to one side of a cut."""
@@ -75,47 +107,35 @@ def _recentered(tree: Tree, points: np.ndarray) -> np.ndarray:
     return centers
 
 
-class Counted(NamedTuple):
-    """Statistics of `n` draws in the leaves of a tree.
+class Draws(NamedTuple):
+    """Draws of a distribution, each with its cell.
 
     Attributes:
-      weights: fraction of draws in each leaf, [leaves].
-      n: number of draws.
-      mean: mean distance of a draw from the center of its leaf.
-      variance: variance of these distances.
-      furthest: largest of these distances.
-      reach: largest distance of a draw from the origin.
+      x: [n, d].
+      cells: [n].
     """
 
-    weights: np.ndarray
-    n: int
-    mean: float
-    variance: float
-    furthest: float
-    reach: float
+    x: np.ndarray
+    cells: np.ndarray
 
 
-def count(sampler: Any, tree: Tree, key: Array, n: int) -> Counted:
-    """Count draws in leaves: n of them, rounded up to full blocks."""
-    blocks = -(-n // BLOCK)
-    leaves, statistics = _count(sampler, tree, key, blocks)
-    n = blocks * BLOCK
-    sums, squares, furthest, reach = (np.asarray(z, np.float64) for z in statistics)
-    mean = float(sums.sum() / n)
-    if not np.isfinite(mean):
+def draw_in(tree: Tree, sampler: Any, key: Array, n: int) -> Draws:
+    """Draw at least n samples, in full blocks.
+
+    Raises:
+      ValueError: some are not finite.
+    """
+    drawn = _draw_in(tree, sampler, key, -(-n // BLOCK))
+    x, cells = (np.asarray(z).reshape(-1, *z.shape[2:]) for z in drawn)
+    if not np.isfinite(x).all():
         raise ValueError("a sampler returned values that are not finite")
-    variance = max(float(squares.sum() / n) - mean**2, 0.0)
-    largest = float(furthest.max()), float(reach.max())
-    return Counted(np.asarray(leaves, np.float64) / n, n, mean, variance, *largest)
+    return Draws(x, cells)
 
 
 @partial(jax.jit, static_argnames="blocks")
-def _count(sampler: Any, tree: Tree, key: Array, blocks: int) -> tuple[Array, Any]:
-    def count_block(leaves: Array, block: Array) -> tuple[Array, Any]:
-        x = sampler(jax.random.fold_in(key, block), BLOCK)
-        leaf = tree.leaf(x)
-        distance = jnp.sqrt(((x - tree.centers[leaf]) ** 2).sum(1))
-        reach = jnp.sqrt((x**2).sum(1).max())
-        return leaves.at[leaf].add(1), (distance.sum(), (distance**2).sum(), distance.max(), reach)
+def _draw_in(tree: Tree, sampler: Any, key: Array, blocks: int) -> tuple[Array, Array]:
+    def block(i: Array) -> tuple[Array, Array]:
+        x = sampler(jax.random.fold_in(key, i), BLOCK)
+        return x, tree.cell(x)
 
-    return lax.scan(count_block, jnp.zeros(len(tree.centers), jnp.int32), jnp.arange(blocks))
+    return lax.map(block, jnp.arange(blocks))

@@ -32,7 +32,7 @@ from wgan_jax.types import Array
 logger = logging.getLogger(__name__)
 
 _MAX_WORK = 1 << 34  # draws times cones times dimensions
-_COUNTED_RATIO = 16  # counted draws per held-out draw
+_MATCHED_RATIO = 16  # matched draws per held-out draw
 _MAX_LOOKS = 4  # at held-out draws
 
 
@@ -70,10 +70,9 @@ def estimate_w1(
     that they exceed the observed maximum by at most the observed range or, if that is more,
     the extent of the samples. In high dimension `upper` is loose: it exceeds W1 by about
     `floor`. Samplers get up to two more upper bounds, which share the risk, and the smallest
-    counts: up to dimension 3, transport between millions of draws that are counted in the
-    cells of a tree, plus the distances within the cells; and, where one key yields nearby
-    draws of both distributions (a generator before and after a step), the mean distance
-    between such draws.
+    counts: up to dimension 3, the mean distance of millions of draws from their partners in a
+    matching; and, where one key yields nearby draws of both distributions (a generator before
+    and after a step), the mean distance between such draws.
 
     `value` is the held-out score, or transport minus its floor where that is larger by more
     than its noise; both tend to be below W1. For two arrays of scalars, [n, 1] or [n], it is
@@ -124,8 +123,8 @@ def estimate_w1(
 
     Raises:
       ValueError: values that are not finite, masked, complex or not numeric, fewer than 8
-        samples, samples of different shapes, a critic that is not scalar, computes in half
-        precision or is steeper than its bound, or settings out of range.
+        samples, samples of different shapes, a sampler that ignores its key, a critic that is not
+        scalar, computes in half precision or is steeper than its bound, or settings out of range.
 
     Example:
       >>> import jax
@@ -160,7 +159,7 @@ def estimate_w1(
         raise ValueError(f"lipschitz={lipschitz} requires a critic, and none is given")
     quantised = None
     if callable(p) and callable(q) and pair.center.shape[0] <= LARGEST_DIM:
-        quantised = Quantised.of(pair, _COUNTED_RATIO * held_out)
+        quantised = Quantised.of(pair, _MATCHED_RATIO * held_out)
     looks = 1
     if critic is not None:
         fit = given(pair, critic, lipschitz)
