@@ -39,7 +39,10 @@ class Toy(DatasetConfig, Distribution):
         return self
 
     def struct(self, n: int) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct((n, 2), np.float32)
+        return jax.ShapeDtypeStruct((n, *self.example_shape()), np.float32)
+
+    def example_shape(self) -> tuple[int, ...]:
+        return (2,)
 
 
 @jax.tree_util.register_static
