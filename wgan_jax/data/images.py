@@ -68,9 +68,6 @@ class Digits(DatasetConfig):
         other = others.get(self.split)
         return None if other is None else dataclasses.replace(self, split=other).open()
 
-    def example_shape(self) -> tuple[int, ...]:
-        return (8, 8, 1)
-
     def with_labels(self) -> Digits:
         return dataclasses.replace(self, labels=True)
 
