@@ -102,13 +102,15 @@ def concat_vector(x: Array, vector: Array | None) -> Array:
 def embed_and_concat(z: Array, label: Array | None, num_classes: int) -> Array:
     """Concatenate noise [n, d] with a learned embedding of the label to [n, 2 d].
 
-    The embedding is as wide as the noise and initialized from N(0, 1), so that
-    both have equal weight. Call it inside a compact module; without a label the
-    noise is returned.
+    The embedding is as wide as the noise and initialized from N(0, 1/d), to a length of about 1.
+    Call it inside a compact module; without a label the noise is returned.
     """
     if label is None:
         return z
-    embedding = nn.Embed(num_classes, z.shape[-1], embedding_init=nn.initializers.normal(1.0))
+    # All rows of a class share its embedding. As long as the noise, it outruns the noise in
+    # training, and DCGAN draws one picture for each class of CIFAR-10.
+    width = z.shape[-1]
+    embedding = nn.Embed(num_classes, width, embedding_init=nn.initializers.normal(width**-0.5))
     return jnp.concatenate([z, embedding(label).astype(z.dtype)], -1)
 
 
