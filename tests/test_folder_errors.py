@@ -3,6 +3,7 @@
 import io
 import os
 import tarfile
+import warnings
 import zipfile
 
 import pytest
@@ -65,6 +66,15 @@ BAD = {
     "missing": (lambda root: None, "there is no folder, zip or tar"),
     "a file": (lambda root: root.write_text("a"), "neither a zip nor a tar"),
 }
+
+
+def test_damaged_metadata_are_passed_over_in_silence(tmp_path):
+    root = classes(tmp_path / "pets")
+    write(root / "cat" / "odd.jpg", exif=b"Exif\0\0MM\0*" + b"\xff" * 40)
+    with warnings.catch_warnings(record=True) as seen:
+        warnings.simplefilter("always")
+        assert opened(root).size == 9
+    assert not seen
 
 
 @pytest.mark.parametrize("name", BAD)

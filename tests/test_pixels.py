@@ -91,12 +91,36 @@ def frames(form):
     return encoded(first, form, save_all=True, append_images=[second], duration=9, loop=0)
 
 
+def retagged(data, **tags):
+    """A TIFF with other values of some tags than those that its pixels were written with."""
+    for tag, (old, new) in tags.items():
+        before, after = (struct.pack("<HHIH", int(tag[1:]), 3, 1, value) for value in (old, new))
+        assert before in data
+        data = data.replace(before, after)
+    return data
+
+
 def premultiplied():
     """A TIFF whose alpha is told to be multiplied into its colors."""
-    data = encoded(flat("RGBA", (128, 0, 0, 128)), "tiff")
-    unassociated = struct.pack("<HHIH", 338, 3, 1, 2)
-    assert unassociated in data
-    return data.replace(unassociated, struct.pack("<HHIH", 338, 3, 1, 1))
+    return retagged(encoded(flat("RGBA", (128, 0, 0, 128)), "tiff"), _338=(2, 1))
+
+
+def white_is_zero(value):
+    return retagged(deep(np.uint16(value), "tiff"), _262=(1, 0))
+
+
+def twelve_bits(value):
+    packed = int(f"{value:03x}" * 24, 16).to_bytes(36).ljust(48, b"\0")
+    stored = Image.frombytes("I;16", (6, 4), packed)
+    return retagged(encoded(stored, "tiff"), _258=(16, 12))
+
+
+def planes(bits):
+    """A TIFF of red, green and blue after one another."""
+    data = encoded(flat("RGB", RED), "tiff", tiffinfo={284: 2})
+    three = struct.pack("<HHH", *3 * [8])
+    assert data.count(three) == 1
+    return data.replace(three, struct.pack("<HHH", *3 * [bits]))
 
 
 # An encoded picture, and what it is in color and in grey over black.
@@ -127,6 +151,9 @@ PICTURES = {
     "32 bits of 16": (deep(np.int32(40_000), "tiff"), (156,) * 3, 156),
     "float of 1": (deep(np.float32(0.5), "tiff"), (128,) * 3, 128),
     "float of 255": (deep(np.float32(200.4), "tiff"), (200,) * 3, 200),
+    "16 bits, white is 0": (white_is_zero(40_000), (99,) * 3, 99),
+    "12 bits": (twelve_bits(2_500), (156,) * 3, 156),
+    "12 bits, white": (twelve_bits(4_095), (255,) * 3, 255),
     "CMYK": (encoded(flat("CMYK", (0, 255, 255, 0)), "tiff"), RED, GRAY_OF_RED),
     "CMYK JPEG": (encoded(flat("CMYK", (0, 255, 255, 0)), "jpeg"), RED, GRAY_OF_RED),
     "grey with alpha": (encoded(flat("LA", (200, 128))), (100,) * 3, 100),
@@ -244,6 +271,15 @@ DAMAGED = {
     "no pixels": (bomb(0, 5), "cannot be decoded"),
     "negative values": (deep(np.int32(-5), "tiff"), "values from -5"),
     "values beyond 16 bits": (deep(np.int32(70_000), "tiff"), "70000"),
+    "16 bits in planes": (planes(16), "TIFF of 3 x 16 bits in separate planes .*convert it to PNG"),
+    "signed 8 bits": (encoded(flat("L", 9), "tiff", tiffinfo={339: 2}), "1 x 8 signed bits"),
+    "float, white is 0": (
+        retagged(deep(np.float32(0.5), "tiff"), _262=(1, 0)),
+        "1 x 32 floating-point bits .photometric interpretation 0",
+    ),
+    "64-bit float": (retagged(deep(np.float32(0.5), "tiff"), _258=(32, 64)), "64 floating-point"),
+    "16-bit float": (retagged(deep(np.float32(0.5), "tiff"), _258=(32, 16)), "16 floating-point"),
+    "unknown compression": (retagged(deep(np.uint16(9), "tiff"), _259=(1, 99)), "compression 99"),
     "not a number": (deep(np.float32("nan"), "tiff"), "nan"),
 }
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import sys
 import threading
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
@@ -27,7 +28,7 @@ from wgan_jax.files import cache_folder, temporary_folder
 
 logger = logging.getLogger(__name__)
 
-_FORMAT = 3
+_FORMAT = 4
 _BLOCK = 64  # files per task of a thread
 _ROWS, _HASHES, _INDEX = "images.npy", "hashes.npy", "index.json"
 
@@ -181,7 +182,9 @@ def _decode_all(
         threads = os.cpu_count() or 1
         quiet = not sys.stderr.isatty()
         bar = tqdm(total=len(names), desc="decoding", unit=" images", disable=quiet, leave=False)
-        with bar, ThreadPoolExecutor(threads) as pool:
+        # Pillow warns of damaged metadata, without the name of the file.
+        quiet_pillow = warnings.catch_warnings(action="ignore", category=UserWarning)
+        with bar, quiet_pillow, ThreadPoolExecutor(threads) as pool:
             pending: set[Any] = set()
             try:
                 for block in blocks:

@@ -7,10 +7,10 @@ with alpha, 8 bits each), `fit_image` (one size), and conversion to an array.
 from __future__ import annotations
 
 import io
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageColor, UnidentifiedImageError
+from PIL import Image, ImageColor, TiffImagePlugin, UnidentifiedImageError
 
 from wgan_jax.errors import UserError, one_line
 
@@ -89,16 +89,69 @@ def open_image(encoded: bytes, name: str = "an image") -> Image.Image:
         )
         if image.width * image.height > _LARGEST_PIXELS:
             raise UserError(f"{name} of {image.width} x {image.height} pixels is too large")
+        if image.format == "TIFF":
+            image = _read_tiff(image, name)
         image.load()
         _scale_transparency(image, encoded)
     except UnidentifiedImageError as error:
-        reason = "it is in no known format" if encoded else "it is empty"
+        reason = _unknown_kind(encoded) if encoded else "it is empty"
         raise UserError(f"{name} cannot be decoded: {reason}") from error
     except UserError:
         raise
     except Exception as error:  # Pillow raises a dozen error types on damaged files
         raise UserError(f"{name} cannot be decoded: {one_line(error)}") from error
     return _upright(image)
+
+
+def _read_tiff(image: Any, name: str) -> Image.Image:
+    """Return a TIFF with the values that Pillow leaves as they are stored brought to 0, black, to
+    65535, white.
+
+    Raises:
+      UserError: Pillow would misread it.
+    """
+    kind, tags = image.mode, image.tag_v2
+    bits, is_inverted = max(tags.get(258, (1,))), tags.get(262) == 0
+    is_misread = (
+        (bits == 16 and tags.get(284) == 2 and tags.get(277, 1) > 1)  # separate color planes
+        or (bits == 8 and 2 in tags.get(339, ()))  # signed: Pillow takes it as unsigned
+        or (kind == "F" and is_inverted)
+    )
+    if is_misread:
+        raise UserError(f"{name} cannot be decoded: {_unsupported(tags)}")
+    if not kind.startswith("I;16") or not (bits < 16 or is_inverted):
+        return image
+    values = np.asarray(image) * np.uint32(65_535) // np.uint32(2**bits - 1)
+    values = (65_535 - values if is_inverted else values).astype(np.uint16)
+    scaled = Image.fromarray(values)
+    scaled.format, scaled.info = image.format, image.info
+    scaled.getexif()[0x0112] = tags.get(0x0112, 1)
+    return scaled
+
+
+def _unknown_kind(encoded: bytes) -> str:
+    """Say why Pillow does not open an image."""
+    if encoded[:4] in TiffImagePlugin.PREFIXES:
+        try:
+            file = io.BytesIO(encoded)  # the header of a BigTIFF, 43, is longer
+            tags = TiffImagePlugin.ImageFileDirectory_v2(file.read(16 if 43 in encoded[2:4] else 8))
+            file.seek(tags.next)
+            tags.load(file)
+            if 258 in tags:
+                return _unsupported(tags)
+        except Exception:  # damaged
+            pass
+    return "it is in no known format"
+
+
+def _unsupported(tags: Any) -> str:
+    samples = {2: " signed", 3: " floating-point"}.get(tags.get(339, (1,))[0], "")
+    planes = " in separate planes" if tags.get(284) == 2 else ""
+    return (
+        f"a TIFF of {tags.get(277, 1)} x {max(tags[258])}{samples} bits{planes} (photometric "
+        f"interpretation {tags.get(262)}, compression {tags.get(259, 1)}) is not supported: "
+        "convert it to PNG"
+    )
 
 
 def _scale_transparency(image: Image.Image, encoded: bytes) -> None:
