@@ -11,7 +11,9 @@ import pytest
 from wgan_jax.__main__ import main
 from wgan_jax.cli.flags import load
 from wgan_jax.data import Arrays, Table
-from wgan_jax.data.units import standardizing
+from wgan_jax.data.columns import Column, Columns
+from wgan_jax.data.conditions import read_conditions
+from wgan_jax.data.units import TableUnits, standardizing
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
@@ -266,3 +268,14 @@ def test_conditions_of_integers_are_written_as_they_were_asked_for():
         written = units.covering(x).to_units(x)
         assert written.dtype == dtype
         assert written[:, 0].tolist() == asked
+
+
+@pytest.mark.parametrize("values", [(), ("false", "true"), ("FALSE", "TRUE")])
+@pytest.mark.parametrize(("yes", "no"), [("true", "false"), ("True", "False"), ("1", "0")])
+def test_flags_are_set_in_any_spelling(values, yes, no, tmp_path):
+    flag = Column("smiles", "flag", center=0.5, scale=0.5, low=0.0, high=1.0, values=values)
+    units, file = TableUnits(Columns((flag,))), tmp_path / "asked.csv"
+    file.write_text(f"smiles\n{yes}\n{no}\n")
+    vectors, _ = read_conditions(str(file), units, None, ())
+    assert vectors.tolist() == [[1], [-1]]
+    assert [units.encode_value("smiles", text)[1].tolist() for text in (yes, no)] == [[1], [-1]]

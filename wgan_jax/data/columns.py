@@ -97,12 +97,14 @@ class Column:
         Raises:
           UserError: it is not a value of this column.
         """
-        if self.kind == "category" or (self.kind == "flag" and text in self.values):
+        if self.kind == "category":
             if text not in self.values:
                 raise UserError(
                     f"{self.name} has no value {text!r}; known: {', '.join(self.values)[:200]}"
                 )
             return float(self.values.index(text))
+        if self.kind == "flag" and text.lower() in ("false", "true"):
+            return float(text.lower() == "true")
         try:
             x = float(text)
         except ValueError:
