@@ -163,6 +163,13 @@ def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table, capl
             main([*sample, *wrong, "--out", "e.csv"])
 
 
+def test_samples_are_read_without_the_categories_that_they_are_conditioned_on(table):
+    names = {"one_hot": ("kind", "place"), "condition": ("energy", "kind"), "label": "place"}
+    config = Table(path="t.csv", **names)
+    table.joinpath("s.csv").write_text("x,place,energy,kind\n1.5,here,20,a\n2,there,30,b\n")
+    assert config.open_samples("s.csv", config.open().units).size == 2
+
+
 def test_an_array_of_conditions_goes_with_its_examples(tmp_path):
     r = np.random.default_rng(0)
     x, c = r.permutation(200).reshape(100, 2), 5 + 3 * r.normal(size=100)

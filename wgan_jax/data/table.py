@@ -104,7 +104,8 @@ class Table(FileConfig):
     def config_of_samples(self, path: str) -> Table:
         names = tuple(self.open().units.by_column(np.zeros((0, *self.example_shape()))))
         config = super().config_of_samples(path)
-        return dataclasses.replace(config, columns=names, label=None)
+        one_hot = tuple(name for name in self.one_hot if name in names)
+        return dataclasses.replace(config, columns=names, one_hot=one_hot, label=None)
 
 
 class _Parsed(NamedTuple):
