@@ -175,7 +175,7 @@ def _check_samples(x: Any, name: str) -> None:
 def _finite(x: np.ndarray, name: str, columns: tuple[str, ...] = ()) -> np.ndarray:
     bad = ~np.isfinite(x)
     if bad.any():
-        names = [repr(c) for c, is_bad in zip(columns, bad.any(0), strict=False) if is_bad]
+        names = [repr(c) for i, c in enumerate(columns) if bad[:, i].any()]
         where = f" (in {', '.join(names[:3])}{', ...' if len(names) > 3 else ''})" if names else ""
         raise ValueError(
             f"{name} of shape {x.shape} has {bad.sum()} values that are not finite{where}; "

@@ -35,20 +35,22 @@ def as_samples(source: Any, name: str) -> Samples:
             x, names = as_samples(source.X, name).x, tuple(map(str, source.var_names))
             return Samples(x, names)
         source = _dense(source, name)
-    if np.ma.isMaskedArray(source):
-        mask = np.ascontiguousarray(np.ma.getmaskarray(source)).view(np.bool_)
+    rows = source if isinstance(source, list | tuple) else [source]
+    try:
+        # np.asarray would drop the masks of masked rows.
+        x = np.ma.array(source) if any(map(np.ma.isMaskedArray, rows)) else np.asarray(source)
+    except Exception as error:  # each container type raises its own
+        raise ValueError(
+            f"{name} is a {_kind(source)}, which cannot be converted to one array [n, ...]: {error}"
+        ) from error
+    if isinstance(x, np.ma.MaskedArray):
+        mask = np.ascontiguousarray(np.ma.getmaskarray(x)).view(np.bool_)
         if masked := np.count_nonzero(mask):
             raise ValueError(
                 f"{name} has {masked} masked values; drop their rows first, for instance by "
                 "np.ma.compress_rows, or fill them in"
             )
-        source = source.data
-    try:
-        x = np.asarray(source)
-    except Exception as error:  # each container type raises its own
-        raise ValueError(
-            f"{name} is a {_kind(source)}, which cannot be converted to one array [n, ...]: {error}"
-        ) from error
+        x = x.data
     if x.ndim == 0:
         raise ValueError(
             f"{name} is one {_kind(source)}; give an array of samples [n, ...] or a sampler "
@@ -93,17 +95,17 @@ def require_numbers(x: Any, name: str) -> None:
       ValueError: the kind of values, and what to do.
     """
     dtype = x.dtype
-    if any(jnp.issubdtype(dtype, kind) for kind in (jnp.floating, jnp.integer, jnp.bool_)):
-        return
+    kind = getattr(dtype, "kind", "V")
     what = f"{dtype} of shape {x.shape}"
+    if kind in "mM":  # first, since NumPy counts durations as integers
+        raise ValueError(f"{name} holds dates or times, {what}; convert them to numbers in a unit")
+    if any(jnp.issubdtype(dtype, real) for real in (jnp.floating, jnp.integer, jnp.bool_)):
+        return
     if jnp.issubdtype(dtype, jnp.complexfloating):
         raise ValueError(
             f"{name} must hold real numbers, got {what}; give real and imaginary parts as two "
             "columns, np.stack([x.real, x.imag], -1)"
         )
-    kind = getattr(dtype, "kind", "V")
-    if kind in "mM":
-        raise ValueError(f"{name} holds dates or times, {what}; convert them to numbers in a unit")
     if kind in "OUST":
         value = next((v for v in x.flat if not isinstance(v, numbers.Real)), "text")
         raise ValueError(
@@ -134,7 +136,7 @@ def _columns(columns: Sequence[tuple[Any, Any]], name: str) -> Samples:
                 "pandas.get_dummies"
             )
         x = as_numbers(np.asarray(values), where)
-        arrays.append(x.reshape(len(x), -1).astype(np.float64))
+        arrays.append(x.reshape(len(x), math.prod(x.shape[1:])).astype(np.float64))
     x = np.concatenate(arrays, axis=1) if arrays else np.zeros((0, 0))
     names = tuple(str(column) for column, _ in columns)
     return Samples(x, names if len(names) == x.shape[1] else ())
