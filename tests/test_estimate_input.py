@@ -166,6 +166,15 @@ def test_a_column_that_outweighs_the_rest_is_told(caplog):
     assert estimate(X, Y).notes == ()
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7e-17])
+def test_equal_constants_are_at_distance_zero(value):
+    same = np.tile([value, 1.0], (77, 1))
+    e = estimate(same, same[:39])
+    assert e[:3] == (0.0, 0.0, 0.0)
+    assert e.notes == ()
+    assert estimate(same[:, :1], same[:, :1])[:3] == (0.0, 0.0, 0.0)
+
+
 def test_columns_that_look_like_categories_are_told():
     codes = R.integers(0, 4, 40)
     e = estimate(Frame(a=X[:, 0], city=codes), np.stack([Y[:, 0], codes], 1))

@@ -78,6 +78,8 @@ class Pair(NamedTuple):
         _check_columns(*samples)
         flat = [x.reshape(len(x), -1).astype(np.float64) for x in draws]
         center = (flat[0].mean(0) + flat[1].mean(0)) / 2
+        one = flat[0][0]  # where all values are equal, as their mean may be off by rounding
+        center = np.where((flat[0] == one).all(0) & (flat[1] == one).all(0), one, center)
         with np.errstate(over="ignore"):
             variance = sum(((x - center) ** 2).mean() for x in flat) / 2
         scale = float(variance) ** 0.5 or 1.0
