@@ -334,3 +334,12 @@ def test_consistency_is_the_squared_distance_of_two_dropouts(key):
     term = Consistency(weight=2.0, margin=1.0, gradient_weight=0.0)
     # half of the pairs differ, each by 3: 2 E max(0, 9 - 1) / 2
     np.testing.assert_allclose(term(critic, x, x, key), 8.0, rtol=0.02)
+
+
+@pytest.mark.parametrize(("penalty", "closed_form"), TABLE)
+def test_a_penalty_in_float64_has_its_precision(key, penalty, closed_form):
+    with jax.enable_x64(True):
+        x = jnp.ones((4, 3), jnp.float64)
+        value = penalty(linear(jnp.asarray(SLOPE)), x, 0 * x, key)
+        assert value.dtype == jnp.float64
+        np.testing.assert_allclose(value, closed_form(1.0), rtol=1e-12)

@@ -73,7 +73,8 @@ def squared_gradient(critic: Callable[..., Array], x: PyTree) -> Array:
         return critic(jax.tree.unflatten(treedef, merged)).sum()
 
     slopes = jax.grad(total)([leaves[i] for i in moving])
-    squares = [jnp.square(s.astype(jnp.float32)).reshape(s.shape[0], -1).sum(1) for s in slopes]
+    wide = [s.astype(jnp.float32) if s.dtype.itemsize < 4 else s for s in slopes]  # half overflows
+    squares = [jnp.square(s).reshape(s.shape[0], -1).sum(1) for s in wide]
     return sum(squares[1:], squares[0])
 
 
