@@ -1,5 +1,6 @@
 """Modules that an adapter cannot take are refused, and a forgotten adapter is named."""
 
+import flax.linen as nn
 import jax
 import optax
 import pytest
@@ -169,3 +170,33 @@ def test_a_forgotten_adapter_is_named(case):
         vae(good, module, EvidenceBound(), **settings)
     with pytest.raises(ValueError, match=told):
         check_network(module, X)
+
+
+class PairLinen(nn.Module):
+    @nn.compact
+    def __call__(self, x, label, train=True):
+        return nn.Dense(1)(x + label)
+
+
+class PairNNX(nnx.Linear):
+    def __call__(self, x, label):
+        return super().__call__(x + label)
+
+
+class PairEquinox(eqx.nn.Linear):
+    def __call__(self, x, label, *, key=None):
+        return super().__call__(x + label)
+
+
+@pytest.mark.parametrize(
+    "adapt",
+    [
+        lambda: from_linen(PairLinen()),
+        lambda: from_nnx(PairNNX, 2, 1),
+        lambda: from_equinox(PairEquinox, 2, 1),
+    ],
+    ids=["linen", "nnx", "equinox"],
+)
+def test_a_module_of_two_inputs_is_asked_to_take_one_pair(adapt):
+    with pytest.raises(ValueError, match=r"with one input, but .* takes \(self, x, label.*pair"):
+        adapt()

@@ -114,7 +114,7 @@ def from_linen(module: nn.Module) -> Network:
       A `Network` of its `init` and `apply`.
 
     Raises:
-      ValueError: `module` is not a Linen module.
+      ValueError: `module` is not a Linen module, or its `__call__` takes several inputs.
 
     Example:
       >>> import flax.linen as nn, jax, jax.numpy as jnp
@@ -131,6 +131,7 @@ def from_linen(module: nn.Module) -> Network:
         hint = f"; it is from {library[0]}: use {library[1]}" if library else ""
         raise ValueError(f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}")
     takes_train = "train" in inspect.signature(type(module).__call__).parameters
+    check_takes_batch("from_linen", module, *["train"] * takes_train)
 
     def mode(train: bool) -> dict[str, Any]:
         return {"train": train} if takes_train else {}
@@ -148,6 +149,32 @@ def from_linen(module: nn.Module) -> Network:
         return (y[0], dict(y[1])) if train else (y, stats)
 
     return Network(init, apply)
+
+
+def check_takes_batch(adapter: str, module: Any, *named: str) -> None:
+    """Reject a module that cannot be called with one batch and the keywords `named`.
+
+    Raises:
+      ValueError: its `__call__` takes more than that, or less.
+
+    Example:
+      >>> class Pair(nn.Module):
+      ...     def __call__(self, x, label): ...
+      >>> check_takes_batch("from_linen", Pair())
+      Traceback (most recent call last):
+      ValueError: from_linen calls Pair with one input, but its __call__ takes (self, x, label)...
+    """
+    signature = inspect.signature(type(module).__call__)
+    keywords = dict.fromkeys(named)
+    try:
+        signature.bind(module, None, **keywords)
+    except TypeError:
+        name, call = type(module).__name__, ", ".join(["x", *(f"{k}=..." for k in keywords)])
+        raise ValueError(
+            f"{adapter} calls {name} with one input, but its __call__ takes "
+            f"({', '.join(signature.parameters)}): let it take several as one pair or dict, so "
+            f"that it can be called as module({call})"
+        ) from None
 
 
 def _name_of(x: Any) -> str:

@@ -11,7 +11,7 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wgan_jax.adapters import factory
-from wgan_jax.types import Array, Network, PyTree
+from wgan_jax.types import Array, Network, PyTree, check_takes_batch
 
 
 def from_equinox(
@@ -38,8 +38,9 @@ def from_equinox(
     Raises:
       ImportError: equinox is not installed.
       ValueError: `make` is a module, does not return one, or uses layers or keys from
-        outside; two layers hold the same array. When applied: `key` is missing although
-        the module draws, or `axis_name` differs from that of the module.
+        outside; two layers hold the same array; the module takes several inputs. When
+        applied: `key` is missing although the module draws, or `axis_name` differs from that
+        of the module.
 
     Example:
       >>> import equinox as eqx, jax, jax.numpy as jnp
@@ -92,6 +93,7 @@ def from_equinox(
     name = type(program).__name__
     parameters = inspect.signature(type(program).__call__).parameters
     takes_key, takes_state = "key" in parameters, _takes_state(parameters, stats_like)
+    check_takes_batch("from_equinox", program, *["key"] * takes_key, *["state"] * takes_state)
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
         _, params, stats = split(new(key))

@@ -12,7 +12,7 @@ from flax.errors import TraceContextError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wgan_jax.adapters import factory
-from wgan_jax.types import Array, Network, PyTree
+from wgan_jax.types import Array, Network, PyTree, check_takes_batch
 
 Flat = dict[tuple[Any, ...], Any]
 
@@ -39,8 +39,8 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
 
     Raises:
       ValueError: `make` is a module, does not return one, or uses layers or keys from
-        outside. When applied: `key` is missing although the module draws, or the module
-        adds variables in its call.
+        outside; the module takes several inputs. When applied: `key` is missing although
+        the module draws, or the module adds variables in its call.
 
     Example:
       >>> import jax, jax.numpy as jnp
@@ -83,6 +83,7 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
                 raise factory.made_outside("from_nnx", make, what, "rngs")
         graph, *flat = _split(module)
         structure[:] = graph, _options(module)
+        check_takes_batch("from_nnx", module, *structure[1])
         return flat
 
     params_like, streams_like, stats_like = factory.trace("from_nnx", make, "rngs", inspect_module)
