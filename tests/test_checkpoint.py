@@ -164,6 +164,19 @@ def test_a_checkpoint_of_another_run_is_not_told_to_be_moved_away(tmp_path):
     assert "move the folder away" not in str(error.value)
 
 
+@pytest.mark.parametrize("x64", [False, True])
+def test_a_checkpoint_from_64_bit_jax_tells_that_draws_differ_in_32_bits(tmp_path, x64):
+    state, said = {"a": jnp.ones(2, jnp.float32)}, []
+    with jax.enable_x64(x64):
+        Checkpoints(tmp_path / "c").save(1, state)
+        assert_same(Checkpoints(tmp_path / "c").restore(state, said.append)[1], state)
+    assert said == []
+    with jax.enable_x64(not x64):
+        assert_same(Checkpoints(tmp_path / "c").restore(state, said.append)[1], state)
+    assert len(said) == 1
+    assert f"set JAX_ENABLE_X64={x64:d}" in said[0]
+
+
 def test_a_reader_beside_a_run_that_keeps_one_checkpoint_always_finds_one(tmp_path):
     state, said = {"a": jnp.arange(64.0)}, []
     Checkpoints(tmp_path / "c", keep=1).save(1, state)

@@ -107,7 +107,8 @@ class Checkpoints:
 
         Args:
           like: shapes and dtypes of the state, from `jax.eval_shape`.
-          report: called with one line for each skipped checkpoint.
+          report: called with one line for each skipped checkpoint, and for one written with
+            64-bit types if JAX has none, or the reverse.
 
         Raises:
           UserError: there are checkpoints, but none of them is good.
@@ -121,7 +122,7 @@ class Checkpoints:
             for step in fresh:
                 before = self._identity(step)
                 try:
-                    return step, _read(self._folder / str(step), like)
+                    return step, _read(self._folder / str(step), like, report)
                 except Exception as error:
                     if before is None or before != self._identity(step):
                         break  # deleted or replaced: list the folder again
@@ -221,7 +222,7 @@ def _write(part: Path, state: PyTree, arrays: list[np.ndarray]) -> None:
     write_checksums(part)
 
 
-def _read(path: Path, like: PyTree) -> PyTree:
+def _read(path: Path, like: PyTree, report: Callable[[str], None]) -> PyTree:
     import orbax.checkpoint as ocp
 
     structs = host_structs(like)
@@ -244,7 +245,14 @@ def _read(path: Path, like: PyTree) -> PyTree:
             restored = _numbered(jax.tree.leaves(restored))
         leaves = [np.asarray(restored.get(str(i), x)) for i, x in enumerate(leaves)]
     state = from_host_arrays(leaves, like)
-    check_manifest(stored, build_manifest(state, leaves, form))
+    actual = build_manifest(state, leaves, form)
+    check_manifest(stored, actual)
+    if (had_x64 := stored.get("x64", actual["x64"])) != actual["x64"]:
+        report(
+            f"checkpoint {path.name} was written {'with' if had_x64 else 'without'} 64-bit types, "
+            f"so random numbers now differ from those of its run: set JAX_ENABLE_X64={had_x64:d} "
+            "to draw the same"
+        )
     return state
 
 

@@ -68,7 +68,10 @@ def host_structs(like: PyTree) -> list[jax.ShapeDtypeStruct]:
 def build_manifest(
     state: PyTree, arrays: Sequence[np.ndarray], form: int = FORMAT
 ) -> dict[str, Any]:
-    """Build the manifest: path, shape, dtype, key implementation and SHA-256 of each leaf."""
+    """Build the manifest: path, shape, dtype, key implementation and SHA-256 of each leaf.
+
+    It also names the version of this package, and whether JAX had 64-bit types.
+    """
 
     def entry(path: Any, x: np.ndarray, leaf: Any) -> dict[str, Any]:
         simple = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -82,7 +85,13 @@ def build_manifest(
 
     leaves = jax.tree_util.tree_leaves_with_path(state)
     entries = [entry(path, x, leaf) for (path, leaf), x in zip(leaves, arrays, strict=True)]
-    return {"format": form, "wgan_jax": wgan_jax.__version__, "leaves": entries}
+    made_by = {"wgan_jax": wgan_jax.__version__, "x64": has_x64()}
+    return {"format": form, **made_by, "leaves": entries}
+
+
+def has_x64() -> bool:
+    """Return whether JAX has 64-bit types, with which equal keys give other draws."""
+    return jax.dtypes.canonicalize_dtype(np.float64) == np.float64
 
 
 def check_format(manifest: Any) -> int:
