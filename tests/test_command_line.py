@@ -186,6 +186,18 @@ def test_a_torn_or_foreign_line_of_results_is_passed_over(line, tmp_path):
     assert ResultCache(path, {})({"x": 3}, lambda x: 1 / 0) == 9
 
 
+def test_a_half_written_result_does_not_spoil_the_next_one(tmp_path):
+    from wgan_jax.reproduce.journal import ResultCache
+
+    path = tmp_path / "some.jsonl"
+    for x in (1, 2):
+        ResultCache(path, {})({"x": x}, lambda x: x * x)
+    path.write_bytes(path.read_bytes()[:-20])  # as a kill or a full disk leaves it
+    resumed = ResultCache(path, {})
+    assert [resumed({"x": x}, lambda x: x * x) for x in (1, 2, 3)] == [1, 4, 9]
+    assert [ResultCache(path, {})({"x": x}, lambda x: 1 / 0) for x in (1, 2, 3)] == [1, 4, 9]
+
+
 def test_the_console_script_is_the_same_program(tmp_path):
     def run(*args):  # from wherever it is called
         script = Path(sys.executable).parent / "wgan-jax"

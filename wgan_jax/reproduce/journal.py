@@ -37,8 +37,10 @@ class ResultCache:
 
     def __init__(self, path: Path | None, settings: dict[str, Any]):
         self._path, self._settings = path, settings
-        records = [] if path is None else _read(path)
-        self._loaded = [record for record in records if record["settings"] == settings]
+        text = "" if path is None else _read(path)
+        # A killed run may have left half a line, which must not swallow the next record.
+        self._separator = "" if not text or text.endswith("\n") else "\n"
+        self._loaded = [record for record in _records(text) if record["settings"] == settings]
         self._computed: list[dict[str, Any]] = []
         self._requested: list[int] = []
         if self._loaded:
@@ -68,18 +70,22 @@ class ResultCache:
         self._computed.append(record)
         if self._path is not None:
             with open_append(self._path) as file:
-                file.write((json.dumps(record) + "\n").encode())
+                file.write(f"{self._separator}{json.dumps(record)}\n".encode())
+            self._separator = ""
         return result
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
-    """Yield the valid records of the file; skip a line that a killed run left incomplete."""
+def _read(path: Path) -> str:
     try:
-        text = path.read_text(encoding="utf-8", errors="replace")
+        return path.read_text(encoding="utf-8", errors="replace")
     except FileNotFoundError:
-        return
+        return ""
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}; remove it") from error
+
+
+def _records(text: str) -> Iterator[dict[str, Any]]:
+    """Yield the valid records; skip a line that a killed run left incomplete."""
     for line in text.splitlines():
         with contextlib.suppress(ValueError, RecursionError):
             record = json.loads(line)
