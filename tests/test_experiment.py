@@ -18,9 +18,10 @@ from wgan_jax import cli
 from wgan_jax.__main__ import _COMMANDS, main
 from wgan_jax.cli.flags import load
 from wgan_jax.errors import UserError
+from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import next_chunk
-from wgan_jax.experiment.config import Clip, Config, Warmup
+from wgan_jax.experiment.config import Clip, Config, Sweep, Warmup
 from wgan_jax.experiment.config_io import from_dict, to_dict
 from wgan_jax.experiment.distributed.signals import catch_signals
 from wgan_jax.experiment.run import open_run
@@ -86,6 +87,31 @@ def test_a_killed_run_goes_on_bitwise(args, tmp_path):
     assert whole[1] == killed[1]
     for a, b in zip(whole[0], killed[0], strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("sweep", [None, Sweep(seeds=2)], ids=["run", "sweep"])
+def test_a_run_that_ends_right_after_saving_draws_its_pictures_later(sweep, tmp_path):
+    config = Config(
+        **{"generator": MLP(features=(8,), output_shape=(2,)), "critic": MLP(features=(8,))},
+        **{"batch_size": 8, "steps": 30, "chunk": 5, "log_every": 5, "checkpoint_every": 10},
+        **{"sample_every": 20, "evaluate_every": 0, "sweep": sweep},
+    )
+    loop.train(config, tmp_path / "whole")
+    for step in (20, 30):
+
+        def end(step=step):
+            if Checkpoints(tmp_path / str(step) / "checkpoints").steps()[0] == step:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            loop.train(config, tmp_path / str(step), on_save=end)
+        loop.train(config, tmp_path / str(step))
+        for name in ("samples/20.png", "samples/30.png"):
+            drawn = (tmp_path / str(step) / name).read_bytes()
+            assert drawn == (tmp_path / "whole" / name).read_bytes()
+        assert len(list((tmp_path / str(step) / "samples").glob("[0-9]*"))) == 2
+        assert (tmp_path / str(step) / "curves.png").exists()
 
 
 @pytest.mark.filterwarnings("ignore")

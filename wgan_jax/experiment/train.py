@@ -63,7 +63,7 @@ def train(
         # While opening, hosts wait for each other, so none of them may exit early.
         with obey_at_once() if jax.process_count() == 1 else contextlib.nullcontext():
             run = open_run(config, workdir) if config.sweep is None else open_sweep(config, workdir)
-        start = step = run.step
+        step = run.step
         check_data(run.data, workdir, step)
         if config.stop_when == "plateau" and isinstance(run, Run) and run.held_out is None:
             raise UserError("stop_when plateau needs W1 on held-out data; these data hold none out")
@@ -87,6 +87,8 @@ def train(
             if (stop := _signal(signals)) and step < config.steps:
                 raise Stopped(stop, step)
             done = step >= config.steps or _has_settled(config, writer)
+            if step > 0:
+                writer.write_missing_samples(sharding.gather(state), step, done=done)
             # The order matters. Signals are read once per chunk, so that the step named on exit is
             # the saved one. Saving precedes drawing because preemption notices may be short.
             # All processes gather the state, in the same order; one of them writes it.
@@ -116,7 +118,7 @@ def train(
                 writer.update_report(last=bool(stop) or done)
                 if stop:
                     raise Stopped(stop, step)
-            if step > start:
+            if step > 0:
                 writer.write_curves()
             run = run.at(sharding.gather(state))
         if signals:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from wgan_jax.experiment.chunks import ChunkShape, duration
+from wgan_jax.experiment.chunks import ChunkShape, crossed_multiple, duration
 from wgan_jax.experiment.distributed import processes
 from wgan_jax.experiment.evaluation.plateau import is_plateau
 from wgan_jax.experiment.evaluation.summary import certified
@@ -137,6 +137,15 @@ class RunWriter:
             self._run.draw_samples(state, step, file)
         self._loggers.write_picture(step, "samples", path)
 
+    def write_missing_samples(self, state: GANState, step: int, *, done: bool) -> None:
+        """Draws the samples of a saved step if the run was stopped before it drew them."""
+        names = [path.stem for path in (self._workdir / "samples").glob("*.png")]
+        drawn = [int(name) for name in names if name.isascii() and name.isdigit()]
+        newest = max((number for number in drawn if number <= step), default=0)
+        every = self._config.sample_every
+        if (done and newest < step) or crossed_multiple(every, before=newest, after=step):
+            self.write_samples(state, step)
+
     def write_curves(self) -> None:
         lines = read_metrics(self._workdir / self._run.logs[-1], _CURVE_POINTS)
         with atomic_write(self._workdir / "curves.png") as file:
@@ -172,6 +181,8 @@ class NoopWriter:
     def tell_time_left(self, *args: object) -> None: ...
 
     def write_samples(self, state: GANState, step: int) -> None: ...
+
+    def write_missing_samples(self, state: GANState, step: int, *, done: bool) -> None: ...
 
     def write_curves(self) -> None: ...
 
