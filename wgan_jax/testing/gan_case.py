@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 
 from wgan_jax.algorithm import batch_size_of
 from wgan_jax.gan import GAN
-from wgan_jax.types import Array, GANState, Metrics, PyTree
+from wgan_jax.types import Array, GANState, Metrics, Player, PyTree
 
 N_CRITIC = 2
 
@@ -70,3 +70,31 @@ class Case:
             "generator_step": (self.generator_step, lambda: (self.later(), self.real)),
             "train_step": (self.gan.train_step, lambda: (self.later(), self.reals())),
         }
+
+    def nearby(
+        self, step: Callable[..., PyTree], arguments: Callable[[], tuple]
+    ) -> Callable[[], Iterator[PyTree]]:
+        """Return a function that yields results of `step` on weights that are off by rounding.
+
+        A bias before batch norm has a gradient of pure rounding, which Adam turns into a full step.
+        """
+
+        def results() -> Iterator[PyTree]:
+            for ulps in range(1, 5):
+                state, *others = arguments()
+                yield step(_off_by_rounding(state, ulps), *others)
+
+        return results
+
+
+def _off_by_rounding(state: GANState, ulps: int) -> GANState:
+    def nudge(x: Array) -> Array:
+        if not jnp.issubdtype(x.dtype, jnp.floating):
+            return x
+        signs = jnp.where(jnp.arange(x.size) // ulps % 2, 1, -1).reshape(x.shape)
+        return x * (1 + ulps * jnp.finfo(x.dtype).eps * signs.astype(x.dtype))
+
+    def nudged(player: Player) -> Player:
+        return player._replace(params=jax.tree.map(nudge, player.params))
+
+    return state._replace(generator=nudged(state.generator), critic=nudged(state.critic))

@@ -40,7 +40,8 @@ def jit(case: Case) -> None:
     """compiled and eager results agree."""
     for name, (step, arguments) in case.steps().items():
         if name != "train_step":  # which is made of the other two
-            programs.assert_jit_is_eager(step, arguments, case.rtol, name)
+            nearby = case.nearby(step, arguments)
+            programs.assert_jit_is_eager(step, arguments, case.rtol, name, nearby)
 
 
 def chunks(case: Case) -> None:
@@ -49,6 +50,7 @@ def chunks(case: Case) -> None:
     sampler = jax.tree_util.Partial(_rows, case.real)
     run = scan_steps(case.gan, n_critic=N_CRITIC, batch_size=case.batch, length=length)
     end, metrics = run(case.start(), sampler)
+    nearby = case.nearby(run, lambda: (case.start(), sampler))
     state = case.start()
     for i in range(length):
         steps = state.step.critic + jnp.arange(N_CRITIC, dtype=jnp.int32)
@@ -56,7 +58,8 @@ def chunks(case: Case) -> None:
         state, alone = case.gan.train_step(state, jax.tree.map(lambda *x: jnp.stack(x), *batches))
         in_chunk = jax.tree.map(lambda m: m[i], metrics)  # noqa: B023
         assert_close(in_chunk, alone, case.rtol, f"metrics of iteration {i} differ in a chunk")
-    assert_close(end, state, case.rtol, "the state after a chunk differs from a loop")
+    what = "the state after a chunk differs from a loop"
+    assert_close(end, state, case.rtol, what, lambda: (moved for moved, _ in nearby()))
 
 
 def _rows(real: PyTree, key: Array, n: int) -> PyTree:
@@ -75,7 +78,9 @@ def vmap(case: Case) -> None:
         alone = case.gan.init(seeds[i], case.real)
         assert_close(member, alone, case.rtol, f"run {i} under vmap starts differently")
         expected = case.gan.train_step(alone, case.reals())
-        assert_close(after, expected, case.rtol, f"run {i} under vmap differs from its solo run")
+        what = f"run {i} under vmap differs from its solo run"
+        nearby = case.nearby(case.gan.train_step, lambda: (alone, case.reals()))  # noqa: B023
+        assert_close(after, expected, case.rtol, what, nearby)
 
 
 def donation(case: Case) -> None:
@@ -87,13 +92,16 @@ def donation(case: Case) -> None:
         warnings.simplefilter("error")
         actual = donating(ready, case.reals())
         donating(case.start(), case.reals())  # a state directly from init
-    assert_close(actual, expected, case.rtol, "train_step differs when its state is donated")
+    nearby = case.nearby(case.gan.train_step, lambda: (case.later(), case.reals()))
+    what = "train_step differs when its state is donated"
+    assert_close(actual, expected, case.rtol, what, nearby)
 
 
 def export(case: Case) -> None:
     """exported by `jax.export`, it computes the same."""
     step, arguments = case.steps()["train_step"]
-    programs.assert_exports(step, arguments, case.rtol, "train_step")
+    nearby = case.nearby(step, arguments)
+    programs.assert_exports(step, arguments, case.rtol, "train_step", nearby)
 
     def generate(state: GANState, key: Array) -> PyTree:
         return case.gan.generate(state, key, 3)

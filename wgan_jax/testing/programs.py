@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -14,6 +14,7 @@ from wgan_jax.testing.assertions import (
     assert_same,
     assert_same_structure,
     is_key,
+    key_data,
     snapshot,
 )
 from wgan_jax.testing.draws import collect_prng_keys, equations
@@ -60,9 +61,13 @@ def _text(program: Any) -> tuple[str, list[np.ndarray]]:
 
 
 def assert_jit_is_eager(
-    function: Callable[..., PyTree], arguments: Arguments, rtol: float, what: str
+    function: Callable[..., PyTree],
+    arguments: Arguments,
+    rtol: float,
+    what: str,
+    nearby: Callable[[], Iterable[PyTree]] = tuple,
 ) -> None:
-    """Assert that compiled and eager results are equal up to rounding."""
+    """Assert that compiled and eager results are equal up to rounding, as in `assert_close`."""
     compiled = jax.jit(function)(*arguments())
     with jax.disable_jit():
         eager = function(*arguments())
@@ -73,6 +78,7 @@ def assert_jit_is_eager(
         rtol,
         f"{what} gives other values compiled than run eagerly "
         "(Python that checks whether it is traced, or operations that the compiler reorders?)",
+        nearby,
     )
 
 
@@ -106,9 +112,16 @@ def assert_distinct(keys: np.ndarray, what: str) -> None:
 
 
 def assert_exports(
-    function: Callable[..., PyTree], arguments: Arguments, rtol: float, what: str
+    function: Callable[..., PyTree],
+    arguments: Arguments,
+    rtol: float,
+    what: str,
+    nearby: Callable[[], Iterable[PyTree]] = tuple,
 ) -> None:
-    """Assert that `function` computes the same after `jax.export` and deserialization."""
+    """Assert that `function` computes the same after `jax.export` and deserialization.
+
+    It does so up to rounding, as in `assert_close`.
+    """
     args = arguments()
     called = {e.primitive.name for e in equations(fresh_program(function, arguments()))}
     assert not (host := sorted(name for name in called if "callback" in name)), (
@@ -127,4 +140,5 @@ def assert_exports(
     words = [jax.random.key_data(jax.random.clone(x)) if is_key(x) else x for x in leaves]
     written = jax.export.export(jax.jit(flat))(*words).serialize()
     read = jax.export.deserialize(written).call(*words)
-    assert_close(read, flat(*words), rtol, f"{what} gives other values once exported")
+    others = lambda: (jax.tree.leaves(key_data(other)) for other in nearby())  # noqa: E731
+    assert_close(read, flat(*words), rtol, f"{what} gives other values once exported", others)
