@@ -57,6 +57,22 @@ def test_networks_take_vectors_with_and_without_labels(name, classes, key):
     assert not np.allclose(scores, critic.apply(variables, (x, other)))
 
 
+@pytest.mark.parametrize("spectral_norm", [False, True])
+@pytest.mark.parametrize("name", ["dcgan", "resnet"])
+def test_a_critic_judges_an_image_by_its_vector(name, spectral_norm, key):
+    """What a vector changes in the score of an image must not vanish next to the score itself."""
+    on_x, on_weights = jax.random.split(key)
+    fields = {"filters": 64, "condition_dim": 1, "spectral_norm": spectral_norm}
+    critic = CRITICS[name].copy(**fields)
+    x, ones = jax.random.normal(on_x, (64, 8, 8, 1)), jnp.ones((64, 1))
+    variables = critic.init(on_weights, (x, ones))
+    for _ in range(20 * spectral_norm):  # until the norms are those of the weights
+        _, stats = critic.apply(variables, (x, ones), mutable=["spectral_stats"])
+        variables = variables | stats
+    one, other = (critic.apply(variables, (x, v), train=False) for v in (ones, -ones))
+    assert (one - other).std() > 0.2 * one.std()
+
+
 @pytest.mark.parametrize(
     "x",
     [

@@ -159,5 +159,7 @@ def condition_projection(
         )(x)
 
     hidden = nn.leaky_relu(dense(_HIDDEN, vector.astype(features.dtype)), 0.2)
-    direction = dense(features.shape[-1], hidden) / features.shape[-1] ** 0.5
+    direction = dense(features.shape[-1], hidden)
+    if not spectral_norm:  # normalized weights are small already, and cannot grow
+        direction = direction / features.shape[-1] ** 0.5
     return score + (direction * features).sum(-1, keepdims=True) + dense(1, hidden)
