@@ -195,3 +195,25 @@ def test_a_conditional_gan_draws_more_than_one_digit_for_each_class(tmp_path, ca
         )
     assert status == 0, output
     assert float(re.search(r"exact W1 +([\d.]+)", output)[1]) < 3.1
+
+
+def test_a_number_is_no_position_among_classes_named_by_numbers(tmp_path, capsys, monkeypatch):
+    """Classes 0, 3 and 7 of a table: 1 is none of them, though one is the first counted from 0."""
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda run, folder: None)
+    rows = [f"{i % 5},{(0, 3, 7)[i % 3]}" for i in range(60)]
+    (tmp_path / "a.csv").write_text("\n".join(["x,kind", *rows]))
+    where = ["--dataset", "table", "--dataset.path", tmp_path / "a.csv", "--dataset.label", "kind"]
+    small = ["--generator.features", "8", "--critic.features", "8", "--n-critic", "1"]
+    run = ["--workdir", tmp_path / "run", "--steps", "1", "--batch-size", "8"]
+    with jax.numpy_dtype_promotion("standard"):  # optax's Adam does not pass "strict"
+        status, said = train(capsys, *where, *small, *run)
+    assert status == 0, said
+    for name, known in {"7": True, "3": True, "1": False, "2": False, "03": False}.items():
+        out = tmp_path / f"{name}.csv"
+        status, said = sample(capsys, tmp_path / "run", "--label", name, "--num", "4", "--out", out)
+        assert status == (0 if known else 2), said
+        if known:
+            lines = out.read_text().splitlines()
+            assert [line.rpartition(",")[2] for line in lines] == ["kind", *[name] * 4]
+        else:
+            assert f"there is no class '{name}'" in said

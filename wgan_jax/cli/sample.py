@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def sample(args: list[str]) -> int:
     --force        overwrite existing files
     --weights      averaged (ema) or last (raw); averaged by default if the run keeps an average
     --truncation   bound on the latents: better samples, less variety
-    --label        class to draw from a conditional generator: its number, or its name
+    --label        class to draw from a conditional generator: its name, or its number if no
+                   class is named by a number
     --condition    value of a column that samples are conditioned on, in its unit; may be
                    repeated; columns that are not set are drawn from the data
     --conditions   table or array with a condition per sample, in the units of the data
@@ -88,12 +90,19 @@ def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
 
 
 def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
-    """Return the class given by name, or else by number."""
+    """Return the class given by name, or else by number, unless names are numbers themselves."""
     if text is None or text in names:
         return None if text is None else names.index(text)
-    if names and not text.isdecimal():
+    if names and not (text.isdecimal() and not any(map(_is_number, names))):
         raise UserError(f"there is no class {text[:60]!r}; {suggest(text, list(names))}")
     return parse_nonnegative_int("label", text)
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return math.isfinite(float(name))
+    except ValueError:
+        return False
 
 
 def _setting(text: str) -> tuple[str, str]:
