@@ -131,6 +131,8 @@ def test_what_holds_no_images_is_refused(tmp_path):
         UserError, match=r"x \(Value\), y \(Value\): none of images.*--dataset table"
     ):
         opened(tmp_path / "rows")
+    with pytest.raises(UserError, match="none of images"):  # as in a dry run
+        HuggingFace(path=str(tmp_path / "rows")).summary()
     build(range(2)).select([]).save_to_disk(tmp_path / "none")
     with pytest.raises(UserError, match="none cannot be used: it is empty"):
         opened(tmp_path / "none")

@@ -76,6 +76,7 @@ class HuggingFace(DecodedImages):
 
     def summary(self) -> tuple[int | None, tuple[str, ...]]:
         rows, _ = self._rows(self.split)
+        self._image_column(rows)  # is refused where there is none
         return len(rows), self._class_names(rows) if self.labels else ()
 
     def address_to_copy(self) -> str | None:
