@@ -8,6 +8,7 @@ critic for the purpose, on samples that training never sees.
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -15,6 +16,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
+from wgan_jax.experiment.evaluation.classes import w1_by_class
 from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
 from wgan_jax.experiment.evaluation.samples import (
     Generated,
@@ -27,7 +29,7 @@ from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.transforms.ema import with_ema
-from wgan_jax.types import Array, GANState
+from wgan_jax.types import Array, GANState, PyTree
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ class CertifiedW1:
 
     def __init__(self, gan: GAN, unseen: Dataset | None, units: Units | None = None):
         self._gan, self._units, self._unseen = gan, units, unseen
-        self._rows: np.ndarray | None = None
+        self._rows: PyTree = None
 
     def __call__(
         self,
@@ -80,9 +82,10 @@ class CertifiedW1:
         - `w1/value/points`: number of held-out data behind the lower bound.
 
         `final` uses more cones and more draws of distributions, and adds the same between
-        held-out data and others:
+        held-out data and others, and W1 within each class of finite data with labels:
 
-        - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0.
+        - `w1/value/floor`, `w1/upper/floor`, whose lower bound is 0;
+        - `w1/class/NAME`, `w1/class/NAME/lower`, ...: see `w1_by_class`.
 
         With `features`, W1 is measured between features, and each key includes their name:
         `w1/value/lenet`. At most `num` held-out rows are used.
@@ -96,29 +99,47 @@ class CertifiedW1:
         state = with_ema(state)
         fake: Any
         real: Any
+        rows = fakes = None
         if unseen.size is None:
             fake, real = Generated(state, self._gan), Unlabelled(unseen)
         else:
-            real = self._rows_of(unseen, state.key)[:num]
-            fake = examples_of(generate(self._gan, state, on_fakes, len(real)))
+            rows = self._rows_of(unseen, state.key)
+            real = examples_of(rows)[:num]
+            fakes = generate(self._gan, state, on_fakes, len(real))
+            fake = examples_of(fakes)
+        by_class: dict[str, float] = {}
         try:
             result = _estimate(fake, real, on_estimate, final, features)
             if final:
                 floor = _estimate(*_halves(real), on_data, final, features)
                 result |= {f"{name}/floor": floor[name] for name in ("w1/value", "w1/upper")}
+            if final and features is None and isinstance(fakes, tuple):
+                on_classes = jax.random.fold_in(root, 1)
+                by_class = self._by_class(fakes, rows, unseen.class_names, on_classes)
         except ValueError as error:  # samples of a diverging run
             logger.warning("step %s: W1 is not estimated: %s", f"{int(state.step):,}", error)
             return {}
         if features is None:
-            return in_units(result, self._units)
+            return in_units(result, self._units) | by_class
         return {_key(features, name): value for name, value in result.items()}
 
-    def _rows_of(self, unseen: Dataset, key: Array) -> np.ndarray:
-        """Return the held-out rows [n, ...] that all evaluations share."""
+    def _by_class(
+        self, fakes: PyTree, rows: PyTree, names: Sequence[str], key: Array
+    ) -> dict[str, float]:
+        """Return W1 within each class at the effort of training, in the unit of the data."""
+
+        def estimate(fake: np.ndarray, real: np.ndarray, label: int) -> dict[str, float]:
+            found = _estimate(fake, real, jax.random.fold_in(key, label), False, None)
+            return in_units(found, self._units)
+
+        return w1_by_class(fakes, rows, names, estimate)
+
+    def _rows_of(self, unseen: Dataset, key: Array) -> PyTree:
+        """Return the held-out rows [n, ...], or pairs of them, that all evaluations share."""
         if self._rows is None:
             values = int(np.prod(sample_shape(unseen)))
             n = min(_MOST_ROWS, _MOST_VALUES // values, unseen.size or 0)
-            self._rows = examples_of(next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1)))
+            self._rows = next(unseen.draws(derive_key(key, Purpose.HELD_OUT), n, 1))
         return self._rows
 
 

@@ -41,7 +41,7 @@ class Row(NamedTuple):
     points: float | None
 
 
-COLUMN = "w1/column/"
+COLUMN, CLASS = "w1/column/", "w1/class/"
 BOUNDS = ("w1/value", "w1/lower", "w1/upper")  # may be followed by the name of features
 METRICS = {
     "w1/exact": Metric(
@@ -99,6 +99,7 @@ METRICS = {
         "lower",
         points="columns/points",
     ),
+    "w1/class": Metric("W1 between samples of a class and held-out data of that class", "lower"),
     "modes/found": Metric(
         "modes with a sample within three standard deviations",
         "higher",
@@ -156,9 +157,10 @@ def metric_of(name: str) -> Metric | None:
     head, _, last = name.rpartition("/")
     if head in BOUNDS and last not in ("floor", "points"):
         return METRICS[head]
-    family, _, features = name.removeprefix(COLUMN).partition("/")
-    if name.startswith(COLUMN):
-        return None if features else METRICS["w1/column"]
+    for prefix in (COLUMN, CLASS):
+        if name.startswith(prefix):
+            return None if "/" in name.removeprefix(prefix) else METRICS[prefix.rstrip("/")]
+    family, _, features = name.partition("/")
     known = METRICS.get(name)
     return METRICS.get(family) if known is None and features and "/" not in features else known
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from wgan_jax.experiment.evaluation.metrics import BOUNDS, COLUMN, METRICS, Row, metric_of, rows
+from wgan_jax.experiment.evaluation.metrics import (
+    BOUNDS,
+    CLASS,
+    COLUMN,
+    METRICS,
+    Row,
+    metric_of,
+    rows,
+)
 
 _Z, _P, _Z_OF_MEMBERS = 3, 1e-3, 2  # thresholds beyond which samples count as copies
 _ENOUGH = 10  # samples expected nearest to held-out data, for a lack of them to be visible
@@ -50,6 +58,7 @@ def summarize(result: Mapping[str, Any]) -> str:
         lines.append(("W1", f"{certified(result)}{unit}{_data_against_data(result)}"))
     elif "w1/training" in result:
         lines.append(("bounds on W1", "none: no data are held out from training"))
+    lines += _classes(result, unit)
     for features in _spaces(result):
         words = f"{certified(result, features)}{_data_against_data(result, features)}"
         lines.append((f"W1 on {features}", words))
@@ -194,6 +203,18 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         title = " ".join(name.removeprefix(COLUMN).split())  # names may span several lines
         lines.append((f"  {title}", f"{result[name]:.4g}  ({floor}{bounds})"))
     return lines
+
+
+def _classes(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
+    """Format W1 within each class, with its bounds."""
+    names = [name for name in result if name.startswith(CLASS) and metric_of(name)]
+    lines = [("W1 by class", f"samples of a class against held-out data of it{unit}")]
+    for name in names:
+        bounds = f"{result[f'{name}/lower']:.3g} to {result[f'{name}/upper']:.3g}, 95%"
+        n = f"{int(result[f'{name}/points']):,} of each"
+        title = " ".join(name.removeprefix(CLASS).split())  # names may span several lines
+        lines.append((f"  {title}", f"{result[name]:.3g} ({bounds}; {n})"))
+    return lines if names else []
 
 
 def format_value(name: str, result: Mapping[str, Any]) -> str:
