@@ -208,7 +208,8 @@ def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _classes(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
     """Format W1 within each class, with its bounds."""
     names = [name for name in result if name.startswith(CLASS) and metric_of(name)]
-    lines = [("W1 by class", f"samples of a class against held-out data of it{unit}")]
+    where = f", in{unit} units" if unit else ""
+    lines = [("W1 by class", f"samples of a class against held-out data of it{where}")]
     for name in names:
         bounds = f"{result[f'{name}/lower']:.3g} to {result[f'{name}/upper']:.3g}, 95%"
         n = f"{int(result[f'{name}/points']):,} of each"
