@@ -16,7 +16,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
-from wgan_jax.experiment.evaluation.classes import w1_by_class
+from wgan_jax.experiment.evaluation.classes import FEWEST_ROWS, w1_by_class
 from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
 from wgan_jax.experiment.evaluation.samples import (
     Generated,
@@ -33,7 +33,7 @@ from wgan_jax.types import Array, GANState, PyTree
 
 logger = logging.getLogger(__name__)
 
-_MOST_ROWS, _MOST_VALUES, _FEWEST_ROWS = 20_000, 2**25, 64
+_MOST_ROWS, _MOST_VALUES = 20_000, 2**25
 _MORE_DRAWS, _MORE_CONES = 4, 2  # factors at the end of a run; draws, of distributions
 
 
@@ -91,7 +91,7 @@ class CertifiedW1:
         `w1/value/lenet`. At most `num` held-out rows are used.
         """
         unseen = self._unseen
-        if unseen is None or (unseen.size is not None and unseen.size < _FEWEST_ROWS):
+        if unseen is None or (unseen.size is not None and unseen.size < FEWEST_ROWS):
             return {}
         root = derive_key(state.key, Purpose.CERTIFIED, state.step.generator)
         root = root if features is None else jax.random.fold_in(root, 0)

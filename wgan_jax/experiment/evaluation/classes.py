@@ -15,7 +15,7 @@ from wgan_jax.experiment.evaluation.samples import examples_of
 from wgan_jax.networks.conditional import label_and_vector
 from wgan_jax.types import PyTree
 
-_MOST_CLASSES, _FEWEST_ROWS = 20, 64
+_MOST_CLASSES, FEWEST_ROWS = 20, 64
 
 
 def w1_by_class(
@@ -49,7 +49,7 @@ def w1_by_class(
     counts = np.minimum(*(np.bincount(k, minlength=size) for k in (of_fake, of_real)))
     result: dict[str, float] = {}
     for label in sorted(np.argsort(-counts, kind="stable")[:_MOST_CLASSES]):
-        if counts[label] < _FEWEST_ROWS:
+        if counts[label] < FEWEST_ROWS:
             continue
         name = names[label] if label < len(names) else str(label)
         key = f"{CLASS}{name.replace('/', '_')}"
