@@ -71,20 +71,21 @@ class Case:
             "train_step": (self.gan.train_step, lambda: (self.later(), self.reals())),
         }
 
-    def nearby(
-        self, step: Callable[..., PyTree], arguments: Callable[[], tuple]
-    ) -> Callable[[], Iterator[PyTree]]:
-        """Return a function that yields results of `step` on weights that are off by rounding.
 
-        A bias before batch norm has a gradient of pure rounding, which Adam turns into a full step.
-        """
+def results_nearby(
+    step: Callable[..., PyTree], arguments: Callable[[], tuple]
+) -> Callable[[], Iterator[PyTree]]:
+    """Return a function that yields results of `step` on weights that are off by rounding.
 
-        def results() -> Iterator[PyTree]:
-            for ulps in range(1, 5):
-                state, *others = arguments()
-                yield step(_off_by_rounding(state, ulps), *others)
+    A bias before batch norm has a gradient of pure rounding, which Adam turns into a full step.
+    """
 
-        return results
+    def results() -> Iterator[PyTree]:
+        for ulps in range(1, 5):
+            state, *others = arguments()
+            yield step(_off_by_rounding(state, ulps), *others)
+
+    return results
 
 
 def _off_by_rounding(state: GANState, ulps: int) -> GANState:

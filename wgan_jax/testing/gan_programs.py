@@ -12,7 +12,7 @@ from jax import lax
 from wgan_jax.loop import sample_batch, scan_steps
 from wgan_jax.testing import programs
 from wgan_jax.testing.assertions import assert_close, key_data
-from wgan_jax.testing.gan_case import N_CRITIC, Case
+from wgan_jax.testing.gan_case import N_CRITIC, Case, results_nearby
 from wgan_jax.types import Array, GANState, PyTree
 
 
@@ -40,7 +40,7 @@ def jit(case: Case) -> None:
     """compiled and eager results agree."""
     for name, (step, arguments) in case.steps().items():
         if name != "train_step":  # which is made of the other two
-            nearby = case.nearby(step, arguments)
+            nearby = results_nearby(step, arguments)
             programs.assert_jit_is_eager(step, arguments, case.rtol, name, nearby)
 
 
@@ -50,7 +50,7 @@ def chunks(case: Case) -> None:
     sampler = jax.tree_util.Partial(_rows, case.real)
     run = scan_steps(case.gan, n_critic=N_CRITIC, batch_size=case.batch, length=length)
     end, metrics = run(case.start(), sampler)
-    nearby = case.nearby(run, lambda: (case.start(), sampler))
+    nearby = results_nearby(run, lambda: (case.start(), sampler))
     state = case.start()
     for i in range(length):
         steps = state.step.critic + jnp.arange(N_CRITIC, dtype=jnp.int32)
@@ -79,7 +79,7 @@ def vmap(case: Case) -> None:
         assert_close(member, alone, case.rtol, f"run {i} under vmap starts differently")
         expected = case.gan.train_step(alone, case.reals())
         what = f"run {i} under vmap differs from its solo run"
-        nearby = case.nearby(case.gan.train_step, lambda: (alone, case.reals()))  # noqa: B023
+        nearby = results_nearby(case.gan.train_step, lambda: (alone, case.reals()))  # noqa: B023
         assert_close(after, expected, case.rtol, what, nearby)
 
 
@@ -92,7 +92,7 @@ def donation(case: Case) -> None:
         warnings.simplefilter("error")
         actual = donating(ready, case.reals())
         donating(case.start(), case.reals())  # a state directly from init
-    nearby = case.nearby(case.gan.train_step, lambda: (case.later(), case.reals()))
+    nearby = results_nearby(case.gan.train_step, lambda: (case.later(), case.reals()))
     what = "train_step differs when its state is donated"
     assert_close(actual, expected, case.rtol, what, nearby)
 
@@ -100,7 +100,7 @@ def donation(case: Case) -> None:
 def export(case: Case) -> None:
     """exported by `jax.export`, it computes the same."""
     step, arguments = case.steps()["train_step"]
-    nearby = case.nearby(step, arguments)
+    nearby = results_nearby(step, arguments)
     programs.assert_exports(step, arguments, case.rtol, "train_step", nearby)
 
     def generate(state: GANState, key: Array) -> PyTree:
