@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from image_folders import write
 
 from wgan_jax import cli
 from wgan_jax.cli.flags import load
@@ -280,6 +282,47 @@ def test_slurm_is_found_by_itself(tmp_path):
     statuses, said = finish(pair)
     assert statuses == [0, 0], said
     assert Checkpoints(tmp_path / "checkpoints").steps() == [20]
+
+
+@pytest.mark.process
+@pytest.mark.filterwarnings("ignore")
+def test_the_pods_of_the_kubernetes_example_train_together(tmp_path):
+    service, job = yaml.safe_load_all((ROOT / "examples/kubernetes.yaml").read_text())
+    pods = job["spec"]["template"]["spec"]
+    [container], name = pods["containers"], job["metadata"]["name"]
+    assert service["spec"]["selector"] == {"job-name": name}
+    assert service["metadata"]["name"] == pods["subdomain"]
+    assert job["spec"]["completions"] == job["spec"]["parallelism"] == 2
+    assert container["command"] == ["wgan-jax", "train"]
+    first = f"{name}-0.{pods['subdomain']}:1234"  # what the cluster calls pod 0
+    assert any(first in arg for arg in container["args"])
+    for i in range(8):
+        write(tmp_path / f"pictures/{i}.png", i)
+    places = {first: f"localhost:{port()}", "/data": str(tmp_path)}
+    env = {**os.environ, "XLA_FLAGS": "", "JAX_PLATFORMS": "cpu"}
+    env |= {entry["name"]: entry["value"] for entry in container["env"]}
+    tiny = ["--dataset.image-size", "8", "--batch-size", "8", "--steps", "2", "--n-critic", "1"]
+    tiny += ["--generator.filters", "2", "--critic.filters", "2", "--penalty", "none"]
+
+    def start(index):
+        def placed(text):
+            for there, here in {**places, "$(JOB_COMPLETION_INDEX)": str(index)}.items():
+                text = text.replace(there, here)
+            return text
+
+        args = [placed(arg) for arg in container["args"]]
+        return subprocess.Popen(
+            [sys.executable, "train.py", *args, *tiny],
+            cwd=ROOT,
+            env={key: placed(value) for key, value in env.items()},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    statuses, said = finish([start(index) for index in range(2)])
+    assert statuses == [0, 0], said
+    assert Checkpoints(tmp_path / "runs/pictures/checkpoints").steps() == [2]
 
 
 @pytest.mark.parametrize(
