@@ -26,6 +26,8 @@ _FEW_CONES = (128, 512)
 _RETAINED, _MIN_RETAINED = 0.71, 4  # fraction of cones retained per pruning round, and minimum
 _PRUNING_LOSS, _NO_LOSS = 0.05, 0.005  # of the best score: ends pruning, counts as none
 _DOUBT = ((SEEN - FIT) / (1 - SEEN)) ** 0.5  # margin on held-out rows over that on validation rows
+# For close samplers, a margin on validation draws is up to 4 times that on held-out ones.
+_DOUBT_IF_CLOSE, _VALIDATED = 0.5, 1 << 18
 _PATIENCE = 2  # chunks without gain on validation rows
 _MIN_CONES = 16  # cones retained at least, so that few programs are compiled
 _CLOSE = 8  # standard errors of a score on one batch, in units of the samples' standard deviation
@@ -64,8 +66,10 @@ def fit_cones(
     step = y.mean(0) - x.mean(0) if quantised is None else quantised.step
     seen = draw(p, fourth, 2048), draw(q, third, 2048)
     is_close = quantised is not None and quantised.moved < _CLOSE * (2 / batch_size) ** 0.5
-    validation = held_out if is_close else 2 * BLOCK
-    doubt = 1.0 if is_close else _DOUBT if rows else 0.0
+    validation = 2 * BLOCK
+    if is_close:
+        validation = max(held_out, min(4 * held_out, _VALIDATED))
+    doubt = _DOUBT_IF_CLOSE if is_close else _DOUBT if rows else 0.0
     judge = Judge.of(pair, seen, at_validation, alpha, validation, doubt)
     chunks = 3 if is_close else CHUNKS
     if quantised is not None and is_close:

@@ -38,8 +38,8 @@ class Judge:
     """Scores critics on validation samples, and remembers the best.
 
     Critics are ranked by their score minus `doubt` times its margin, since the highest of many
-    noisy scores could be chance. For close distributions, `fit_cones` uses more samples and the
-    full margin.
+    noisy scores could be chance. For close distributions, `fit_cones` uses more samples and half
+    of the margin.
 
     Attributes:
       best: best critic so far.
