@@ -1,5 +1,6 @@
 """Folders in a bucket, with fsspec's memory in place of the bucket."""
 
+import os
 from pathlib import Path
 
 import fsspec
@@ -10,6 +11,7 @@ from wgan_jax import cli
 from wgan_jax.data.remote import cached
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.lock import lock
 from wgan_jax.experiment.mirror import Mirror
 
 
@@ -25,7 +27,7 @@ def test_a_workdir_and_its_copy_stay_alike(bucket, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     mirror = Mirror("memory://bucket/run")
     mirror.pull()
-    assert list(mirror.folder.iterdir()) == []
+    assert [path.name for path in mirror.folder.iterdir()] == [".lock"]
     for step in (1, 2):
         (mirror.folder / f"checkpoints/{step}/state").mkdir(parents=True)
         (mirror.folder / f"checkpoints/{step}/state/0").write_bytes(bytes([step]))
@@ -45,6 +47,31 @@ def test_a_workdir_and_its_copy_stay_alike(bucket, tmp_path, monkeypatch):
     assert again.folder == mirror.folder
     assert (again.folder / "metrics.jsonl").read_text() == "1\n2\n"
     assert (again.folder / "checkpoints/2/state/0").read_bytes() == b"\2"
+
+
+def test_a_copy_that_another_process_trains_in_stays_as_it_is(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mirror = Mirror("memory://bucket/run")
+    mirror.pull()
+    (mirror.folder / "metrics.jsonl").write_text("not sent yet")
+    with lock(mirror.folder), pytest.raises(UserError, match=f"in use by process {os.getpid()}"):
+        Mirror("memory://bucket/run").pull()
+    assert (mirror.folder / "metrics.jsonl").read_text() == "not sent yet"
+
+
+def test_a_copy_is_kept_while_the_bucket_cannot_be_reached(bucket, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    mirror = Mirror("memory://bucket/run")
+    mirror.pull()
+    (mirror.folder / "metrics.jsonl").write_text("not sent yet")
+
+    def exists(*_):
+        raise ConnectionError("no route to host")
+
+    monkeypatch.setattr(type(bucket), "exists", exists)
+    with pytest.raises(UserError, match=r"memory://bucket/run cannot be used: .*no route to host"):
+        mirror.pull()
+    assert (mirror.folder / "metrics.jsonl").read_text() == "not sent yet"
 
 
 @pytest.mark.filterwarnings("ignore")

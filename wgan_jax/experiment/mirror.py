@@ -7,15 +7,17 @@ import stat
 from pathlib import Path
 
 from wgan_jax.data.remote import download, reached, short_name
+from wgan_jax.experiment.lock import NAME
+from wgan_jax.experiment.workdir import lock_workdir
 from wgan_jax.files import is_leftover
 
 
 class Mirror:
     """A local folder and its copy at a URL, which is authoritative.
 
-    A bucket has no lock, so the user must not start two runs on one URL. A checkpoint
-    that was copied incompletely does not match its checksums and is skipped like any
-    other damaged one.
+    A bucket has no lock, so the user must not start runs on one URL on two machines; on
+    one machine, the lock of the local folder prevents that. A checkpoint that was copied
+    incompletely does not match its checksums and is skipped like any other damaged one.
 
     Args:
       url: URL of the copy, such as `gs://bucket/run`.
@@ -30,12 +32,16 @@ class Mirror:
         """Replace the local folder with the contents of the copy.
 
         Raises:
-          UserError: the URL cannot be read.
+          UserError: the URL cannot be read, or another process trains in the local folder.
         """
-        with reached(self._url) as (files, root):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
-            if files.exists(root):
+        with reached(self._url) as (files, root), lock_workdir(self.folder):
+            exists = files.exists(root)  # raises before anything is removed
+            for path in self.folder.iterdir():
+                if path.name == NAME:  # of the lock that is held
+                    continue
+                is_folder = path.is_dir() and not path.is_symlink()
+                shutil.rmtree(path) if is_folder else path.unlink()
+            if exists:
                 download(files, root, self.folder)
         self._sent = self._local_files()
 
@@ -61,6 +67,6 @@ class Mirror:
         files: dict[Path, tuple[int, int]] = {}
         for path in self.folder.rglob("*"):
             info = path.lstat()  # do not upload the targets of links
-            if stat.S_ISREG(info.st_mode) and path.name != ".lock" and not is_leftover(path):
+            if stat.S_ISREG(info.st_mode) and path.name != NAME and not is_leftover(path):
                 files[path.relative_to(self.folder)] = (info.st_size, info.st_mtime_ns)
         return files
