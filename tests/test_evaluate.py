@@ -1,7 +1,9 @@
 """`evaluate`: all metrics that apply, next to their baselines, rank samples as expected."""
 
 import dataclasses
+import errno
 import json
+import os
 from pathlib import Path
 
 import jax
@@ -161,6 +163,31 @@ def test_evaluate_shows_nearest_training_images_on_screen_in_files_and_in_the_re
     assert "Copies of training data</h2>" in page
     assert "No sign of copying: samples are farther away" in page
     assert 'alt="Samples, each next to its nearest training images"' in page
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_disk_that_is_full_does_not_cost_the_numbers(run, capsys, monkeypatch):
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    status, said = evaluate(capsys, run, "--metrics", "coverage", "--num", "300")
+    assert status == 2
+    assert (
+        said.err == f"error: {run / 'evaluation.json'} cannot be written: No space left on device\n"
+    )
+    assert "coverage/lenet" in said.out
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_workdir_that_cannot_be_written_is_refused_before_the_work(run, capsys, monkeypatch):
+    def read_only(**_):
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr("tempfile.TemporaryFile", read_only)
+    status, said = evaluate(capsys, run, "--metrics", "coverage", "--num", "300")
+    assert (status, said.out) == (2, "")
+    assert said.err.endswith("evaluation.json cannot be written: Read-only file system\n")
 
 
 @pytest.mark.filterwarnings("ignore")

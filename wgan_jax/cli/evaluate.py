@@ -9,7 +9,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import features_file, int_option, require_local_data, workdir
+from wgan_jax.cli.common import (
+    features_file,
+    int_option,
+    require_local_data,
+    require_writable,
+    workdir,
+)
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.loggers.logger import HARMLESS
@@ -61,6 +67,7 @@ def evaluate(args: list[str]) -> int:
     points = POINTS if num is None else num
     folder = workdir("evaluate", args)
     config = _config(folder, data_dir)
+    require_writable(folder / "evaluation.json")
     if member is None and config.sweep is not None:
         from wgan_jax.experiment.sweep_run import open_sweep
 
@@ -79,16 +86,14 @@ def evaluate(args: list[str]) -> int:
         raise UserError(f"none of {', '.join(names)} applies to this run")
     # The config is untrusted: no module that it names is imported, and no server contacted.
     harmless = tuple(name for name in run.config.loggers if name in HARMLESS)
-    _write(folder, run, result, complete=metrics is None, loggers=harmless)
-    _print(folder, run, result)
+    _publish(folder, run, result, complete=metrics is None, loggers=harmless)
     return 0
 
 
 def summarize_run(run: Run, folder: Path) -> None:
     """Evaluate a finished run, and write and print the results as `train.py` does."""
     result = _measure(run, folder, ("w1", "modes", "critic"), None, 0)
-    _write(folder, run, result, complete=True, loggers=run.config.loggers)
-    _print(folder, run, result)
+    _publish(folder, run, result, complete=True, loggers=run.config.loggers)
 
 
 def _measure(
@@ -177,6 +182,21 @@ def _names(metrics: str | None) -> tuple[str, ...]:
     return names
 
 
+def _publish(folder: Path, run: Run, result: dict[str, Any], **how: Any) -> None:
+    """Write the results and print them, also if they cannot be written: they took minutes."""
+    from wgan_jax.experiment.evaluation import critic
+    from wgan_jax.experiment.evaluation.summary import summarize
+
+    try:
+        _write(folder, run, result, **how)
+        _print_files(folder, int(run.state.step), result)
+    finally:
+        for warning in critic.diagnose(result).values():
+            print(f"{'warning':18} {warning}")
+        lines = summarize(result)
+        print(lines, end="\n" if lines else "")
+
+
 def _write(
     folder: Path, run: Run, result: dict[str, Any], *, complete: bool, loggers: tuple[str, ...]
 ) -> None:
@@ -200,20 +220,13 @@ def _read(path: Path) -> dict[str, Any]:
     return previous if isinstance(previous, dict) else {}
 
 
-def _print(folder: Path, run: Run, result: dict[str, Any]) -> None:
-    from wgan_jax.experiment.evaluation import critic
-    from wgan_jax.experiment.evaluation.summary import summarize
+def _print_files(folder: Path, step: int, result: dict[str, Any]) -> None:
     from wgan_jax.experiment.report.reporter import write_report
 
-    step = int(run.state.step)
     print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
     print(f"{'report':18} {write_report(folder)}")
     if "memorization/training" in result and (folder / "nearest.png").exists():
         print(f"{'nearest':18} {folder / 'nearest.png'}")
-    for warning in critic.diagnose(result).values():
-        print(f"{'warning':18} {warning}")
-    lines = summarize(result)
-    print(lines, end="\n" if lines else "")
 
 
 def _config(folder: Path, data_dir: str | None) -> Config:
