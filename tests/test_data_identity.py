@@ -13,6 +13,7 @@ from PIL import Image
 from tests.faults.inputs import prepared, reading
 from tests.test_hosts import finish, port
 from wgan_jax import cli
+from wgan_jax.__main__ import main
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.stream import TFDSStream
 
@@ -33,7 +34,9 @@ def arguments(data_dir, workdir, *more):
     return [*reading(data_dir, workdir), *small, "--sample-every", "1000000", *more]
 
 
-def test_a_run_on_changed_data_is_refused_until_asked_for(tmp_path, capsys, monkeypatch):
+def test_a_run_on_changed_data_is_refused_until_asked_for_and_evaluated_with_a_warning(
+    tmp_path, capsys, monkeypatch
+):
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda *_: None)
 
@@ -51,8 +54,19 @@ def test_a_run_on_changed_data_is_refused_until_asked_for(tmp_path, capsys, monk
     assert said.count("\n") == 1
     assert "not those that its run began with" in said
     assert "other values" in said
+
+    def evaluated():
+        status = cli.run_command(main, ["evaluate", str(tmp_path / "run"), "--metrics", "critic"])
+        return status, capsys.readouterr().err
+
+    status, said = evaluated()
+    assert (status, said.count("\n")) == (0, 1)
+    assert "the data are not those that the run in" in said
+    assert "other values" in said
     (tmp_path / "run/data.json").unlink()
     assert train("2") == 0
+    capsys.readouterr()
+    assert evaluated() == (0, "")
 
 
 def test_a_fingerprint_tells_size_order_values_and_types_apart():

@@ -20,6 +20,7 @@ from wgan_jax.cli.common import (
 from wgan_jax.data.remote import expand_user
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config_io import diff, to_dict
+from wgan_jax.experiment.data_identity import warn_of_other_data
 
 if TYPE_CHECKING:
     from wgan_jax.data.dataset import DatasetConfig
@@ -125,7 +126,9 @@ def _open(name: str, data: str | None) -> Run:
         config = dataclasses.replace(config, dataset=_moved(config.dataset, data))
     if not Checkpoints(folder / "checkpoints").steps():
         raise UserError(f"{folder} holds no checkpoint")
-    return open_run(config, folder)
+    run = open_run(config, folder)
+    warn_of_other_data(run.data, folder)
+    return run
 
 
 def _moved(dataset: Any, data: str) -> Any:

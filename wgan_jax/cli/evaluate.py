@@ -18,6 +18,7 @@ from wgan_jax.cli.common import (
 )
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
+from wgan_jax.experiment.data_identity import warn_of_other_data
 from wgan_jax.experiment.loggers.logger import HARMLESS
 from wgan_jax.files import read_file
 
@@ -71,9 +72,12 @@ def evaluate(args: list[str]) -> int:
     if member is None and config.sweep is not None:
         from wgan_jax.experiment.sweep_run import open_sweep
 
-        print(open_sweep(config, folder).write_table(folder))
+        sweep = open_sweep(config, folder)
+        warn_of_other_data(sweep.data, folder)
+        print(sweep.write_table(folder))
         return 0
     run = _open(folder, config, member)
+    warn_of_other_data(run.data, folder)
     if member is not None:
         from wgan_jax.experiment.sweep_run import write_member
 

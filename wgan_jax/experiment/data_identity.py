@@ -1,4 +1,4 @@
-"""Checks that a run resumes on the same data, and that all hosts have the same data."""
+"""Checks that a run goes on with the same data, and that all hosts have the same data."""
 
 from __future__ import annotations
 
@@ -42,6 +42,18 @@ def check_data(data: Dataset, workdir: Path, step: int) -> None:
     processes.run_on_all(lambda: _compare(ours, workdir, step) if processes.is_primary() else None)
 
 
+def warn_of_other_data(data: Dataset, workdir: Path) -> None:
+    """Log a warning if the data are not those that the run in a workdir began with."""
+    ours = None if data.size is None else data.fingerprint()
+    former = None if ours is None else _read(workdir / NAME)
+    if ours is not None and former is not None and former != ours:
+        logger.warning(
+            "warning: the data are not those that the run in %s began with (%s), so held-out data "
+            "may have been trained on; restore the former data to evaluate it on them",
+            *(workdir, _diff(former, ours)),
+        )
+
+
 def _compare(ours: dict[str, Any], workdir: Path, step: int) -> None:
     path = workdir / NAME
     former = _read(path) if step else None
@@ -62,7 +74,7 @@ def _read(path: Path) -> dict[str, Any] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as error:
-        logger.warning("%s cannot be read (%s), so it is rewritten", path, error)
+        logger.warning("%s cannot be read (%s), so the data are not compared", path, error)
         return None
     data = stored.get("data") if isinstance(stored, dict) else None
     return data if isinstance(data, dict) else None
