@@ -5,6 +5,7 @@ import errno
 import fcntl
 import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ import wgan_jax
 from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.cli import flags
+from wgan_jax.errors import UserError
 
 ROOT = Path(__file__).parents[1]
 SHORT = [
@@ -184,6 +186,24 @@ def test_a_torn_or_foreign_line_of_results_is_passed_over(line, tmp_path):
     path.write_bytes(line.encode("latin1") + b"\n")
     assert ResultCache(path, {})({"x": 3}, lambda x: x * x) == 9
     assert ResultCache(path, {})({"x": 3}, lambda x: 1 / 0) == 9
+
+
+def test_a_result_that_the_disk_refuses_is_told_with_its_file(tmp_path):
+    from wgan_jax.reproduce.journal import ResultCache
+
+    cache = ResultCache(tmp_path / "some.jsonl", {})
+    cache({"x": 1}, lambda x: x)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((tmp_path / "some.jsonl").stat().st_size + 9, hard))
+    try:
+        with pytest.raises(
+            UserError, match=r"some.jsonl cannot be written: File too large; earlier"
+        ):
+            cache({"x": 2}, lambda x: x)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resumed = ResultCache(tmp_path / "some.jsonl", {})
+    assert [resumed({"x": x}, lambda x: 3) for x in (1, 2)] == [1, 3]
 
 
 def test_a_half_written_result_does_not_spoil_the_next_one(tmp_path):

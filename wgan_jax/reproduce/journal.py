@@ -69,8 +69,14 @@ class ResultCache:
         record = {"entry": entry, "settings": self._settings, "result": result, **cost}
         self._computed.append(record)
         if self._path is not None:
-            with open_append(self._path) as file:
-                file.write(f"{self._separator}{json.dumps(record)}\n".encode())
+            try:
+                with open_append(self._path) as file:
+                    file.write(f"{self._separator}{json.dumps(record)}\n".encode())
+            except OSError as error:
+                raise UserError(
+                    f"{self._path} cannot be written: {error.strerror}; earlier results are kept, "
+                    f"and the same command resumes from them"
+                ) from error
             self._separator = ""
         return result
 
