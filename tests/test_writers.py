@@ -1,6 +1,7 @@
 """Output during a run: loggers, read back, and the terminal."""
 
 import dataclasses
+import errno
 import io
 import json
 import logging
@@ -258,6 +259,21 @@ def test_tensorboard_holds_scalars_pictures_texts_and_the_config(tmp_path):
     assert '"seed": 3' in texts[0]
     drawn = Image.open(io.BytesIO(values["samples"][1].image.encoded_image_string))
     np.testing.assert_array_equal(np.asarray(drawn), pixels[0])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of protobuf, in tensorboardX
+def test_tensorboard_raises_where_the_disk_is_full_and_does_not_wait(tmp_path, monkeypatch):
+    board = TensorBoard(tmp_path, 0, "run")
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        for step in range(10, 40):
+            with pytest.raises(OSError, match="No space left"):
+                board.write_scalars(step, {"critic/loss": -0.5})
+    board.close()
 
 
 def test_lines_come_now_and_then_where_there_is_no_terminal(monkeypatch, capsys):

@@ -3,37 +3,66 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+_SECONDS_BETWEEN_FLUSHES = 120.0
+
 
 class TensorBoard:
-    """A `Logger` that writes event files to `WORKDIR/tensorboard` with tensorboardX."""
+    """A `Logger` that writes event files to `WORKDIR/tensorboard` with tensorboardX.
+
+    It writes in the caller's thread. tensorboardX's `SummaryWriter` writes in a thread of its
+    own; after that fails, as on a full disk, its queue fills up and blocks the run for good.
+    """
 
     def __init__(self, workdir: Path, step: int, name: str):
-        """Appends to existing event files; events after `step` are purged."""
-        from tensorboardX import SummaryWriter
+        """Starts an event file; events after `step` in former ones are purged."""
+        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX.proto.event_pb2 import SessionLog
 
-        self._writer = SummaryWriter(str(workdir / "tensorboard"), purge_step=step + 1)
+        folder = workdir / "tensorboard"
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file, self._flushed = EventsWriter(str(folder / "events")), -math.inf
+        self._write(step + 1, session_log=SessionLog(status=SessionLog.START))
 
     def write_hparams(self, hparams: dict[str, Any]) -> None:
-        text = json.dumps(hparams, indent=2)
-        self._writer.add_text("config", "\n".join(f"    {line}" for line in text.splitlines()))
+        lines = json.dumps(hparams, indent=2).splitlines()
+        self.write_texts(0, {"config": "\n".join(f"    {line}" for line in lines)})
 
     def write_scalars(self, step: int, scalars: Mapping[str, float]) -> None:
+        from tensorboardX.summary import scalar
+
         for name, value in scalars.items():
-            self._writer.add_scalar(name, value, step)
+            self._write(step, summary=scalar(name, value))
+        self._flush_if_due()
 
     def write_images(self, step: int, images: Mapping[str, np.ndarray]) -> None:
+        from tensorboardX.summary import image
+
         for name, batch in images.items():
-            self._writer.add_images(name, batch, step, dataformats="NHWC")
+            self._write(step, summary=image(name, batch, dataformats="NHWC"))
 
     def write_texts(self, step: int, texts: Mapping[str, str]) -> None:
-        for name, text in texts.items():
-            self._writer.add_text(name, text, step)
+        from tensorboardX.summary import text
+
+        for name, content in texts.items():
+            self._write(step, summary=text(name, content))
 
     def close(self) -> None:
-        self._writer.close()
+        self._file.close()
+
+    def _write(self, step: int, **content: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._file.write_event(Event(wall_time=time.time(), step=step, **content))
+
+    def _flush_if_due(self) -> None:
+        if time.monotonic() - self._flushed > _SECONDS_BETWEEN_FLUSHES:
+            self._file.flush()
+            self._flushed = time.monotonic()
