@@ -67,6 +67,11 @@ class Broken(Recorder):
         raise RuntimeError("no space in the cloud")
 
 
+class Quitting(Recorder):
+    def write_scalars(self, step, scalars):
+        sys.exit("log in first")
+
+
 class Shut:
     def __init__(self, *about):
         raise RuntimeError("no account")
@@ -87,7 +92,7 @@ def run(tmp_path_factory):
     handler = logging.Handler()
     handler.emit = lambda record: told.append(record.getMessage())
     logging.getLogger("wgan_jax").addHandler(handler)
-    log = f"{HERE}Recorder,{HERE}Broken,wandb"
+    log = f"{HERE}Recorder,{HERE}Broken,{HERE}Quitting,wandb"
     config = dataclasses.replace(SMALL, log=log, evaluate_every=6)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Recorder, "opened", [])
@@ -133,12 +138,15 @@ def test_a_logger_of_ones_own_takes_all_that_a_run_tells(run):
 
 
 def test_a_logger_that_fails_is_told_of_once_and_the_run_goes_on(run):
-    broken = [log for log in run.logs if type(log) is Broken]
-    assert len(broken) == 2
+    broken = [log for log in run.logs if type(log) in (Broken, Quitting)]
+    assert len(broken) == 4
     after = {call[0] for log in broken for call in log.calls} - {"write_hparams", "write_texts"}
     assert not after
-    told = "Broken failed and is disabled: no space in the cloud"
-    assert run.told.count(told) == 2  # once in each process
+    for told in (
+        "Broken failed and is disabled: no space in the cloud",
+        "Quitting failed and is disabled: log in first",
+    ):
+        assert run.told.count(told) == 2  # once in each process
 
 
 def test_weights_and_biases_goes_on_with_its_run_and_needs_no_network(run):

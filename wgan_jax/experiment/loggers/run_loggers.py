@@ -23,6 +23,7 @@ from wgan_jax.experiment.workdir import require_plain
 logger = logging.getLogger(__name__)
 
 MOST_MEMBERS = 32  # members that are logged as separate runs
+_FAILURES = (Exception, SystemExit)  # of loggers, some of which quit
 
 
 def find_loggers(config: Config) -> dict[str, Callable[[Path, int, str], Logger]]:
@@ -65,7 +66,7 @@ class RunLoggers:
         for path, kind in find_loggers(config).items():
             try:
                 opened.append(kind(folder, step, name))
-            except Exception as error:
+            except _FAILURES as error:
                 raise UserError(f"--log {path} cannot be opened: {one_line(error)}") from error
         self._call(member, lambda each: each.write_hparams(to_dict(config)))
 
@@ -100,7 +101,7 @@ class RunLoggers:
         for each in list(self._all[member]):
             try:
                 call(each)
-            except Exception as error:
+            except _FAILURES as error:
                 self._all[member].remove(each)
                 kind = type(each).__name__
                 logger.warning("%s failed and is disabled: %s", kind, one_line(error))
@@ -114,7 +115,7 @@ def log_evaluation(names: Iterable[str], workdir: Path, line: dict[str, Any]) ->
             each = find_logger(name)(workdir, step, workdir.resolve().name)
             each.write_scalars(step, finite(line))
             each.close()
-        except Exception as error:
+        except _FAILURES as error:
             logger.warning("%s did not log the evaluation: %s", name, one_line(error))
 
 
