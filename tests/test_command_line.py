@@ -157,6 +157,22 @@ def test_errors_of_flags_have_no_rules_or_frames(args, capsys):
     assert not re.search("---|[─│╭╮╰╯]|; *;|error: ;", said)
 
 
+@pytest.mark.parametrize("value", ["b1 1", "b1 -1", "b2 1", "b2 -0.1", "b2 nan", "eps -1e-8"])
+def test_settings_that_turn_adam_into_nan_or_around_are_refused(value, capsys):
+    name, number = value.split()
+    flag = f"--critic-optimizer.{name}"
+    said = refused(capsys, cli.train, ["--critic-optimizer", "adam", flag, number, "--dry-run"])
+    assert f"{name} must " in said
+
+
+def test_momentum_may_be_negative_but_not_grow(capsys):
+    from wgan_jax.transforms.optimizers import SGD, Adam
+
+    assert (SGD(momentum=-0.5).momentum, Adam(b1=-0.5).b1) == (-0.5, -0.5)
+    args = ["--critic-optimizer", "sgd", "--critic-optimizer.momentum", "1", "--dry-run"]
+    assert "momentum must be in (-1, 1), got 1.0" in refused(capsys, cli.train, args)
+
+
 def test_an_unknown_figure_is_answered_with_the_figures_once(tmp_path, capsys):
     said = refused(capsys, main, ["reproduce", "nope", "--out", tmp_path / "out"])
     assert said.count("gp_fig1a") == 1

@@ -143,6 +143,14 @@ class Adam(Optimizer):
     """Constant added under the root; must be positive if the update is differentiated, as in
     unrolling."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_decay("b1", self.b1, least=-1)
+        _require_decay("b2", self.b2)
+        for name, value in (("eps", self.eps), ("eps_root", self.eps_root)):
+            if isinstance(value, int | float) and not value >= 0:
+                raise ValueError(f"{name} must not be negative, got {value}")
+
     def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         rate = self.schedule(updates_per_iteration)
         return optax.adam(rate, b1=self.b1, b2=self.b2, eps=self.eps, eps_root=self.eps_root)
@@ -164,6 +172,18 @@ class SGD(Optimizer):
     nesterov: bool = False
     """Use Nesterov's momentum, which looks ahead."""
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _require_decay("momentum", self.momentum, least=-1)
+
     def build(self, updates_per_iteration: int = 1) -> optax.GradientTransformation:
         rate = self.schedule(updates_per_iteration)
         return optax.sgd(rate, momentum=self.momentum or None, nesterov=self.nesterov)
+
+
+def _require_decay(name: str, decay: float, least: int = 0) -> None:
+    """Refuse the decay of a moment that does not forget; -1 allows negative momentum."""
+    is_number = isinstance(decay, int | float)  # a traced one has no value
+    if is_number and not (least <= decay < 1 and decay != -1):
+        bounds = "(-1, 1)" if least else "[0, 1)"
+        raise ValueError(f"{name} must be in {bounds}, got {decay}")
