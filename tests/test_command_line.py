@@ -173,6 +173,11 @@ def test_momentum_may_be_negative_but_not_grow(capsys):
     assert "momentum must be in (-1, 1), got 1.0" in refused(capsys, cli.train, args)
 
 
+def test_an_unknown_kind_is_answered_with_the_flag_of_the_help(capsys):
+    said = refused(capsys, cli.train, ["--critic-optimizer", "none", "--dry-run"])
+    assert "--critic-optimizer none is unknown" in said
+
+
 def test_an_unknown_figure_is_answered_with_the_figures_once(tmp_path, capsys):
     said = refused(capsys, main, ["reproduce", "nope", "--out", tmp_path / "out"])
     assert said.count("gp_fig1a") == 1

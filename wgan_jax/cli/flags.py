@@ -197,7 +197,8 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
         plain = {_plain(kind): kind for kind in offered}
         name = FORMER_NAMES.get(name, name)
         if _plain(name) not in plain:
-            raise UserError(f"--{field} {name} is unknown; {suggest(name, list(offered))}")
+            flag = field.replace("_", "-")
+            raise UserError(f"--{flag} {name} is unknown; {suggest(name, list(offered))}")
         node = offered[plain[_plain(name)]]
         replacement: dict[str, Any] = {field: node() if node else None}
         try:
