@@ -4,6 +4,7 @@ import collections
 import gc
 import hashlib
 import json
+import os
 import tempfile
 import threading
 from pathlib import Path
@@ -77,6 +78,13 @@ def test_any_tree_of_arrays_comes_back(tree):
         step, found = checkpoints.restore(jax.eval_shape(lambda: tree))
     assert step == 3
     assert_same(found, tree)
+
+
+def test_a_system_without_posix_fallocate_saves_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.delattr(os, "posix_fallocate", raising=False)  # as on macOS
+    state = {"a": jnp.ones(2)}
+    Checkpoints(tmp_path / "c").save(1, state)
+    assert_same(Checkpoints(tmp_path / "c").restore(state)[1], state)
 
 
 def linen_state():

@@ -203,12 +203,13 @@ class Checkpoints:
 
 
 def _preallocate(folder: Path, size: int) -> None:
-    """Raise OSError unless the disk has room for `size` bytes.
+    """Raise OSError unless the disk has room for `size` bytes, on systems that can reserve it.
 
     Orbax would notice a full disk amid many writes, and its threads would keep logging errors.
     """
-    with tempfile.TemporaryFile(dir=folder) as file:
-        os.posix_fallocate(file.fileno(), 0, size)
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, size)
 
 
 def _write(part: Path, state: PyTree, arrays: list[np.ndarray]) -> None:
