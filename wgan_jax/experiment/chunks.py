@@ -51,13 +51,13 @@ def duration(seconds: float) -> str:
     """Formats a time in a readable unit.
 
     Example:
-      >>> [duration(s) for s in (0.0123, 42.0, 5_400.0, 400_000.0, float("inf"))]
-      ['12.3 ms', '42.0 s', '1 h 30 min', '4 d 15 h', 'unknown']
+      >>> [duration(s) for s in (0.0123, 0.9999, 42.0, 5_400.0, 4e5, float("inf"))]
+      ['12.3 ms', '1.0 s', '42.0 s', '1 h 30 min', '4 d 15 h', 'unknown']
     """
     if not math.isfinite(seconds):
         return "unknown"
     if seconds < 60:
-        return f"{seconds:.1f} s" if seconds >= 1 else f"{1_000 * seconds:.3g} ms"
+        return f"{seconds:.1f} s" if seconds >= 0.9995 else f"{1_000 * seconds:.3g} ms"
     minutes = round(seconds / 60)
     if minutes < 60:
         return f"{minutes} min"
