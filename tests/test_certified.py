@@ -113,6 +113,8 @@ def test_training_ends_at_the_plateau_of_w1_and_stays_there(tmp_path, capsys):
     assert steps == [5, 10, 15, 20, 25, 30]
     assert (tmp_path / "samples/30.png").exists()
     assert "step               30" in capsys.readouterr().out
+    page = (tmp_path / "report.html").read_text()
+    assert "30 of 100 generator iterations, done: W1 has reached its plateau." in page
     before = (tmp_path / "metrics.jsonl").read_text()
     assert cli.run_command(cli.train, args) == 0
     assert (tmp_path / "metrics.jsonl").read_text() == before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from wgan_jax.experiment.evaluation.plateau import is_plateau
 from wgan_jax.experiment.report.axis import number
 from wgan_jax.experiment.report.contents import RunArtifacts, evaluations, flat
 from wgan_jax.experiment.report.markup import Markup, tag
@@ -19,7 +20,10 @@ def title(contents: RunArtifacts) -> str:
 def overview(contents: RunArtifacts) -> Markup:
     done, steps = _progress(contents)
     progress = f"{done:,} of {steps:,} generator iterations" if steps else f"{done:,} iterations"
+    w1 = [line["w1/value"] for line in contents.lines if "w1/value" in line]
     state = "done" if done >= steps else "not finished"
+    if contents.config.get("stop_when") == "plateau" and is_plateau(w1):
+        state = "done: W1 has reached its plateau"
     several = contents.lines[-1].get("members", 0) if contents.lines else 0
     means = f" {several:,.0f} runs side by side: the curves show their means." if several else ""
     when = datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC")
