@@ -85,7 +85,7 @@ def _train(args: list[str]) -> int:
     folder = Path(workdir) if workdir else Path("runs") / f"{name}-{config_hash(config)}"
     if mirror is not None:
         folder = mirror.folder
-        processes.run_on_all(lambda: mirror.pull() if processes.is_primary() else None)
+        processes.run_on_primary(mirror.pull)
     push = mirror.push if mirror else lambda: None
     try:
         with catch_signals():

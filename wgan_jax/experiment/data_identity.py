@@ -39,7 +39,7 @@ def check_data(data: Dataset, workdir: Path, step: int) -> None:
     if ours is None:
         return
     processes.assert_same_on_all(ours, lambda first, other: f"its data ({_diff(first, other)})")
-    processes.run_on_all(lambda: _compare(ours, workdir, step) if processes.is_primary() else None)
+    processes.run_on_primary(lambda: _compare(ours, workdir, step))
 
 
 def warn_of_other_data(data: Dataset, workdir: Path) -> None:

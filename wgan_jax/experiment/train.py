@@ -58,7 +58,7 @@ def train(
       Stopped: a signal arrived; everything is saved.
     """
     sharding = make_sharding(config, devices)
-    processes.run_on_all(lambda: find_loggers(config) if processes.is_primary() else {})
+    processes.run_on_primary(lambda: find_loggers(config))
     with _owned_workdir(workdir, config), catch_signals() as signals:
         # While opening, hosts wait for each other, so none of them may exit early.
         with obey_at_once() if jax.process_count() == 1 else contextlib.nullcontext():
@@ -112,7 +112,7 @@ def train(
                 if stop or done or due(config.checkpoint_every):
                     gathered = sharding.gather(state)
                     writer.sync()
-                    processes.run_on_all(partial(_save, checkpoints, step, gathered, on_save))
+                    processes.run_on_primary(partial(_save, checkpoints, step, gathered, on_save))
                 if done or (due(config.sample_every) and not stop):
                     writer.write_samples(sharding.gather(state), step)
                 writer.update_report(last=bool(stop) or done)
@@ -132,11 +132,10 @@ def _owned_workdir(workdir: Path, config: Config) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
 
         def reserve() -> None:
-            if processes.is_primary():
-                stack.enter_context(lock_workdir(workdir))
-                reserve_workdir(workdir, config)
+            stack.enter_context(lock_workdir(workdir))
+            reserve_workdir(workdir, config)
 
-        processes.run_on_all(reserve)
+        processes.run_on_primary(reserve)
         yield
 
 
@@ -155,6 +154,5 @@ def _has_settled(config: Config, writer: RunWriter | NoopWriter) -> bool:
 def _save(
     checkpoints: Checkpoints, step: int, state: GANState, on_save: Callable[[], None]
 ) -> None:
-    if processes.is_primary():
-        checkpoints.save(step, state)
-        on_save()
+    checkpoints.save(step, state)
+    on_save()

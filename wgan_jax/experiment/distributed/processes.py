@@ -214,6 +214,15 @@ def run_on_all(work: Callable[[], T]) -> T:
     return result  # type: ignore[return-value]
 
 
+def run_on_primary(work: Callable[[], T]) -> T | None:
+    """Does the work on the primary process; if it fails, all raise its error.
+
+    Returns:
+      The result on the primary process, None on the others.
+    """
+    return run_on_all(lambda: work() if is_primary() else None)
+
+
 def assert_same_on_all(value: dict[str, Any], difference: Callable[[Any, Any], str]) -> None:
     """Raises on all processes if their values differ.
 
@@ -242,7 +251,7 @@ def broadcast_from_primary(work: Callable[[], PyTree | None], like: PyTree) -> P
     """
     if jax.process_count() == 1:
         return work()
-    result = run_on_all(lambda: work() if is_primary() else None)
+    result = run_on_primary(work)
     if not all_gather(result is not None)[0]:
         return None
     if result is None:
