@@ -1,6 +1,7 @@
 """An evaluation measures one generator, on data that it names, with separate keys."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import re
@@ -224,7 +225,7 @@ def test_sorted_samples_are_compared_as_wholes():
     nothing = Player({}, {}, ())
     state = GANState(Step(np.int32(0), np.int32(0)), jax.random.key(0), nothing, nothing)
     gan = GAN(None, None, None, None, lambda state, key, n: balanced(key, n))
-    features = points_features((2,))._replace(batch=500)
+    features = dataclasses.replace(points_features((2,)), batch=500)
     found = feature_metrics(gan, state, balanced, features, names=("frechet",), points=750)
     assert found["frechet/points"] < 0.01
     assert found["frechet/points/floor"] < 0.01

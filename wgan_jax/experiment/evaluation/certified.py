@@ -17,7 +17,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset, Units
 from wgan_jax.estimate import estimate_w1
 from wgan_jax.experiment.evaluation.classes import FEWEST_ROWS, w1_by_class
-from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
+from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import (
     Generated,
     Unlabelled,
@@ -168,9 +168,8 @@ def _estimate(
     if final:
         draws = (_MORE_DRAWS if callable(p) else 1) * effort.held_out
         effort = effort._replace(held_out=draws, cones=_MORE_CONES * effort.cones)
-    space = None if features is None else NamedFeatures(features)
     w1 = estimate_w1(
-        p, q, key=key, features=space, confidence=CONFIDENCE, progress=False, **effort._asdict()
+        p, q, key=key, features=features, confidence=CONFIDENCE, progress=False, **effort._asdict()
     )
     return {
         "w1/value": w1.value,

@@ -11,7 +11,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
-from wgan_jax.experiment.evaluation.features import Features, NamedFeatures
+from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, examples_of, generate
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
@@ -141,12 +141,11 @@ def compare(
     """
     each = 1 - (1 - confidence) / len(candidates)
     scale = 1.0 if features is not None else reference.scale
-    space = None if features is None else NamedFeatures(features)
     rows = []
     for candidate, subkey in zip(candidates, jax.random.split(key, len(candidates)), strict=True):
         p, q = candidate.source, reference.source
         try:
-            estimate = estimate_w1(p, q, key=subkey, confidence=each, features=space, **options)
+            estimate = estimate_w1(p, q, key=subkey, confidence=each, features=features, **options)
         except ValueError as error:
             names = f"p is {candidate.name}, q is {reference.title}"
             raise ValueError(f"{error} ({names})") from error

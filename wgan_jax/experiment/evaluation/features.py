@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax
 import jax
@@ -31,8 +32,9 @@ _SCALE = "features/scale"
 _BATCH, _EPOCHS, _LEAST_STEPS, _RATE = 128, 4, 800, 2e-3
 
 
-class Features(NamedTuple):
-    """Feature extractor.
+@dataclasses.dataclass(frozen=True, eq=False)
+class Features:
+    """Feature extractor; as a function with a name, also the `features` of `estimate_w1`.
 
     Attributes:
       name: part of the name of each metric computed on the features.
@@ -56,15 +58,8 @@ class Features(NamedTuple):
         """Whether it is a network on images, rather than the identity on points."""
         return self.image is None or len(self.image) == 3
 
-
-class NamedFeatures:
-    """Features as a function with a name, as `estimate_w1` expects."""
-
-    def __init__(self, features: Features):
-        self.name, self._apply = features.name, features.apply
-
     def __call__(self, x: Array) -> Array:
-        return self._apply(x)
+        return self.apply(x)
 
 
 def open_features(

@@ -30,6 +30,7 @@ Keys:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any, NamedTuple
 
 import jax
@@ -100,7 +101,8 @@ def memorization(
         m = min(n, unseen.size or n)
         queries.append(examples_of(next(unseen.draws(on_held_out, m, 1))))
     if judge is None:
-        judge = points_features(shape)._replace(name="pixels" if len(shape) == 3 else "points")
+        name = "pixels" if len(shape) == 3 else "points"
+        judge = dataclasses.replace(points_features(shape), name=name)
     block = min(most, _ROWS)
     nearest = _search(data, on_training, block, queries, judge)
     result: dict[str, Any] = {"memorization/training": size}
@@ -212,7 +214,7 @@ def _search(
     """
     size = data.size or 0
     block = min(size, block, max(1, (2**32 - 1) // size))  # a limit of epochs in order
-    extract = make_extractor(judge._replace(classify=None))
+    extract = make_extractor(dataclasses.replace(judge, classify=None))
     features, nearest = np.empty(0), _Nearest(size, 0, 0, np.empty(0))
     for i, batch in enumerate(data.draws(key, block, -(-size // block))):
         left = size - i * block  # the last block runs into the next epoch
