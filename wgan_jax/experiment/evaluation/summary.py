@@ -59,7 +59,7 @@ def summarize(result: Mapping[str, Any]) -> str:
     elif "w1/training" in result:
         lines.append(("bounds on W1", "none: no data are held out from training"))
     lines += _classes(result, unit)
-    for features in _spaces(result):
+    for features in _below(f"{BOUNDS[0]}/", result):
         words = f"{certified(result, features)}{_data_against_data(result, features)}"
         lines.append((f"W1 on {features}", words))
     if verdict := memorization(result):
@@ -100,12 +100,14 @@ def memorization(result: Mapping[str, Any]) -> list[str]:
       nearer than 99% of the held-out data: 1.2% of samples (1.0% expected, p = 0.31)
       nearest to a held-out example: 10.7% of samples (10.0% expected, z +0.6)
     """
-    names = [name for name in result if name.startswith("data_copying/") and metric_of(name)]
-    if not names:
+    spaces = _below("data_copying/", result)
+    if not spaces:
         reason = result.get("memorization")
         return [f"no statistic: {reason}"] if isinstance(reason, str) else []
-    nearer, features = names[-1], names[-1].partition("/")[2]
-    near, member = f"near_copies/{features}", f"membership/{features}"
+    features = spaces[-1]
+    nearer, near, member = (
+        f"{name}/{features}" for name in ("data_copying", "near_copies", "membership")
+    )
     expected = result[f"{near}/expected"]
     samples = f"{int(result[f'{member}/points']):,} samples"
     held_out, training = (f"{int(result[f'memorization/{k}']):,}" for k in ("held_out", "training"))
@@ -150,10 +152,10 @@ def _data_against_data(result: Mapping[str, Any], features: str = "") -> str:
     return f"; data against data {value} (0 to {upper})"
 
 
-def _spaces(result: Mapping[str, Any]) -> list[str]:
-    """Return the names of the features that W1 is measured on."""
-    head = f"{BOUNDS[0]}/"
-    return [name.removeprefix(head) for name in result if name.startswith(head) and metric_of(name)]
+def _below(prefix: str, result: Mapping[str, Any]) -> list[str]:
+    """Return the columns, classes or features of the metrics whose keys start with a prefix."""
+    names = [name for name in result if name.startswith(prefix) and metric_of(name)]
+    return [name.removeprefix(prefix) for name in names]
 
 
 def _critic(result: Mapping[str, Any]) -> str:
@@ -186,36 +188,37 @@ def _unit(result: Mapping[str, Any]) -> str:
 
 def _columns(result: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Format W1 of each column in its own unit, next to that of data against data."""
-    names = [name for name in result if name.startswith(COLUMN) and metric_of(name)]
-    if not names:
+    columns = _below(COLUMN, result)
+    if not columns:
         return []
-    bounded = f"{names[0]}/lower" in result
+    bounded = f"{COLUMN}{columns[0]}/lower" in result
     kind = "held-out data" if bounded else str(result.get("data", "data"))
     n = f"{int(result['columns/points']):,}"
     lines = [("W1 by column", f"in each column's unit: {n} samples against {n} of the {kind}")]
-    for name in names:
-        bounds = ""
+    for column in columns:
+        name, bounds = f"{COLUMN}{column}", ""
         if bounded:
             bounds = (
                 f", bounds {result[f'{name}/lower']:.4g} to {result[f'{name}/upper']:.4g} (95%)"
             )
         floor = f"data against data {result[f'{name}/floor']:.4g}"
-        title = " ".join(name.removeprefix(COLUMN).split())  # names may span several lines
+        title = " ".join(column.split())  # names may span several lines
         lines.append((f"  {title}", f"{result[name]:.4g}  ({floor}{bounds})"))
     return lines
 
 
 def _classes(result: Mapping[str, Any], unit: str) -> list[tuple[str, str]]:
     """Format W1 within each class, with its bounds."""
-    names = [name for name in result if name.startswith(CLASS) and metric_of(name)]
+    classes = _below(CLASS, result)
     where = f", in{unit} units" if unit else ""
     lines = [("W1 by class", f"samples of a class against held-out data of it{where}")]
-    for name in names:
+    for each in classes:
+        name = f"{CLASS}{each}"
         bounds = f"{result[f'{name}/lower']:.3g} to {result[f'{name}/upper']:.3g}, 95%"
         n = f"{int(result[f'{name}/points']):,} of each"
-        title = " ".join(name.removeprefix(CLASS).split())  # names may span several lines
+        title = " ".join(each.split())
         lines.append((f"  {title}", f"{result[name]:.3g} ({bounds}; {n})"))
-    return lines if names else []
+    return lines if classes else []
 
 
 def format_value(name: str, result: Mapping[str, Any]) -> str:
