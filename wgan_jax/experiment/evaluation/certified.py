@@ -19,10 +19,10 @@ from wgan_jax.estimate import estimate_w1
 from wgan_jax.experiment.evaluation.classes import FEWEST_ROWS, w1_by_class
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import (
-    Generated,
     Unlabelled,
     examples_of,
     generate,
+    generated,
     sample_shape,
 )
 from wgan_jax.experiment.evaluation.units import CONFIDENCE, in_units
@@ -101,7 +101,7 @@ class CertifiedW1:
         real: Any
         rows = fakes = None
         if unseen.size is None:
-            fake, real = Generated(state, self._gan), Unlabelled(unseen)
+            fake, real = generated(self._gan, state), Unlabelled(unseen)
         else:
             rows = self._rows_of(unseen, state.key)
             real = examples_of(rows)[:num]

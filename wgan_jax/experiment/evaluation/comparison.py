@@ -12,7 +12,7 @@ import numpy as np
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
 from wgan_jax.experiment.evaluation.features import Features
-from wgan_jax.experiment.evaluation.samples import Generated, Unlabelled, examples_of, generate
+from wgan_jax.experiment.evaluation.samples import Unlabelled, examples_of, generate, generated
 from wgan_jax.experiment.run import Run
 from wgan_jax.experiment.sampling.read_samples import as_written
 from wgan_jax.transforms.ema import with_ema
@@ -71,7 +71,7 @@ class Candidate(NamedTuple):
         """
         state = with_ema(run.state)
         if callable(reference.source):
-            return cls(name, Generated(state, run.gan), run.step)
+            return cls(name, generated(run.gan, state), run.step)
         samples = examples_of(generate(run.gan, state, key, len(reference.source)))
         written = as_written(samples, run.config.dataset, run.data)
         return cls(name, written, run.step)

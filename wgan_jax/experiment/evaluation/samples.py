@@ -26,18 +26,6 @@ _BLOCK_VALUES = 2**22  # generated at once
 
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True, eq=False)
-class Generated:
-    """Sampler of a generator's examples, without their labels or conditions."""
-
-    state: GANState
-    gan: GAN = dataclasses.field(metadata={"static": True})
-
-    def __call__(self, key: Array, n: int) -> Array:
-        return jax.tree.leaves(self.gan.generate(self.state, key, n))[0]
-
-
-@jax.tree_util.register_dataclass
-@dataclasses.dataclass(frozen=True, eq=False)
 class Unlabelled:
     """Sampler of the examples of a sampler of pairs, without their labels or conditions."""
 
@@ -45,6 +33,11 @@ class Unlabelled:
 
     def __call__(self, key: Array, n: int) -> Array:
         return jax.tree.leaves(self.sampler(key, n))[0]
+
+
+def generated(gan: GAN, state: GANState) -> Unlabelled:
+    """Return a sampler of a generator's examples, without their labels or conditions."""
+    return Unlabelled(jax.tree_util.Partial(gan.generate, state))
 
 
 def weights_of(state: GANState) -> str:
