@@ -30,7 +30,7 @@ from wgan_jax.files import atomic_write
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.transforms.ema import with_ema
-from wgan_jax.types import Array, GANState, from_linen
+from wgan_jax.types import Array, GANState, PyTree, from_linen
 from wgan_jax.vae import EvidenceBound
 
 _GRID, _POINTS = 64, 2_000
@@ -117,11 +117,8 @@ class Run:
         shape = sample_shape(self.data)
         if len(shape) != 3 or path.exists():
             return
-        key = derive_key(jax.random.key(self.config.seed), Purpose.SAMPLES)
-        count = min(_GRID, self.data.size or _GRID)
-        real = next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1))
         with atomic_write(path) as file:
-            plots.image_grid(examples_of(real), file)
+            plots.image_grid(examples_of(reals(self.config, self.data, _GRID)), file)
 
     def draw_samples(self, state: GANState, step: int, file: BinaryIO) -> None:
         """Writes a picture of samples from fixed noise: images, points in the plane or columns."""
@@ -135,8 +132,7 @@ class Run:
         if len(shape) == 3:
             plots.image_grid(fake, file)
             return
-        count = min(count, self.data.size or count)
-        real = points(next(self.data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1)))
+        real = points(reals(self.config, self.data, count))
         if shape == (2,):
             critic = None if conditions else self._critic_scores(state)
             plots.plane(real, fake, critic, step, file)
@@ -152,6 +148,13 @@ class Run:
             return None
         critic, (params, stats, _) = from_linen(with_fast_dtype(self.config.critic)), state.critic
         return lambda x: critic.apply(params, stats, x, train=False)[0]
+
+
+def reals(config: Config, data: Dataset, most: int) -> PyTree:
+    """Returns the real samples that pictures of a run show: at most `most`, always the same."""
+    key = derive_key(jax.random.key(config.seed), Purpose.SAMPLES)
+    n = min(most, data.size or most)
+    return next(data.draws(derive_key(key, Purpose.CRITIC_DATA), n, 1))
 
 
 def draw_columns(

@@ -24,7 +24,7 @@ from wgan_jax.experiment.evaluation.samples import (
 )
 from wgan_jax.experiment.evaluation.transport import modes
 from wgan_jax.experiment.evaluation.units import in_units
-from wgan_jax.experiment.run import draw_columns
+from wgan_jax.experiment.run import draw_columns, reals
 from wgan_jax.experiment.sweep import grid, varied_hyperparameters
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
@@ -119,9 +119,7 @@ def samples(
     if len(shape) == 3:
         plots.image_grid(np.concatenate(fakes), file, columns=_SAMPLES)
         return
-    key = derive_key(jax.random.key(config.seed), Purpose.SAMPLES)
-    count = min(count, data.size or count)
-    real = points(next(data.draws(derive_key(key, Purpose.CRITIC_DATA), count, 1)))
+    real = points(reals(config, data, count))
     if shape == (2,):
         _panels(real, fakes, varied_hyperparameters(config), step, file)
     else:
