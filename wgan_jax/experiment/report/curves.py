@@ -68,8 +68,6 @@ def _exact(evaluated: Lines, held_out: bool) -> Markup | None:
 
 def _note(evaluated: Lines, exact: str, held_out: bool) -> str:
     """A note on the samples behind exact W1, and on what it does not show."""
-    if not any(exact in line for line in evaluated):
-        return ""
     size = "w1/minibatch/points" if exact == "w1/minibatch" else "points"
     sizes = [line[size] for line in evaluated if size in line]
     n = f" {sizes[-1]:,.0f}" if sizes else ""
