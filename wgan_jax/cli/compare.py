@@ -146,9 +146,9 @@ def _same_data(runs: dict[str, Run]) -> DatasetConfig:
     """
     (first, run), *others = runs.items()
     for name, other in others:
-        theirs, ours = to_dict(other.config.dataset), to_dict(run.config.dataset)
-        differ = set(diff(ours, theirs)) - _IGNORED
-        if not differ and not set(diff(ours, theirs)) and run.data.size is not None:
+        changed = set(diff(*(to_dict(each.config.dataset) for each in (run, other))))
+        differ = changed - _IGNORED
+        if not changed:
             differ = {"content"} if run.data.fingerprint() != other.data.fingerprint() else set()
         if differ:
             titles = f"{run.config.dataset.title} and {other.config.dataset.title}"
