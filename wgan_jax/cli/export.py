@@ -25,7 +25,7 @@ def export(args: list[str]) -> int:
     out, args = flags.path_option(args, "out")
     member, args = int_option(args, "member")
     weights, args = flags.option(args, "weights")
-    force, args = "--force" in args, [word for word in args if word != "--force"]
+    force, args = flags.switch(args, "force")
     folder = workdir("export", args)
     from wgan_jax.experiment.sampling.export import export_generator
     from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import parse_nonnegative_int, require_writable
+from wgan_jax.cli.common import int_option, require_writable
 from wgan_jax.errors import UserError
 
 _CHANNELS = {"mnist": 1, "fashion_mnist": 1, "cifar10": 3}
@@ -29,9 +29,9 @@ def features(args: list[str]) -> int:
 
     out, args = flags.path_option(args, "out")
     data_dir, args = flags.path_option(args, "data-dir")
-    size, args = flags.option(args, "image-size")
-    channels, args = flags.option(args, "channels")
-    force, args = "--force" in args, [word for word in args if word != "--force"]
+    size, args = int_option(args, "image-size", 4)
+    channels, args = int_option(args, "channels", 1)
+    force, args = flags.switch(args, "force")
     if len(args) != 1 or args[0].startswith("-"):
         raise UserError("features takes one data set: digits, fashion_mnist or another from TFDS")
     if out is None:
@@ -46,16 +46,13 @@ def features(args: list[str]) -> int:
     return 0
 
 
-def _dataset(name: str, data_dir: str | None, size: str | None, channels: str | None) -> Any:
+def _dataset(name: str, data_dir: str | None, size: int | None, channels: int | None) -> Any:
     from wgan_jax.data.images import TFDS, Digits
 
     if name == "digits":
         return Digits(labels=True)
-    count = _CHANNELS.get(name, 3)
-    if channels is not None:
-        count = parse_nonnegative_int("channels", channels, 1)
-    side = 32 if size is None else parse_nonnegative_int("image-size", size, 4)
+    size, channels = size or 32, channels or _CHANNELS.get(name, 3)
     try:
-        return TFDS(name=name, image_size=side, channels=count, labels=True, data_dir=data_dir)
+        return TFDS(name=name, image_size=size, channels=channels, labels=True, data_dir=data_dir)
     except ValueError as error:
         raise UserError(str(error)) from error

@@ -157,6 +157,11 @@ def repeated_option(args: list[str], name: str) -> tuple[list[str], list[str]]:
     return values, rest
 
 
+def switch(args: list[str], name: str) -> tuple[bool, list[str]]:
+    """Return whether `--name` is given, and the other args."""
+    return f"--{name}" in args, [word for word in args if word != f"--{name}"]
+
+
 def path_option(args: list[str], name: str) -> tuple[str | None, list[str]]:
     """Like `option`, for a path or URL: expand `~` and refuse an empty value.
 

@@ -45,7 +45,7 @@ def sample(args: list[str]) -> int:
     out, args = flags.path_option(args, "out")
     frames, args = int_option(args, "interpolate", 2)
     member, args = int_option(args, "member")
-    force, args = "--force" in args, [word for word in args if word != "--force"]
+    force, args = flags.switch(args, "force")
     label, args = flags.option(args, "label")
     spec, args = _spec(args, num=64 if frames is None else _INTERPOLATIONS)
     folder = workdir("sample", args)
@@ -91,8 +91,10 @@ def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
 
 def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
     """Return the class given by name, or else by number, unless names are numbers themselves."""
-    if text is None or text in names:
-        return None if text is None else names.index(text)
+    if text is None:
+        return None
+    if text in names:
+        return names.index(text)
     if names and not (text.isdecimal() and not any(map(_is_number, names))):
         raise UserError(f"there is no class {text[:60]!r}; {suggest(text, list(names))}")
     return parse_nonnegative_int("label", text)

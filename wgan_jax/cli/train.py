@@ -10,7 +10,7 @@ from typing import Any
 import jax
 
 from wgan_jax.cli import flags
-from wgan_jax.cli.common import int_option, parse_nonnegative_int, require_local_data
+from wgan_jax.cli.common import int_option, require_local_data
 from wgan_jax.data.remote import is_remote
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import fit_to_data
@@ -56,8 +56,8 @@ def train(args: list[str]) -> int:
 
 def _train(args: list[str]) -> int:
     workdir, args = flags.path_option(args, "workdir")
-    devices, args = flags.option(args, "devices")
-    dry, args = "--dry-run" in args, [word for word in args if word != "--dry-run"]
+    devices, args = int_option(args, "devices", 1)
+    dry, args = flags.switch(args, "dry-run")
     name, config = processes.run_on_all(lambda: _config(args))
     if config.sweep is not None and devices is None:
         share_cores(len(members(config)))
@@ -65,32 +65,30 @@ def _train(args: list[str]) -> int:
     processes.assert_same_on_all(
         to_dict(config), lambda ours, theirs: ", ".join(diff(ours, theirs))
     )
-    count = None if devices is None else parse_nonnegative_int("devices", devices, 1)
     from wgan_jax.experiment import train as loop
     from wgan_jax.experiment.report.reporter import write_report
     from wgan_jax.experiment.sweep_run import SweepRun
 
-    if config.sweep is not None and (jax.process_count() > 1 or is_remote(workdir or "")):
+    where = workdir or f"runs/{name}-{config_hash(config)}"
+    if config.sweep is not None and (jax.process_count() > 1 or is_remote(where)):
         raise UserError("a sweep trains on one host, in a local folder")
     if dry:
         from wgan_jax.experiment.dry_run import describe_run
 
-        where = workdir or f"runs/{name}-{config_hash(config)}"
         try:
-            print(processes.run_on_all(lambda: describe_run(config, where, count)))
+            print(processes.run_on_all(lambda: describe_run(config, where, devices)))
         except ValueError as error:
             raise UserError(str(error)) from error
         return 0
-    mirror = Mirror(workdir) if workdir is not None and is_remote(workdir) else None
-    folder = Path(workdir) if workdir else Path("runs") / f"{name}-{config_hash(config)}"
+    mirror = Mirror(where) if is_remote(where) else None
+    folder = mirror.folder if mirror else Path(where)
     if mirror is not None:
-        folder = mirror.folder
         processes.run_on_primary(mirror.pull)
     push = mirror.push if mirror else lambda: None
     try:
         with catch_signals():
             try:
-                run = loop.train(config, folder, devices=count, on_save=push)
+                run = loop.train(config, folder, devices=devices, on_save=push)
             except Stopped as stop:
                 print(stop, file=sys.stderr, flush=True)
                 return stop.exit_status
