@@ -56,8 +56,6 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
     critic_tx = config.critic_optimizer.build(config.n_critic)
     if config.warmup is not None or config.adaptive is not None:
         critic_tx = follow_iterations(config.critic_optimizer.build())
-    if isinstance(config.objective, EvidenceBound):
-        _require_plain_vae(config)
     projection = None
     if config.clip is not None:
         mask = all_but_norms if config.clip.exempt_norms else None
@@ -74,6 +72,7 @@ def build_gan(config: Config, placement: ShardingStrategy | None = None) -> GAN:
         "latent": latent,
     }
     if isinstance(config.objective, EvidenceBound):
+        _require_plain_vae(config)
         return vae(generator, critic, config.objective, **training)
     return gan(
         generator,
