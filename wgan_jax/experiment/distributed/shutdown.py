@@ -129,7 +129,7 @@ def distributed_context(
             several = processes.initialize(settings, insist=mode == "on", timeout=timeout)
     except UserError as error:
         if jax.distributed.is_initialized():
-            capture.exit_now(2, f"error: {error}")
+            capture.exit_now(_BAD_INPUT, f"error: {error}")
         capture.restore(discard=True)
         raise
     if not several:
@@ -139,7 +139,7 @@ def distributed_context(
     try:
         yield
     except UserError as error:
-        capture.exit_now(2, f"error: {error}")
+        capture.exit_now(_BAD_INPUT, f"error: {error}")
     except Exception as error:
         if is_peer_failure(error):
             capture.exit_now(_LOST, f"error: {PEER_LOST} ({one_line(error)})")
