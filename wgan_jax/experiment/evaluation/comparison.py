@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import permutations
 from typing import Any, NamedTuple
 
@@ -19,6 +19,7 @@ from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import Array
 
 ROWS = 20_000
+COLUMNS = ("step", "W1", "at least", "at most")
 _DISTANCES = ("value", "lower", "upper", "floor", "transport")
 _WIDTH = 28  # of a name in the table
 
@@ -155,27 +156,35 @@ def compare(
     return Comparison(rows, reference, confidence, unit)
 
 
+def cells(comparison: Comparison, number: Callable[[float], str]) -> list[list[str]]:
+    """Return the rows of a table: short name, step, W1, lower and upper bound of each candidate."""
+    names = short_names([candidate.name for candidate, _ in comparison.rows])
+    return [
+        [
+            name,
+            "" if candidate.step is None else f"{candidate.step:,}",
+            *map(number, (e.value, e.lower)),
+            number(e.upper) + (" (mostly noise)" if e.upper_is_noise else ""),
+        ]
+        for name, (candidate, e) in zip(names, comparison.rows, strict=True)
+    ]
+
+
 def table(comparison: Comparison) -> str:
     """Format a comparison as a table, with its conclusions."""
-    names = short_names([candidate.name for candidate, _ in comparison.rows])
-    reference, rows = comparison.reference, comparison.rows
+    reference = comparison.reference
     n = "" if callable(reference.source) else f"{len(reference.source):,} of the "
     unit = f" in {comparison.unit}" if comparison.unit else ""
-    cells = [["", "step", "W1", "at least", "at most"]]
-    for name, (candidate, e) in zip(names, rows, strict=True):
-        step = "" if candidate.step is None else f"{candidate.step:,}"
-        noise = " (mostly noise)" if e.upper_is_noise else ""
-        numbers = [f"{x:.4g}" for x in (e.value, e.lower)]
-        cells.append([name, step, *numbers, f"{e.upper:.4g}{noise}"])
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    lines = [
+    lines = [["", *COLUMNS], *cells(comparison, "{:.4g}".format)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    texts = [
         "  ".join(
             [line[0].ljust(widths[0]), *map(str.rjust, line[1:4], widths[1:4]), line[4]]
         ).rstrip()
-        for line in cells
+        for line in lines
     ]
     head = f"W1 to {reference.title}{unit} ({n}{reference.kind})"
-    return "\n".join([head, *lines, "", *statements(comparison)])
+    return "\n".join([head, *texts, "", *statements(comparison)])
 
 
 def statements(comparison: Comparison) -> list[str]:

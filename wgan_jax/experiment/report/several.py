@@ -5,7 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from wgan_jax.experiment.evaluation.comparison import Comparison, short_names, statements
+from wgan_jax.experiment.evaluation.comparison import (
+    COLUMNS,
+    Comparison,
+    cells,
+    short_names,
+    statements,
+)
 from wgan_jax.experiment.evaluation.metrics import METRICS, metric_of, rows
 from wgan_jax.experiment.report import curves, head
 from wgan_jax.experiment.report.axis import number
@@ -56,20 +62,9 @@ def write_page(path: Path, workdirs: list[Path], comparison: Comparison | None =
 
 def _bounds(comparison: Comparison) -> list[Markup]:
     """The table of the bounds, and the conclusions from them."""
-    names = short_names([candidate.name for candidate, _ in comparison.rows])
-    cells = [
-        [
-            name,
-            "" if candidate.step is None else f"{candidate.step:,}",
-            number(e.value),
-            number(e.lower),
-            number(e.upper) + (" (mostly noise)" if e.upper_is_noise else ""),
-        ]
-        for name, (candidate, e) in zip(names, comparison.rows, strict=True)
-    ]
     caption = f"W1 to {comparison.reference.title}, {comparison.reference.kind}"
     lines = [tag("p", line) for line in statements(comparison)]
-    return [table(["run", "step", "W1", "at least", "at most"], cells, caption), *lines]
+    return [table(["run", *COLUMNS], cells(comparison, number), caption), *lines]
 
 
 def _over_training(names: list[str], contents: list[RunArtifacts]) -> list[Markup]:
