@@ -8,6 +8,7 @@ from typing import Any
 
 from wgan_jax.cli import flags
 from wgan_jax.cli.common import int_option, parse_nonnegative_int, require_writable, workdir
+from wgan_jax.data.table_files import is_number
 from wgan_jax.errors import UserError, suggest
 
 _INTERPOLATIONS = 8
@@ -95,16 +96,10 @@ def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
         return None
     if text in names:
         return names.index(text)
-    if names and not (text.isdecimal() and not any(map(_is_number, names))):
+    are_numbers = any(is_number(name) and math.isfinite(float(name)) for name in names)
+    if names and (are_numbers or not text.isdecimal()):
         raise UserError(f"there is no class {text[:60]!r}; {suggest(text, list(names))}")
     return parse_nonnegative_int("label", text)
-
-
-def _is_number(name: str) -> bool:
-    try:
-        return math.isfinite(float(name))
-    except ValueError:
-        return False
 
 
 def _setting(text: str) -> tuple[str, str]:
