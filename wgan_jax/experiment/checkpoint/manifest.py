@@ -85,13 +85,9 @@ def build_manifest(
 
     leaves = jax.tree_util.tree_leaves_with_path(state)
     entries = [entry(path, x, leaf) for (path, leaf), x in zip(leaves, arrays, strict=True)]
-    made_by = {"wgan_jax": wgan_jax.__version__, "x64": has_x64()}
+    x64 = jax.dtypes.canonicalize_dtype(np.float64) == np.float64  # equal keys give other draws
+    made_by = {"wgan_jax": wgan_jax.__version__, "x64": x64}
     return {"format": form, **made_by, "leaves": entries}
-
-
-def has_x64() -> bool:
-    """Return whether JAX has 64-bit types, with which equal keys give other draws."""
-    return jax.dtypes.canonicalize_dtype(np.float64) == np.float64
 
 
 def check_format(manifest: Any) -> int:
