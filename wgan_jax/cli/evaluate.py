@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +19,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.data_identity import warn_of_other_data
 from wgan_jax.experiment.loggers.logger import HARMLESS
-from wgan_jax.files import read_file
+from wgan_jax.files import read_json_object
 
 if TYPE_CHECKING:
     from wgan_jax.experiment.evaluation.features import Features
@@ -218,10 +217,9 @@ def _write(
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        previous = json.loads(read_file(path, _LARGEST_EVALUATION))
+        return read_json_object(path, _LARGEST_EVALUATION)
     except (OSError, ValueError, RecursionError):
         return {}
-    return previous if isinstance(previous, dict) else {}
 
 
 def _print_files(folder: Path, step: int, result: dict[str, Any]) -> None:
