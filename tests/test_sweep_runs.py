@@ -20,7 +20,7 @@ from wgan_jax.experiment import train as loop
 from wgan_jax.experiment.config import Config, Sweep
 from wgan_jax.experiment.config_io import from_dict, to_dict
 from wgan_jax.experiment.sweep import members, varied_hyperparameters
-from wgan_jax.experiment.sweep_run import open_sweep
+from wgan_jax.experiment.sweep_run import open_sweep, write_member
 from wgan_jax.penalties import GradientPenalty
 
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
@@ -117,6 +117,14 @@ def test_what_it_leaves_and_samples_of_a_member(workdir, tmp_path):
     for member, told in ((["--member", "4"], "--member 0 to 3"), ([], "--member 0 to 3")):
         with pytest.raises(UserError, match=told):
             main(["sample", str(workdir), *member, "--out", str(tmp_path / "new.npz")])
+
+
+def test_a_line_without_a_member_is_left_out_of_its_log(workdir, tmp_path):
+    lines = (workdir / "members.jsonl").read_text()
+    (tmp_path / "members.jsonl").write_text(lines + '{"step": 21, "critic/loss": [0.5]}\n')
+    folder = write_member(opened(workdir).member(1), tmp_path, 1)
+    written = (folder / "metrics.jsonl").read_text().splitlines()
+    assert len(written) == len(lines.splitlines())
 
 
 @pytest.mark.slow

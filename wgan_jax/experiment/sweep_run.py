@@ -215,9 +215,13 @@ def write_member(run: Run, workdir: Path, k: int) -> Path:
     (folder / "samples").mkdir(parents=True, exist_ok=True)
     write_config(folder / "config.json", run.config)
     lines = (
-        {name: values[k] if isinstance(values, list) else values for name, values in line.items()}
+        {
+            name: (values[k : k + 1] or [None])[0] if isinstance(values, list) else values
+            for name, values in line.items()
+        }
         for line in iter_metrics(workdir / "members.jsonl")
     )
+    # Leaves out lines after the member was lost, and damaged ones.
     write_lines(folder / "metrics.jsonl", (line for line in lines if None not in line.values()))
     with atomic_write(folder / "samples" / f"{run.step}.png") as file:
         run.draw_samples(run.state, run.step, file)
