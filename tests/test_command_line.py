@@ -178,6 +178,15 @@ def test_an_unknown_kind_is_answered_with_the_flag_of_the_help(capsys):
     assert "--critic-optimizer none is unknown" in said
 
 
+def test_every_spelling_of_a_kind_has_the_same_defaults(capsys):
+    helps = set()
+    for name in ("huggingface", "hugging-face", "Hugging_Face"):
+        with pytest.raises(SystemExit):
+            cli.run_command(cli.train, ["--dataset", name, "--help"])
+        helps.add(capsys.readouterr().out)
+    assert len(helps) == 1
+
+
 def test_an_unknown_figure_is_answered_with_the_figures_once(tmp_path, capsys):
     said = refused(capsys, main, ["reproduce", "nope", "--out", tmp_path / "out"])
     assert said.count("gp_fig1a") == 1

@@ -199,12 +199,12 @@ def _choose(args: list[str], config: Config) -> tuple[Config, list[str]]:
             name = _implied(field, offered, args)
         if name is None:
             continue
-        plain = {_plain(kind): kind for kind in offered}
+        known = {plain(kind): kind for kind in offered}
         name = FORMER_NAMES.get(name, name)
-        if _plain(name) not in plain:
+        if plain(name) not in known:
             flag = field.replace("_", "-")
             raise UserError(f"--{flag} {name} is unknown; {suggest(name, list(offered))}")
-        node = offered[plain[_plain(name)]]
+        node = offered[known[plain(name)]]
         replacement: dict[str, Any] = {field: node() if node else None}
         try:
             config = dataclasses.replace(config, **replacement)
@@ -234,7 +234,8 @@ def _kebab(name: str) -> str:
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", "-", name).lower()
 
 
-def _plain(name: str) -> str:
+def plain(name: str) -> str:
+    """Return a name without capitals, dashes and underscores, which tell no kinds apart."""
     return name.lower().replace("-", "").replace("_", "")
 
 

@@ -131,11 +131,7 @@ def _config(args: list[str]) -> tuple[str, Config]:
     """Return a name for the config of a command line, and the config."""
     file, args = flags.path_option(args, "config")
     kind, _ = flags.option(args, "dataset")
-    source = (
-        _OWN_CONFIG.get(str(kind).lower().replace("-", ""), "eight_gaussians")
-        if file is None
-        else file
-    )
+    source = file or _OWN_CONFIG.get(flags.plain(str(kind)), "eight_gaussians")
     path, argument = flags.split_argument(source)
     name = "_".join([Path(path).stem, *(re.sub(r"[^\w.-]", "_", text) for text in argument)])
     program = "train.py" if Path(sys.argv[0]).name == "train.py" else "wgan-jax train"
