@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 from pathlib import Path
 
 import jax
@@ -145,6 +146,15 @@ def test_evaluate_measures_what_is_asked_for_and_keeps_the_rest(run, capsys):
     both = json.loads((run / "evaluation.json").read_text())
     assert both["frechet/lenet"] == first["frechet/lenet"]
     assert 0 <= both["coverage/lenet"] < both["coverage/lenet/floor"] <= 1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_evaluate_names_the_picture_of_its_step_only_if_there_is_one(run, tmp_path, capsys):
+    for name, ignore in (("drawn", ""), ("stopped", "2.png")):
+        folder = shutil.copytree(run, tmp_path / name, ignore=shutil.ignore_patterns(ignore))
+        status, said = evaluate(capsys, folder, "--metrics", "frechet", "--num", "20")
+        assert (status, "step               2" in said.out) == (0, True)
+        assert (str(folder / "samples/2.png") in said.out) == (name == "drawn")
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -225,7 +225,8 @@ def _read(path: Path) -> dict[str, Any]:
 def _print_files(folder: Path, step: int, result: dict[str, Any]) -> None:
     from wgan_jax.experiment.report.reporter import write_report
 
-    print(f"{'step':18} {step:,}  {folder / 'samples' / f'{step}.png'}")
+    picture = folder / "samples" / f"{step}.png"  # not drawn if a signal stopped the run
+    print(f"{'step':18} {step:,}{f'  {picture}' if picture.exists() else ''}")
     print(f"{'report':18} {write_report(folder)}")
     if "memorization/training" in result and (folder / "nearest.png").exists():
         print(f"{'nearest':18} {folder / 'nearest.png'}")
