@@ -24,6 +24,10 @@ from wgan_jax.transforms.optimizers import SGD, follow_iterations
 RING = toy.Ring()
 
 
+def falling(count):
+    return 1.0 - jnp.asarray(count, jnp.float32) / 10.0
+
+
 @pytest.fixture(scope="module")
 def model():
     return gan(
@@ -128,6 +132,23 @@ def test_the_rate_of_the_critic_falls_with_the_run_and_not_with_its_own_steps(sc
     found = rates_of_the_critic(build_gan(config), (0, 10, 18, 20))
     for rate, value in zip(found, expected, strict=True):
         assert value is None or rate == pytest.approx(value, rel=2e-3, abs=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "gradient"),
+    [
+        (optax.sgd(falling), 1.0),
+        (optax.inject_hyperparams(optax.sgd)(learning_rate=falling), 1.0),
+        (optax.chain(optax.add_decayed_weights(falling), optax.sgd(1.0)), 0.0),
+    ],
+    ids=["learning rate", "injected", "weight decay"],
+)
+def test_every_schedule_of_optax_follows_the_run(optimizer, gradient):
+    tx, w = follow_iterations(optimizer), jnp.ones(())
+    state = tx.init(w)
+    for iteration in (0, 5, 5, 10):
+        update, state = tx.update(jnp.array(gradient), state, w, iteration=jnp.int32(iteration))
+        assert float(update) == pytest.approx(iteration / 10 - 1)
 
 
 def test_members_with_a_traced_rate_follow_the_run_too():

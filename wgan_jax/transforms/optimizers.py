@@ -34,8 +34,9 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
     to every optimizer that takes it, as the extra argument `iteration` of `update`.
 
     Args:
-      tx: an optimizer that contains `optax.scale_by_schedule`, as all optimizers with a
-        learning-rate schedule do. The structure of its state does not change.
+      tx: an optimizer with schedules: of its learning rate, its weight decay or, through
+        `optax.inject_hyperparams`, any other number. The structure of its state does not
+        change.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -47,7 +48,8 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
     """
 
     def is_schedule(node: Any) -> bool:
-        return isinstance(node, optax.ScaleByScheduleState)
+        # Optax has three such states, and exports one of them.
+        return getattr(node, "_fields", None) == ("count",)
 
     def update(
         updates: PyTree, state: PyTree, params: PyTree | None = None, *, iteration: Array, **extra
