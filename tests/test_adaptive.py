@@ -151,6 +151,22 @@ def test_every_schedule_of_optax_follows_the_run(optimizer, gradient):
         assert float(update) == pytest.approx(iteration / 10 - 1)
 
 
+def test_accumulated_updates_follow_the_run_from_outside():
+    w, gradient = jnp.ones(()), jnp.ones(())
+    with jax.numpy_dtype_promotion("standard"):
+        outside = follow_iterations(optax.MultiSteps(optax.sgd(falling), 2))
+        inside = optax.MultiSteps(follow_iterations(optax.sgd(falling)), 2)
+        state = outside.init(w)
+        for i, expected in ((4, 0.0), (5, -0.5)):
+            update, state = outside.update(gradient, state, w, iteration=jnp.int32(i))
+            assert float(update) == pytest.approx(expected)
+        inside = inside.gradient_transformation()
+        with pytest.raises(ValueError, match=r"wrap that in follow_iterations"):
+            optax.with_extra_args_support(inside).update(
+                gradient, inside.init(w), w, iteration=jnp.int32(5)
+            )
+
+
 def test_members_with_a_traced_rate_follow_the_run_too():
     def rates(rate):
         tx = follow_iterations(SGD(learning_rate=rate, decay="linear", decay_iterations=20).build())

@@ -36,7 +36,10 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
     Args:
       tx: an optimizer with schedules: of its learning rate, its weight decay or, through
         `optax.inject_hyperparams`, any other number. The structure of its state does not
-        change.
+        change. Wrap `optax.MultiSteps` too, as it does not pass the iteration on.
+
+    Raises:
+      ValueError: from `update`, if it gets no iteration.
 
     Example:
       >>> import jax.numpy as jnp, optax
@@ -52,8 +55,19 @@ def follow_iterations(tx: optax.GradientTransformation) -> optax.GradientTransfo
         return getattr(node, "_fields", None) == ("count",)
 
     def update(
-        updates: PyTree, state: PyTree, params: PyTree | None = None, *, iteration: Array, **extra
+        updates: PyTree,
+        state: PyTree,
+        params: PyTree | None = None,
+        *,
+        iteration: Array | None = None,
+        **extra,
     ):
+        if iteration is None:
+            raise ValueError(
+                "follow_iterations needs the iteration: call update(..., iteration=i); "
+                "optax.MultiSteps does not pass it on, so wrap that in follow_iterations"
+            )
+
         def at_iteration(node: Any) -> Any:
             return node._replace(count=iteration) if is_schedule(node) else node
 
