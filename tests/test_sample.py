@@ -202,6 +202,17 @@ def test_latents_between_others():
     np.testing.assert_allclose(Normal(dim=50).interpolate(a, a, t), a, rtol=1e-5)
 
 
+def test_no_interpolated_latent_is_longer_than_the_longer_end():
+    """Neither where the ends are nearly opposite, nor where one of them is zero."""
+    random = np.random.default_rng(0)
+    a, b = random.normal(size=(2, 5_000, 2)).astype(np.float32)
+    a[0], a[1], b[1] = 0.0, (1.0, 0.0), (-3.0, 0.01)
+    t = random.random(5_000, np.float32)
+    lengths = np.linalg.norm(Normal(dim=2).interpolate(a, b, t), axis=1)
+    longer = np.maximum(*(np.linalg.norm(x, axis=1) for x in (a, b)))
+    assert (lengths <= longer * (1 + 1e-5)).all()
+
+
 def test_truncated_latents_stay_within_their_bound(key):
     one, other, third = jax.random.split(key, 3)
     for latent, its in ((Normal(dim=20), one), (Uniform(dim=20), other)):

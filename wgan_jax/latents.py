@@ -51,9 +51,10 @@ class Normal:
         return jax.random.truncated_normal(key, -bound, bound, (n, self.dim))
 
     def interpolate(self, a: Array, b: Array, t: Array) -> Array:
-        """Interpolate latents from a to b [n, dim] along a great circle, at t [n] in [0, 1].
+        """Interpolate latents from a to b [n, dim] along an arc, at t [n] in [0, 1].
 
-        On a straight line they would be shorter than the latents of training.
+        Their direction moves along a great circle, their length evenly. On a straight line
+        they would be shorter than the latents of training.
 
         Example:
           >>> a, b = jnp.array([[2.0, 0.0]]), jnp.array([[0.0, 2.0]])
@@ -64,12 +65,17 @@ class Normal:
           Shoemake, Animating rotation with quaternion curves, 1985.
         """
         t = t[:, None]
-        norms = [jnp.linalg.norm(z, axis=1, keepdims=True) for z in (a, b)]
-        cosine = (a * b).sum(1, keepdims=True) / jnp.maximum(norms[0] * norms[1], 1e-12)
-        angle = jnp.arccos(jnp.clip(cosine, -1, 1))
-        sine = jnp.sin(angle)
-        curved = (jnp.sin((1 - t) * angle) * a + jnp.sin(t * angle) * b) / jnp.maximum(sine, 1e-6)
-        return jnp.where(sine > 1e-3, curved, (1 - t) * a + t * b)
+
+        def length(z: Array) -> Array:
+            return jnp.linalg.norm(z, axis=1, keepdims=True)
+
+        def unit(z: Array) -> Array:
+            return z / jnp.maximum(length(z), 1e-12)
+
+        angle = jnp.arccos(jnp.clip((unit(a) * unit(b)).sum(1, keepdims=True), -1, 1))
+        arc = jnp.sin((1 - t) * angle) * unit(a) + jnp.sin(t * angle) * unit(b)
+        curved = ((1 - t) * length(a) + t * length(b)) * unit(arc)
+        return jnp.where(jnp.sin(angle) > 1e-3, curved, (1 - t) * a + t * b)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
