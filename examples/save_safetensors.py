@@ -21,7 +21,7 @@ def save(path, player):
 
 def load(path):
     tree = unflatten_dict(load_file(path), sep="/")
-    return tree["params"], tree["stats"]
+    return tree["params"], tree.get("stats", {})  # an MLP has none
 
 
 def main(path):

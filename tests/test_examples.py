@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -118,6 +120,13 @@ def test_weights_survive_safetensors(tmp_path):
     assert same
     assert any(name.startswith("params/") for name in names)
     assert any(name.startswith("stats/") for name in names)
+
+
+def test_a_network_without_statistics_survives_safetensors(tmp_path):
+    pytest.importorskip("safetensors", reason="safetensors comes with the extra 'examples'")
+    file, player = str(tmp_path / "mlp.safetensors"), ({"w": jnp.ones(2)}, {})
+    example("save_safetensors").save(file, player)
+    chex.assert_trees_all_equal(example("save_safetensors").load(file), player)
 
 
 def test_weights_of_torch_are_trained_on_and_written_back(tmp_path, capsys):
