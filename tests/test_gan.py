@@ -17,6 +17,7 @@ from wgan_jax import (
     DCGANGenerator,
     EvidenceBound,
     GradientPenalty,
+    Network,
     Wasserstein,
     clip_weights,
     from_linen,
@@ -259,6 +260,27 @@ def test_rmsprop_presets_take_the_first_step_of_their_framework(preset):
         "optax": g / np.sqrt(0.1 * g**2 + 1e-8),
     }[preset]
     np.testing.assert_allclose(update, -rate * expected, rtol=1e-5)
+
+
+def test_a_step_compiles_once_whatever_numbers_a_network_starts_from(key):
+    traces = []
+
+    def apply(params, stats, x, *, train, key=None):
+        traces.append(x)
+        return x @ params["w"] + params["b"], stats
+
+    model = gan(
+        from_linen(MLP(features=(4,), output_shape=(2,))),
+        Network(lambda key, x: ({"w": jnp.full(2, 0.1), "b": 0.0}, {}), apply),
+        Wasserstein(),
+        generator_tx=optax.sgd(1.0),
+        critic_tx=optax.rmsprop(1.0),
+        latent=lambda key, n: jax.random.normal(key, (n, 2)),
+    )
+    state, _ = model.critic_step(model.init(key, jnp.ones((4, 2))), jnp.ones((4, 2)))
+    once = len(traces)
+    model.critic_step(state, jnp.ones((4, 2)))
+    assert len(traces) == once
 
 
 def test_bad_shapes_are_named(key):

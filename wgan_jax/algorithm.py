@@ -27,7 +27,16 @@ from wgan_jax.batch_statistics import after_both, for_second, sequential
 from wgan_jax.keys import Purpose, derive_key, typed
 from wgan_jax.objectives import is_paired
 from wgan_jax.transforms.finite import revert_if_skipped, skip_metrics
-from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, Step
+from wgan_jax.types import (
+    Array,
+    GANState,
+    Metrics,
+    Network,
+    Player,
+    PyTree,
+    Step,
+    without_weak_types,
+)
 
 KeyFor = Callable[[Purpose], Array]
 Loss = Callable[[PyTree], tuple[Array, tuple[PyTree, Metrics]]]
@@ -62,7 +71,8 @@ def init(game: Game, key: Array, real: PyTree) -> GANState:
     params, stats = game.critic.init(derive_key(key, Purpose.CRITIC_INIT), real)
     critic = Player(params, stats, game.critic_tx.init(params))
     zero = jnp.zeros((), jnp.int32)
-    return GANState(Step(zero, zero), key, critic, generator)
+    # Weak types, as of `jnp.full(3, 0.1)`, end with the first step: the second would compile again.
+    return without_weak_types(GANState(Step(zero, zero), key, critic, generator))
 
 
 def train_step(

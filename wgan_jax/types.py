@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
 
 Array = jax.Array
 PyTree = Any
@@ -98,6 +99,16 @@ class GANState(NamedTuple):
     key: Array
     critic: Player
     generator: Player
+
+
+def without_weak_types(tree: PyTree) -> PyTree:
+    """Convert leaves to arrays of their dtype, as some may have come from Python numbers.
+
+    Example:
+      >>> without_weak_types({"w": jnp.full(2, 0.5), "b": 0.0})["b"].weak_type
+      False
+    """
+    return jax.tree.map(lambda x: jnp.asarray(x, jnp.asarray(x).dtype), tree)
 
 
 def from_linen(module: nn.Module) -> Network:

@@ -11,7 +11,7 @@ import jax
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wgan_jax.adapters import factory
-from wgan_jax.types import Array, Network, PyTree, check_takes_batch
+from wgan_jax.types import Array, Network, PyTree, check_takes_batch, without_weak_types
 
 
 def from_equinox(
@@ -193,7 +193,7 @@ def _runs(function: Callable[..., Any], *args: Any) -> bool:
 
 def _nested(tree: PyTree) -> PyTree:
     """Nest arrays without weak types in dicts by name; layers of a list by number."""
-    return unflatten_dict(factory.without_weak_types(_flat(tree)))
+    return unflatten_dict(without_weak_types(_flat(tree)))
 
 
 def _like(nested: PyTree, like: PyTree) -> PyTree:

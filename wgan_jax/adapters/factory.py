@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 
 from wgan_jax.types import Array, PyTree, library_of
 
@@ -74,11 +73,6 @@ def trace(
             f"starts alike; let it take `{name}` and pass it on to its layers"
         )
     return shapes
-
-
-def without_weak_types(tree: PyTree) -> PyTree:
-    """Convert leaves to arrays of their dtype, as some may have come from Python numbers."""
-    return jax.tree.map(lambda x: jnp.asarray(x, getattr(x, "dtype", None)), tree)
 
 
 def not_a_factory(adapter: str, given: Any, name: str) -> ValueError:

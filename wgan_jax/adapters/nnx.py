@@ -12,7 +12,7 @@ from flax.errors import TraceContextError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wgan_jax.adapters import factory
-from wgan_jax.types import Array, Network, PyTree, check_takes_batch
+from wgan_jax.types import Array, Network, PyTree, check_takes_batch, without_weak_types
 
 Flat = dict[tuple[Any, ...], Any]
 
@@ -192,7 +192,7 @@ def _streams(like: Flat, key: Array) -> Flat:
 def _nested(flat: Flat) -> PyTree:
     """Nest arrays without weak types in dicts by name; layers of a list by number."""
     named = {tuple(map(str, path)): x for path, x in flat.items()}
-    return unflatten_dict(factory.without_weak_types(named))
+    return unflatten_dict(without_weak_types(named))
 
 
 def _flat(nested: PyTree, like: Flat) -> Flat:
