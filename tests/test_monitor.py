@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from wgan_jax import cli
+from wgan_jax.data.toy import Ring
 from wgan_jax.distances import exact_w1
 from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Clip, Config
@@ -15,6 +16,7 @@ from wgan_jax.experiment.evaluation.critic import CriticDiagnostics, diagnose, s
 from wgan_jax.latents import Normal
 from wgan_jax.loop import scan_steps
 from wgan_jax.networks import MLP, Cones, GroupSort
+from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, RelativisticPairing
 from wgan_jax.transforms.optimizers import SGD, RMSProp
 from wgan_jax.vae import EvidenceBound
 
@@ -81,6 +83,27 @@ def test_a_critic_that_was_hardly_trained_is_told_of():
     found = evaluated(lazy, iterations=1)[2]
     assert found["health/gain"] > 0.5
     assert "n_critic" in diagnose(found)["optimum"]
+
+
+@pytest.mark.parametrize(
+    ("objective", "most"),
+    [
+        (JensenShannon(), np.log(2)),
+        (LeastSquares(), 1),
+        (Hinge(), 1),
+        (RelativisticPairing(), np.log(2)),
+    ],
+)
+def test_the_critic_is_measured_by_the_estimate_of_its_objective(objective, most):
+    """Scores of data and of samples far from them differ by much more than a divergence can be."""
+    config = dataclasses.replace(TOY, objective=objective, clip=None, dataset=Ring(radius=20.0))
+    found = evaluated(config)[2]
+    values = [found[name] for name in ("w1/held_out", "health/held_out", "health/held_out_later")]
+    assert max(values) <= most * (1 + 1e-6)
+    gained = found["health/held_out_later"] - found["health/held_out"]
+    size = abs(found["health/held_out_later"])
+    assert found["health/gain"] == pytest.approx(gained / size, abs=1e-4)
+    assert found["health/gain_error"] > 0
 
 
 def test_layers_are_named_and_warnings_are_in_words():

@@ -11,6 +11,7 @@ import dataclasses
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
@@ -26,6 +27,7 @@ from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.loop import sample_batch
 from wgan_jax.margins import held_out_difference
+from wgan_jax.objectives import is_paired
 from wgan_jax.transforms.ema import ema_of, with_ema
 from wgan_jax.transforms.finite import skip_non_finite
 from wgan_jax.transforms.optimizers import SGD
@@ -52,6 +54,7 @@ class CriticDiagnostics:
         self._idle = isinstance(config.objective, EvidenceBound)
         if self._idle:
             return
+        self._objective: Any = config.objective
         self._data = as_dataset(data)
         self._unseen = unseen
         self._critic = from_linen(with_fast_dtype(config.critic))
@@ -68,7 +71,7 @@ class CriticDiagnostics:
     def __call__(self, state: GANState) -> dict[str, float]:
         """Return the metrics by name.
 
-        - `w1/held_out`: the critic's mean difference on held-out data, in its own units;
+        - `w1/held_out`: the critic's estimate on held-out data, in the units of its objective;
           `w1/training` instead if all data are trained on;
         - `w1/lipschitz`, `w1/critic`, `w1/critic/lower`: the critic's certified Lipschitz bound,
           its score divided by it, and the resulting lower bound on W1 at 95% confidence;
@@ -77,10 +80,10 @@ class CriticDiagnostics:
           between data and data, at the size of a minibatch;
         - `w1/sliced`, `modes/found` and the other metrics of `cheap_sample_metrics`;
         - `.../points`: samples of each kind behind a number;
-        - `health/held_out`, `health/held_out_later`: the score before and after 100 extra
+        - `health/held_out`, `health/held_out_later`: the estimate before and after 100 extra
           critic steps at the undecayed learning rate; or `health/training`, likewise;
         - `health/gain`, `health/gain_error`: what these steps added, as a share of the later
-          score, and its standard error;
+          estimate, and its standard error;
         - `health/step_cosine`: between the optimizer's step and the descent direction;
         - `health/at_clip`: share of weights on the boundary of the clip box;
         - `health/gradient_norm/LAYER`.
@@ -96,7 +99,7 @@ class CriticDiagnostics:
             return {}
         fake = generate(self._gan, with_ema(state), on_fake, n)
         scores = self._score(state, real, fake)
-        result = {f"w1/{kind}": _difference(scores), f"w1/{kind}/points": n}
+        result = {f"w1/{kind}": self._estimate(scores), f"w1/{kind}/points": n}
         if self._unseen is not None:
             result |= _lower_bound(scores, self._lipschitz(state))
         x, y = points(fake), points(real)
@@ -154,22 +157,36 @@ class CriticDiagnostics:
     def _gain(
         self, state: GANState, kind: str, real: PyTree, fake: PyTree, key: Array, sampler: Any
     ) -> dict[str, float]:
-        """Measure what extra critic steps add to its score, against the raw generator."""
+        """Measure what extra critic steps add to its estimate, against the raw generator."""
         on_fake, on_steps = jax.random.split(key)
         if ema_of(state.generator.opt_state) is not None:
             fake = generate(self._gan, state, on_fake, len(jax.tree.leaves(real)[0]))
         before = self._score(state, real, fake)
         after = self._score(self._train_on(state, on_steps, sampler, _EXTRA_STEPS), real, fake)
-        added = [np.asarray(new - old, np.float64) for new, old in zip(after, before, strict=True)]
-        later = _difference(after)
+        terms = [self._terms(scores) for scores in (before, after)]
+        added = [np.asarray(new - old, np.float64) for old, new in zip(*terms, strict=True)]
+        later = self._estimate(after)
         size = max(abs(later), 1e-12)
         error = np.sqrt(sum(np.var(x) / len(x) for x in added))
         return {
-            f"health/{kind}": _difference(before),
+            f"health/{kind}": self._estimate(before),
             f"health/{kind}_later": later,
-            "health/gain": float(added[0].mean() - added[1].mean()) / size,
+            "health/gain": float(sum(x.mean() for x in added)) / size,
             "health/gain_error": float(error) / size,
         }
+
+    def _estimate(self, scores: tuple[Array, Array]) -> float:
+        """What the critic trains to raise, as `critic/estimate` of training batches."""
+        return float(self._objective.estimate(*scores))
+
+    def _terms(self, scores: tuple[Array, Array]) -> list[Array]:
+        """Split the estimate, up to a constant, into independent terms of the samples, each [n]."""
+        real, fake = scores
+        per_sample = jax.vmap(lambda x, y: self._objective.estimate(x[None], y[None]))
+        if is_paired(self._objective):
+            return [per_sample(real, fake)]
+        zero = jnp.zeros_like(real)
+        return [per_sample(real, zero), per_sample(zero, fake)]
 
     def _direction(self, state: GANState, key: Array, sampler: Any) -> dict[str, float]:
         """Compare a critic step with plain descent, on the same batch and noise."""
@@ -238,11 +255,11 @@ def _norm(tree: PyTree) -> float:
 
 
 class Improvement(NamedTuple):
-    """Effect of extra critic steps on its score, read from an evaluation.
+    """Effect of extra critic steps on its estimate, read from an evaluation.
 
     Attributes:
       data: held-out or training data.
-      before, after: the score.
+      before, after: the estimate.
       gain, error: the increase and its standard error, as shares of `after`.
     """
 

@@ -77,8 +77,8 @@ METRICS = {
     ),
     "w1/critic_share": Metric("w1/critic as a share of the estimate of W1", form=".1%"),
     "w1/lipschitz": Metric("certified upper bound on the critic's Lipschitz constant"),
-    "w1/held_out": Metric("the critic's score on held-out data, in its own units"),
-    "w1/training": Metric("the critic's score on its training data, in its own units"),
+    "w1/held_out": Metric("the critic's estimate on held-out data, in its objective's units"),
+    "w1/training": Metric("the critic's estimate on its training data, in its objective's units"),
     "w1/minibatch": Metric(
         "exact W1 at the size of a minibatch",
         "lower",
