@@ -15,6 +15,7 @@ from wgan_jax.experiment.build import build_gan
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.evaluation.certified import CertifiedW1
 from wgan_jax.experiment.evaluation.features import Features
+from wgan_jax.experiment.evaluation.plateau import is_plateau
 from wgan_jax.experiment.evaluation.samples import points
 from wgan_jax.experiment.evaluation.summary import summarize
 from wgan_jax.latents import Normal
@@ -120,6 +121,19 @@ def test_training_ends_at_the_plateau_of_w1_and_stays_there(tmp_path, capsys):
     assert (tmp_path / "metrics.jsonl").read_text() == before
     assert cli.run_command(cli.train, [*args, "--stop-when", "steps", "--steps", "35"]) == 0
     assert json.loads((tmp_path / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 35
+
+
+@pytest.mark.parametrize(
+    ("estimates", "settled"),
+    [
+        ([0.0] * 5, False),
+        ([0.0] * 6, True),
+        ([0.3, 0.0, 0.1, 0.0, 0.0, 0.0, 0.0], True),
+        ([0.3, 0.2, 0.1, 0.0, 0.0, 0.0, 0.0], False),
+    ],
+)
+def test_w1_of_zero_cannot_fall_further(estimates, settled):
+    assert is_plateau(estimates) == settled
 
 
 @pytest.mark.parametrize(

@@ -17,4 +17,8 @@ def is_plateau(estimates: Sequence[float]) -> bool:
       False
     """
     earlier, last = estimates[:-PATIENCE], estimates[-PATIENCE:]
-    return len(earlier) > 0 and min(last) > (1 - GAIN) * min(earlier)
+    if not earlier:
+        return False
+    # Few held-out data cannot tell W1 from 0, and nothing is below that.
+    best = min(earlier)
+    return best == 0 or min(last) > (1 - GAIN) * best
