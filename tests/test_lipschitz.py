@@ -7,7 +7,16 @@ import numpy as np
 import optax
 import pytest
 
-from wgan_jax import MLP, DCGANCritic, ResNetCritic, Wasserstein, from_linen, gan
+from wgan_jax import (
+    MLP,
+    DCGANCritic,
+    ResNetCritic,
+    Wasserstein,
+    from_linen,
+    gan,
+    scan_steps,
+    toy,
+)
 from wgan_jax.critic_fit import fit_critic
 from wgan_jax.lipschitz import (
     Bounded,
@@ -288,6 +297,23 @@ def test_half_precision_is_not_certified(module):
     weights = {"params": {"kernel": jnp.ones((2, 2), jnp.bfloat16)}}
     with pytest.raises(ValueError, match=r"in bfloat16: .* evaluate it in float32"):
         lipschitz_bound(module, weights)
+
+
+def test_a_generator_does_not_run_away_from_the_centers_of_cones(key):
+    """Scores must not grow far from all centers, where only the generator goes."""
+    game = gan(
+        from_linen(MLP(features=(32, 32), output_shape=(2,))),
+        from_linen(Cones(count=32)),
+        Wasserstein(),
+        generator_tx=optax.rmsprop(1e-3),
+        critic_tx=optax.rmsprop(1e-3),
+        latent=lambda key, n: jax.random.normal(key, (n, 2)),
+    )
+    for_init, for_data, for_samples = jax.random.split(key, 3)
+    state = game.init(for_init, toy.Ring()(for_data, 64))
+    state, _ = scan_steps(game, n_critic=3, batch_size=64, length=500)(state, toy.Ring())
+    samples = game.generate(state, for_samples, 500)
+    assert jnp.linalg.norm(samples, axis=1).mean() < 4
 
 
 @pytest.mark.parametrize("critic", [Cones(count=8), GroupSort(features=(8,))])

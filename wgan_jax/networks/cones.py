@@ -104,11 +104,12 @@ def soft_min(heights: Array, temperature: Array | float) -> Array:
 
 
 class Cones(nn.Module):
-    """A minimum of cones with learned centers and offsets, as a critic.
+    """Minus a minimum of cones with learned centers and offsets, as a critic.
 
-    Maps [batch, ...] to scores [batch]; samples are flattened. It is 1-Lipschitz for any
-    weights, up to a few units in the last place of its float32 distances, and needs
-    neither clipping nor a penalty.
+    Maps [batch, ...] to scores [batch], -min_j |x - a_j| + b_j; samples are flattened. It is
+    1-Lipschitz for any weights, up to a few units in the last place of its float32 distances,
+    and needs neither clipping nor a penalty. Scores fall away from the centers, so that a
+    generator that raises them cannot run away from the data.
 
     Raises:
       ValueError: `count` is below 1, or the temperature is negative.
@@ -146,5 +147,5 @@ class Cones(nn.Module):
         centers = self.param("centers", spread, (self.count, x.shape[1]))
         offsets = self.param("offsets", nn.initializers.zeros_init(), (self.count,))
         if self.temperature:
-            return soft_min(cone_heights(x, centers, offsets), self.temperature)
-        return min_of_cones(x, centers, offsets)
+            return -soft_min(cone_heights(x, centers, offsets), self.temperature)
+        return -min_of_cones(x, centers, offsets)
