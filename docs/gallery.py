@@ -23,7 +23,7 @@ DOCS = Path(__file__).parent
 _WIDTH, _MOST_BYTES = 1_000, 150_000
 _WORDS = {True: "holds", False: "**does not hold**", None: "not judged"}
 
-HEAD = """# The paper, reproduced
+HEAD = """# The papers, reproduced
 
 Each figure is one command, `python -m wgan_jax reproduce FIGURE --out DIR`. It writes a picture,
 and a JSON file with the underlying numbers and the claims that they support or do not support.

@@ -165,6 +165,13 @@ def test_images_without_the_margin_of_training_get_it_back(tmp_path):
     np.testing.assert_array_equal(read[:, 1:5, 1:5], images[:, 1:5, 1:5])
 
 
+def test_images_of_integers_are_refused(tmp_path):
+    data = ArrayDataset(np.zeros((9, 6, 6, 1), np.uint8))
+    np.save(tmp_path / "pixels.npy", np.zeros((5, 6, 6, 1), np.uint8))
+    with pytest.raises(UserError, match=r"images of uint8, .* in \[-1, 1\]: .* x / 127.5 - 1"):
+        read_samples(tmp_path / "pixels.npy", DatasetConfig(), data)
+
+
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
     """A run of two steps on a ring, and its copy."""

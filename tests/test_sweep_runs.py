@@ -55,6 +55,12 @@ def opened(folder):
     return open_sweep(load(folder / "config.json"), folder)
 
 
+@pytest.mark.parametrize("flag", ["--metrics=w1", "--num=16", "--features=lenet.safetensors"])
+def test_flags_for_one_member_are_refused_for_all(workdir, flag):
+    with pytest.raises(UserError, match=rf"{flag.split('=')[0]} is for one member .* --member"):
+        main(["evaluate", str(workdir), flag])
+
+
 def test_each_member_is_its_solo_run(workdir, tmp_path):
     runs = opened(workdir)
     values = [json.loads(t) for t in (workdir / "members.jsonl").read_text().splitlines()]

@@ -58,6 +58,7 @@ def evaluate(args: list[str]) -> int:
     """
     from wgan_jax.experiment.evaluation.quality import MEASURES, POINTS
 
+    chosen = [word.partition("=")[0] for word in args]
     metrics, args = flags.option(args, "metrics")
     open_features, args = features_file(args)
     member, args = int_option(args, "member")
@@ -71,6 +72,8 @@ def evaluate(args: list[str]) -> int:
     if member is None and config.sweep is not None:
         from wgan_jax.experiment.sweep_run import open_sweep
 
+        if unused := {"--metrics", "--num", "--features"}.intersection(chosen):
+            raise UserError(f"{min(unused)} is for one member of a sweep: choose it by --member")
         sweep = open_sweep(config, folder)
         warn_of_other_data(sweep.data, folder)
         print(sweep.write_table(folder))

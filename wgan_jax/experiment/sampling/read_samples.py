@@ -27,7 +27,8 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
       data: the same data set, open.
 
     Raises:
-      UserError: the file cannot be read, or its samples do not have the shape of the data.
+      UserError: the file cannot be read, holds integers in place of images in [-1, 1], or its
+        samples do not have the shape of the data.
     """
     shape = sample_shape(data)
     if data.units is not None:
@@ -41,6 +42,11 @@ def read_samples(path: Path, dataset: Any, data: Dataset) -> np.ndarray:
         x = np.stack([columns[name] for name in names], 1)
     else:
         x = np.asarray(open_array(str(path), samples_key(str(path)), "an array of its own"))
+    if data.units is None and len(shape) == 3 and not np.issubdtype(x.dtype, np.floating):
+        raise UserError(
+            f"{path} holds images of {x.dtype}, but samples are compared in [-1, 1]: convert "
+            "pixels of 0 to 255 by x / 127.5 - 1"
+        )
     if x.ndim == 4 and x.shape[1] == dataset.native_size:
         x = _pad_to(x, shape)
     if x.shape[1:] != shape:
