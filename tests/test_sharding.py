@@ -33,6 +33,7 @@ def test_eight_devices_train_as_one_does():
     assert found["cut"]["params"] < 1e-5
     assert found["mlp"]["parts"] == 1
     assert found["cut"]["parts"] == 8
+    assert found["penalty"] < 1e-5
 
 
 @pytest.mark.process

@@ -106,8 +106,9 @@ def check_independent_scores(critic: Network, sample: PyTree) -> None:
         )
 
 
-def sample_spec(generator: Network, latent: Callable[[Array, int], PyTree], n: int = 2) -> PyTree:
-    """Return shapes and dtypes of `n` samples of a generator, by tracing alone."""
+def sample_spec(generator: Network, latent: Callable[[Array, int], PyTree]) -> PyTree:
+    """Return shapes and dtypes of samples of a generator, by tracing alone."""
+    n = 2 * jax.device_count()  # which a latent that is sharded over devices can divide
 
     def sample(key: Array) -> PyTree:
         latent_key, init_key, apply_key = jax.random.split(key, 3)
