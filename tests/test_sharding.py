@@ -63,6 +63,9 @@ def test_bad_meshes_and_batches_are_named():
         shard_batches(lambda key, n: jnp.zeros((n, 1)), mesh)(jax.random.key(0), 3)
     with pytest.raises(ValueError, match="axis 'data'"):
         shard_batches(lambda key, n: jnp.zeros((n, 1)), Mesh(np.array(jax.devices()), ("model",)))
+    explicit = jax.make_mesh((2,), ("data",), axis_types=(jax.sharding.AxisType.Explicit,))
+    with pytest.raises(ValueError, match="of type Auto"):
+        shard_batches(lambda key, n: jnp.zeros((n, 1)), explicit)
 
 
 def test_small_arrays_stay_whole():

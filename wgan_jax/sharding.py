@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from wgan_jax.loop import as_pytree
 from wgan_jax.types import Array, PyTree
@@ -50,13 +50,13 @@ def shard_batches(
     Args:
       sampler: `(key, n) -> x[n, ...]`, a latent or real samples; `n` must be a
         multiple of the number of devices along the axis.
-      mesh: a mesh with an axis `data`, from `data_mesh` or your own.
+      mesh: a mesh with an axis `data` of type Auto, from `data_mesh` or your own.
       strict: reject an `n` that does not divide evenly; otherwise such a batch is
         not sharded.
 
     Raises:
       ValueError: at trace time, if `n` does not divide evenly; immediately, if the
-        mesh has no axis `data`.
+        mesh has no axis `data`, or one that is not of type Auto.
 
     Example:
       >>> import jax
@@ -67,6 +67,12 @@ def shard_batches(
     """
     if DATA not in mesh.shape:
         raise ValueError(f"the mesh needs an axis {DATA!r}, but has {mesh.axis_names}")
+    if mesh.axis_types[mesh.axis_names.index(DATA)] != AxisType.Auto:
+        raise ValueError(
+            f"the axis {DATA!r} of the mesh must be of type Auto, so that the compiler shards what "
+            f"follows; pass jax.make_mesh axis_types=(AxisType.Auto,) * {len(mesh.shape)}, of "
+            "jax.sharding"
+        )
     kind = _ShardedBySteps if hasattr(sampler, "at") else _Sharded
     return kind(as_pytree(sampler), mesh, strict)
 
