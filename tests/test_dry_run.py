@@ -9,7 +9,12 @@ from PIL import Image
 
 from wgan_jax.cli.common import run_command
 from wgan_jax.cli.train import train
-from wgan_jax.networks import MLP
+from wgan_jax.experiment import train as loop
+from wgan_jax.experiment.build import constraint_warning
+from wgan_jax.experiment.config import Config
+from wgan_jax.networks import MLP, GroupSort
+from wgan_jax.objectives import JensenShannon
+from wgan_jax.penalties import GradientPenalty
 
 SMALL = ["--generator.features", "8", "--critic.features", "8", "--n-critic", "1", "--devices", "1"]
 
@@ -91,3 +96,35 @@ def test_too_few_examples_are_refused_before_and_at_training(args, tmp_path, cap
         error = capsys.readouterr().err
         assert said in error
         assert error.count("\n") == 1
+
+
+SPECTRAL = {"critic": MLP(spectral_norm=True)}
+
+
+@pytest.mark.parametrize(
+    ("parts", "warning"),
+    [
+        ({"penalty": GradientPenalty()}, "clipped although it is penalized: set --clip none"),
+        (SPECTRAL, "clipped although it bounds its own slope: set --clip none"),
+        ({"critic": GroupSort()}, "clipped although it bounds its own slope: set --clip none"),
+        ({"clip": None}, "nothing bounds the critic's slope"),
+        ({}, ""),
+        ({"clip": None, **SPECTRAL}, ""),
+        ({"clip": None, "critic": GroupSort()}, ""),
+        ({"clip": None, "penalty": GradientPenalty()}, ""),
+        ({"clip": None, "objective": JensenShannon()}, ""),
+    ],
+)
+def test_a_critic_constrained_twice_or_not_at_all_is_warned_of(parts, warning):
+    found = constraint_warning(Config(**parts))
+    assert warning in found
+    assert bool(warning) == bool(found)
+
+
+def test_a_dry_run_and_training_warn_alike(tmp_path, capsys, caplog):
+    rows = told(["--clip", "none", "--steps", "1"], capsys)
+    networks = {"generator": MLP(features=(8,), output_shape=(2,)), "critic": MLP(features=(8,))}
+    config = Config(**networks, clip=None, n_critic=1, batch_size=8, steps=1)
+    loop.train(config, tmp_path / "run")
+    (warning,) = (r.getMessage() for r in caplog.records if r.levelname == "WARNING")
+    assert warning == f"warning: {rows['warning']}"

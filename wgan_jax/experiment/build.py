@@ -20,8 +20,17 @@ from wgan_jax.experiment.distributed.placement import ShardingStrategy
 from wgan_jax.experiment.schema import Schema
 from wgan_jax.gan import GAN, gan
 from wgan_jax.latents import Conditioned, Labelled, Normal
-from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
+from wgan_jax.networks import (
+    MLP,
+    Cones,
+    DCGANCritic,
+    DCGANGenerator,
+    GroupSort,
+    ResNetCritic,
+    ResNetGenerator,
+)
 from wgan_jax.networks.sizes import halvings
+from wgan_jax.objectives import Wasserstein
 from wgan_jax.transforms.clipping import all_but_norms, clip_weights, project_weights
 from wgan_jax.transforms.ema import track_ema
 from wgan_jax.transforms.finite import skip_non_finite
@@ -190,6 +199,23 @@ def _require_plain_vae(config: Config) -> None:
         )
     if not isinstance(config.latent, Normal):
         raise UserError("the evidence bound needs a normal latent: set --latent normal")
+
+
+def constraint_warning(config: Config) -> str:
+    """Says that the critic is constrained twice, or not at all; empty otherwise."""
+    # Critics without the field are 1-Lipschitz by construction, or of a kind unknown here.
+    is_normalized = getattr(config.critic, "spectral_norm", None)
+    bounds_itself = is_normalized or isinstance(config.critic, GroupSort | Cones)
+    if config.clip and (config.penalty or bounds_itself):
+        other = "is penalized" if config.penalty else "bounds its own slope"
+        return f"the critic's weights are clipped although it {other}: set --clip none"
+    unbounded = not (config.clip or config.penalty) and is_normalized is False
+    if unbounded and isinstance(config.objective, Wasserstein):
+        return (
+            "nothing bounds the critic's slope, so its estimate is no distance and may grow "
+            "forever: set --clip clip, a --penalty or --critic.spectral-norm"
+        )
+    return ""
 
 
 def open_dataset(config: Config, schema: Schema | None = None) -> Dataset:

@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from wgan_jax.errors import UserError
-from wgan_jax.experiment.build import build_gan, require_enough
+from wgan_jax.experiment.build import build_gan, constraint_warning, require_enough
 from wgan_jax.experiment.chunks import ChunkShape, chunk_steps, duration
 from wgan_jax.experiment.config import Config
 from wgan_jax.experiment.distributed.placement import make_sharding
@@ -72,6 +72,8 @@ def describe_run(config: Config, workdir: str, devices: int | None = None) -> st
         "without evaluations and checkpoints",
         "would write to": workdir,
     }
+    if warning := constraint_warning(config):
+        rows["warning"] = warning
     return "\n".join(f"{name:18} {value}" for name, value in rows.items())
 
 

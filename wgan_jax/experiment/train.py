@@ -13,6 +13,7 @@ import jax
 
 from wgan_jax.data.labels import describe_counts
 from wgan_jax.errors import UserError
+from wgan_jax.experiment.build import constraint_warning
 from wgan_jax.experiment.checkpoint.checkpointer import Checkpoints
 from wgan_jax.experiment.chunks import crossed_multiple, next_chunk
 from wgan_jax.experiment.config import Config
@@ -79,6 +80,8 @@ def train(
                 logger.info("%s; %s", run.describe_sizes(), layout)
                 if counts := run.config.class_counts:
                     logger.info("labels: %s", describe_counts(counts))
+                if warning := constraint_warning(config):
+                    logger.warning("warning: %s", warning)
                 save_class_counts(workdir, run.config)
                 save_schema(run.data, config.dataset.condition_rows(), workdir, step)
                 checkpoints.check_disk_space(run.state)
