@@ -20,6 +20,9 @@ from wgan_jax.experiment.report.charts import Series, chart, smooth, thin
 from wgan_jax.experiment.report.health import verdicts
 from wgan_jax.experiment.report.markup import tag
 from wgan_jax.experiment.report.reporter import Reporter, write_report
+from wgan_jax.networks import MLP, GroupSort
+from wgan_jax.objectives import Hinge, JensenShannon
+from wgan_jax.penalties import GradientPenalty
 
 BROWSER = find()
 needs_browser = pytest.mark.skipif(
@@ -202,6 +205,27 @@ def test_data_of_the_users_own_go_by_the_name_of_their_file(tmp_path):
     assert (
         "on holiday &lt;2&gt;.zip</h1>" in write_report(make(tmp_path, config=config)).read_text()
     )
+
+
+@pytest.mark.parametrize(
+    ("parts", "title"),
+    [
+        ({}, "WGAN, weights clipped to ±0.01"),
+        ({"penalty": GradientPenalty()}, "WGAN-GP, weights clipped to ±0.01"),
+        ({"penalty": GradientPenalty(), "clip": None}, "WGAN-GP"),
+        ({"clip": None}, "WGAN with an unconstrained MLP critic"),
+        (
+            {"clip": None, "critic": MLP(spectral_norm=True)},
+            "WGAN with a spectrally normalized MLP critic",
+        ),
+        ({"clip": None, "critic": GroupSort()}, "WGAN with a GroupSort critic"),
+        ({"objective": Hinge()}, "Hinge GAN, weights clipped to ±0.01"),
+        ({"objective": JensenShannon(), "clip": None}, "Non-saturating GAN"),
+    ],
+)
+def test_a_report_is_titled_by_all_that_constrains_the_critic(parts, title, tmp_path):
+    workdir = make(tmp_path, config=to_dict(Config(**parts)))
+    assert f">{title} on a ring of 8 Gaussians</h1>" in write_report(workdir).read_text()
 
 
 def test_the_members_of_a_sweep_are_told_of(tmp_path):

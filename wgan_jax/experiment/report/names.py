@@ -27,20 +27,33 @@ _DATASETS = {
 
 def method(config: dict[str, Any]) -> str:
     """The name of the method that a JSON config describes."""
-    objective, penalty = (_part(config, name) for name in ("objective", "penalty"))
+    objective, penalty, clip = (_part(config, name) for name in ("objective", "penalty", "clip"))
     name = type_name(objective)
-    if name == "Wasserstein":
-        if penalty:
-            return _TITLES.get(type_name(penalty), f"WGAN with {type_name(penalty)}")
-        clip, critic = _part(config, "clip"), type_name(_part(config, "critic"))
-        if clip:
-            return f"WGAN, weights clipped to ±{clip.get('c')}"
-        return f"WGAN with a {critic} critic"
     title = _TITLES.get(name, name or "A run")
     if name == "JensenShannon" and objective.get("generator"):
         title = f"{objective['generator']} GAN".replace("_", "-")
         title = f"{title[0].upper()}{title[1:]}"
-    return f"{title} with {type_name(penalty)}" if penalty else title
+    if penalty:
+        title = f"{title} with {type_name(penalty)}"
+        if name == "Wasserstein":
+            title = _TITLES.get(type_name(penalty), title)
+    if clip:
+        return f"{title}, weights clipped to ±{clip.get('c')}"
+    if name == "Wasserstein" and not penalty:
+        return f"{title} with {_unaided(_part(config, 'critic'))} critic"
+    return title
+
+
+def _unaided(critic: dict[str, Any]) -> str:
+    """The kind of a critic without clipping and penalty, and whether it bounds its own slope."""
+    match critic.get("spectral_norm"):
+        case True:
+            how = "a spectrally normalized"
+        case False:
+            how = "an unconstrained"
+        case _:
+            how = "a"
+    return f"{how} {type_name(critic)}"
 
 
 def subject(config: dict[str, Any]) -> str:
