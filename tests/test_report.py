@@ -305,6 +305,9 @@ def test_health_says_what_is_off_what_is_well_and_what_was_not_measured():
     assert later["Trained enough?"].answer == "not now"
     assert later["Trained enough?"].before == "Flagged in 1 of 2 evaluations."
     assert later["Room in the clip box?"].answer == "yes"
+    noisy = verdicts([HEALTH | {"health/gain_error": 0.2}])[0]
+    assert (noisy.question, noisy.answer) == ("Trained enough?", "unclear")
+    assert "+80%, give or take 20%" in noisy.words
 
 
 @pytest.mark.parametrize(

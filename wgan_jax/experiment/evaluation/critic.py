@@ -269,6 +269,15 @@ class Improvement(NamedTuple):
     gain: float
     error: float
 
+    @property
+    def is_large(self) -> bool:
+        """Whether the gain, as measured, is that of a critic far from its optimum."""
+        return self.gain > _MISSING
+
+    @property
+    def is_certainly_large(self) -> bool:
+        return self.gain - 3 * self.error > _MISSING
+
 
 def improvement_of(found: dict[str, float]) -> Improvement | None:
     """Return the improvement that an evaluation measured; None if any of its numbers is missing."""
@@ -289,7 +298,7 @@ def diagnose(found: dict[str, float]) -> dict[str, str]:
         if name.startswith("health/gradient_norm/")
     }
     more = improvement_of(found)
-    if more is not None and more.gain - 3 * more.error > _MISSING:
+    if more is not None and more.is_certainly_large:
         warnings["optimum"] = (
             f"the critic is not near its optimum: {_EXTRA_STEPS} extra steps take its estimate on "
             f"{more.data} from {more.before:.3g} to {more.after:.3g}; raise n_critic or its "

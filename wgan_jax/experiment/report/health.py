@@ -15,7 +15,7 @@ TOPICS = {
     "box": "Room in the clip box?",
     "layers": "Gradient in every layer?",
 }
-_MARKS = {"yes": "well", "no": "off", "not now": "still"}
+_MARKS = {"yes": "well", "no": "off", "unclear": "still", "not now": "still"}
 _MUCH = 0.5  # of W1
 _STILL = "not measured: the extra steps changed nothing"
 
@@ -70,7 +70,9 @@ def verdicts(evaluations: Lines) -> list[Verdict]:
         words, answer = warnings[-1].get(topic), "no"
         if words is None:
             words = _passed(topic, last)
-            answer = "yes" if words != _STILL else "not now"
+            more = improvement_of(last)
+            is_unclear = topic == "optimum" and more is not None and more.is_large
+            answer = "not now" if words == _STILL else "unclear" if is_unclear else "yes"
         if words:
             sentence = f"{words[0].upper()}{words[1:]}."
             often = f"Flagged in {_often(topic, warnings)}."
