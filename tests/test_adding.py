@@ -86,7 +86,7 @@ def test_a_part_that_is_added_is_in_help_in_a_config_and_in_the_report(tmp_path)
     for words in ("drift", "Weight of the squared scores", "Radius of the hole", "affine"):
         assert words in done.stdout, words
     report = (tmp_path / "run/report.html").read_text()
-    assert "WGAN with a drift penalty on" in report
+    assert "WGAN with a drift penalty, weights clipped to ±0.01 on" in report
     assert "standard deviation of samples over that of the data" in report
     compared = (tmp_path / "compared.html").read_text()
     assert re.findall("<figcaption>(.*?)</figcaption>", compared) == ["Sliced W1", "Spread"]

@@ -104,9 +104,12 @@ SPECTRAL = {"critic": MLP(spectral_norm=True)}
 @pytest.mark.parametrize(
     ("parts", "warning"),
     [
-        ({"penalty": GradientPenalty()}, "clipped although it is penalized: set --clip none"),
-        (SPECTRAL, "clipped although it bounds its own slope: set --clip none"),
-        ({"critic": GroupSort()}, "clipped although it bounds its own slope: set --clip none"),
+        (
+            {"penalty": GradientPenalty()},
+            "clipping and the penalty both constrain the critic: --clip none",
+        ),
+        (SPECTRAL, "clipping and its layers both constrain the critic: --clip none"),
+        ({"critic": GroupSort()}, "clipping and its layers both constrain the critic: --clip none"),
         ({"clip": None}, "nothing bounds the critic's slope"),
         ({}, ""),
         ({"clip": None, **SPECTRAL}, ""),

@@ -207,8 +207,8 @@ def constraint_warning(config: Config) -> str:
     is_normalized = getattr(config.critic, "spectral_norm", None)
     bounds_itself = is_normalized or isinstance(config.critic, GroupSort | Cones)
     if config.clip and (config.penalty or bounds_itself):
-        other = "is penalized" if config.penalty else "bounds its own slope"
-        return f"the critic's weights are clipped although it {other}: set --clip none"
+        other = "the penalty" if config.penalty else "its layers"
+        return f"clipping and {other} both constrain the critic: --clip none leaves that to {other}"
     unbounded = not (config.clip or config.penalty) and is_normalized is False
     if unbounded and isinstance(config.objective, Wasserstein):
         return (
