@@ -19,6 +19,7 @@ from adapted_networks import (
     NNXGenerator,
     X,
 )
+from flax import linen as nn
 from flax import nnx
 
 import wgan_jax
@@ -192,6 +193,44 @@ class TwoDropouts(nnx.Module):
 
     def __call__(self, x):
         return jnp.stack([self.one(x), self.two(x)], 1)
+
+
+class LinenTraining(nn.Module):
+    @nn.compact
+    def __call__(self, x, training=False):
+        return nn.Dropout(0.5)(x, deterministic=not training)
+
+
+class LinenDeterministic(nn.Module):
+    @nn.compact
+    def __call__(self, x, *, deterministic=True):
+        return nn.Dropout(0.5)(x, deterministic=deterministic)
+
+
+class NNXTraining(nnx.Module):
+    def __init__(self, *, rngs):
+        self.dropout = nnx.Dropout(0.5, rngs=rngs)
+
+    def __call__(self, x, is_training=False):
+        return self.dropout(x, deterministic=not is_training)
+
+
+USUAL_FLAGS = {
+    "training": lambda: from_linen(LinenTraining()),
+    "deterministic": lambda: from_linen(LinenDeterministic()),
+    "of a layer": lambda: from_linen(nn.Dropout(0.5)),
+    "is_training": lambda: from_nnx(NNXTraining),
+}
+
+
+@pytest.mark.parametrize("flag", USUAL_FLAGS)
+def test_modules_are_told_by_the_usual_flags_whether_they_train(flag):
+    network, x, key = USUAL_FLAGS[flag](), jnp.ones((4, 20)), jax.random.key(0)
+    params, stats = network.init(key, x)
+    dropped, _ = network.apply(params, stats, x, train=True, key=key)
+    assert set(np.unique(dropped)) == {0.0, 2.0}
+    kept, _ = network.apply(params, stats, x, train=False)
+    np.testing.assert_array_equal(kept, x)
 
 
 class EquinoxDropout(eqx.Module):

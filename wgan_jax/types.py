@@ -114,9 +114,10 @@ def without_weak_types(tree: PyTree) -> PyTree:
 def from_linen(module: nn.Module) -> Network:
     """Adapt a Flax Linen module to a `Network`.
 
-    The module is called as `module(x)`, or `module(x, train=...)` if its
-    `__call__` takes `train`. All collections except `params` become `stats`.
-    `key`, if given, seeds the `dropout` stream.
+    The module is called as `module(x)`, or `module(x, train=...)` if its `__call__`
+    takes `train`; `training`, `is_training`, `deterministic` and `use_running_average`
+    are set likewise. All collections except `params` become `stats`. `key`, if given,
+    seeds the `dropout` stream.
 
     Args:
       module: an unbound Linen module.
@@ -141,11 +142,11 @@ def from_linen(module: nn.Module) -> Network:
         library = library_of(module)
         hint = f"; it is from {library[0]}: use {library[1]}" if library else ""
         raise ValueError(f"from_linen takes a flax.linen.Module, got {_name_of(module)}{hint}")
-    takes_train = "train" in inspect.signature(type(module).__call__).parameters
-    check_takes_batch("from_linen", module, *["train"] * takes_train)
+    flags = mode_flags(module)
+    check_takes_batch("from_linen", module, *flags)
 
-    def mode(train: bool) -> dict[str, Any]:
-        return {"train": train} if takes_train else {}
+    def mode(train: bool) -> dict[str, bool]:
+        return {flag: value == train for flag, value in flags.items()}
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
         params_key, dropout_key = jax.random.split(key)
@@ -160,6 +161,33 @@ def from_linen(module: nn.Module) -> Network:
         return (y[0], dict(y[1])) if train else (y, stats)
 
     return Network(init, apply)
+
+
+# What the usual flags of a Linen module's call are in training; in inference, the opposite.
+_IN_TRAINING = {
+    "train": True,
+    "training": True,
+    "is_training": True,
+    "deterministic": False,
+    "use_running_average": False,
+}
+
+
+def mode_flags(module: Any) -> dict[str, bool]:
+    """Return the flags of training or inference that a call takes, as they are in training.
+
+    Flags that the module itself fixes, as `Dropout(0.5, deterministic=True)`, are left out.
+
+    Example:
+      >>> mode_flags(nn.Dropout(0.5))
+      {'deterministic': False}
+    """
+    taken = inspect.signature(type(module).__call__).parameters
+    return {
+        flag: in_training
+        for flag, in_training in _IN_TRAINING.items()
+        if flag in taken and getattr(module, flag, None) is None
+    }
 
 
 def check_takes_batch(adapter: str, module: Any, *named: str) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
+from inspect import signature
 from typing import Any
 
 import jax
@@ -12,7 +12,7 @@ from flax.errors import TraceContextError
 from flax.traverse_util import flatten_dict, unflatten_dict
 
 from wgan_jax.adapters import factory
-from wgan_jax.types import Array, Network, PyTree, check_takes_batch, without_weak_types
+from wgan_jax.types import Array, Network, PyTree, check_takes_batch, mode_flags, without_weak_types
 
 Flat = dict[tuple[Any, ...], Any]
 
@@ -26,7 +26,8 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
     between layers stay shared.
 
     The module is called as `module(x)`, after `module.train()` or `module.eval()`; with
-    `train=...` if its `__call__` takes `train`, and with `rngs=...` if it takes `rngs`.
+    `train=...` if its `__call__` takes `train` (or `training` and others, as in
+    `from_linen`), and with `rngs=...` if it takes `rngs`.
 
     Args:
       make: the class of the module, or a function that makes one, called as
@@ -82,12 +83,16 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
                 what = f"the variable {'.'.join(map(str, path))}"
                 raise factory.made_outside("from_nnx", make, what, "rngs")
         graph, *flat = _split(module)
-        structure[:] = graph, _options(module)
-        check_takes_batch("from_nnx", module, *structure[1])
+        flags, takes_rngs = (
+            mode_flags(module),
+            "rngs" in signature(type(module).__call__).parameters,
+        )
+        structure[:] = graph, flags, takes_rngs
+        check_takes_batch("from_nnx", module, *flags, *["rngs"] * takes_rngs)
         return flat
 
     params_like, streams_like, stats_like = factory.trace("from_nnx", make, "rngs", inspect_module)
-    graph, options = structure
+    graph, flags, takes_rngs = structure
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:
         _, params, _, stats = _split(new(key))
@@ -100,10 +105,11 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
         arrays = streams | _flat(params, params_like) | _flat(stats, stats_like)
         module = nnx.merge(graph, nnx.State(unflatten_dict(arrays)))
         module.train() if train else module.eval()
-        values: dict[str, Any] = {"train": train, "rngs": None}
-        if key is not None and "rngs" in options:
-            values["rngs"] = nnx.Rngs(jax.random.fold_in(key, len(streams)))
-        y = module(x, **{name: values[name] for name in options})
+        options: dict[str, Any] = {flag: value == train for flag, value in flags.items()}
+        if takes_rngs:
+            own = None if key is None else nnx.Rngs(jax.random.fold_in(key, len(streams)))
+            options["rngs"] = own
+        y = module(x, **options)
 
         _, _, drawn, after = _split(module)
         if key is None and any(drawn[path] is not streams[path] for path in streams):
@@ -169,12 +175,6 @@ def _split(module: Any) -> tuple[Any, Flat, Flat, Flat]:
     graph, *states = nnx.split(module, nnx.Param, nnx.RngState, nnx.Intermediate, ...)
     params, streams, _, stats = (flatten_dict(nnx.to_pure_dict(state)) for state in states)
     return graph, params, streams, stats
-
-
-def _options(module: Any) -> list[str]:
-    """Return the optional arguments that the module takes."""
-    parameters = inspect.signature(type(module).__call__).parameters
-    return [name for name in ("train", "rngs") if name in parameters]
 
 
 def _streams(like: Flat, key: Array) -> Flat:
