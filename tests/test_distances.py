@@ -219,7 +219,7 @@ def test_divergences_saturate_where_w1_does_not():
         assert distances.w1_on_grid(p, q, positions) == distance
 
 
-@given(st.integers(0, 10**6), st.integers(2, 30))
+@given(st.integers(0, 10**6), st.sampled_from([2, 3, 30]))  # each size compiles
 def test_divergences_of_histograms(seed, k):
     p, q = (jnp.asarray(h, jnp.float32) for h in rng(seed).dirichlet(np.ones(k), size=2))
     tv, js = float(distances.total_variation(p, q)), float(distances.js(p, q))
@@ -252,7 +252,7 @@ def test_closed_forms_agree_with_exact_transport_along_rays():
     assert distances.w1_translation(jnp.array([3.0, 4.0])) == 5
 
 
-@given(st.integers(0, 10**6), st.integers(1, 10))
+@given(st.integers(0, 10**6), st.sampled_from([1, 2, 10]))  # each dimension compiles
 def test_slices_are_below_exact(seed, d):
     r = rng(seed)
     x = jnp.asarray(r.normal(size=(64, d)), jnp.float32)
