@@ -157,15 +157,15 @@ def estimate_w1(
     alpha = (1 - confidence) / 2
     if critic is None and lipschitz is not None:
         raise ValueError(f"lipschitz={lipschitz} requires a critic, and none is given")
+    # A critic is refused before the draws below, which take long.
+    fit = None if critic is None else given(pair, critic, lipschitz)
     quantised = None
     if callable(p) and callable(q) and pair.center.shape[0] <= LARGEST_DIM:
         quantised = Quantised.of(pair, _MATCHED_RATIO * held_out)
     looks = 1
-    if critic is not None:
-        fit = given(pair, critic, lipschitz)
-    elif on_a_line:
+    if fit is None and on_a_line:
         fit, looks = fit_on_a_line(pair, quantised, alpha, held_out), _MAX_LOOKS
-    else:
+    elif fit is None:
         fit = fit_cones(pair, steps, cones, batch_size, alpha, progress, quantised, held_out)
         looks = _looks(held_out * fit.critic.centers.size)
     dual = dual_score(pair, fit.critic, held_out, looks, alpha, fit.rounding)
