@@ -71,12 +71,21 @@ def modes(weights, centers, std, fold=0):
 @pytest.mark.parametrize(
     ("q", "truth"),
     [
-        (modes([0.5, 0.5], [-1.0, 1.0], 0.12, 1), 0.02 * (2 / np.pi) ** 0.5),
-        (modes([0.5, 0.5], [-0.99, 1.01], 0.1, 1), 0.01),
-        (modes([0.51, 0.49], [-1.0, 1.0], 0.1, 1), 0.02),
-        (modes([0.0, 1.0], [-1.0, 1.0], 0.1, 1), 1.0),
+        pytest.param(
+            modes([0.5, 0.5], [-1.0, 1.0], 0.12, 1),
+            0.02 * (2 / np.pi) ** 0.5,
+            id="wider",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(modes([0.5, 0.5], [-0.99, 1.01], 0.1, 1), 0.01, id="moved"),
+        pytest.param(
+            modes([0.51, 0.49], [-1.0, 1.0], 0.1, 1),
+            0.02,
+            id="other weights",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(modes([0.0, 1.0], [-1.0, 1.0], 0.1, 1), 1.0, id="a mode dropped"),
     ],
-    ids=["wider", "moved", "other weights", "a mode dropped"],
 )
 def test_samplers_of_numbers_are_told_closely(q, truth, key):
     e = estimate_w1(modes([0.5, 0.5], [-1.0, 1.0], 0.1), q, key=key, held_out=65_536)

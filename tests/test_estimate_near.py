@@ -36,7 +36,10 @@ _BETWEEN = float(np.linalg.norm(_RING[0] - _RING[1]))
     ("p", "q", "truth"),
     [
         (blobs(_RING, 0.02), blobs(_RING, 0.05, other_keys=True), 0.03 * math.sqrt(math.pi / 2)),
-        (blobs(_CUBE, 0.05), blobs(_CUBE, 0.05, 0.05, other_keys=True), 0.05),
+        pytest.param(
+            *(blobs(_CUBE, 0.05), blobs(_CUBE, 0.05, 0.05, other_keys=True), 0.05),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_near_laws(p, q, truth, key):

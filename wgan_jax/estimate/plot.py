@@ -21,9 +21,8 @@ def plot_bounds(estimate: W1Estimate) -> Any:
     Example:
       >>> import jax
       >>> from wgan_jax import estimate_w1
-      >>> p = lambda key, n: jax.random.normal(key, (n, 2))
-      >>> q = lambda key, n: p(key, n) + 1
-      >>> w1 = estimate_w1(p, q, key=jax.random.key(0), steps=50, cones=64, held_out=4_096)
+      >>> x, y = jax.random.normal(jax.random.key(0), (2, 500, 2))
+      >>> w1 = estimate_w1(x, y + 1, key=jax.random.key(1), steps=50, cones=64)
       >>> [axes.get_xlabel() for axes in plot_bounds(w1).axes]
       ['critic steps', 'transports averaged']
     """
