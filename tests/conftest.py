@@ -98,6 +98,15 @@ def small_effort(request: pytest.FixtureRequest) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def optimized_programs() -> Iterator[None]:
+    """XLA optimizes the programs of this file: few programs, which draw millions of samples."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", False)
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture(scope="module", autouse=True)
 def few_programs() -> Iterator[None]:
     """Compiled programs are dropped after each file: XLA slows down with thousands of them."""

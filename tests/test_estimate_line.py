@@ -8,6 +8,8 @@ import pytest
 from wgan_jax import distances, estimate_w1
 from wgan_jax.distances.exact import transport_potentials
 
+pytestmark = pytest.mark.usefixtures("optimized_programs")
+
 _QUICK = {"steps": 20, "cones": 16}
 
 
