@@ -256,9 +256,10 @@ def test_a_critic_of_convolutions_in_full_precision_is_accepted(key):
         (None, 1.0, "lipschitz=1.0 requires a critic, and none is given"),
     ],
 )
-def test_what_is_claimed_of_a_critic_is_checked(critic, lipschitz, message, key):
+def test_what_is_claimed_of_a_critic_is_checked_before_any_work(critic, lipschitz, message, key):
+    claim = {"critic": critic, "lipschitz": lipschitz}
     with pytest.raises(ValueError, match=message):
-        estimate_w1(normal(2), normal(2, 1.0), key=key, critic=critic, lipschitz=lipschitz)
+        estimate_w1(normal(2), normal(2, 1.0), key=key, held_out=2**40, **claim)
 
 
 @pytest.mark.parametrize(("pitch", "shift"), [(2.0**-14, 1e-6), (2.0**-9, 1e-4)])

@@ -145,7 +145,7 @@ def from_linen(module: nn.Module) -> Network:
     flags = mode_flags(module)
     check_takes_batch("from_linen", module, *flags)
 
-    def mode(train: bool) -> dict[str, bool]:
+    def mode(train: bool) -> dict[str, Any]:
         return {flag: value == train for flag, value in flags.items()}
 
     def init(key: Array, x: PyTree) -> tuple[PyTree, PyTree]:

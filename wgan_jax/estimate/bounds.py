@@ -13,7 +13,7 @@ from jax import lax
 from wgan_jax.distances.exact import exact_w1, transport_potentials
 from wgan_jax.estimate.cone_ascent import Rows
 from wgan_jax.estimate.judge import SEEN
-from wgan_jax.estimate.pair import BLOCK, Pair, draw, scores
+from wgan_jax.estimate.pair import BLOCK, Pair, check_diameter, draw, scores
 from wgan_jax.margins import bounded_differences_margin, held_out_difference, unseen_margin
 from wgan_jax.types import Array
 
@@ -163,7 +163,7 @@ def transport_between_samples(
         draws.append(w1)
         values.append(phi + psi)
     if diameter is not None:
-        _check_diameter(diameter, np.concatenate([*xs, *ys]), float(pair.scale))
+        check_diameter(diameter, [*xs, *ys], float(pair.scale))
         margins = [bounded_differences_margin(diameter, k * n, alpha) for k in _counts(draws)]
     else:
         span = sum(max(r, _reach(np.concatenate(z))) for r, z in zip(reach, (xs, ys), strict=True))
@@ -185,15 +185,6 @@ def _batches(available: float, size: int, transports: int) -> tuple[int, int]:
 
 def _counts(draws: list[float]) -> range:
     return range(1, len(draws) + 1)
-
-
-def _check_diameter(diameter: float, points: np.ndarray, scale: float) -> None:
-    observed = float(np.linalg.norm(points - points[:1], axis=1).max())
-    if not diameter >= observed * (1 - 1e-5):
-        raise ValueError(
-            f"diameter must bound the distance between samples, got {diameter * scale:.6g} "
-            f"where samples are {observed * scale:.6g} apart"
-        )
 
 
 def _clouds(side: Any, n: int, count: int, key: Array) -> list[np.ndarray]:

@@ -64,7 +64,7 @@ class Pair(NamedTuple):
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, p: Source, q: Source, key: Array) -> Pair:
+    def of(cls, p: Source, q: Source, key: Array, diameter: float | None = None) -> Pair:
         peek, order, rest = jax.random.split(key, 3)
         samples = [
             Samples(_peek(source, name, subkey)) if callable(source) else _checked(source, name)
@@ -77,6 +77,8 @@ class Pair(NamedTuple):
             )
         _check_columns(*samples)
         flat = [x.reshape(len(x), -1).astype(np.float64) for x in draws]
+        if diameter is not None:
+            check_diameter(diameter, flat)
         center = (flat[0].mean(0) + flat[1].mean(0)) / 2
         one = flat[0][0]  # where all values are equal, as their mean may be off by rounding
         center = np.where((flat[0] == one).all(0) & (flat[1] == one).all(0), one, center)
@@ -152,6 +154,17 @@ def _ignores_its_key(sampler: Any, key: Array) -> bool:
 @jax.jit
 def _in_own_order(sampler: Any, key: Array) -> Array:
     return sampler(key, BLOCK)
+
+
+def check_diameter(diameter: float, samples: list[np.ndarray], scale: float = 1.0) -> None:
+    """Reject a diameter that samples [n, d] exceed; `scale` converts both to their own unit."""
+    first = samples[0][:1]
+    observed = max(float(np.linalg.norm(x - first, axis=1).max()) for x in samples)
+    if not diameter >= observed * (1 - 1e-5):
+        raise ValueError(
+            f"diameter must bound the distance between samples, got {diameter * scale:.6g} "
+            f"where samples are {observed * scale:.6g} apart"
+        )
 
 
 def _checked(source: Source, name: str) -> Samples:

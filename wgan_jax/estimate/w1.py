@@ -144,7 +144,7 @@ def estimate_w1(
     feature_name = "" if features is None else name_of(features)
     if features is not None:
         p, q = features_of(p, features, "p"), features_of(q, features, "q")
-    pair = Pair.of(p, q, typed(key))
+    pair = Pair.of(p, q, typed(key), diameter)
     for note in pair.notes:
         logger.warning(note)
     low_dimension = pair.center.shape[0] <= 32
