@@ -163,7 +163,7 @@ def from_linen(module: nn.Module) -> Network:
     return Network(init, apply)
 
 
-# What the usual flags of a Linen module's call are in training; in inference, the opposite.
+# The usual flags of a module's call, as they are in training; the opposite in inference.
 _IN_TRAINING = {
     "train": True,
     "training": True,

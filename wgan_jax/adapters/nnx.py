@@ -83,10 +83,8 @@ def from_nnx(make: Callable[..., Any], *args: Any, **kwargs: Any) -> Network:
                 what = f"the variable {'.'.join(map(str, path))}"
                 raise factory.made_outside("from_nnx", make, what, "rngs")
         graph, *flat = _split(module)
-        flags, takes_rngs = (
-            mode_flags(module),
-            "rngs" in signature(type(module).__call__).parameters,
-        )
+        flags = mode_flags(module)
+        takes_rngs = "rngs" in signature(type(module).__call__).parameters
         structure[:] = graph, flags, takes_rngs
         check_takes_batch("from_nnx", module, *flags, *["rngs"] * takes_rngs)
         return flat
