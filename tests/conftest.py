@@ -36,11 +36,16 @@ QUICK_COMPILATION = " --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_cod
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if config.option.markexpr not in config.getini("addopts"):
+    if not is_fast(config):
         return
     jax.config.update("jax_disable_most_optimizations", True)
     if "PYTEST_XDIST_WORKER" not in os.environ and xla_knows(QUICK_COMPILATION):
         os.environ["XLA_FLAGS"] += QUICK_COMPILATION  # the workers inherit it
+
+
+def is_fast(config: pytest.Config) -> bool:
+    """Whether these are the fast tests, or a part of them."""
+    return "not slow" in config.option.markexpr
 
 
 def xla_knows(flags: str) -> bool:
@@ -91,7 +96,7 @@ def small_effort(request: pytest.FixtureRequest) -> Iterator[None]:
     from wgan_jax.experiment.evaluation import certified
 
     with pytest.MonkeyPatch.context() as patch:
-        if request.config.option.markexpr in request.config.getini("addopts"):
+        if is_fast(request.config):
             few = {"steps": 10, "cones": 16, "batch_size": 64, "transports": 1}
             effort = certified.Effort(**few, held_out=256, transport_size=64)
             patch.setattr(certified, "EFFORT", effort)

@@ -20,7 +20,7 @@ from wgan_jax.experiment.evaluation import transport
 from wgan_jax.experiment.run import open_run
 from wgan_jax.networks import MLP
 
-pytestmark = pytest.mark.usefixtures("few_points")
+pytestmark = [pytest.mark.usefixtures("few_points"), pytest.mark.once]
 
 
 @pytest.fixture

@@ -21,7 +21,11 @@ from wgan_jax.experiment.evaluation.summary import summarize
 from wgan_jax.latents import Normal
 from wgan_jax.networks import MLP
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("few_points"),
+    pytest.mark.once,
+]
 TINY = ["--generator.features", "8", "--critic.features", "8", "--batch-size", "16"]
 TINY += ["--chunk", "5", "--log-every", "5", "--evaluate-every", "5"]
 # A generator that stays where it is.

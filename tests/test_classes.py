@@ -10,7 +10,11 @@ from test_arrays import train
 from wgan_jax import estimate_w1
 from wgan_jax.experiment.evaluation.classes import w1_by_class
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("few_points"),
+    pytest.mark.once,
+]
 
 
 @pytest.fixture

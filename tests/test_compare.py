@@ -23,6 +23,8 @@ from wgan_jax.experiment.sampling.read_samples import as_written, read_samples
 from wgan_jax.experiment.train import train
 from wgan_jax.networks import MLP
 
+pytestmark = pytest.mark.once
+
 QUICK = {"steps": 10, "cones": 64, "transport_size": 64, "batch_size": 256}
 
 

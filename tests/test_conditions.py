@@ -21,6 +21,8 @@ from wgan_jax.latents import Conditioned, Normal
 from wgan_jax.lipschitz import lipschitz_bound
 from wgan_jax.networks import MLP, DCGANCritic, DCGANGenerator, ResNetCritic, ResNetGenerator
 
+pytestmark = pytest.mark.once
+
 IMAGE = {"image_size": 8, "channels": 1, "filters": 2, "norm": "none"}
 GENERATORS = {
     "mlp": MLP(features=(8,), output_shape=(8, 8, 1)),

@@ -17,7 +17,7 @@ from wgan_jax.__main__ import main
 from wgan_jax.data.arrays import ArrayDataset
 from wgan_jax.data.stream import TFDSStream
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.once]
 ROOT = Path(__file__).parents[1]
 
 

@@ -8,7 +8,7 @@ import pytest
 from wgan_jax import distances, estimate_w1
 from wgan_jax.distances.exact import transport_potentials
 
-pytestmark = pytest.mark.usefixtures("optimized_programs")
+pytestmark = [pytest.mark.usefixtures("optimized_programs"), pytest.mark.once]
 
 _QUICK = {"steps": 20, "cones": 16}
 

@@ -10,6 +10,8 @@ import pytest
 from wgan_jax.data.toy import Ring
 from wgan_jax.estimate import estimate_w1
 
+pytestmark = pytest.mark.once
+
 _QUICK = {"steps": 200, "cones": 256, "transport_size": 256, "transports": 2, "held_out": 16_384}
 _LINE = np.array([[-3.0], [-1.0], [1.0], [3.0]], np.float32)
 _CUBE = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), -1).reshape(-1, 3).astype(np.float32)

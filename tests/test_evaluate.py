@@ -33,6 +33,8 @@ from wgan_jax.networks.lenet import LeNet
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState, Player, Step
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 NOTHING = GANState(
     Step(np.int32(0), np.int32(0)), jax.random.key(0), Player({}, {}, ()), Player({}, {}, ())

@@ -27,7 +27,11 @@ from wgan_jax.loop import sample_batch
 from wgan_jax.transforms.ema import with_ema
 from wgan_jax.types import GANState, Player, Step
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("few_points"),
+    pytest.mark.once,
+]
 ROOT = Path(__file__).parents[1]
 SMALL = ["--batch-size", "16", "--chunk", "5", "--log-every", "5", "--steps", "5"]
 TOY = [*SMALL, "--generator.features", "8", "--critic.features", "8"]

@@ -17,7 +17,7 @@ from wgan_jax.cli.train import train as train_command
 from wgan_jax.data import Folder, decoded_images
 from wgan_jax.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("own_cache")
+pytestmark = [pytest.mark.usefixtures("own_cache"), pytest.mark.once]
 
 
 def train(root, workdir, *args):

@@ -20,6 +20,8 @@ from wgan_jax.data.images import TFDS
 from wgan_jax.data.labels import class_labels, count_classes
 from wgan_jax.errors import UserError
 
+pytestmark = pytest.mark.once
+
 ROOT = Path(__file__).parents[1]
 
 

@@ -11,6 +11,8 @@ from scipy.spatial.distance import cdist
 from wgan_jax.estimate.matching import match
 from wgan_jax.estimate.tree import Tree, draw_in
 
+pytestmark = pytest.mark.once
+
 
 def cells_of(x, y, levels=6):
     tree = Tree.of(np.concatenate([x, y])[: 8 << levels], levels)

@@ -19,6 +19,8 @@ from wgan_jax.gan import GAN
 from wgan_jax.metrics import Neighbors, data_copying, nearest_membership, nearest_neighbors
 from wgan_jax.types import GANState, Player, Step
 
+pytestmark = pytest.mark.once
+
 
 @pytest.mark.parametrize(("d", "offset"), [(2, 0.0), (16, 1e3), (40, 0.0), (40, 30.0), (3, 1e25)])
 def test_nearest_neighbors_are_those_of_all_pairs(d, offset):

@@ -20,7 +20,7 @@ from wgan_jax.objectives import Hinge, JensenShannon, LeastSquares, Relativistic
 from wgan_jax.transforms.optimizers import SGD, RMSProp
 from wgan_jax.vae import EvidenceBound
 
-pytestmark = pytest.mark.usefixtures("few_points")
+pytestmark = [pytest.mark.usefixtures("few_points"), pytest.mark.once]
 
 TOY = Config(
     generator=MLP(features=(16, 16), output_shape=(2,)),

@@ -22,6 +22,8 @@ from wgan_jax.reproduce.garments import Garments, Sizes
 from wgan_jax.reproduce.journal import ResultCache
 from wgan_jax.reproduce.runs import train, train_seeds
 
+pytestmark = pytest.mark.once
+
 NEED_DATA = {"fig5", "fig6", "fig7", "robustness"}
 FAST = ("fig1", "fig2")
 

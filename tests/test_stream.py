@@ -13,7 +13,7 @@ from wgan_jax import cli
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
 
-pytestmark = pytest.mark.usefixtures("few_points")
+pytestmark = [pytest.mark.usefixtures("few_points"), pytest.mark.once]
 
 COUNT, BATCH = 12, 4
 

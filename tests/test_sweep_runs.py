@@ -23,7 +23,11 @@ from wgan_jax.experiment.sweep import members, varied_hyperparameters
 from wgan_jax.experiment.sweep_run import open_sweep, write_member
 from wgan_jax.penalties import GradientPenalty
 
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.usefixtures("few_points")]
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.usefixtures("few_points"),
+    pytest.mark.once,
+]
 ROOT = Path(__file__).parents[1]
 SMALL = [
     *("--generator.features", "8", "--critic.features", "8", "--batch-size", "16"),

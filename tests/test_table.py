@@ -15,7 +15,7 @@ from wgan_jax.errors import UserError
 from wgan_jax.experiment.evaluation.units import column_w1
 from wgan_jax.experiment.run import open_run
 
-pytestmark = pytest.mark.usefixtures("few_points")
+pytestmark = [pytest.mark.usefixtures("few_points"), pytest.mark.once]
 
 
 @pytest.fixture(scope="module")

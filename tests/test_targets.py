@@ -14,7 +14,11 @@ from wgan_jax.data.images import TFDS
 from wgan_jax.data.stream import TFDSStream
 from wgan_jax.errors import UserError
 
-pytestmark = [pytest.mark.usefixtures("few_points"), pytest.mark.filterwarnings("ignore")]
+pytestmark = [
+    pytest.mark.usefixtures("few_points"),
+    pytest.mark.filterwarnings("ignore"),
+    pytest.mark.once,
+]
 
 COUNT, SIDE = 12, 16
 NUMBER = np.arange(COUNT)

@@ -34,6 +34,8 @@ from wgan_jax.experiment.train import train
 from wgan_jax.experiment.writers import Console
 from wgan_jax.networks import MLP
 
+pytestmark = pytest.mark.once
+
 SMALL = Config(
     generator=MLP(features=(4,), output_shape=(2,)),
     critic=MLP(features=(4,)),

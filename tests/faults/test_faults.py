@@ -21,7 +21,7 @@ from wgan_jax.experiment.metrics_log import MetricsLog, read_metrics
 from . import damage, disk, inputs, kills, locks, machines, signals
 from .processes import MODELS, ROOT, TINY, forks
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.once]
 KILLS = {"clipped MLPs": 8, "DCGANs with batch norm": 5, "gradient penalty, Adam": 7}
 
 

@@ -11,7 +11,7 @@ from wgan_jax.cli.compile_cache import keep_compiled_programs
 
 from . import hostile, hostile_data, inputs
 
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.once]
 
 
 @pytest.fixture(scope="module")
