@@ -83,6 +83,8 @@ def test_a_diameter_makes_the_upper_bound_hold_for_rare_mass():
         y = (np.random.default_rng(seed).random((20, 1)) < 0.02).astype(np.float32)
         x, key = np.zeros((20, 1), np.float32), jax.random.key(seed)
         assert estimate_w1(x, y, key=key, diameter=1.0, **_QUICK).upper >= 0.02
+    with pytest.raises(ValueError, match=r"got 0.5 where samples are 1 apart"):
+        estimate_w1(x, x + 1, key=jax.random.key(0), diameter=0.5, **_QUICK)
 
 
 @pytest.mark.parametrize("diameter", [0.5, 0.0, -1.0, np.nan])
