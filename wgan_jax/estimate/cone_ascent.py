@@ -112,11 +112,13 @@ class Start(NamedTuple):
 @jax.tree_util.register_dataclass
 @dataclasses.dataclass(frozen=True)
 class Rows:
-    """An array as a sampler: rows [n, d] drawn with replacement."""
+    """An array as a sampler: n of its rows, drawn with replacement, or all if it has no more."""
 
     x: Array
 
     def __call__(self, key: Array, n: int) -> Array:
+        if n >= self.x.shape[0]:
+            return self.x
         return self.x[jax.random.randint(key, (n,), 0, self.x.shape[0])]
 
 
