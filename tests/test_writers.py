@@ -310,7 +310,7 @@ def test_the_time_to_the_end_is_told_once_as_soon_as_it_is_measured(tmp_path, ca
     with caplog.at_level("INFO", "wgan_jax"):
         train(config, tmp_path / "run")
     assert len(lines) == 7
-    (told,) = [i for i, message in enumerate(caplog.messages) if "to the end" in message]
+    (told,) = [i for i, message in enumerate(caplog.messages) if "training left" in message]
     assert caplog.messages[told].startswith("about ")
     assert [count > told for count in lines] == [False] * 4 + [True] * 3
 

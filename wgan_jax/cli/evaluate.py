@@ -98,6 +98,7 @@ def evaluate(args: list[str]) -> int:
 
 def summarize_run(run: Run, folder: Path) -> None:
     """Evaluate a finished run, and write and print the results as `train.py` does."""
+    logger.info("training is complete and saved; evaluating its samples")
     result = _measure(run, folder, ("w1", "modes", "critic"), None, 0)
     _publish(folder, run, result, complete=True, loggers=run.config.loggers)
 

@@ -125,7 +125,7 @@ class RunWriter:
         if self._compiled == chunk and chunk.n_critic == usual and not self._time_left_logged:
             self._time_left_logged = True
             if seconds >= _SECONDS_BETWEEN_LINES:
-                logger.info("about %s to the end", duration(seconds))
+                logger.info("about %s of training left", duration(seconds))
         self._compiled = chunk
 
     def _is_due(self, step: int) -> bool:
