@@ -40,6 +40,29 @@ def test_codes_keep_their_leading_zeros(tmp_path):
     assert labelled.class_names == ("00501", "01234", "10001")
 
 
+@pytest.mark.parametrize(
+    ("delimiter", "codes"),
+    [
+        (",", ["1.1", "1.10", "2"]),  # versions
+        (",", ["12345678901234567890", "12345678901234567891"]),  # beyond int64
+        (",", ["5E1", "50"]),
+        (",", ["+1", "1", "-1"]),
+        (";", ["1,5", "1,50"]),
+    ],
+)
+def test_codes_that_are_equal_as_numbers_stay_apart(tmp_path, delimiter, codes):
+    path = write(tmp_path / "a.csv", {"code": codes, "n": list("123")[: len(codes)]}, delimiter)
+    opened = table(path, one_hot=("code",)).open()
+    assert opened.units.by_column(np.asarray(opened.examples))["code"].tolist() == codes
+    assert table(path, label="code").open().class_names == tuple(sorted(codes))
+
+
+def test_codes_that_numbers_spell_alike_keep_their_order(tmp_path):
+    path = write(tmp_path / "a.csv", {"code": ["10.5", "2.0", "NA", "2.0"], "n": list("1234")})
+    opened = table(path, one_hot=("code",), missing="skip").open()
+    assert opened.units.columns.columns[0].values == ("2.0", "10.5")
+
+
 def test_a_column_without_a_name_is_refused(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     from pyarrow import parquet

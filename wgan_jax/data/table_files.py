@@ -26,7 +26,6 @@ SUFFIXES = (".csv", ".tsv", ".csv.gz", ".tsv.gz", ".parquet")
 _GZIP = b"\x1f\x8b"
 _DECIMAL_COMMA = re.compile(r"([+-]?\d+(,\d*)?([eE][+-]?\d+)?)?")
 _THOUSANDS = re.compile(r"[+-]?\d{1,3},\d{3}")
-_LEADING_ZERO = re.compile(r"0\d+")
 _DELIMITERS = ",;\t|"
 _MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "-nan", "null"})
 _NO_NUMBER = frozenset({"none", "-", "?", "."})  # regular values in a column of text
@@ -54,8 +53,8 @@ def read_table(
 ) -> dict[str, RawColumn]:
     """Read the columns `wanted` of a file, in that order; all columns if none is named.
 
-    A folder that `save_to_disk` of `datasets` wrote counts as a file. Of the columns named in
-    `codes`, integers of a .csv with leading zeros stay text, as in 01234.
+    A folder that `save_to_disk` of `datasets` wrote counts as a file. A column of a .csv named in
+    `codes` stays text unless numbers keep its spelling, unlike 01234, 1.10 or 5E1.
 
     Raises:
       UserError: no such file, an unknown format, no such column, or damaged.
@@ -210,13 +209,19 @@ def _typed(texts: list[str], delimiter: str, is_code: bool) -> RawColumn:
     """Parse a column as the first type that fits all texts: integers, numbers, flags or text."""
     texts = [text.strip() for text in texts]
     missing = np.array([text.casefold() in _MISSING for text in texts], bool)
-    if is_code and any(map(_LEADING_ZERO.fullmatch, texts)):
-        return RawColumn(np.array(texts, object), missing)
     column = _numbers(texts, missing, delimiter)
     if column is None:
         more = missing | np.array([text.casefold() in _NO_NUMBER for text in texts], bool)
         column = None if more.all() else _numbers(texts, more, delimiter)
-    return flags_or_text(texts, missing) if column is None else column
+    if column is None or (is_code and _is_respelled(column, texts)):
+        return flags_or_text(texts, missing)
+    return column
+
+
+def _is_respelled(column: RawColumn, texts: list[str]) -> bool:
+    """Return whether numbers are spelled otherwise than their texts, which may merge codes."""
+    cells = zip(column.values.tolist(), texts, column.missing.tolist(), strict=True)
+    return any(str(value) != text for value, text, absent in cells if not absent)
 
 
 def _numbers(texts: list[str], missing: np.ndarray, delimiter: str) -> RawColumn | None:
