@@ -304,3 +304,27 @@ def test_flags_are_set_in_any_spelling(values, yes, no, tmp_path):
     vectors, _ = read_conditions(str(file), units, None, ())
     assert vectors.tolist() == [[1], [-1]]
     assert [units.encode_value("smiles", text)[1].tolist() for text in (yes, no)] == [[1], [-1]]
+
+
+@pytest.mark.parametrize(("yes", "no"), [("TRUE", "FALSE"), ("True", "false"), ("1.0", "2.0")])
+def test_the_table_of_the_data_is_a_table_of_conditions(yes, no, tmp_path):
+    file = tmp_path / "data.csv"
+    file.write_text(f"x,kind,place\n1,{yes},{no}\n2,{no},{yes}\n3,{no},{no}\n")
+    names = {"one_hot": ("kind",), "condition": ("kind",), "label": "place"}
+    data = Table(path=str(file), **names).open()
+    vectors, labels = read_conditions(str(file), data.condition_units, "place", data.class_names)
+    np.testing.assert_array_equal(data.examples[1][0], labels)
+    np.testing.assert_array_equal(data.examples[1][1], vectors)
+    file.write_text(f"kind,place\n{yes},{yes}\n")  # only one of the spellings
+    _, labels = read_conditions(str(file), data.condition_units, "place", data.class_names)
+    assert data.class_names[labels[0]] == yes.removesuffix(".0")
+
+
+def test_a_condition_without_a_class_is_refused(tmp_path):
+    file = tmp_path / "c.csv"
+    file.write_text("energy,place\n5,1\n7,\n")
+    units = TableUnits(Columns((Column("energy"),)))
+    with pytest.raises(UserError, match="lacks values of 'place'"):
+        read_conditions(str(file), units, "place", ("0", "1"))
+    with pytest.raises(UserError, match=r"--conditions takes the name of a file, \.csv, .*c\.npy"):
+        read_conditions(str(tmp_path / "c.npy"), units, None, ())

@@ -10,7 +10,8 @@ from wgan_jax.data import table_files
 from wgan_jax.data.array_files import SUFFIXES, open_array
 from wgan_jax.data.dataset import Units
 from wgan_jax.data.remote import expand_user
-from wgan_jax.data.rows import require_finite
+from wgan_jax.data.rows import classes, require_finite
+from wgan_jax.data.table_parts import spelled
 from wgan_jax.data.units import ArrayUnits, TableUnits
 from wgan_jax.errors import UserError
 
@@ -29,15 +30,14 @@ def read_conditions(
     Raises:
       UserError: the file cannot be read, lacks columns or values, or has unknown ones.
     """
+    arrays = SUFFIXES if isinstance(units, ArrayUnits) else ()
+    is_array = file.lower().endswith(arrays)
+    if not is_array and not table_files.is_table(Path(expand_user(file))):
+        forms = ", ".join((*arrays, *table_files.SUFFIXES))
+        raise UserError(f"--conditions takes the name of a file, {forms}, got {file}")
     if isinstance(units, ArrayUnits):
         if label is not None:
             raise UserError("--conditions FILE needs --label, the class of all its samples")
-        is_array = file.lower().endswith(SUFFIXES)
-        if not is_array and not table_files.is_table(Path(expand_user(file))):
-            raise UserError(
-                f"--conditions takes the name of a file, {', '.join(SUFFIXES)} or "
-                f"{', '.join(table_files.SUFFIXES)}, got {file}"
-            )
         array = open_array(file, None, "--conditions") if is_array else _from_table(file, units)
         array = array[:, None] if array.ndim == 1 else array
         if array.ndim != 2 or array.shape[1:] != units.shape or not len(array):
@@ -52,23 +52,24 @@ def read_conditions(
     codes = [x.name for x in units.columns if x.kind == "category"]
     codes += [] if label is None else [label]
     raw = table_files.read_table(file, names, "--conditions", codes)
+    if lacking := [name for name in names if raw[name].missing.any()]:
+        raise UserError(f"{file} lacks values of {lacking[0]!r}")
     numbers = {}
     for column in units.columns:
-        if raw[column.name].missing.any():
-            raise UserError(f"{file} lacks values of {column.name!r}")
-        texts = (str(value) for value in raw[column.name].values)
+        texts = map(str, spelled(raw[column.name]))
         numbers[column.name] = np.array([column.parse(text) for text in texts])
     if not len(numbers[units.columns.names[0]]):
         raise UserError(f"{file} has no rows")
     if label is None:
         return units.columns.encode(numbers), None
-    labels, known = list(map(str, raw[label].values)), list(class_names)
-    strange = sorted(set(labels) - set(known))
+    labels, found = classes(spelled(raw[label]), f"the column {label!r} of {file}")
+    strange = sorted(set(found) - set(class_names))
     if strange:
         raise UserError(
-            f"{file} has the class {strange[0]!r}; the run has {', '.join(known)[:300]}"
+            f"{file} has the class {strange[0]!r}; the run has {', '.join(class_names)[:300]}"
         )
-    return units.columns.encode(numbers), np.array([known.index(x) for x in labels], np.int32)
+    index = np.array([class_names.index(name) for name in found], np.int32)
+    return units.columns.encode(numbers), index[labels]
 
 
 def _from_table(file: str, units: ArrayUnits) -> np.ndarray:
