@@ -181,6 +181,25 @@ def test_a_conditional_table_is_sampled_for_the_conditions_asked_for(table, capl
             main([*sample, *wrong, "--out", "e.csv"])
 
 
+def test_names_and_values_of_conditions_may_hold_an_equals_sign(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("wgan_jax.cli.evaluate.summarize_run", lambda run, folder: None)
+    (tmp_path / "t.csv").write_text("x,pay,pay=\n" + "1,<=50K,=1\n2,>50K,2\n" * 8)
+    args = [
+        *("--dataset", "table", "--dataset.path", "t.csv", "--dataset.condition", "pay", "pay="),
+        *("--dataset.one-hot", "pay", "pay=", "--generator.features", "4", "--workdir", "run"),
+        *("--critic.features", "4", "--batch-size", "8", "--n-critic", "1", "--steps", "1"),
+    ]
+    assert train(args) == 0
+    for settings, drawn in (
+        (["pay=<=50K", "pay===1"], {("<=50K", "=1")}),
+        (["pay=>50K", "pay==2"], {(">50K", "2")}),
+    ):
+        wanted = [word for setting in settings for word in ("--condition", setting)]
+        assert main(["sample", "run", "--num", "4", "--force", "--out", "s.csv", *wanted]) == 0
+        assert {(row["pay"], row["pay="]) for row in rows_of("s.csv")} == drawn
+
+
 def test_samples_are_read_without_the_categories_that_they_are_conditioned_on(table):
     names = {"one_hot": ("kind", "place"), "condition": ("energy", "kind"), "label": "place"}
     config = Table(path="t.csv", **names)

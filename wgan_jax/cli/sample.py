@@ -48,6 +48,7 @@ def sample(args: list[str]) -> int:
     member, args = int_option(args, "member")
     force, args = flags.switch(args, "force")
     label, args = flags.option(args, "label")
+    settings, args = flags.repeated_option(args, "condition")
     spec, args = _spec(args, num=64 if frames is None else _INTERPOLATIONS)
     folder = workdir("sample", args)
     path = _out(out, force, interpolates=frames is not None)
@@ -55,7 +56,11 @@ def sample(args: list[str]) -> int:
     from wgan_jax.experiment.sampling.sampler import SampleSpec, open_sampler
     from wgan_jax.experiment.schema import read_schema
 
-    spec["label"] = _class_number(label, read_schema(folder).class_names)
+    schema = read_schema(folder)
+    columns = [] if schema.conditions is None else schema.conditions.fields()
+    names = [column["name"] for column in columns]
+    spec["condition"] = tuple(_setting(setting, names) for setting in settings)
+    spec["label"] = _class_number(label, schema.class_names)
     config = flags.load(folder / "config.json")
     sampler = open_sampler(config, folder, SampleSpec(**spec), member=member)
     if frames is not None:
@@ -76,7 +81,6 @@ def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
     weights, args = flags.option(args, "weights")
     bound, args = flags.option(args, "truncation")
     file, args = flags.path_option(args, "conditions")
-    settings, args = flags.repeated_option(args, "condition")
     if weights not in (None, "ema", "raw"):
         raise UserError(f"--weights takes ema or raw, got {weights!r}")
     spec = {
@@ -84,7 +88,6 @@ def _spec(args: list[str], num: int) -> tuple[dict[str, Any], list[str]]:
         "seed": seed or 0,
         "weights": weights,
         "truncation": None if bound is None else _real("truncation", bound),
-        "condition": tuple(_setting(setting) for setting in settings),
         "conditions": file,
     }
     return spec, args
@@ -102,10 +105,12 @@ def _class_number(text: str | None, names: tuple[str, ...]) -> int | None:
     return parse_nonnegative_int("label", text)
 
 
-def _setting(text: str) -> tuple[str, str]:
-    """Split NAME=VALUE into its name and value."""
-    name, equals, value = text.rpartition("=")
-    if not equals or not name or not value:
+def _setting(text: str, names: list[str]) -> tuple[str, str]:
+    """Split NAME=VALUE into a known name, if it starts with one, and its value, as in a=<=5."""
+    known = [name for name in names if text.startswith(f"{name}=")]
+    name = max(known, key=len, default=text.partition("=")[0])
+    value = text.removeprefix(name)[1:]
+    if not name or not value:
         raise UserError(f"--condition takes NAME=VALUE, got {text!r}")
     return name, value
 
