@@ -1,5 +1,6 @@
 """`sample`: reproducible by seed, written completely or not at all, any number."""
 
+import csv
 import dataclasses
 import shutil
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from wgan_jax import cli
 from wgan_jax.__main__ import main
 from wgan_jax.data.columns import Column, Columns
 from wgan_jax.data.images import TFDS, Digits
+from wgan_jax.data.table import Table
 from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
 from wgan_jax.experiment.build import build_gan, sample_struct
@@ -156,6 +158,19 @@ def test_columns_may_have_names_in_any_script(form, tmp_path):
     assert rows["città"].tolist() == [1] * 6
     asked = written["conditions"] if form == ".npz" else np.load(tmp_path / "a-conditions.npy")
     assert asked["年齢"].tolist() == [1.0] * 6
+
+
+@pytest.mark.parametrize("delimiter", [",", "\n", "\r", "\r\n", '"', ";", "\u2028"])
+def test_a_csv_holds_a_row_for_each_sample_whatever_its_texts(tmp_path, delimiter):
+    texts = ("plain", f"a{delimiter}b")
+    columns = Columns((Column("n"), Column("t", "category", values=texts)))
+    block = {"samples": np.array([[4, 1, 0], [5, 0, 1]], np.float32)}
+    path, schema = tmp_path / "a.csv", Schema(TableUnits(columns))
+    sample_files.write_samples(iter([block]), 2, path, folder=False, schema=schema)
+    with open(path, newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["n", "t"], ["4.0", "plain"], ["5.0", texts[1]]]
+    assert path.read_bytes().startswith(b"n,t\n4.0,plain\n5.0,")
+    assert Table(path=str(path), one_hot=("t",)).open().size == 2
 
 
 def test_a_failure_leaves_nothing_half(sampler, tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import types
 from collections.abc import Iterable
 from typing import Any, BinaryIO
 
@@ -24,7 +25,10 @@ def write_csv(blocks: Iterable[Table], file: BinaryIO) -> None:
       ['age,pet', '40,cat', '9,"a,', 'b"']
     """
     text = io.TextIOWrapper(file, "utf-8", newline="", write_through=True)
-    writer = csv.writer(text, lineterminator="\n")
+    # Before Python 3.13, only characters of the line end and commas are quoted, but readers also
+    # end a line at a lone "\r", so the line end contains one.
+    lines = types.SimpleNamespace(write=lambda line: text.write(f"{line[:-2]}\n"))
+    writer = csv.writer(lines, lineterminator="\r\n")
     for number, block in enumerate(blocks):
         if number == 0:
             writer.writerow(block)
