@@ -192,6 +192,12 @@ def test_labels_may_be_floats_beyond_whole_numbers(tmp_path, r):
     assert Arrays(path=opened.config.path, labels=labels).open().class_names == ("2", "7")
 
 
+def test_labels_in_bytes_that_are_not_utf8_stay_apart(tmp_path, r):
+    words = save(tmp_path / "y.npy", np.array(["Köln".encode(), b"K\xf6ln", b"K\xe4ln"]))
+    opened = Arrays(path=save(tmp_path / "x.npy", r.normal(size=(3, 2))), labels=words).open()
+    assert opened.class_names == ("K\\xe4ln", "K\\xf6ln", "Köln")
+
+
 def test_labels_that_are_no_integers_are_mapped_and_told(tmp_path, r, caplog):
     caplog.set_level("INFO")
     path = save(tmp_path / "x.npy", r.normal(size=(6, 2)))

@@ -336,7 +336,7 @@ def classes(labels: np.ndarray, what: str) -> tuple[np.ndarray, tuple[str, ...]]
       ([1, 0, 1], ('cat', 'dog'))
     """
     if labels.dtype.kind == "S":
-        labels = np.char.decode(labels, "utf-8", "replace")
+        labels = np.char.decode(labels, "utf-8", "backslashreplace")
     values, numbers = np.unique(labels, return_inverse=True)
     if len(values) > _MOST_CLASSES:
         raise UserError(
