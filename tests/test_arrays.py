@@ -198,6 +198,16 @@ def test_labels_in_bytes_that_are_not_utf8_stay_apart(tmp_path, r):
     assert opened.class_names == ("K\\xe4ln", "K\\xf6ln", "Köln")
 
 
+@pytest.mark.parametrize("least", [10**6, 10**9, 2**40, 2**63])
+def test_large_labels_are_numbered_like_words(tmp_path, r, least):
+    labels = np.array([least + 7, 3, least + 7, least], np.uint64)
+    path = save(tmp_path / "x.npy", r.normal(size=(4, 2)))
+    opened = Arrays(path=path, labels=save(tmp_path / "y.npy", labels)).open()
+    assert opened.class_names == ("3", str(least), str(least + 7))
+    assert opened.class_labels().tolist() == [2, 0, 2, 1]
+    assert opened.config.num_classes() == 3
+
+
 def test_labels_that_are_no_integers_are_mapped_and_told(tmp_path, r, caplog):
     caplog.set_level("INFO")
     path = save(tmp_path / "x.npy", r.normal(size=(6, 2)))

@@ -28,6 +28,7 @@ from wgan_jax.data.units import ArrayUnits, standardizing
 from wgan_jax.errors import UserError
 
 _CHANNELS = (1, 3)
+_MOST_NUMBERED = 2**16  # larger integers are names: networks allocate parameters for each class
 _RANGES = (0, 1), (-1, 1), (0, 255), (0, 65535)  # common values of black and white
 
 
@@ -212,7 +213,7 @@ def _labels(config: Arrays, what: str, count: int) -> tuple[np.ndarray, tuple[st
     if len(labels) != count:
         raise UserError(f"{what} holds {count:,} examples, and {name} {len(labels):,} labels")
     require_finite(labels, name)
-    if labels.dtype.kind in "iub" and labels.min() >= 0:
+    if labels.dtype.kind in "iub" and 0 <= labels.min() <= labels.max() < _MOST_NUMBERED:
         return class_labels(labels), ()
     numbers, names = classes(labels, name)
     log_classes(names, name)
