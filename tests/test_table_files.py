@@ -161,7 +161,9 @@ def test_a_sign_among_numbers_stands_for_a_missing_one(tmp_path, text):
     assert opened.units.columns.columns[0].values == ((text, "x", "y") if is_word else ("x", "y"))
 
 
-@pytest.mark.parametrize("amounts", [("1,500", "20"), ("10%", "3%"), ("$5", "$6")])
+@pytest.mark.parametrize(
+    "amounts", [("1,500", "20"), ("10%", "3%"), ("$5", "$6"), ("1\u202f500", "20")]
+)
 def test_numbers_with_signs_around_them_are_refused_with_a_hint(tmp_path, amounts):
     path = write(tmp_path / "a.csv", {"a": amounts})
     with pytest.raises(UserError, match="without thousands separators, signs and units"):

@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 _STRANGE_SHARE = 0.2  # of a column: more than that is text
 _PLAIN = "; write numbers without thousands separators, signs and units"
-_AMOUNT = re.compile(r"^\W*\d[\d.,' ]*\W*$")
+_AMOUNT = re.compile(r"^\W*\d[\d.,'\s]*\W*$")  # French thousands are cut by U+202F
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
