@@ -57,6 +57,15 @@ def test_codes_that_are_equal_as_numbers_stay_apart(tmp_path, delimiter, codes):
     assert table(path, label="code").open().class_names == tuple(sorted(codes))
 
 
+def test_a_parquet_without_columns_is_refused(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    parquet.write_table(pyarrow.table({}), tmp_path / "a.parquet")
+    with pytest.raises(UserError, match="has no columns"):
+        table(tmp_path / "a.parquet").open()
+
+
 def test_codes_that_numbers_spell_alike_keep_their_order(tmp_path):
     path = write(tmp_path / "a.csv", {"code": ["10.5", "2.0", "NA", "2.0"], "n": list("1234")})
     opened = table(path, one_hot=("code",), missing="skip").open()

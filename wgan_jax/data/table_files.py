@@ -281,6 +281,8 @@ def _named(names: Sequence[str], wanted: Sequence[str], option: str, path: Path)
     """Return the names of the columns to read."""
     # The index that pandas stores is not a column of the data.
     named = list(wanted) or [x for x in names if not x.startswith(_PANDAS_INDEX)]
+    if not named:
+        raise UserError(f"{path} has no columns")
     if not all(name.strip() for name in named):
         raise UserError(
             f"{path} has a column without a name: rename it, or select columns with "
