@@ -171,6 +171,21 @@ def test_a_sign_among_numbers_stands_for_a_missing_one(tmp_path, text):
 
 
 @pytest.mark.parametrize(
+    ("text", "row"),
+    [
+        ("a,b\n1,2\n\n , \n3,\n", 5),
+        ("\n\na,b\n1,2\n3,inf\n", 5),
+        ("sep=,\na,b\n1,2\n\n3,\n", 4),  # a spreadsheet does not show the first line
+        ('a,b\n"\n1\n",2\n3,\n', 3),
+    ],
+)
+def test_rows_are_counted_as_a_spreadsheet_shows_them(tmp_path, text, row):
+    (tmp_path / "a.csv").write_text(text)
+    with pytest.raises(UserError, match=f"'b',? in 1 of 2 rows: {row}"):
+        table(tmp_path / "a.csv").open()
+
+
+@pytest.mark.parametrize(
     "amounts", [("1,500", "20"), ("10%", "3%"), ("$5", "$6"), ("1\u202f500", "20")]
 )
 def test_numbers_with_signs_around_them_are_refused_with_a_hint(tmp_path, amounts):

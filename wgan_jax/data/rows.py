@@ -77,15 +77,15 @@ def require_finite(x: np.ndarray, what: str) -> None:
         raise UserError(f"{what} has NaN or infinity in {rows_in_words(bad, len(x))}")
 
 
-def rows_in_words(rows: np.ndarray, of: int, first: int = 0) -> str:
-    """Format row numbers compactly, counted from `first`.
+def rows_in_words(rows: np.ndarray, of: int) -> str:
+    """Format row numbers compactly.
 
     Example:
       >>> import numpy as np
       >>> rows_in_words(np.array([3, 4, 5, 9]), 20)
       '4 of 20 rows: 3-5, 9'
     """
-    listed = ranges((rows[:_LISTED] + first).tolist())
+    listed = ranges(rows[:_LISTED].tolist())
     more = f" and {len(rows) - _LISTED:,} more" if len(rows) > _LISTED else ""
     return f"{len(rows):,} of {of:,} rows: {listed}{more}"
 

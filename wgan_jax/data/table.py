@@ -23,7 +23,7 @@ from wgan_jax.data.rows import (
     rows_in_words,
     stamp,
 )
-from wgan_jax.data.table_files import RawColumn, files_of, first_row, is_number, read_table
+from wgan_jax.data.table_files import RawColumn, files_of, is_number, read_table
 from wgan_jax.data.table_parts import join, parts_of, spelled
 from wgan_jax.data.units import TableUnits
 from wgan_jax.errors import UserError
@@ -189,10 +189,11 @@ def _without_missing(table: Table, raw: dict[str, RawColumn]) -> dict[str, RawCo
       UserError: there are such rows and they are to be refused, or no row is left.
     """
     missing = np.logical_or.reduce([column.missing for column in raw.values()])
+    numbers = np.array(next(iter(raw.values())).rows or range(len(missing)))
     if table.missing == "refuse":
         for name, column in raw.items():
             if len(rows := np.flatnonzero(column.missing)):
-                where = rows_in_words(rows, len(missing), first_row(table.path))
+                where = rows_in_words(numbers[rows], len(missing))
                 raise UserError(
                     f"{table.path} has no value of {name!r} in {where} (--dataset.missing skip "
                     f"skips such rows)"
@@ -213,9 +214,7 @@ def _without_missing(table: Table, raw: dict[str, RawColumn]) -> dict[str, RawCo
         if column.values.dtype.kind == "f":
             bad = np.flatnonzero(~np.isfinite(column.values))
             if len(bad):
-                where = rows_in_words(
-                    np.flatnonzero(~missing)[bad], len(missing), first_row(table.path)
-                )
+                where = rows_in_words(numbers[~missing][bad], len(missing))
                 raise UserError(f"{table.path} has infinity in {name!r}, in {where}")
     return raw
 

@@ -41,11 +41,13 @@ class RawColumn(NamedTuple):
       values: [n] of float64, int64 or bool, or of str (as objects).
       missing: mask [n] of absent values, whose entries are arbitrary.
       spelling: how the file spells false and true, if a column of text holds nothing else.
+      rows: numbers of the rows in messages, as spreadsheets count them; () for 0, 1, ...
     """
 
     values: np.ndarray
     missing: np.ndarray
     spelling: tuple[str, ...] = ()
+    rows: Sequence[int] = ()
 
 
 def read_table(
@@ -76,12 +78,6 @@ def read_table(
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-def first_row(path: str) -> int:
-    """Return the number of the first data row in messages; spreadsheets count the header as 1."""
-    is_text = path.lower().endswith(SUFFIXES[:-1]) and not Path(expand_user(path)).is_dir()
-    return 2 if is_text else 0
-
-
 def is_table(path: Path) -> bool:
     """Return whether a path is taken for a table, by its name or the content of the folder."""
     return path.name.lower().endswith(SUFFIXES) or is_saved_set(path)
@@ -104,7 +100,7 @@ def _read_csv(
         is_wide = start in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
         with io.TextIOWrapper(file, "utf-16" if is_wide else "utf-8-sig", newline="") as text:
             try:
-                names, rows, delimiter = _rows(text, path)
+                names, rows, delimiter, numbers = _rows(text, path)
             except UnicodeDecodeError as error:
                 raise UserError(
                     f"{path} is not text in UTF-8 (byte {error.start:,}): save it as CSV UTF-8"
@@ -120,7 +116,10 @@ def _read_csv(
         )
     index = [names.index(name) for name in named]
     columns = {name: [row[i] for row in rows] for name, i in zip(named, index, strict=True)}
-    return {name: _typed(texts, delimiter, name in codes) for name, texts in columns.items()}
+    return {
+        name: _typed(texts, delimiter, name in codes)._replace(rows=numbers)
+        for name, texts in columns.items()
+    }
 
 
 @contextlib.contextmanager
@@ -142,20 +141,19 @@ def _open_text(path: Path) -> Iterator[BinaryIO]:
         yield io.BytesIO(content)
 
 
-def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], str]:
-    """Return column names, rows, all of the same length, and the delimiter.
+def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]], str, list[int]]:
+    """Return column names, rows, all of the same length, the delimiter, and the rows' numbers.
 
-    Lines without values are skipped.
+    Rows without values are skipped, but counted.
     """
     lines = (line for line in text if line.strip())
     first = list(itertools.islice(lines, 2))
-    if first and (match := re.fullmatch(r"sep=(.)\s*", first[0])):  # from spreadsheets
-        first, delimiter = first[1:], match[1]
-    else:
-        delimiter = _delimiter(first)
+    is_told = re.fullmatch(r"sep=(.)\s*", first[0]) if first else None  # by a spreadsheet
+    delimiter = is_told[1] if is_told else _delimiter(first)
     text.seek(0)
     reader = csv.reader(text, delimiter=delimiter)
-    for row in reader:
+    numbered = enumerate(reader, 0 if is_told else 1)  # that line is not shown as a row
+    for _, row in numbered:
         if any(map(str.strip, row)) and not (len(row) < 3 and row[0] == "sep="):
             break
     else:
@@ -171,8 +169,8 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
         raise UserError(f"{path} has two columns named {twice[0]!r}: rename one")
-    rows = []
-    for row in reader:
+    rows, numbers = [], []
+    for number, row in numbered:
         if len(row) != len(names):
             if not any(map(str.strip, row)):
                 continue
@@ -182,7 +180,8 @@ def _rows(text: io.TextIOWrapper, path: Path) -> tuple[list[str], list[list[str]
             )
         if any(map(str.strip, row)):
             rows.append(row)
-    return names, rows, delimiter
+            numbers.append(number)
+    return names, rows, delimiter, numbers
 
 
 def _delimiter(lines: list[str]) -> str:
