@@ -1,5 +1,6 @@
 """CSV, Parquet and gzip files are read as tables, or refused in one line."""
 
+import decimal
 import gzip
 from pathlib import Path
 
@@ -55,6 +56,23 @@ def test_codes_that_are_equal_as_numbers_stay_apart(tmp_path, delimiter, codes):
     opened = table(path, one_hot=("code",)).open()
     assert opened.units.by_column(np.asarray(opened.examples))["code"].tolist() == codes
     assert table(path, label="code").open().class_names == tuple(sorted(codes))
+
+
+def test_codes_of_parquet_that_are_equal_as_float64_stay_apart(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    from pyarrow import parquet
+
+    wide = pyarrow.array([2**64 - 1, 2**64 - 2, 7], pyarrow.uint64())
+    exact = [decimal.Decimal(text) for text in ("10000000000000000000.0", "10000000000000000000.1")]
+    columns = {"wide": wide, "exact": [*exact, None], "amount": wide}
+    parquet.write_table(pyarrow.table(columns), tmp_path / "a.parquet")
+    opened = table(
+        tmp_path / "a.parquet", one_hot=("wide", "exact"), columns=tuple(columns), missing="skip"
+    ).open()
+    values = opened.units.by_column(np.asarray(opened.examples))
+    assert values["wide"].tolist() == [str(2**64 - 1), str(2**64 - 2)]
+    assert values["exact"].tolist() == [str(value) for value in exact]
+    assert values["amount"].dtype == np.float64
 
 
 def test_a_parquet_without_columns_is_refused(tmp_path):

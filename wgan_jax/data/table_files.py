@@ -55,8 +55,8 @@ def read_table(
 ) -> dict[str, RawColumn]:
     """Read the columns `wanted` of a file, in that order; all columns if none is named.
 
-    A folder that `save_to_disk` of `datasets` wrote counts as a file. A column of a .csv named in
-    `codes` stays text unless numbers keep its spelling, unlike 01234, 1.10 or 5E1.
+    A folder that `save_to_disk` of `datasets` wrote counts as a file. A column named in `codes`
+    stays text if numbers would change its spelling, as of 01234, 1.10 or 5E1.
 
     Raises:
       UserError: no such file, an unknown format, no such column, or damaged.
@@ -65,14 +65,14 @@ def read_table(
     file = Path(expand_user(path))
     try:
         if file.is_dir():
-            return _read_saved_set(file, wanted, option)
+            return _read_saved_set(file, wanted, option, codes)
         if not is_table(file):
             raise UserError(
                 f"--dataset.path takes a {', '.join(SUFFIXES)} or a folder of save_to_disk for a "
                 f"table, got {path!r}{'' if file.exists() else ', which does not exist'}"
             )
         if file.suffix.lower() == ".parquet":
-            return _read_parquet(file, wanted, option)
+            return _read_parquet(file, wanted, option, codes)
         return _read_csv(file, wanted, option, codes)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
@@ -258,7 +258,9 @@ def flags_or_text(texts: list[str], missing: np.ndarray) -> RawColumn:
     return RawColumn(values, missing, (spelled.get("false", "False"), spelled.get("true", "True")))
 
 
-def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+def _read_parquet(
+    path: Path, wanted: Sequence[str], option: str, codes: Sequence[str]
+) -> dict[str, RawColumn]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -273,7 +275,9 @@ def _read_parquet(path: Path, wanted: Sequence[str], option: str) -> dict[str, R
             read = table.read(columns=named)
         except (pyarrow.ArrowException, ValueError, OSError) as error:
             raise UserError(f"{path} is not a table that can be read: {one_line(error)}") from error
-    return {name: _from_arrow(pyarrow, read.column(name), name, path) for name in named}
+    return {
+        name: _from_arrow(pyarrow, read.column(name), name, path, name in codes) for name in named
+    }
 
 
 def _named(names: Sequence[str], wanted: Sequence[str], option: str, path: Path) -> list[str]:
@@ -299,7 +303,9 @@ def _require_size(cells: int, size: int, path: Path) -> None:
         raise UserError(f"{path} claims {cells:,} values in {size:,} bytes: it is damaged")
 
 
-def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[str, RawColumn]:
+def _read_saved_set(
+    folder: Path, wanted: Sequence[str], option: str, codes: Sequence[str]
+) -> dict[str, RawColumn]:
     if not is_saved_set(folder):
         splits = sorted(saved_splits(folder), key=lambda name: name != "train")
         raise UserError(
@@ -320,7 +326,7 @@ def _read_saved_set(folder: Path, wanted: Sequence[str], option: str) -> dict[st
         raise UserError(f"{folder} is not a table that can be read: {one_line(error)}") from error
     columns = {}
     for name in named:
-        columns[name] = _from_arrow(pyarrow, read.column(name), name, folder)
+        columns[name] = _from_arrow(pyarrow, read.column(name), name, folder, name in codes)
         classes = getattr(rows.features[name], "names", None)  # for class labels
         if classes:
             columns[name] = _class_names(columns[name], classes, name, folder)
@@ -340,7 +346,7 @@ def _class_names(column: RawColumn, names: Sequence[str], what: str, path: Path)
     return RawColumn(np.array(names, object)[index], missing)
 
 
-def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
+def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path, is_code: bool) -> RawColumn:
     types, kind = pyarrow.types, column.type
     missing = column.is_null().to_numpy().astype(bool)
     if types.is_dictionary(kind):
@@ -352,6 +358,10 @@ def _from_arrow(pyarrow: Any, column: Any, name: str, path: Path) -> RawColumn:
         return flags_or_text([text or "" for text in column.to_pylist()], missing)
     if types.is_boolean(kind):
         return RawColumn(column.fill_null(False).to_numpy().astype(bool), missing)
+    if is_code and (types.is_decimal(kind) or kind == pyarrow.uint64()):
+        raw = _from_arrow(pyarrow, column, name, path, is_code=False)
+        texts = [text or "" for text in column.cast(pyarrow.string()).to_pylist()]
+        return RawColumn(np.array(texts, object), missing) if _is_respelled(raw, texts) else raw
     if types.is_integer(kind):
         values = column.fill_null(0).to_numpy()
         is_wide = values.max(initial=0) > np.iinfo(np.int64).max  # uint64
