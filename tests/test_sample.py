@@ -173,6 +173,12 @@ def test_a_csv_holds_a_row_for_each_sample_whatever_its_texts(tmp_path, delimite
     assert Table(path=str(path), one_hot=("t",)).open().size == 2
 
 
+def test_a_table_is_not_written_to_a_folder_of_its_name(tmp_path):
+    blocks = iter([{"samples": np.zeros((2, 3), np.float32)}])
+    with pytest.raises(UserError, match=r"not images, and .* is a folder; use \.csv, \.parquet"):
+        sample_files.write_samples(blocks, 2, tmp_path, folder=True)
+
+
 def test_a_failure_leaves_nothing_half(sampler, tmp_path):
     def broken():
         yield from dataclasses.replace(sampler, spec=SampleSpec(num=500)).blocks()

@@ -73,7 +73,8 @@ def write_samples(
         return
     if len(shape) != 3 and (folder or (path.suffix not in _ARRAYS and shape != (2,))):
         forms = ", ".join(_TABLES if len(shape) == 1 else _ARRAYS)
-        raise UserError(f"samples of shape {shape} are not images; use {forms}")
+        where = f", and {path} is a folder" if path.is_dir() else ""
+        raise UserError(f"samples of shape {shape} are not images{where}; use {forms}")
     if folder:
         _write_folder(blocks, path)
     elif path.suffix in _ARRAYS:
