@@ -18,6 +18,7 @@ from wgan_jax import (
     from_linen,
     gan,
 )
+from wgan_jax.networks import Cones, GroupSort
 
 CLASSES, NOISE = 3, 4
 
@@ -252,3 +253,20 @@ def test_the_papers_networks_have_the_papers_sizes(key):
     first = 9 * 3 * d + d + conv + 3 * d + d
     critic = first + (2 * conv + 2 * norm + d * d + d) + 2 * (2 * conv + 2 * norm) + d + 1
     assert count(ResNetCritic(), jnp.ones((2, 32, 32, 3))) == critic
+
+
+@pytest.mark.parametrize(
+    ("network", "shape"),
+    [
+        *((network, x) for g, c, shape in PAIRS.values() for network, x in ((g, (4,)), (c, shape))),
+        (PAIRS["dcgan"][1].copy(spectral_norm=True), (16, 16, 1)),
+        (Cones(count=5), (3,)),
+        (GroupSort(features=(8,)), (3,)),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, tuple) else None,
+)
+def test_weights_are_float32_where_jax_has_64_bits(network, shape):
+    x = jax.ShapeDtypeStruct((2, *shape), jnp.float32)
+    with jax.enable_x64(True):
+        variables = jax.eval_shape(network.init, jax.random.key(0), x)
+    assert {leaf.dtype.name for leaf in jax.tree.leaves(variables)} == {"float32"}

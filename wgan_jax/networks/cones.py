@@ -144,8 +144,8 @@ class Cones(nn.Module):
         # In half precision, rounding would cause arbitrary slopes.
         x = x.reshape(x.shape[0], -1).astype(jnp.promote_types(x.dtype, jnp.float32))
         spread = nn.initializers.normal(self.spread)
-        centers = self.param("centers", spread, (self.count, x.shape[1]))
-        offsets = self.param("offsets", nn.initializers.zeros_init(), (self.count,))
+        centers = self.param("centers", spread, (self.count, x.shape[1]), jnp.float32)
+        offsets = self.param("offsets", nn.initializers.zeros_init(), (self.count,), jnp.float32)
         if self.temperature:
             return -soft_min(cone_heights(x, centers, offsets), self.temperature)
         return -min_of_cones(x, centers, offsets)

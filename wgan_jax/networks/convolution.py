@@ -235,7 +235,7 @@ class Conv(nn.Module):
     @nn.compact
     def __call__(self, x: Array) -> Array:
         shape = (self.window, self.window, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         x, kernel = nn.dtypes.promote_dtype(x, kernel, dtype=self.dtype)
         _, height, width, _ = x.shape
         geometry = Geometry((height, width), shape[:2], self.stride, self.padding)
@@ -260,7 +260,7 @@ class ConvTranspose(nn.Module):
     @nn.compact
     def __call__(self, y: Array) -> Array:
         shape = (self.window, self.window, self.features, y.shape[-1])
-        kernel = self.param("kernel", self.kernel_init, shape)
+        kernel = self.param("kernel", self.kernel_init, shape, jnp.float32)
         y, kernel = nn.dtypes.promote_dtype(y, kernel, dtype=self.dtype)
         excess = self.window - 2 * self.padding - self.stride
         _, height, width, _ = y.shape
@@ -272,5 +272,5 @@ class ConvTranspose(nn.Module):
 def _add_bias(module: Conv | ConvTranspose, y: Array) -> Array:
     if not module.use_bias:
         return y
-    bias = module.param("bias", nn.initializers.zeros_init(), (module.features,))
+    bias = module.param("bias", nn.initializers.zeros_init(), (module.features,), jnp.float32)
     return y + bias.astype(y.dtype).reshape(1, 1, 1, -1)

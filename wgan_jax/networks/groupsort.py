@@ -99,8 +99,8 @@ class GroupSort(nn.Module):
         x = x.reshape(x.shape[0], math.prod(x.shape[1:]))
         for layer, width in enumerate((*self.features, 1)):
             init = nn.initializers.orthogonal()
-            kernel = self.param(f"kernel_{layer}", init, (x.shape[1], width))
-            bias = self.param(f"bias_{layer}", nn.initializers.zeros_init(), (width,))
+            kernel = self.param(f"kernel_{layer}", init, (x.shape[1], width), jnp.float32)
+            bias = self.param(f"bias_{layer}", nn.initializers.zeros_init(), (width,), jnp.float32)
             x = x @ orthonormalize(kernel, self.iterations) + bias[None, :]
             x = group_sort(x, self.group) if layer < len(self.features) else x
         return x[:, 0]
