@@ -22,6 +22,7 @@ from wgan_jax import (
     clip_weights,
     from_linen,
     gan,
+    population,
     scan_steps,
     toy,
     vae,
@@ -302,6 +303,15 @@ def test_bad_shapes_are_named(key):
     )
     with pytest.raises(ValueError, match=r"\[4, 7\]"):
         wide.critic_step(wide.init(key, jnp.zeros((4, 2))), jnp.zeros((4, 2)))
+
+
+@pytest.mark.parametrize("size", [0, 2.5, "3", None])
+@pytest.mark.parametrize("name", ["n_critic", "batch_size", "length"])
+@pytest.mark.parametrize("loop", [scan_steps, population])
+def test_sizes_that_are_no_counts_are_named(loop, name, size):
+    sizes = {"n_critic": 1, "batch_size": 4, "length": 1, name: size}
+    with pytest.raises(ValueError, match=f"{name} must be an integer .* got {size!r}"):
+        loop(small(), **sizes)
 
 
 def test_a_generator_and_a_decoder_with_dropout_train(key):

@@ -131,7 +131,7 @@ def test_it_lowers_for_every_platform():
 
 
 def test_bad_input_is_named():
-    with pytest.raises(ValueError, match="length must be at least 1, got 0"):
+    with pytest.raises(ValueError, match="length must be an integer of at least 1, got 0"):
         population(make, n_critic=1, batch_size=8, length=0)
     many = population(make, **SIZES)
     with pytest.raises(ValueError, match=r"leading axis of members.*\(3,\)"):

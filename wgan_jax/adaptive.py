@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from wgan_jax.gan import GAN
-from wgan_jax.loop import Sampler, as_pytree, sample_batch
+from wgan_jax.loop import Sampler, as_pytree, check_sizes, sample_batch
 from wgan_jax.types import Array, GANState, Metrics
 
 
@@ -70,11 +70,11 @@ def scan_adaptive_steps(
       Arjovsky, Chintala and Bottou, Wasserstein GAN, 2017, section 3: the critic
       can, and should, be trained till optimality.
     """
-    if block < 1 or most < 2 * block or batch_size < 1 or length < 1 or not tolerance >= 0:
+    check_sizes(block=block, most=most, batch_size=batch_size, length=length)
+    if most < 2 * block or not tolerance >= 0:
         raise ValueError(
-            "an adaptive schedule needs block >= 1, most >= 2 block, tolerance >= 0 and positive "
-            f"sizes, got block={block}, most={most}, tolerance={tolerance}, "
-            f"batch_size={batch_size} and length={length}"
+            "an adaptive schedule needs most >= 2 block and tolerance >= 0, "
+            f"got block={block}, most={most} and tolerance={tolerance}"
         )
 
     def batch(state: GANState, sampler: Any) -> Any:

@@ -10,7 +10,7 @@ import optax
 from jax import lax
 
 from wgan_jax.gan import gan
-from wgan_jax.loop import Sampler, as_pytree, sample_batch
+from wgan_jax.loop import Sampler, as_pytree, check_sizes, sample_batch
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree
 
@@ -48,7 +48,7 @@ def fit_critic(
       to [steps]. It can be jitted, and vmapped over keys.
 
     Raises:
-      ValueError: a size is below 1, or `gan` rejects an argument.
+      ValueError: a size is not a positive integer, or `gan` rejects an argument.
 
     Example:
       >>> import jax, optax
@@ -66,8 +66,7 @@ def fit_critic(
       >>> metrics["critic/estimate"].shape
       (20,)
     """
-    if steps < 1 or batch_size < 1:
-        raise ValueError(f"steps and batch_size must be at least 1, got {steps} and {batch_size}")
+    check_sizes(steps=steps, batch_size=batch_size)
     real = as_pytree(real)
     model = gan(
         critic=critic,

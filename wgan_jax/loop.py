@@ -42,7 +42,7 @@ def scan_steps(
       To donate the buffers of the old state, jit it again with `donate_argnums=0`.
 
     Raises:
-      ValueError: a size is below 1.
+      ValueError: a size is not a positive integer.
 
     Example:
       >>> import jax, optax
@@ -62,9 +62,7 @@ def scan_steps(
       >>> int(state.step), metrics["critic/estimate"].shape
       (10, (10,))
     """
-    for name, value in (("n_critic", n_critic), ("batch_size", batch_size), ("length", length)):
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_sizes(n_critic=n_critic, batch_size=batch_size, length=length)
 
     @jax.jit
     def chunk(state: GANState, sampler: Any) -> tuple[GANState, Metrics]:
@@ -79,6 +77,22 @@ def scan_steps(
         return chunk(state, as_pytree(sampler))
 
     return run
+
+
+def check_sizes(**sizes: int) -> None:
+    """Reject sizes below 1 and fractions, which `arange` rounds up and `scan` down.
+
+    Raises:
+      ValueError: names the first size that is not a positive integer.
+
+    Example:
+      >>> check_sizes(n_critic=5, length=2.5)
+      Traceback (most recent call last):
+      ValueError: length must be an integer of at least 1, got 2.5
+    """
+    for name, value in sizes.items():
+        if not hasattr(value, "__index__") or value < 1:
+            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
 
 
 def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:

@@ -12,7 +12,7 @@ from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
 from wgan_jax.gan import GAN
-from wgan_jax.loop import Sampler, as_pytree, scan_steps
+from wgan_jax.loop import Sampler, as_pytree, check_sizes, scan_steps
 from wgan_jax.types import Array, GANState, Metrics, PyTree
 
 
@@ -58,7 +58,7 @@ def population(
       axis [m], or None if members differ only in their keys.
 
     Raises:
-      ValueError: a size is below 1, or leaves do not share a leading axis [m].
+      ValueError: a size is not a positive integer, or leaves do not share a leading axis [m].
 
     Example:
       >>> import jax, jax.numpy as jnp, optax
@@ -82,9 +82,7 @@ def population(
       (3, 10)
     """
     sizes = {"n_critic": n_critic, "batch_size": batch_size, "length": length}
-    for name, value in sizes.items():
-        if value < 1:
-            raise ValueError(f"{name} must be at least 1, got {value}")
+    check_sizes(**sizes)
 
     def init(keys: Array, hypers: PyTree, real: PyTree) -> GANState:
         def init_member(member: tuple[Array, PyTree], real: PyTree) -> GANState:
