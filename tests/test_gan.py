@@ -361,6 +361,29 @@ def test_batches_by_step_are_used_whatever_the_sampler_is(wrap, key):
     )
 
 
+@pytest.mark.parametrize("give", [lambda x: x, np.asarray, lambda x: (x, x), lambda x: None])
+def test_data_in_place_of_a_sampler_is_named(give, key):
+    state = jax.eval_shape(small().init, key, jnp.zeros((4, 2)))
+    data = give(jnp.zeros((8, 2)))
+    run = scan_steps(small(), n_critic=1, batch_size=4, length=1)
+    for use in (lambda: run(state, data), lambda: shard_batches(data, data_mesh())):
+        with pytest.raises(ValueError, match=rf"\(key, n\).* got {type(data).__name__}"):
+            use()
+
+
+class ThreeByStep(Steps):
+    def at(self, key, step, n):
+        return super().at(key, step, 3)
+
+
+@pytest.mark.parametrize("sampler", [lambda key, n: jnp.zeros((3, 2)), ThreeByStep()])
+def test_a_sampler_that_returns_another_number_is_named(sampler, key):
+    model = small()
+    state = model.init(key, jnp.zeros((4, 2)))
+    with pytest.raises(ValueError, match=r"asked for 4 samples, but returned 3"):
+        scan_steps(model, n_critic=2, batch_size=4, length=1)(state, sampler)
+
+
 def parts(**other):
     tx = optax.sgd(0.1)
     usual = {

@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from wgan_jax.algorithm import batch_size_of
 from wgan_jax.gan import GAN
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.types import Array, GANState, Metrics, PyTree
@@ -39,10 +40,12 @@ def scan_steps(
       plain functions are wrapped. If a sampler also has `.at(key, step, n)`, like
       `data.ArrayDataset`, that method provides the batch of each step instead.
 
-      To donate the buffers of the old state, jit it again with `donate_argnums=0`.
+      To donate the buffers of the old state, jit it again with `donate_argnums=0`, and
+      wrap a plain function in `jax.tree_util.Partial` to pass it.
 
     Raises:
-      ValueError: a size is not a positive integer.
+      ValueError: a size is not a positive integer; when called, the sampler is not a
+        function, or returns another number of samples than `batch_size`.
 
     Example:
       >>> import jax, optax
@@ -96,10 +99,18 @@ def check_sizes(**sizes: int) -> None:
 
 
 def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:
-    """Return the `n` real samples of one critic step."""
+    """Return the `n` real samples of one critic step.
+
+    Raises:
+      ValueError: the sampler returns another number of them.
+    """
     if hasattr(sampler, "at"):
-        return sampler.at(derive_key(root, Purpose.CRITIC_DATA), step, n)
-    return sampler(derive_key(root, Purpose.CRITIC_DATA, step), n)
+        real = sampler.at(derive_key(root, Purpose.CRITIC_DATA), step, n)
+    else:
+        real = sampler(derive_key(root, Purpose.CRITIC_DATA, step), n)
+    if (count := batch_size_of(real)) != n:
+        raise ValueError(f"the sampler was asked for {n} samples, but returned {count}")
+    return real
 
 
 def shuffle_rows(key: Array, x: PyTree) -> PyTree:
@@ -111,6 +122,9 @@ def shuffle_rows(key: Array, x: PyTree) -> PyTree:
 def as_pytree(sampler: Sampler) -> Any:
     """Wrap a sampler as a pytree that compiled programs take as an argument, keeping `.at`.
 
+    Raises:
+      ValueError: it is not a function, as an array is not, whose `.at` is another.
+
     Example:
       >>> class Constant:  # not registered as a pytree
       ...     def at(self, key, step, n):
@@ -120,6 +134,11 @@ def as_pytree(sampler: Sampler) -> Any:
       >>> as_pytree(Constant()).at(jax.random.key(0), 3, 1).tolist()
       [[3, 3]]
     """
+    if not callable(getattr(sampler, "at", sampler)):
+        raise ValueError(
+            "expected a function, such as a sampler (key, n) -> real[n, ...], "
+            f"got {type(sampler).__name__}"
+        )
     if not jax.tree_util.treedef_is_leaf(jax.tree.structure(sampler)):
         return sampler
     return _SteppedPartial(sampler) if hasattr(sampler, "at") else jax.tree_util.Partial(sampler)
