@@ -414,6 +414,21 @@ def test_what_is_no_part_of_a_game_is_named(other, told):
         gan(**parts(**other))
 
 
+@pytest.mark.parametrize("steps", [0, 2])
+def test_empty_batches_are_named(steps, key):
+    model = gan(**parts(unrolled_steps=steps))
+    state = jax.eval_shape(model.init, key, jnp.zeros((4, 2)))
+    none = jnp.zeros((0, 2))
+    for take in (
+        lambda: jax.eval_shape(model.init, key, none),
+        lambda: jax.eval_shape(model.critic_step, state, none),
+        lambda: jax.eval_shape(lambda s: model.generator_step(s, 0, none), state),
+        lambda: jax.eval_shape(model.train_step, state, jnp.zeros((3, 0, 2))),
+    ):
+        with pytest.raises(ValueError, match="a batch needs at least one sample, got 0"):
+            take()
+
+
 def test_a_class_in_place_of_a_module_is_named():
     with pytest.raises(ValueError, match=r"takes an instance, got the class MLP"):
         from_linen(MLP)

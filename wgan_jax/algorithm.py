@@ -60,7 +60,7 @@ class Game(NamedTuple):
 def init(game: Game, key: Array, real: PyTree) -> GANState:
     """Return the initial state; only the shapes of `real` are used."""
     key = typed(key)
-    z = game.latent(derive_key(key, Purpose.INIT_LATENT), batch_size_of(real))
+    z = draw_latent(game, derive_key(key, Purpose.INIT_LATENT), batch_size_of(real))
     params, stats = game.generator.init(derive_key(key, Purpose.GENERATOR_INIT), z)
 
     def fakes() -> PyTree:  # traced for shapes only, so any key will do
@@ -111,7 +111,7 @@ def update_critic(
     fake_key, real_key, generator_key, penalty_key = jax.random.split(
         key(Purpose.CRITIC_DROPOUT), 4
     )
-    z = game.latent(key(Purpose.CRITIC_LATENT), batch_size_of(real))
+    z = draw_latent(game, key(Purpose.CRITIC_LATENT), batch_size_of(real))
     fake, _ = sample_fakes(game, generator, z, generator_key)
     check_same_samples(real, fake)
     project = game.critic_projection or (lambda params: params)
@@ -143,7 +143,7 @@ def generator_step(
     """
     key = partial(_key_at, state.key, state.step.generator)
     generator_key, critic_key = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
-    z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
+    z = draw_latent(game, key(Purpose.GENERATOR_LATENT), batch_size)
     partners: tuple[Array, ...] = ()
     if is_paired(game.objective):
         critic_key, real_key = jax.random.split(critic_key)
@@ -162,6 +162,13 @@ def generate(game: Game, state: GANState, key: Array, n: int) -> PyTree:
     """Generate samples with running statistics, so that they do not depend on each other."""
     player, z = state.generator, game.latent(typed(key), n)
     return game.generator.apply(player.params, player.stats, z, train=False)[0]
+
+
+def draw_latent(game: Game, key: Array, n: int) -> PyTree:
+    """Draw the latents of a batch; the losses of an empty one would be means over nothing, NaN."""
+    if n < 1:
+        raise ValueError(f"a batch needs at least one sample, got {n}")
+    return game.latent(key, n)
 
 
 def sample_fakes(game: Game, player: Player, z: PyTree, key: Array) -> tuple[PyTree, PyTree]:

@@ -80,7 +80,7 @@ def gan(
 
     Returns:
       A `GAN`. Its functions raise ValueError at trace time, with the shapes,
-      if scores or samples do not match.
+      if scores or samples do not match; its steps also if a batch is empty.
 
     Raises:
       ValueError: a module or class in place of a network; a penalty on a critic

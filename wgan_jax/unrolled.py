@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from wgan_jax.algorithm import Game, move_generator, sample_fakes, score, update_critic
+from wgan_jax.algorithm import Game, draw_latent, move_generator, sample_fakes, score, update_critic
 from wgan_jax.keys import Purpose, derive_key
 from wgan_jax.objectives import Objective
 from wgan_jax.types import Array, GANState, Metrics, Player, PyTree, Scalar
@@ -56,7 +56,7 @@ def unrolled_generator_step(
 
     generator_key, critic_key = jax.random.split(key(Purpose.GENERATOR_DROPOUT))
     fake_key, real_key = jax.random.split(critic_key)
-    z = game.latent(key(Purpose.GENERATOR_LATENT), batch_size)
+    z = draw_latent(game, key(Purpose.GENERATOR_LATENT), batch_size)
     keys = jax.random.split(key(Purpose.UNROLLED), game.unrolled_steps)
 
     def loss(params: PyTree) -> tuple[Array, tuple[PyTree, Metrics]]:

@@ -13,7 +13,14 @@ import jax.numpy as jnp
 import optax
 
 from wgan_jax import algorithm
-from wgan_jax.algorithm import Game, batch_size_of, descend, move_generator, sample_fakes
+from wgan_jax.algorithm import (
+    Game,
+    batch_size_of,
+    descend,
+    draw_latent,
+    move_generator,
+    sample_fakes,
+)
 from wgan_jax.gan import GAN, jitted
 from wgan_jax.keys import Purpose, derive_key, typed
 from wgan_jax.types import Array, GANState, Metrics, Network, Player, PyTree, check_network_type
@@ -188,10 +195,10 @@ def _loss(
 ) -> tuple[Array, tuple[PyTree, PyTree]]:
     """Return the negative bound, and updated statistics of encoder and decoder."""
     encoder_key, decoder_key = jax.random.split(dropout_key)
+    noise = draw_latent(game, z_key, _check_array(real))
     code, critic_stats = game.critic.apply(
         critic.params, critic.stats, real, train=True, key=encoder_key
     )
-    noise = game.latent(z_key, _check_array(real))
     if code.shape != (noise.shape[0], 2 * noise.shape[1]):
         raise ValueError(
             f"the encoder must return mean and log-variance of a latent {noise.shape}, so "
