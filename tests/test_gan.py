@@ -406,6 +406,7 @@ def parts(**other):
         ({"critic_tx": RMSProp()}, r"critic's optimizer needs init, update.*build\(\)"),
         ({"generator_tx": 0.1}, r"generator's optimizer needs init, update"),
         ({"latent": 2}, r"latent needs __call__"),
+        ({"critic_projection": 0.01}, r"critic's projection needs __call__"),
     ],
     ids=lambda value: None,
 )

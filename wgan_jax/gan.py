@@ -140,6 +140,8 @@ def _check(game: Game) -> None:
     check_part(game.generator_tx, "generator's optimizer", "init", "update")
     check_part(game.critic_tx, "critic's optimizer", "init", "update")
     check_part(game.latent, "latent", "__call__")
+    if game.critic_projection is not None:
+        check_part(game.critic_projection, "critic's projection", "__call__")
     if game.unrolled_steps < 0:
         raise ValueError(f"unrolled_steps must not be negative, got {game.unrolled_steps}")
     if game.penalty is not None:
