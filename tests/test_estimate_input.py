@@ -201,6 +201,8 @@ def test_an_estimate_is_one_short_line(plain):
     assert "\n" not in repr(plain)
     assert f"{plain.value:.4g}" in plain._repr_html_()
     assert "98.33%" in repr(plain._replace(confidence=1 - 0.05 / 3))
+    for confidence in (1 - 1e-5, np.nextafter(1.0, 0.0)):  # high, but never certain
+        assert " 99.999" in repr(plain._replace(confidence=confidence))
     shapes = jax.tree.map(lambda leaf: getattr(leaf, "shape", "no array"), plain)
     assert "no array" in repr(shapes)
     assert "&lt;b&gt;" in plain._replace(features="<b>")._repr_html_()

@@ -102,7 +102,7 @@ class W1Estimate(NamedTuple):
 
     @property
     def _percent(self) -> str:
-        return f"{100 * self.confidence:.4g}%"
+        return percent(self.confidence)
 
     @property
     def _noise(self) -> str:
@@ -153,6 +153,17 @@ class W1Estimate(NamedTuple):
             f"at {self._percent} confidence"
         )
         return figure
+
+
+def percent(confidence: float) -> str:
+    """A confidence in percent, with as many digits as keep it below certainty.
+
+    Example:
+      >>> percent(0.95), percent(1 - 0.05 / 3), percent(1 - 0.05 / 20_000)
+      ('95%', '98.33%', '99.9998%')
+    """
+    texts = (f"{100 * confidence:.{digits}g}" for digits in range(4, 18))
+    return next(text for text in texts if text != "100") + "%"
 
 
 def _count(n_p: int, n_q: int) -> str:

@@ -11,6 +11,7 @@ import numpy as np
 
 from wgan_jax.data.dataset import Dataset
 from wgan_jax.estimate import W1Estimate, estimate_w1
+from wgan_jax.estimate.result import percent
 from wgan_jax.experiment.evaluation.features import Features
 from wgan_jax.experiment.evaluation.samples import Unlabelled, examples_of, generate, generated
 from wgan_jax.experiment.run import Run
@@ -200,7 +201,7 @@ def statements(comparison: Comparison) -> list[str]:
     elif len(lines) < len(names) * (len(names) - 1) // 2:
         lines.append("no other difference is certified: the intervals of the others overlap")
     bounds = "all bounds hold" if len(names) > 1 else "both bounds hold"
-    lines.append(f"{bounds} at once with {100 * comparison.confidence:.4g}% confidence")
+    lines.append(f"{bounds} at once with {percent(comparison.confidence)} confidence")
     if comparison.reference.kind == "training data":
         lines[-1] += (
             ", unless generators have memorized these data: none are held out from training"
