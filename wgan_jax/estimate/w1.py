@@ -83,9 +83,9 @@ def estimate_w1(
       p: samples [n, ...], or a traceable sampler `(key, n) -> x[n, ...]`, which gives unlimited
         fresh samples. Rows of an array are treated as independent draws, in any order (they
         are shuffled), and W1 is that of the distributions they were drawn from. The bounds do
-        not hold for rows that are repeated or follow one another in time. Tables, sparse
-        matrices and tensors of other libraries are converted; booleans and integers are used
-        as numbers.
+        not hold for rows that are repeated, follow one another in time, or mirror those of q.
+        Tables, sparse matrices and tensors of other libraries are converted; booleans and
+        integers are used as numbers.
       q: likewise, with samples of the same shape.
       key: a typed key.
       features: a traceable function x[n, ...] -> features [n, ...] of each row by itself. W1,
