@@ -153,6 +153,25 @@ def test_a_run_and_a_file_of_its_samples_are_as_far_from_a_table(quick, tmp_path
     assert one["value"] == pytest.approx(other["value"], rel=0.2)
 
 
+def test_samples_of_a_table_may_lack_values_that_the_data_have(tmp_path):
+    """A rare category, and decimals: numbers may be whole by chance."""
+    rows = ["x,kind,owner", "1.5,b,FALSE", "2.5,c,TRUE", "3,b,FALSE", "4,c,FALSE", "5,a,TRUE"]
+    (tmp_path / "data.csv").write_text("\n".join(rows))
+    config = Table(path=str(tmp_path / "data.csv"), one_hot=("kind",))
+    data, file = config.open(), tmp_path / "samples.csv"
+    for few in ([2, 4], [3, 3, 1], [5]):
+        file.write_text("\n".join([rows[0], *(rows[i] for i in few)]))
+        read = read_samples(file, config, data)
+        np.testing.assert_array_equal(read, data.examples[np.array(few) - 1])
+    for strange, told in (
+        ("1.5,d,TRUE", "has 'd' in 'kind', a category that its run did not start with"),
+        ("1.5,a,7", "has other columns than its run started with"),
+    ):
+        file.write_text(f"{rows[0]}\n{strange}")
+        with pytest.raises(UserError, match=told):
+            read_samples(file, config, data)
+
+
 class Padded(DatasetConfig):
     native_size = 4
 

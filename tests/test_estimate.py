@@ -308,7 +308,8 @@ def test_a_critic_that_is_not_scalar_is_refused(key):
         (X[:1], X, {}, r"p needs at least 8 samples \[n, ...\], got shape \(1, 2\)"),
         (X, np.zeros((20, 3), np.float32), {}, r"\(20, 2\) and \(20, 3\)"),
         (X, X, {"confidence": 1.0}, "got 1.0"),
-        (X, X, {"steps": 1}, "steps must be at least 10, got 1"),
+        (X, X, {"steps": 1}, "steps must be an integer of at least 10, got 1"),
+        (X, X, {"held_out": 8.5}, "held_out must be an integer of at least 8, got 8.5"),
     ],
 )
 def test_refusals(x, y, options, message, key):

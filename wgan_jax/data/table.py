@@ -87,11 +87,12 @@ class Table(FileConfig):
 
     def read(self, units: Units | None, *, again: bool) -> Rows:
         parsed = self._parsed(again=again)
-        columns = parsed.columns if units is None else _former(units, parsed.columns, self)
-        x = columns.encode(parsed.numbers)
+        columns, numbers = parsed.columns, parsed.numbers
+        if units is not None:
+            columns, numbers = _former(units, parsed, self)
         name = self.label or "label"
         rest = (parsed.held_out, parsed.digest, parsed.labels, parsed.class_names, name)
-        rows = Rows(x, TableUnits(columns), *rest)
+        rows = Rows(columns.encode(numbers), TableUnits(columns), *rest)
         if not parsed.conditions.columns:
             return rows
         conditions = parsed.conditions.encode(parsed.numbers)
@@ -167,15 +168,34 @@ def _read(table: Table) -> dict[str, RawColumn]:
 _last = LastRead(_parse)
 
 
-def _former(units: Units, new: Columns, table: Table) -> Columns:
-    """Return the columns that a run started with, if the table still has them and their values."""
+def _former(units: Units, parsed: _Parsed, table: Table) -> tuple[Columns, dict[str, np.ndarray]]:
+    """Return the columns that a run started with, and the table as their numbers.
+
+    Rare categories may be absent from samples, and their numbers whole by chance.
+    """
     former = units.columns if isinstance(units, TableUnits) else Columns(())
-    if [(c.name, c.kind, c.values) for c in former] != [(c.name, c.kind, c.values) for c in new]:
+    kinds = [[(c.name, _comparable(c.kind)) for c in each] for each in (former, parsed.columns)]
+    if kinds[0] != kinds[1]:
         raise UserError(
-            f"{table.path} has other columns or categories than its run started with: restore the "
-            f"former table, or choose another --workdir"
+            f"{table.path} has other columns than its run started with: restore the former table, "
+            f"or choose another --workdir"
         )
-    return former
+    numbers = dict(parsed.numbers)
+    for old, new in zip(former, parsed.columns, strict=True):
+        if old.kind != "category" or old.values == new.values:
+            continue
+        if unknown := sorted(set(new.values) - set(old.values)):
+            raise UserError(
+                f"{table.path} has {unknown[0]!r} in {old.name!r}, a category that its run did not "
+                f"start with: restore the former table, or choose another --workdir"
+            )
+        index = np.array([old.values.index(value) for value in new.values])
+        numbers[old.name] = index[numbers[old.name]]
+    return former, numbers
+
+
+def _comparable(kind: Kind) -> Kind:
+    return "number" if kind == "integer" else kind
 
 
 def _label(table: Table) -> tuple[str, ...]:

@@ -240,8 +240,8 @@ def _check_settings(confidence: float, *counts: int) -> None:
     names = ("steps", "cones", "held_out", "transport_size", "transports", "batch_size")
     least = (CHUNKS, 2, 8, 8, 1, 1)
     for name, count, at_least in zip(names, counts, least, strict=True):
-        if count < at_least:
-            raise ValueError(f"{name} must be at least {at_least}, got {count}")
+        if not hasattr(count, "__index__") or count < at_least:
+            raise ValueError(f"{name} must be an integer of at least {at_least}, got {count!r}")
 
 
 @jax.tree_util.register_dataclass
