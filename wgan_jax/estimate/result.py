@@ -159,8 +159,8 @@ def percent(confidence: float) -> str:
     """A confidence in percent, with as many digits as keep it below certainty.
 
     Example:
-      >>> percent(0.95), percent(1 - 0.05 / 3), percent(1 - 0.05 / 20_000)
-      ('95%', '98.33%', '99.9998%')
+      >>> percent(0.95), percent(1 - 0.05 / 3), percent(1 - 1e-6)
+      ('95%', '98.33%', '99.9999%')
     """
     texts = (f"{100 * confidence:.{digits}g}" for digits in range(4, 18))
     return next(text for text in texts if text != "100") + "%"
