@@ -82,11 +82,11 @@ def scan_steps(
     return run
 
 
-def check_sizes(**sizes: int) -> None:
-    """Reject sizes below 1 and fractions, which `arange` rounds up and `scan` down.
+def check_sizes(at_least: int = 1, **sizes: int) -> None:
+    """Reject sizes that are too small, and fractions, which `arange` rounds up and `scan` down.
 
     Raises:
-      ValueError: names the first size that is not a positive integer.
+      ValueError: names the first size that is not an integer of at least `at_least`.
 
     Example:
       >>> check_sizes(n_critic=5, length=2.5)
@@ -94,8 +94,8 @@ def check_sizes(**sizes: int) -> None:
       ValueError: length must be an integer of at least 1, got 2.5
     """
     for name, value in sizes.items():
-        if not hasattr(value, "__index__") or value < 1:
-            raise ValueError(f"{name} must be an integer of at least 1, got {value!r}")
+        if not hasattr(value, "__index__") or value < at_least:
+            raise ValueError(f"{name} must be an integer of at least {at_least}, got {value!r}")
 
 
 def sample_batch(sampler: Any, root: Array, step: Array, n: int) -> PyTree:

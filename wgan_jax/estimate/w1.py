@@ -27,6 +27,7 @@ from wgan_jax.estimate.pair import Pair, Source
 from wgan_jax.estimate.quantised import LARGEST_DIM, Quantised
 from wgan_jax.estimate.result import W1Estimate
 from wgan_jax.keys import typed
+from wgan_jax.loop import check_sizes
 from wgan_jax.types import Array
 
 logger = logging.getLogger(__name__)
@@ -240,8 +241,7 @@ def _check_settings(confidence: float, *counts: int) -> None:
     names = ("steps", "cones", "held_out", "transport_size", "transports", "batch_size")
     least = (CHUNKS, 2, 8, 8, 1, 1)
     for name, count, at_least in zip(names, counts, least, strict=True):
-        if not hasattr(count, "__index__") or count < at_least:
-            raise ValueError(f"{name} must be an integer of at least {at_least}, got {count!r}")
+        check_sizes(at_least, **{name: count})
 
 
 @jax.tree_util.register_dataclass
